@@ -1,0 +1,1 @@
+"""The self-describing checkpoint file: written atomically, read without running code."""

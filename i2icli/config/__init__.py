@@ -1,0 +1,1 @@
+"""Typed configuration: sections of a run, preset files, overrides. Imports no torch."""

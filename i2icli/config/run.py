@@ -1,0 +1,44 @@
+"""The configuration of one run."""
+
+from __future__ import annotations
+
+from typing import Generic, Self, TypeVar
+
+from pydantic import Field, model_validator
+
+from i2icli.config.base import StrictModel
+from i2icli.config.method import MethodConfig
+from i2icli.config.sections import (
+    AboutConfig,
+    CheckpointConfig,
+    DataConfig,
+    EmaConfig,
+    EvalConfig,
+    LogConfig,
+    RuntimeConfig,
+    SamplesConfig,
+    TrainConfig,
+)
+
+M = TypeVar("M", bound=MethodConfig)
+
+
+class RunConfig(StrictModel, Generic[M]):
+    """Everything that defines a run; `methods.run_schema()` fills in the union of methods."""
+
+    preset: str = Field("custom", description="Name of the preset the run started from.")
+    about: AboutConfig = Field(AboutConfig(), description="Where the preset's numbers come from.")
+    method: M = Field(description="The method and its hyperparameters.")
+    data: DataConfig = Field(DataConfig(), description="Pictures and their preparation.")
+    train: TrainConfig = Field(TrainConfig(), description="Seed and stopping point.")
+    checkpoint: CheckpointConfig = Field(CheckpointConfig(), description="Checkpoints.")
+    samples: SamplesConfig = Field(SamplesConfig(), description="Sample grids.")
+    eval: EvalConfig = Field(EvalConfig(), description="Measurements while training.")
+    ema: EmaConfig = Field(EmaConfig(), description="Moving average of the weights.")
+    log: LogConfig = Field(LogConfig(), description="Logging.")
+    runtime: RuntimeConfig = Field(RuntimeConfig(), description="Device and speed.")
+
+    @model_validator(mode="after")
+    def _channels_suit_the_method(self) -> Self:
+        self.method.check_channels(self.data.channels_a, self.data.channels_b)
+        return self

@@ -1,0 +1,148 @@
+"""The sections of a run besides the method."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from i2icli.config.base import StrictModel
+
+Direction = Literal["a2b", "b2a"]
+Preprocess = Literal[
+    "resize-and-crop", "scale-width-and-crop", "scale-width", "resize", "crop", "none"
+]
+
+
+class AboutConfig(StrictModel):
+    """What a preset says of itself: where its numbers come from."""
+
+    paper: str = Field("", description="Citation.")
+    table: str = Field("", description="Table of the paper that the preset reproduces.")
+    published: str = Field("", description="The published number, with its data set.")
+    protocol: str = Field("", description="How that number was computed.")
+    deviations: tuple[str, ...] = Field((), description="Known departures from the paper.")
+
+
+class DataConfig(StrictModel):
+    """Which pictures, and how they are prepared for training."""
+
+    root: str | None = Field(
+        None, description="Folder with trainA, trainB, testA, testB; none: the demo set."
+    )
+    domain_a: str | None = Field(None, description="Plain folder of domain A, instead of root.")
+    domain_b: str | None = Field(None, description="Plain folder of domain B, instead of root.")
+    test_a: str | None = Field(None, description="Test pictures of A for plain folders.")
+    test_b: str | None = Field(None, description="Test pictures of B for plain folders.")
+    direction: Direction = Field("a2b", description="`b2a` swaps the two domains.")
+    preprocess: Preprocess = Field(
+        "resize-and-crop", description="How a picture becomes a training crop."
+    )
+    resize: int = Field(286, ge=4, description="Side after resizing, pixels.")
+    resize_height: int | None = Field(
+        None, ge=4, description="Height after resizing where it differs from `resize`, pixels."
+    )
+    crop: int = Field(256, ge=4, description="Side of the training crop, pixels.")
+    interpolation: Literal["bicubic", "bilinear"] = Field(
+        "bicubic", description="Resampling filter, antialiased, on 8-bit pictures."
+    )
+    flip: bool = Field(True, description="Mirror half of the training crops.")
+    jitter_in_decay: bool = Field(
+        True,
+        description="Keep resizing beyond the crop while the learning rate decays; "
+        "the code of CUT and QS-Attn does not.",
+    )
+    pairing: Literal["random", "ordered"] = Field(
+        "random", description="How a picture of B is chosen for one of A."
+    )
+    batch_size: int = Field(1, ge=1, description="Pictures of each domain a step.")
+    channels_a: Literal[1, 3] = Field(3, description="Channels of domain A.")
+    channels_b: Literal[1, 3] = Field(3, description="Channels of domain B.")
+    corrupt: Literal["skip", "error"] = Field(
+        "skip", description="What an unreadable training picture does: warn and skip, or stop."
+    )
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.preprocess == "resize-and-crop" and self.crop > min(
+            self.resize, self.resize_height or self.resize
+        ):
+            raise ValueError(
+                f"data.crop ({self.crop}) is larger than data.resize ({self.resize}): "
+                "the crop is cut from the resized picture"
+            )
+        if (self.domain_a is None) != (self.domain_b is None):
+            raise ValueError("data.domain_a and data.domain_b are given together or not at all")
+        if self.root is not None and self.domain_a is not None:
+            raise ValueError("give data.root, or data.domain_a and data.domain_b, not both")
+        return self
+
+
+class TrainConfig(StrictModel):
+    """The seed, and where to stop; schedules never rescale by these."""
+
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of weights, data and choices.")
+    steps: int | None = Field(None, ge=1, description="Stop after this step.")
+    epochs: int | None = Field(
+        None, ge=1, description="Stop after this epoch; none: the schedule's end."
+    )
+
+    @model_validator(mode="after")
+    def _has_one_stop(self) -> Self:
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("give train.steps or train.epochs, not both")
+        return self
+
+
+class CheckpointConfig(StrictModel):
+    """When checkpoints are written and which are kept."""
+
+    every_steps: int = Field(1000, ge=1, description="Steps between two writes of last.pt.")
+    keep_every_steps: int = Field(
+        0, ge=0, description="Also keep a numbered copy every so many steps; 0: none."
+    )
+
+
+class SamplesConfig(StrictModel):
+    """Translations of fixed pictures, drawn while training."""
+
+    every_steps: int = Field(1000, ge=0, description="Steps between two grids; 0: none.")
+    count: int = Field(4, ge=1, le=64, description="Fixed pictures a direction.")
+    max_side: int = Field(
+        512, ge=16, description="A longer picture is scaled down to this side, pixels."
+    )
+
+
+class EvalConfig(StrictModel):
+    """Measurements while training, which choose best.pt."""
+
+    every_steps: int = Field(
+        0, ge=0, description="Steps between two measurements; 0: none."
+    )
+    count: int = Field(64, ge=1, description="Test pictures measured, at the most.")
+
+
+class EmaConfig(StrictModel):
+    """Exponential moving average of the translating networks."""
+
+    decay: float = Field(0.0, ge=0, lt=1, description="Decay a step; 0: no average is kept.")
+
+
+class LogConfig(StrictModel):
+    """Where losses go."""
+
+    every_steps: int = Field(50, ge=1, description="Steps between two log lines.")
+    tensorboard: Literal["auto", "off"] = Field(
+        "auto", description="Write TensorBoard events where the extra is installed."
+    )
+
+
+class RuntimeConfig(StrictModel):
+    """Where and how fast; nothing here is part of the method."""
+
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Autocast type; auto: bfloat16 on GPUs that have it, else float32."
+    )
+    workers: int = Field(2, ge=0, le=64, description="Processes that load pictures.")
+    threads: int = Field(0, ge=0, description="CPU threads of torch; 0: torch's own choice.")

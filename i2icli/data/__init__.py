@@ -1,0 +1,1 @@
+"""Pictures in and out, data sets, loaders, and the commands that prepare and check them."""

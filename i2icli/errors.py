@@ -1,0 +1,49 @@
+"""Errors a user can act on, each with the exit code the command ends with.
+
+I2IError            1   failure at run time
+  ConfigError       2   usage or configuration
+  DataError         3   data
+  WeightsError      4   pretrained weights missing, or no network
+  DivergedError     5   a loss is no longer finite
+  Interrupted      75   stopped by a signal after saving
+
+A message is one or two sentences: what is wrong, the value seen, what to type next.
+"""
+
+from typing import ClassVar
+
+
+class I2IError(Exception):
+    """A failure at run time that the user can act on."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(I2IError):
+    """A wrong flag, configuration value or preset name, or a run folder that is in use."""
+
+    exit_code = 2
+
+
+class DataError(I2IError):
+    """Missing, unreadable or unsuitable pictures."""
+
+    exit_code = 3
+
+
+class WeightsError(I2IError):
+    """Pretrained weights that are not there, or no network to get them."""
+
+    exit_code = 4
+
+
+class DivergedError(I2IError):
+    """Training stopped because a loss was not finite."""
+
+    exit_code = 5
+
+
+class Interrupted(I2IError):  # noqa: N818 - it is an event, not a fault
+    """Training was stopped by a signal and its state saved."""
+
+    exit_code = 75

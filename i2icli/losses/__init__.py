@@ -1,0 +1,1 @@
+"""Pure functions of tensors; they never see a configuration."""

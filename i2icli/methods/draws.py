@@ -1,0 +1,69 @@
+"""The random choices of a method, in one place, so that a run can resume and a test can replay.
+
+Every choice has a name. `Draws` makes it from its own generator, whose state is part of the
+checkpoint; a test hands the method a subclass that returns recorded choices instead.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Draws:
+    """Random choices from one CPU generator, independent of the global one and of the device."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def places(self, name: str, *, count: int, total: int) -> Tensor:  # noqa: ARG002
+        """Draw `min(count, total)` distinct flat positions out of `total`, shared by a batch.
+
+        Args:
+            name: which draw this is, for example "nce.0"; only a replay looks at it.
+            count: positions wanted.
+            total: positions there are, H * W.
+
+        Returns:
+            Positions row * W + column in random order, (min(count, total),), int64, on the CPU.
+        """
+        return torch.randperm(total, generator=self._generator)[:count]
+
+    def lowest(self, name: str, scores: Tensor, *, count: int) -> Tensor:  # noqa: ARG002
+        """Choose the positions of the lowest scores; equal scores in order of position.
+
+        No randomness, but it goes through the seam: near-ties depend on rounding, and a replay
+        must be able to fix them.
+
+        Args:
+            name: which choice this is, for example "nce.3".
+            scores: one score a position, (B, HW).
+            count: positions wanted.
+
+        Returns:
+            (B, min(count, HW)) positions, lowest score first, on the device of `scores`.
+        """
+        return scores.argsort(dim=1, stable=True)[:, :count]
+
+    def flip(self, name: str) -> bool:  # noqa: ARG002
+        """Draw a fair coin."""
+        return bool(torch.randint(2, (), generator=self._generator))
+
+    def swap(self, name: str, *, size: int) -> int | None:  # noqa: ARG002
+        """Draw an image-pool decision: the slot to swap with, or None to keep the new image.
+
+        Args:
+            name: which pool, for example "pool.fake_b".
+            size: slots in the pool, all full.
+        """
+        keep = torch.rand((), generator=self._generator) <= 0.5
+        slot = torch.randint(size, (), generator=self._generator)
+        return None if keep else int(slot)
+
+    def state(self) -> Tensor:
+        """Return the generator's state, (N,) uint8."""
+        return self._generator.get_state()
+
+    def restore(self, state: Tensor) -> None:
+        """Take up a state that `state` returned."""
+        self._generator.set_state(state.cpu())

@@ -1,0 +1,1 @@
+"""Plain modules with plain arguments; they never see a configuration."""

@@ -1,0 +1,1 @@
+"""Grids and other pictures for people."""
