@@ -2,6 +2,7 @@
 
 I2IError            1   failure at run time
   ConfigError       2   usage or configuration
+  CheckpointError   2   a file that is no usable checkpoint
   DataError         3   data
   WeightsError      4   pretrained weights missing, or no network
   DivergedError     5   a loss is no longer finite
@@ -21,6 +22,12 @@ class I2IError(Exception):
 
 class ConfigError(I2IError):
     """A wrong flag, configuration value or preset name, or a run folder that is in use."""
+
+    exit_code = 2
+
+
+class CheckpointError(I2IError):
+    """A file that is missing, damaged, or no checkpoint of i2i."""
 
     exit_code = 2
 

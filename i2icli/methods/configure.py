@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cache, reduce
 from operator import or_
 from typing import Annotated, Any
@@ -9,8 +10,13 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
+from i2icli.config.document import Change, Document, config_document, differences, merge
+from i2icli.config.faults import validate
 from i2icli.config.method import MethodConfig
+from i2icli.config.overrides import nest, parse_overrides, settle
+from i2icli.config.presets import read_preset
 from i2icli.config.run import RunConfig
+from i2icli.config.shape import Shape
 from i2icli.methods.base import Method
 from i2icli.methods.registry import METHODS
 
@@ -27,6 +33,61 @@ def run_schema() -> type[AnyRunConfig]:
     return schema
 
 
+def configure_run(preset: str, overrides: Sequence[str] = ()) -> AnyRunConfig:
+    """Return the configuration of a run.
+
+    Four layers, each over the one before: the defaults; the method's `run_defaults`; the preset;
+    the overrides. Where an override names another method, the preset's `method` and `about`, which
+    speak of its own method, are left out.
+
+    Args:
+        preset: a preset's name, or the path of a TOML file.
+        overrides: `KEY=VALUE` texts as `--set` takes them.
+
+    Raises:
+        ConfigError: naming every fault.
+    """
+    found = read_preset(preset)
+    typed = parse_overrides(overrides)
+    changes, document = nest(typed), dict(found.document)
+    own, wanted = _method_name(document), _method_name(changes)
+    if wanted is not None and own is not None and wanted != own:
+        document = {key: document[key] for key in document if key not in ("method", "about")}
+    shape = Shape.of(run_schema())
+    layers: list[Mapping[str, Any]] = [{"preset": found.name}, document, changes]
+    name = wanted or own
+    if name in METHODS:
+        assert name is not None
+        layers = [paper_defaults(name), *layers]
+    stacked: Document = {}
+    for layer in layers:
+        stacked = merge(stacked, layer, shape)
+    return validate(settle(stacked, typed, shape), run_schema(), source=found.label)
+
+
+def restore_config(document: Mapping[str, Any]) -> AnyRunConfig:
+    """Return the configuration that `config_document` wrote into a checkpoint.
+
+    Raises:
+        ConfigError: if this version of i2i does not understand it.
+    """
+    return validate(document, run_schema(), source="the checkpoint's configuration")
+
+
+def paper_defaults(name: str) -> Document:
+    """Return a method's default run as a document: its paper's values in every section."""
+    kind = METHODS[name].Config
+    defaults = config_document(run_schema()(method=kind()))
+    return merge(defaults, kind.run_defaults, Shape.of(run_schema()))
+
+
+def changes_from_paper(config: AnyRunConfig) -> list[Change]:
+    """Return how a configuration differs from its paper's, what only names it left out."""
+    name = config.method.name  # type: ignore[attr-defined]
+    changes = differences(paper_defaults(name), config_document(config))
+    return [c for c in changes if c.path != "preset" and not c.path.startswith("about.")]
+
+
 def build_method(config: AnyRunConfig) -> Method:
     """Build the configured method with fresh weights that depend on `train.seed` alone.
 
@@ -40,3 +101,10 @@ def build_method(config: AnyRunConfig) -> Method:
         )
     method.draws.restore(torch.Generator().manual_seed(config.train.seed).get_state())
     return method
+
+
+def _method_name(document: Mapping[str, Any]) -> str | None:
+    """Return the method a document names, None where it names none."""
+    method = document.get("method")
+    name = method.get("name") if isinstance(method, Mapping) else None
+    return name if isinstance(name, str) else None

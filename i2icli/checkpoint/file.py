@@ -1,0 +1,193 @@
+"""Checkpoint files: written whole or not at all, read without running code.
+
+A file holds one dictionary of plain types and tensors, so that `torch.load(weights_only=True)`
+reads it. It is written under a temporary name in the same folder, synced to the disk and renamed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import torch
+
+from i2icli.checkpoint.state import CheckpointState
+from i2icli.errors import CheckpointError, I2IError
+
+FORMAT = 1
+KIND = "i2i checkpoint"
+_PARTIAL = ".partial"
+
+
+class _Sink:
+    """A file that remembers why a write failed; torch reports only that one did."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.fault: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as fault:
+            self.fault = self.fault or fault
+            raise
+
+    def flush(self) -> None:
+        with suppress(OSError):  # the write that follows reports it
+            self._file.flush()
+
+
+def save_checkpoint(path: Path, state: CheckpointState) -> None:
+    """Write `state` to `path`; the file that was there stays whole until the new one is.
+
+    Raises:
+        I2IError: if the disk is full or the folder not writable; the old file is untouched.
+    """
+    document: dict[str, Any] = {"kind": KIND, "format": FORMAT}
+    document |= {part.name: getattr(state, part.name) for part in fields(state)}
+    document = {key: _plain(value) for key, value in document.items()}
+    _replace(path, lambda file: _write(document, file))
+
+
+def copy_checkpoint(source: Path, path: Path) -> None:
+    """Keep the checkpoint `source` under `path` too, as a hard link where the disk has them.
+
+    Raises:
+        I2IError: if the disk is full or the folder not writable.
+    """
+    partial = _partial_of(path)
+    try:
+        partial.unlink(missing_ok=True)
+        os.link(source, partial)
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        with source.open("rb") as opened:
+            _replace(path, lambda file: shutil.copyfileobj(opened, file))
+
+
+def load_checkpoint(path: Path) -> CheckpointState:
+    """Read a checkpoint onto the CPU.
+
+    Raises:
+        CheckpointError: if there is no such file, it is none of i2i's, it is damaged, it wants
+            code to run, or a newer i2i wrote it.
+    """
+    document = _read(path)
+    if not isinstance(document, dict) or document.get("kind") != KIND:
+        raise CheckpointError(
+            f"{path} is not a checkpoint of i2i: give a file such as RUN/checkpoints/last.pt."
+        )
+    number = document.get("format")
+    if not isinstance(number, int) or number > FORMAT:
+        raise CheckpointError(
+            f"{path} has checkpoint format {number}, and this i2i reads up to {FORMAT}: "
+            "update it with `pip install --upgrade i2icli`."
+        )
+    try:
+        return CheckpointState(**{part.name: document[part.name] for part in fields(CheckpointState)})
+    except KeyError as missing:
+        raise CheckpointError(
+            f"{path} is damaged: {missing} is missing. Use an older checkpoint of the run."
+        ) from None
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed writes left in a folder of checkpoints."""
+    for leftover in folder.glob(f".*{_PARTIAL}"):
+        leftover.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> object:
+    if path.is_dir():
+        raise CheckpointError(
+            f"{path} is a folder: give the checkpoint file, such as {path / 'checkpoints/last.pt'}."
+        )
+    try:
+        # A file object: torch would otherwise try to map the file, and name no path in errors.
+        with path.open("rb") as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no checkpoint at {path}.") from None
+    except pickle.UnpicklingError as fault:
+        if "Unsupported" in str(fault) or "GLOBAL" in str(fault):
+            raise CheckpointError(
+                f"{path} holds Python objects besides tensors and was not opened, because that "
+                "could run code: give a checkpoint that i2i wrote."
+            ) from None
+        raise _unreadable(path) from None
+    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError):
+        raise _unreadable(path) from None
+    except OSError as fault:
+        raise CheckpointError(f"{path} cannot be read: {fault.strerror}.") from None
+
+
+def _unreadable(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path} ({path.stat().st_size} bytes) is cut off, damaged or no checkpoint: "
+        "give a checkpoint that i2i wrote, such as RUN/checkpoints/last.pt."
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` with every mapping a plain dict, which the safe reader requires."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _write(document: dict[str, Any], file: BinaryIO) -> None:
+    sink = _Sink(file)
+    try:
+        torch.save(document, cast(BinaryIO, sink))
+    except (OSError, RuntimeError):
+        if sink.fault is not None:
+            raise sink.fault from None
+        raise
+
+
+def _partial_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}{_PARTIAL}")
+
+
+def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file beside `path` and rename it over `path` once it is on the disk."""
+    partial = _partial_of(path)
+    try:
+        with partial.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync_folder(path.parent)
+    except OSError as fault:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        reason = "the disk is full" if fault.errno in _FULL else str(fault.strerror or fault)
+        kept = f"the last good {path.name} is intact" if path.exists() else "nothing was written"
+        raise I2IError(
+            f"{path} was not written: {reason}; {kept}. Make room, then `i2i resume` the run."
+        ) from None
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _sync_folder(folder: Path) -> None:
+    # A rename is on the disk only once the folder is; Windows cannot open folders.
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,105 @@
+"""The command line `i2i`: its commands, and what happens to an error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from i2icli import __version__
+try:
+    from i2icli.cli.data import data_app
+except ImportError:  # development only
+    data_app = None
+from i2icli.cli.options import examples
+from i2icli.cli.presets import presets_app
+try:
+    from i2icli.cli.resume import resume
+except ImportError:  # development only
+    resume = None
+from i2icli.cli.schema import schema
+try:
+    from i2icli.cli.train import train
+except ImportError:  # development only
+    train = None
+try:
+    from i2icli.cli.translate import translate
+except ImportError:  # development only
+    translate = None
+from i2icli.errors import I2IError, Interrupted
+
+app = typer.Typer(
+    name="i2i",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    # Plain help: quick to print, and the same in a terminal, a file and a pipe.
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        "i2i train --preset demo",
+        "i2i resume runs/demo-001",
+        "i2i translate runs/demo-001 pictures/ out/",
+    ),
+)
+
+if train: app.command(
+    "train",
+    epilog=examples(
+        "i2i train --preset demo",
+        "i2i train --preset qs-attn-global --data horse2zebra/ --set method.num_patches=128",
+        "i2i train --preset cut --data horse2zebra/ --dry-run",
+    ),
+)(train)
+if resume: app.command(
+    "resume", epilog=examples("i2i resume runs/demo-001", "i2i resume runs/demo-001 --steps 4000")
+)(resume)
+if translate: app.command(
+    "translate",
+    epilog=examples(
+        "i2i translate runs/demo-001/checkpoints/last.pt pictures/ out/",
+        "i2i translate runs/demo-001/checkpoints/last.pt horse.jpg zebra.jpg",
+    ),
+)(translate)
+if data_app: app.add_typer(data_app, name="data")
+app.add_typer(presets_app, name="presets")
+app.command("schema", epilog=examples("i2i schema", "i2i schema --out i2i.schema.json"))(schema)
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"i2i {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def describe(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Train, resume and translate with unpaired image-to-image translators."""
+
+
+def main() -> None:
+    """Run the command line; an error that the user can act on is a sentence and an exit code."""
+    try:
+        app()
+    except I2IError as error:
+        report(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def report(error: I2IError) -> None:
+    """Print an error on stderr, red where that is a terminal that wants colours."""
+    if isinstance(error, Interrupted):
+        typer.echo(str(error), err=True)
+        return
+    colour = None if os.environ.get("NO_COLOR") else typer.colors.RED
+    typer.secho(f"error: {error}", fg=colour, err=True)

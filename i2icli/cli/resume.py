@@ -1,0 +1,31 @@
+"""`i2i resume`: go on with a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from i2icli.cli.options import AsJson
+from i2icli.errors import ConfigError
+
+
+def resume(
+    run_dir: Annotated[Path, typer.Argument(help="The folder of the run.")],
+    steps: Annotated[int | None, typer.Option(min=1, help="Stop after this step.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Stop after this epoch.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps; none: as before.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a run from its last checkpoint; it ends as if it had never stopped."""
+    if steps is not None and epochs is not None:
+        raise ConfigError("--steps and --epochs say both where to stop: give one of them.")
+
+    from i2icli.cli.training import open_view, show_result  # imports torch; keeps --help instant
+    from i2icli.engine.run import resume_run
+
+    result = resume_run(run_dir, steps=steps, epochs=epochs, device=device, reporter=open_view())
+    show_result(result, as_json=as_json)

@@ -1,0 +1,35 @@
+"""`i2i schema`: the JSON schema of a run's configuration, for editors and tools."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from i2icli.errors import ConfigError
+
+
+def schema(
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write here instead of to the screen.")
+    ] = None,
+) -> None:
+    """Print the JSON schema of a run's configuration."""
+    from i2icli.methods.configure import run_schema
+
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **run_schema().model_json_schema(),
+        "title": "i2i run",
+    }
+    text = json.dumps(document, indent=2)
+    if out is None:
+        typer.echo(text)
+        return
+    try:
+        out.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--out {out} cannot be written: {error.strerror}.") from None
+    typer.echo(f"wrote {out}", err=True)

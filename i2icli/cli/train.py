@@ -1,0 +1,117 @@
+"""`i2i train`: a translator from a preset and two folders of pictures."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from i2icli.cli.options import AsJson, Overrides
+from i2icli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from i2icli.engine.initial import Loaded
+
+
+def train(
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", help="A name from `i2i presets list`, or a TOML file."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder with trainA, trainB, testA, testB; none: the demo set."),
+    ] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="The run's own folder; none: the next in runs/.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Stop after this step.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Stop after this epoch.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of all randomness.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    set_: Overrides = None,
+    init_from: Annotated[
+        Path | None,
+        typer.Option(metavar="CKPT", help="Begin with the weights of this checkpoint or run."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would run, and stop.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a translator; with no --data, on the built-in demo set."""
+    if preset is None:
+        raise ConfigError(
+            "--preset is missing: `i2i presets list` shows all of them; "
+            "`i2i train --preset demo` is the smallest."
+        )
+    if steps is not None and epochs is not None:
+        raise ConfigError("--steps and --epochs say both where to stop: give one of them.")
+    overrides = [
+        *(set_ or []),
+        *_data_overrides(data),
+        *_stop_overrides(steps=steps, epochs=epochs),
+        *([f"train.seed={seed}"] if seed is not None else []),
+        *([f"runtime.device={device}"] if device is not None else []),
+    ]
+    if dry_run:
+        from i2icli.cli.plan import show_plan
+
+        show_plan(preset, overrides, as_json=as_json)
+        return
+
+    from i2icli.cli.training import open_view, show_result  # imports torch; keeps --help instant
+    from i2icli.engine.run import start_run
+    from i2icli.methods import configure_run
+
+    result = start_run(
+        configure_run(preset, overrides),
+        run_dir=run_dir,
+        init_from=init_from,
+        command=["i2i", *sys.argv[1:]],
+        reporter=open_view(),
+        on_loaded=_show_loaded,
+    )
+    show_result(result, as_json=as_json)
+
+
+def _data_overrides(data: Path | None) -> list[str]:
+    """Name the root, and drop the plain folders of a preset."""
+    if data is None:
+        return []
+    if not data.expanduser().is_dir():
+        from i2icli.errors import DataError
+
+        raise DataError(f"--data {data} is no folder: give one with trainA and trainB in it.")
+    others = [f"data.{key}=null" for key in ("domain_a", "domain_b", "test_a", "test_b")]
+    return [f"data.root={data.expanduser().absolute()}", *others]
+
+
+def _stop_overrides(*, steps: int | None, epochs: int | None) -> list[str]:
+    """Name the stop, and drop the preset's."""
+    if steps is not None:
+        return [f"train.steps={steps}", "train.epochs=null"]
+    if epochs is not None:
+        return [f"train.epochs={epochs}", "train.steps=null"]
+    return []
+
+
+def _show_loaded(loaded: Loaded) -> None:
+    """Print on stderr which weights a new run begins with."""
+    lines = [
+        f"weights from {loaded.source} (step {loaded.step}); optimizers and steps start anew. "
+        "To go on with that run itself, use `i2i resume`.",
+        f"  loaded      {len(loaded.loaded):5d}",
+        f"  fresh       {len(loaded.fresh):5d}  {_some(loaded.fresh)}",
+        f"  mismatched  {len(loaded.mismatched):5d}",
+        *(f"    {name}: {theirs} there, {ours} here" for name, theirs, ours in loaded.mismatched),
+        f"  unused      {len(loaded.unused):5d}  {_some(loaded.unused)}",
+    ]
+    typer.echo("\n".join(line.rstrip() for line in lines), err=True)
+
+
+def _some(names: tuple[str, ...]) -> str:
+    """Return the first few names."""
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

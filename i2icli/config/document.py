@@ -1,0 +1,141 @@
+"""Configurations as plain nested dicts: reading TOML, merging layers, comparing, writing."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel
+
+from i2icli.config.shape import Shape
+from i2icli.config.words import toml_like
+from i2icli.errors import ConfigError
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One value that differs between two documents; None stands for an absent value."""
+
+    path: str
+    before: Any
+    after: Any
+
+    def __str__(self) -> str:
+        before, after = (
+            "not set" if value is None else toml_like(value)
+            for value in (self.before, self.after)
+        )
+        return f"{self.path}: {before} -> {after}"
+
+
+def parse_toml(text: str, *, source: str) -> Document:
+    """Read TOML text.
+
+    Args:
+        text: the text.
+        source: the file it came from, named in the error.
+
+    Raises:
+        ConfigError: if it is not TOML, with the line.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source} is not valid TOML: {error}.") from None
+
+
+def read_toml(path: Path) -> Document:
+    """Read a TOML file.
+
+    Raises:
+        ConfigError: if it cannot be read, or is not UTF-8 or not TOML.
+    """
+    return parse_toml(read_text(path), source=str(path))
+
+
+def read_text(path: Path) -> str:
+    """Read a text file.
+
+    Raises:
+        ConfigError: if it cannot be read or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text: {error.reason}.") from None
+
+
+def write_toml(document: Mapping[str, Any]) -> str:
+    """Return a document as TOML text; TOML has no null, so absent values are left out."""
+    return tomli_w.dumps(without_nulls(document))
+
+
+def config_document(config: BaseModel) -> Document:
+    """Return a configuration as a plain nested dict, absent values left out.
+
+    `methods.restore_config` makes the configuration of it again.
+    """
+    return without_nulls(config.model_dump(mode="json"))
+
+
+def without_nulls(document: Mapping[str, Any]) -> Document:
+    """Return a copy without absent values, the key that names a table's kind in front."""
+    keys = sorted(document, key=lambda key: key not in ("name", "policy"))
+    kept = {key: document[key] for key in keys if document[key] is not None}
+    return {
+        key: without_nulls(value) if isinstance(value, Mapping) else value
+        for key, value in kept.items()
+    }
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any], shape: Shape | None) -> Document:
+    """Lay one document over another, table by table.
+
+    A table whose kind changes (`schedule.policy`, say) starts over: the keys of the old kind mean
+    nothing in the new one.
+
+    Args:
+        base: the lower layer.
+        over: the upper layer; its values win, and lists replace lists.
+        shape: what the configuration may hold here, or None where it is unknown.
+    """
+    merged = dict(base)
+    for key, value in over.items():
+        held = merged.get(key)
+        if isinstance(held, Mapping) and isinstance(value, Mapping):
+            place = None if shape is None else shape.child(key, {**base, **over})
+            tag = None if place is None else place.tag
+            if tag is not None and value.get(tag, held.get(tag)) != held.get(tag):
+                held = {}
+            merged[key] = merge(held, value, place)
+        else:
+            merged[key] = value
+    return merged
+
+
+def flatten(document: Mapping[str, Any], prefix: str = "") -> Document:
+    """Return every value by its dotted path."""
+    flat: Document = {}
+    for key, value in document.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    """Return the values in which two documents differ, in the order of `after`."""
+    old, new = flatten(before), flatten(after)
+    paths = [*new, *(path for path in old if path not in new)]
+    return [
+        Change(path, old.get(path), new.get(path)) for path in paths if old.get(path) != new.get(path)
+    ]

@@ -1,0 +1,201 @@
+"""All faults of a configuration at once, in words the user can act on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from i2icli.config.shape import Shape
+from i2icli.config.words import nearest, one_of, toml_like
+from i2icli.errors import ConfigError
+
+M = TypeVar("M", bound=BaseModel)
+_ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault: where it is, and the sentence about it."""
+
+    path: tuple[str, ...]
+    message: str
+
+
+def validate(document: Mapping[str, Any], model: type[M], *, source: str) -> M:
+    """Make a typed configuration of a plain document, strictly.
+
+    Text is no number, a number with a point is no whole number, and only true and false are
+    truth values.
+
+    Args:
+        document: the nested values.
+        model: the configuration class.
+        source: where the values come from, for the message: "preset 'cut'".
+
+    Raises:
+        ConfigError: naming every fault with its path, the value, what is allowed, and the
+            nearest name.
+    """
+    try:
+        return _validate(document, model)
+    except ValidationError as error:
+        faults = _collect(document, model, error)
+    raise ConfigError(render(faults, source=source))
+
+
+def render(faults: Sequence[Fault], *, source: str) -> str:
+    """Return one sentence for one fault, a list for several."""
+    if len(faults) == 1:
+        return f"{source}: {faults[0].message}."
+    lines = "".join(f"\n  {fault.message}" for fault in faults)
+    return f"{source} has {len(faults)} faults:{lines}"
+
+
+def _validate(document: Mapping[str, Any], model: type[M]) -> M:
+    """Validate as JSON, where strict mode still lets a list be a tuple."""
+    return model.model_validate_json(json.dumps(document, default=str), strict=True)
+
+
+def _collect(document: Mapping[str, Any], model: type[M], error: ValidationError) -> list[Fault]:
+    """Return the faults of a document, those between keys too.
+
+    A check between keys runs only where every key by itself is right. So faulty values are taken
+    out, which puts the defaults in their place, and the rest is checked again; a further fault
+    counts unless it speaks of a key that was taken out.
+    """
+    shape = Shape.of(model)
+    faults: dict[tuple[str, ...], Fault] = {}
+    for _ in range(_ROUNDS):
+        found = [_describe(detail, document, shape) for detail in error.errors()]
+        removed = [".".join(path) for path in faults]
+        new = [
+            fault
+            for fault in found
+            if fault.path not in faults and not _mentions(fault.message, removed)
+        ]
+        faults |= {fault.path: fault for fault in new}
+        if not new:
+            break
+        for fault in new:
+            document = _without(document, fault.path)
+        try:
+            _validate(document, model)
+        except ValidationError as again:
+            error = again
+        else:
+            break
+    return list(faults.values())
+
+
+def _describe(detail: Any, document: Mapping[str, Any], shape: Shape) -> Fault:
+    """Turn one of pydantic's errors into a fault."""
+    path = _typed_path(detail["loc"], document, shape)
+    value = detail["input"]
+    if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        tag = str(detail["ctx"]["discriminator"]).strip("'")
+        place = shape.at(path, document)
+        assert place is not None, path
+        value = value.get(tag) if isinstance(value, Mapping) else None
+        return _choice_fault((*path, tag), value, list(place.variants))
+    if detail["type"] == "extra_forbidden":
+        return _unknown_key(path, value, document, shape)
+    if detail["type"] == "value_error":
+        return _rule_fault(path, value, str(detail["ctx"]["error"]))
+    if detail["type"] == "missing":
+        return Fault(path, f"{'.'.join(path)} is missing: {_allowed(path, document, shape)}")
+    return _value_fault(path, value, document, shape)
+
+
+def _value_fault(
+    path: tuple[str, ...], value: object, document: Mapping[str, Any], shape: Shape
+) -> Fault:
+    """Describe a value of the wrong type or outside its range."""
+    keys = tuple(key for key in path if not key.isdigit())
+    place = shape.at(keys, document)
+    if place is not None and (choices := place.choices()) and keys == path:
+        return _choice_fault(path, value, choices, takes_null=place.takes_null)
+    written = _look_up(document, keys) if keys != path else value
+    allowed = _allowed(keys, document, shape)
+    return Fault(keys, f"{'.'.join(keys)} = {toml_like(written)}: must be {allowed}")
+
+
+def _choice_fault(
+    path: tuple[str, ...], value: object, choices: Sequence[Any], *, takes_null: bool = False
+) -> Fault:
+    """Describe a value that is none of a few."""
+    words = [toml_like(choice) for choice in choices] + (["null"] if takes_null else [])
+    message = f"{'.'.join(path)} = {toml_like(value)}: must be {one_of(list(dict.fromkeys(words)))}"
+    texts = [choice for choice in choices if isinstance(choice, str)]
+    meant = nearest(value, texts) if isinstance(value, str) else None
+    return Fault(path, message + (f"; did you mean {toml_like(meant)}?" if meant else ""))
+
+
+def _unknown_key(
+    path: tuple[str, ...], value: object, document: Mapping[str, Any], shape: Shape
+) -> Fault:
+    """Describe a key that does not exist."""
+    *parents, key = path
+    table = shape.at(parents, document)
+    names = [] if table is None else table.keys(_look_up(document, parents))
+    message = f"{'.'.join(path)} = {toml_like(value)}: there is no such key"
+    if meant := nearest(key, names):
+        return Fault(path, f"{message}; did you mean {'.'.join((*parents, meant))}?")
+    where = f"{'.'.join(parents)} has" if parents else "the keys are"
+    return Fault(path, f"{message}; {where} {', '.join(names)}")
+
+
+def _rule_fault(path: tuple[str, ...], value: object, sentence: str) -> Fault:
+    """Describe a broken rule of the project's own; rules between keys name the keys themselves."""
+    if isinstance(value, Mapping) or not path:
+        return Fault((*path, f"rule: {sentence}"), sentence)
+    return Fault(path, f"{'.'.join(path)} = {toml_like(value)}: {sentence}")
+
+
+def _allowed(path: Sequence[str], document: Mapping[str, Any], shape: Shape) -> str:
+    """Say what is allowed at a path."""
+    place = shape.at(path, document)
+    return "a value" if place is None else place.allowed()
+
+
+def _typed_path(
+    location: Sequence[str | int], document: Mapping[str, Any], shape: Shape
+) -> tuple[str, ...]:
+    """Return the keys as the user typed them: without the names of union variants."""
+    path: list[str] = []
+    place: Shape | None = shape
+    value: object = document
+    for part in location:
+        variants = {} if place is None else place.variants
+        if part in variants and place is not None:
+            place = variants[str(part)]
+            continue
+        path.append(str(part))
+        place = None if place is None else place.child(str(part), value)
+        value = value.get(str(part)) if isinstance(value, Mapping) else None
+    return tuple(path)
+
+
+def _mentions(message: str, paths: Sequence[str]) -> bool:
+    return any(path in message for path in paths)
+
+
+def _look_up(document: object, path: Sequence[str]) -> Any:
+    """Return the value at a path, None where there is none."""
+    for key in path:
+        document = document.get(key) if isinstance(document, Mapping) else None
+    return document
+
+
+def _without(document: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any]:
+    """Return a copy of a document without the value at a path."""
+    first, *rest = path
+    kept = dict(document)
+    if not rest:
+        kept.pop(first, None)
+    elif isinstance(kept.get(first), Mapping):
+        kept[first] = _without(kept[first], rest)
+    return kept

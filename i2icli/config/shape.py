@@ -1,0 +1,177 @@
+"""What a configuration may hold at each of its keys, read from its JSON schema.
+
+The typed models are the one source; error messages, overrides and the reference page are derived
+from their schema, so that none of them can drift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from i2icli.config.words import one_of, toml_like
+
+JsonSchema = Mapping[str, Any]
+
+_KINDS = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "a table",
+    "null": "null",
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One place in a configuration.
+
+    Attributes:
+        root: the schema of the whole configuration, which holds the shared definitions.
+        node: the part of it that describes this place.
+    """
+
+    root: JsonSchema
+    node: JsonSchema
+
+    @classmethod
+    def of(cls, model: type[BaseModel]) -> Shape:
+        """Return the shape of a whole model."""
+        schema = model.model_json_schema()
+        return cls(schema, schema)
+
+    @property
+    def description(self) -> str:
+        """What the value at this place means; empty where nobody said."""
+        return str(self.node.get("description", ""))
+
+    @property
+    def tag(self) -> str | None:
+        """The key whose value decides which table this is, or None."""
+        found = self.node.get("discriminator", {}).get("propertyName")
+        return None if found is None else str(found)
+
+    @property
+    def variants(self) -> dict[str, Shape]:
+        """The tables that may stand here, by the value of `tag`."""
+        mapping = self.node.get("discriminator", {}).get("mapping", {})
+        return {name: self._at({"$ref": target}) for name, target in mapping.items()}
+
+    def table(self, value: object) -> Shape | None:
+        """Return the shape of the table at this place, given what stands there.
+
+        Args:
+            value: the table as written; its tag chooses among variants.
+
+        Returns:
+            None where no table belongs, or where the tag names no variant.
+        """
+        if self.tag is not None:
+            chosen = value.get(self.tag) if isinstance(value, Mapping) else None
+            return self.variants.get(str(chosen))
+        for option in self._options():
+            if "properties" in option.node:
+                return option
+        return None
+
+    def child(self, key: str, value: object) -> Shape | None:
+        """Return the place called `key` in the table that `value` makes this, or None."""
+        table = self.table(value)
+        properties: Mapping[str, Any] = {} if table is None else table.node["properties"]
+        return self._at(properties[key]) if key in properties else None
+
+    def at(self, path: Sequence[str], document: object) -> Shape | None:
+        """Follow keys down from here; `document` is what stands here and decides variants."""
+        place: Shape | None = self
+        for key in path:
+            if place is None:
+                return None
+            place = place.child(key, document)
+            document = document.get(key) if isinstance(document, Mapping) else None
+        return place
+
+    def keys(self, value: object) -> list[str]:
+        """Return the keys of the table at this place, in the order of the model."""
+        table = self.table(value)
+        return [] if table is None else list(table.node["properties"])
+
+    def children(self, value: object) -> Iterator[tuple[str, Shape]]:
+        """Yield every key of the table at this place with its shape."""
+        for key in self.keys(value):
+            child = self.child(key, value)
+            assert child is not None, key
+            yield key, child
+
+    def choices(self) -> list[Any]:
+        """Return the values that are allowed here where they are few and fixed, else nothing."""
+        if self.tag is not None:
+            return []
+        found: list[Any] = []
+        for option in self._options():
+            node = option.node
+            found += [node["const"]] if "const" in node else node.get("enum", [])
+        return found
+
+    @property
+    def takes_null(self) -> bool:
+        """Whether the value may be left open."""
+        return any(option.node.get("type") == "null" for option in self._options())
+
+    @property
+    def takes_text_only(self) -> bool:
+        """Whether every value here is text, apart from null."""
+        kinds = {option.node.get("type") for option in self._options()} - {"null"}
+        return kinds == {"string"}
+
+    def allowed(self) -> str:
+        """Say in words which values are allowed here, for example "a number above 0"."""
+        return " or ".join(dict.fromkeys(option._allowed_here() for option in self._options()))
+
+    def _allowed_here(self) -> str:
+        """Say which values one alternative allows."""
+        node = self.node
+        if choices := ([node["const"]] if "const" in node else list(node.get("enum", []))):
+            return one_of([toml_like(choice) for choice in choices])
+        if node.get("type") == "array":
+            return self._allowed_list()
+        kind = _KINDS.get(str(node.get("type")), "a table" if "properties" in node else "a value")
+        return f"{kind}{_range(node)}"
+
+    def _allowed_list(self) -> str:
+        """Say what a list may hold."""
+        items = self._at(self.node.get("items", {}))
+        at_least = " that is not empty" if self.node.get("minItems") else ""
+        return f"a list{at_least}, each item {items.allowed()}"
+
+    def _options(self) -> list[Shape]:
+        """Return the alternatives that may stand here; just itself where there is one."""
+        options = self.node.get("anyOf") or self.node.get("oneOf")
+        return [self] if options is None else [self._at(option) for option in options]
+
+    def _at(self, node: JsonSchema) -> Shape:
+        """Return a part of the schema as a shape, its reference to a definition followed."""
+        if (target := node.get("$ref")) is None:
+            return Shape(self.root, node)
+        definition = self.root["$defs"][target.removeprefix("#/$defs/")]
+        own = {key: value for key, value in node.items() if key != "$ref"}
+        return Shape(self.root, {**definition, **own})
+
+
+def _range(node: JsonSchema) -> str:
+    """Say in words which range a schema allows; empty where it allows all."""
+    low, high = node.get("minimum"), node.get("maximum")
+    above, below = node.get("exclusiveMinimum"), node.get("exclusiveMaximum")
+    if low is not None and high is not None:
+        return f" from {low} to {high}"
+    parts = [
+        f"of at least {low}" if low is not None else "",
+        f"above {above}" if above is not None else "",
+        f"of at most {high}" if high is not None else "",
+        f"below {below}" if below is not None else "",
+    ]
+    words = " and ".join(part for part in parts if part)
+    return f" {words}" if words else ""

@@ -1,0 +1,37 @@
+"""Phrases of messages: choices, values as TOML, and the name that was meant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+
+
+def one_of(words: Sequence[str]) -> str:
+    """Join words as a choice: `a`, `a or b`, `a, b or c`."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def toml_like(value: object) -> str:
+    """Write a value as it would stand in a TOML file, null apart."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{key} = {toml_like(item)}" for key, item in value.items())
+        return f"{{{inside}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(toml_like, value))}]"
+    return str(value)
+
+
+def nearest(word: str, names: Sequence[str]) -> str | None:
+    """Return the name that a mistyped word most likely meant, or None."""
+    folded = {name.lower().replace("-", "_"): name for name in names}
+    found = get_close_matches(word.lower().replace("-", "_"), list(folded), n=1, cutoff=0.6)
+    return folded[found[0]] if found else None

@@ -1,0 +1,176 @@
+"""Writing pictures: each format's best form of the pixels, and never half a file."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import struct
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from i2icli.data.decode import Pixels
+from i2icli.errors import DataError, I2IError
+
+# Suffix to Pillow's name of the format.
+WRITABLE = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+_WITH_ALPHA = ("PNG", "WEBP", "TIFF")
+_WHITE = (255, 255, 255)
+
+
+def write_picture(
+    path: Path,
+    pixels: Pixels,
+    *,
+    alpha: Pixels | None = None,
+    quality: int = 95,
+    matte: tuple[int, int, int] = _WHITE,
+) -> None:
+    """Write a picture in the format of the suffix, all of it or nothing.
+
+    16 bits are kept by PNG (grey and colour, with alpha) and by TIFF (grey without alpha);
+    elsewhere they become 8. JPEG and BMP have no alpha: the picture is laid over the matte.
+    Missing folders are made.
+
+    Args:
+        path: where to write; its suffix, in any case, is the format.
+        pixels: (H, W, 1 or 3) uint8 or uint16.
+        alpha: (H, W) of the same type.
+        quality: of JPEG and WebP, 1 to 100.
+        matte: 8-bit colour behind transparent pixels where the format has no alpha.
+
+    Raises:
+        DataError: for a suffix that i2i does not write, or a picture that the format cannot hold.
+        I2IError: when the file cannot be written; nothing is left behind then.
+    """
+    content = encode_picture(pixels, suffix=path.suffix, alpha=alpha, quality=quality, matte=matte)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_whole(path, content)
+    except OSError as error:
+        raise I2IError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def encode_picture(
+    pixels: Pixels,
+    *,
+    suffix: str,
+    alpha: Pixels | None = None,
+    quality: int = 95,
+    matte: tuple[int, int, int] = _WHITE,
+) -> bytes:
+    """Return the bytes of the file that `write_picture` writes."""
+    name = WRITABLE.get(suffix.lower())
+    if name is None:
+        raise DataError(
+            f"cannot write pictures as {suffix or 'a file without suffix'!s}: "
+            f"use one of {', '.join(sorted(WRITABLE))}"
+        )
+    if alpha is not None and name not in _WITH_ALPHA:
+        pixels, alpha = _flatten(pixels, alpha, matte), None
+    if pixels.dtype == np.uint16:
+        if name == "PNG":
+            return encode_png16(pixels, alpha)
+        if name == "TIFF" and pixels.shape[2] == 1 and alpha is None:
+            return _save(Image.fromarray(pixels[..., 0]), name, quality)
+        pixels = to_8_bits(pixels)
+        alpha = None if alpha is None else to_8_bits(alpha)
+    return _save(_to_image(pixels, alpha), name, quality)
+
+
+def to_8_bits(values: Pixels) -> Pixels:
+    """Scale 16-bit values so that 65535 becomes 255, rounded; 8-bit values stay as they are."""
+    if values.dtype == np.uint8:
+        return values
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def encode_png16(pixels: Pixels, alpha: Pixels | None = None) -> bytes:
+    """Encode a PNG of 16 bits a channel, which Pillow writes for grey alone.
+
+    Args:
+        pixels: (H, W, 1 or 3) uint16.
+        alpha: (H, W) uint16.
+    """
+    layers = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
+    height, width, count = layers.shape
+    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[count]
+    rows = layers.astype(">u2").view(np.uint8).reshape(height, width * count * 2)
+    lines = np.empty((height, 1 + rows.shape[1]), np.uint8)
+    lines[:, 0] = 2  # every line as its difference from the one above (PNG filter "Up")
+    lines[:, 1:] = rows
+    lines[1:, 1:] -= rows[:-1]
+    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            _chunk(b"IHDR", header),
+            _chunk(b"IDAT", zlib.compress(lines.tobytes(), 6)),
+            _chunk(b"IEND", b""),
+        ]
+    )
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+
+def _flatten(pixels: Pixels, alpha: Pixels, matte: tuple[int, int, int]) -> Pixels:
+    """Lay a picture over a colour; grey stays grey on a grey matte only."""
+    top = int(np.iinfo(pixels.dtype).max)
+    colour = np.array(matte, dtype=np.float64) * (top / 255)
+    if pixels.shape[2] == 1 and len(set(matte)) == 1:
+        colour = colour[:1]
+    share = alpha[..., None].astype(np.float64) / top
+    mixed = pixels * share + colour * (1.0 - share)
+    flat: Pixels = np.rint(mixed).astype(pixels.dtype)
+    return flat
+
+
+def _to_image(pixels: Pixels, alpha: Pixels | None) -> Image.Image:
+    layers = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
+    return Image.fromarray(layers[..., 0] if layers.shape[2] == 1 else np.ascontiguousarray(layers))
+
+
+def _save(image: Image.Image, name: str, quality: int) -> bytes:
+    options: dict[str, object] = {}
+    if name == "JPEG":
+        options = {"quality": quality, "subsampling": 0}  # colour at full resolution
+    elif name == "WEBP":
+        options = {"quality": quality, "exact": True}  # keep colours under transparency
+    elif name == "TIFF":
+        options = {"compression": "tiff_adobe_deflate"}
+    stream = BytesIO()
+    try:
+        image.save(stream, name, **options)
+    except (OSError, ValueError) as error:
+        width, height = image.size
+        raise DataError(
+            f"a picture of {width} x {height} cannot be stored as {name} ({error}); use .png"
+        ) from error
+    return stream.getvalue()
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write under a temporary name in the same folder, then rename over the target."""
+    # A short name of its own: the target's may already be as long as the file system allows.
+    temporary = path.with_name(f".i2i-{os.getpid()}-{secrets.token_hex(6)}.tmp")
+    try:
+        with temporary.open("xb") as stream:
+            stream.write(content)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,316 @@
+"""Endless training batches that depend on the seed and the step, and on nothing else."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from types import FrameType
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from i2icli.config.sections import DataConfig
+from i2icli.data.batch import Batch
+from i2icli.data.unpaired import Sample, SampleKey, UnpairedSet
+from i2icli.errors import DataError, I2IError
+
+_log = logging.getLogger(__name__)
+
+
+def steps_per_epoch(dataset: UnpairedSet, batch_size: int) -> int:
+    """Return the batches of one epoch; the last incomplete one is dropped.
+
+    Raises:
+        DataError: when there are fewer pictures than a batch takes.
+    """
+    if len(dataset) < batch_size:
+        raise DataError(
+            f"a batch takes {batch_size} pictures of each domain, but the larger one has "
+            f"{len(dataset)}; try `--set data.batch_size={max(1, len(dataset))}`"
+        )
+    return len(dataset) // batch_size
+
+
+def build_loader(
+    dataset: UnpairedSet,
+    config: DataConfig,
+    *,
+    seed: int,
+    start_step: int,
+    is_decaying: Callable[[int], bool],
+    workers: int,
+    pin: bool,
+    on_skip: Callable[[str], None] | None = None,
+) -> BatchStream:
+    """Start loading batches.
+
+    Args:
+        dataset: the training pictures.
+        config: batch size, and whether the jitter stays in the decay half.
+        seed: of the run.
+        start_step: steps already done; the first batch is that of the next step.
+        is_decaying: says of an epoch, counted from 1, whether the learning rate decays.
+        workers: processes that load; 0 loads in this one. The batches are the same.
+        pin: put batches into page-locked memory, for a GPU.
+        on_skip: called once for each unreadable file with a sentence that names it; by default
+            it is logged as a warning.
+
+    Returns:
+        An endless iterator; close it, or use it in a `with`, so that its processes end.
+
+    Raises:
+        DataError: when there are fewer pictures than a batch takes; while iterating, when
+            pictures cannot be read or do not fit into one batch.
+    """
+    keys = _BatchKeys(dataset, config, seed=seed, is_decaying=is_decaying)
+    return BatchStream(
+        dataset, keys, step=start_step, workers=workers, pin=pin, on_skip=on_skip or _log.warning
+    )
+
+
+class BatchStream(Iterator[Batch]):
+    """The batches of a run from some step on.
+
+    Attributes:
+        step: steps whose batches have been handed out or were done before.
+        wait_seconds: how long the last `next()` waited for its batch.
+    """
+
+    def __init__(
+        self,
+        dataset: UnpairedSet,
+        keys: _BatchKeys,
+        *,
+        step: int,
+        workers: int,
+        pin: bool,
+        on_skip: Callable[[str], None],
+    ) -> None:
+        self.step = step
+        self.wait_seconds = 0.0
+        self._dataset = _Guarded(dataset)
+        self._keys = keys
+        self._workers = workers
+        self._pin = pin
+        self._on_skip = on_skip
+        self._reported: set[str] = set()
+        self._loaded: Iterator[_Loaded] | None = self._start()
+
+    def __next__(self) -> Batch:
+        """Return the batch of the next step.
+
+        Raises:
+            DataError: when pictures cannot be read or do not fit into one batch.
+            I2IError: when the loading processes end again and again.
+            StopIteration: after `close`.
+        """
+        if self._loaded is None:
+            raise StopIteration
+        started = time.perf_counter()
+        loaded = self._take(self._loaded)
+        self.wait_seconds = time.perf_counter() - started
+        for sentence in loaded.skipped:
+            if sentence not in self._reported:
+                self._reported.add(sentence)
+                self._on_skip(f"skipped a training picture: {sentence}")
+        if loaded.error is not None:
+            raise DataError(loaded.error)
+        assert loaded.batch is not None, "a load without error has a batch"
+        self.step += 1
+        return loaded.batch
+
+    def close(self) -> None:
+        """End the loading processes; the stream is finished then."""
+        loaded, self._loaded = self._loaded, None
+        shut_down = getattr(loaded, "_shutdown_workers", None)
+        if shut_down is not None:  # dropping the iterator does the same, but only when collected
+            shut_down()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _take(self, loaded: Iterator[_Loaded]) -> _Loaded:
+        """Take the next load; if the processes are gone, start them again, once.
+
+        They go when a signal to the whole process group ends them, while this process still has
+        to finish its step and save.
+        """
+        try:
+            return next(loaded)
+        except RuntimeError as error:
+            if self._workers == 0:
+                raise
+            _log.debug("loading processes ended: %s", error)
+        self.close()
+        self._loaded = self._start()
+        try:
+            return next(self._loaded)
+        except RuntimeError as error:
+            raise I2IError(
+                f"the processes that load pictures ended ({_first_line(error)}), perhaps for want "
+                "of memory; try `--set runtime.workers=0`"
+            ) from error
+
+    def _start(self) -> Iterator[_Loaded]:
+        with warnings.catch_warnings():
+            # Python warns of forking beside threads; the workers use nothing a thread may hold.
+            warnings.filterwarnings("ignore", message=".*multi-threaded.*fork")
+            return iter(self._loader())
+
+    def _loader(self) -> DataLoader[Sample | str]:
+        return DataLoader(
+            self._dataset,
+            batch_sampler=self._keys.from_step(self.step),
+            num_workers=self._workers,
+            collate_fn=_collate,
+            pin_memory=self._pin,
+            worker_init_fn=_prepare_worker if self._workers else None,
+            # Its own generator: starting an iterator draws a number, the global one must not move.
+            generator=torch.Generator().manual_seed(0),
+        )
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A batch, or why there is none; errors travel as text, not as a worker's traceback."""
+
+    batch: Batch | None = None
+    error: str | None = None
+    skipped: tuple[str, ...] = ()
+
+    def pin_memory(self) -> _Loaded:
+        return self if self.batch is None else replace(self, batch=self.batch.pin_memory())
+
+
+class _Guarded(Dataset[Sample | str]):
+    """The data set, with a DataError's text instead of the error."""
+
+    def __init__(self, dataset: UnpairedSet) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, key: SampleKey) -> Sample | str:
+        try:
+            return self._dataset[key]
+        except DataError as error:
+            return str(error)
+
+
+class _BatchKeys:
+    """The sample keys of every batch from the first step on."""
+
+    def __init__(
+        self,
+        dataset: UnpairedSet,
+        config: DataConfig,
+        *,
+        seed: int,
+        is_decaying: Callable[[int], bool],
+    ) -> None:
+        self._dataset = dataset
+        self._batch_size = config.batch_size
+        self._jitters_in_decay = config.jitter_in_decay
+        self._seed = seed
+        self._is_decaying = is_decaying
+        self._steps = steps_per_epoch(dataset, config.batch_size)
+
+    def from_step(self, step: int) -> _KeysFrom:
+        """Return the endless key lists that begin after `step` finished steps."""
+        return _KeysFrom(self, step)
+
+    def epoch(self, epoch: int, first: int) -> Iterator[list[SampleKey]]:
+        """Yield the key lists of one epoch, counted from 1, from batch `first` on."""
+        jitter = self._jitters_in_decay or not self._is_decaying(epoch)
+        keys = self._dataset.epoch_keys(
+            seed=self._seed, epoch=epoch, jitter=jitter, start=first * self._batch_size
+        )
+        for _ in range(first, self._steps):
+            yield [next(keys) for _ in range(self._batch_size)]
+
+    def place(self, step: int) -> tuple[int, int]:
+        """Return epoch, counted from 1, and batch in the epoch, counted from 0."""
+        return step // self._steps + 1, step % self._steps
+
+
+class _KeysFrom(Sampler[list[SampleKey]]):
+    """What a DataLoader takes as its batch sampler; endless."""
+
+    def __init__(self, keys: _BatchKeys, step: int) -> None:
+        self._keys = keys
+        self._step = step
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        epoch, first = self._keys.place(self._step)
+        while True:
+            yield from self._keys.epoch(epoch, first)
+            epoch, first = epoch + 1, 0
+
+
+def _collate(samples: Sequence[Sample | str]) -> _Loaded:
+    """Put samples into a batch."""
+    good = [sample for sample in samples if isinstance(sample, Sample)]
+    skipped = tuple(sentence for sample in good for sentence in sample.skipped)
+    for sample in samples:
+        if isinstance(sample, str):
+            return _Loaded(error=sample, skipped=skipped)
+    error = _size_fault(good)
+    if error is not None:
+        return _Loaded(error=error, skipped=skipped)
+    batch = Batch(
+        real_a=torch.stack([sample.real_a for sample in good]),
+        real_b=torch.stack([sample.real_b for sample in good]),
+        names_a=tuple(sample.name_a for sample in good),
+        names_b=tuple(sample.name_b for sample in good),
+    )
+    return _Loaded(batch=batch, skipped=skipped)
+
+
+def _size_fault(samples: Sequence[Sample]) -> str | None:
+    """Say which pictures cannot lie in one batch, or None if all can."""
+    first = samples[0]
+
+    def compare(name: str, crop: Tensor, other_name: str, other: Tensor) -> str | None:
+        if crop.shape == other.shape:
+            return None
+        return (
+            f"{other_name} gives a crop of {_size(other)} and {name} one of {_size(crop)}: a batch "
+            "needs one size; use `--set data.batch_size=1` or "
+            "`--set data.preprocess=resize-and-crop`"
+        )
+
+    for sample in samples[1:]:
+        fault = compare(sample.name_a, sample.real_a, first.name_a, first.real_a) or compare(
+            sample.name_b, sample.real_b, first.name_b, first.real_b
+        )
+        if fault:
+            return fault
+    return None
+
+
+def _size(crop: Tensor) -> str:
+    return f"{crop.shape[2]} x {crop.shape[1]}"
+
+
+def _prepare_worker(_index: int) -> None:
+    """Leave signals to the main process: it finishes its step and ends the workers itself."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    """End quietly: torch raises an error in the main process for a worker killed by a signal."""
+    os._exit(0)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,153 @@
+"""From a picture to a training crop, as the released code of CUT, QS-Attn and CycleGAN does it.
+
+Pillow resamples, antialiased, on 8-bit pictures, so that pixels equal those of the released
+pipelines. Every random choice is an argument.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from i2icli.config.sections import DataConfig, Preprocess
+from i2icli.data.encode import to_8_bits
+from i2icli.data.images import Pixels, to_tensor
+from i2icli.data.keyed import KeyedDraws
+
+_FILTERS = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+}
+_MULTIPLE = 4
+
+
+@dataclass(frozen=True)
+class CropPlan:
+    """What happens to a picture, its random choices apart.
+
+    Attributes:
+        preprocess: which of the released ways.
+        width: side after resizing, pixels.
+        height: height after resizing, pixels; only for the ways that resize to a fixed size.
+        crop: side of the crop, pixels.
+        interpolation: bicubic or bilinear.
+        flip: whether half of the crops are mirrored.
+    """
+
+    preprocess: Preprocess
+    width: int
+    height: int
+    crop: int
+    interpolation: str = "bicubic"
+    flip: bool = True
+
+
+@dataclass(frozen=True)
+class CropChoice:
+    """Where to cut, in pixels of the resized picture, and whether to mirror the crop."""
+
+    x: int = 0
+    y: int = 0
+    flip: bool = False
+
+
+def plan_crop(config: DataConfig, *, jitter: bool = True) -> CropPlan:
+    """Read the plan off a configuration.
+
+    Args:
+        config: the data section of a run.
+        jitter: whether pictures are resized beyond the crop; the released code of CUT and
+            QS-Attn stops that once the learning rate decays, flips go on.
+    """
+    width, height = config.resize, config.resize_height or config.resize
+    # Departs from the official code: ways without a crop keep their size in the decay half,
+    # because they have no jitter that could end, and pictures would change size in mid-run.
+    if not jitter and config.preprocess in ("resize-and-crop", "scale-width-and-crop"):
+        width = height = config.crop
+    return CropPlan(
+        preprocess=config.preprocess,
+        width=width,
+        height=height,
+        crop=config.crop,
+        interpolation=config.interpolation,
+        flip=config.flip,
+    )
+
+
+def choose_crop(plan: CropPlan, size: tuple[int, int], draws: KeyedDraws) -> CropChoice:
+    """Draw the place of the crop, uniformly, and the flip.
+
+    Args:
+        plan: what happens to the picture.
+        size: width and height of the picture as it was read, pixels.
+        draws: a fresh stream of this picture's own.
+    """
+    is_flipped = draws.coin() and plan.flip
+    if "crop" not in plan.preprocess:
+        return CropChoice(flip=is_flipped)
+    width, height = resized_size(plan, size)
+    x = draws.below(max(0, width - plan.crop) + 1)
+    y = draws.below(max(0, height - plan.crop) + 1)
+    return CropChoice(x=x, y=y, flip=is_flipped)
+
+
+def resized_size(plan: CropPlan, size: tuple[int, int]) -> tuple[int, int]:
+    """Return (width, height) of a picture after the first resize, before the crop."""
+    width, height = size
+    if plan.preprocess in ("resize", "resize-and-crop"):
+        return plan.width, plan.height
+    if plan.preprocess in ("scale-width", "scale-width-and-crop"):
+        if width == plan.width and height >= plan.crop:
+            return size
+        return plan.width, int(max(plan.width * height / width, plan.crop))
+    return size
+
+
+def make_crop(pixels: Pixels, plan: CropPlan, choice: CropChoice) -> Tensor:
+    """Turn a picture into a training crop.
+
+    Resize, crop, bring both sides to a multiple of 4, mirror, scale to [-1, 1]. 16-bit pictures
+    are scaled to 8 bits first.
+
+    Args:
+        pixels: (H, W, 1 or 3) uint8 or uint16.
+        plan: what to do.
+        choice: where to cut, and whether to mirror.
+
+    Returns:
+        float32 (C, h, w) in [-1, 1].
+    """
+    pixels = to_8_bits(pixels)
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    image = _resize(image, resized_size(plan, image.size), plan.interpolation)
+    if "crop" in plan.preprocess:
+        image = _cut(image, plan.crop, choice)
+    image = _resize(image, _nearest_multiples(image.size), plan.interpolation)
+    if choice.flip:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    array = np.asarray(image)
+    return to_tensor(array.reshape(*array.shape[:2], -1))
+
+
+def _resize(image: Image.Image, size: tuple[int, int], interpolation: str) -> Image.Image:
+    return image if image.size == size else image.resize(size, _FILTERS[interpolation])
+
+
+def _cut(image: Image.Image, side: int, choice: CropChoice) -> Image.Image:
+    """Cut a square, or as much of it as the picture has.
+
+    Departs from the official code: a side shorter than the crop stays as it is, because the
+    released crop fills up with black there, or stops.
+    """
+    width, height = image.size
+    box = (choice.x, choice.y, min(choice.x + side, width), min(choice.y + side, height))
+    return image if box == (0, 0, width, height) else image.crop(box)
+
+
+def _nearest_multiples(size: tuple[int, int]) -> tuple[int, int]:
+    """Round both sides to a multiple of 4, halves to the even multiple, never below 4."""
+    width, height = (max(_MULTIPLE, round(side / _MULTIPLE) * _MULTIPLE) for side in size)
+    return width, height

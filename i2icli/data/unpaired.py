@@ -1,0 +1,134 @@
+"""The unpaired data set: which picture of A meets which of B, and how they become crops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from i2icli.config.sections import DataConfig
+from i2icli.data.folders import Domains
+from i2icli.data.images import Picture, read_picture
+from i2icli.data.keyed import KeyedDraws
+from i2icli.data.transforms import choose_crop, make_crop, plan_crop
+from i2icli.errors import DataError
+
+_MAX_UNREADABLE = 10
+# What a stream of choices is for; part of its key.
+_ORDER, _PARTNER, _CROP_A, _CROP_B = range(4)
+
+
+@dataclass(frozen=True)
+class SampleKey:
+    """All that decides a training sample.
+
+    Attributes:
+        seed: of the run.
+        epoch: counted from 1.
+        place: which sample of the epoch, counted from 0.
+        picture_a: index of the picture of domain A.
+        picture_b: index of the picture of domain B.
+        jitter: whether pictures are resized beyond the crop.
+    """
+
+    seed: int
+    epoch: int
+    place: int
+    picture_a: int
+    picture_b: int
+    jitter: bool = True
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A crop of each domain.
+
+    Attributes:
+        real_a: (C_A, H, W) in [-1, 1].
+        real_b: (C_B, H, W) in [-1, 1].
+        name_a: the file it came from.
+        name_b: the same for domain B.
+        skipped: what was wrong with files that others stood in for, one sentence each.
+    """
+
+    real_a: Tensor
+    real_b: Tensor
+    name_a: str
+    name_b: str
+    skipped: tuple[str, ...] = ()
+
+
+class UnpairedSet(Dataset[Sample]):
+    """Training crops of two domains; a pure function from a key to a sample."""
+
+    def __init__(self, domains: Domains, config: DataConfig) -> None:
+        """Take the training pictures of a data set.
+
+        Args:
+            domains: as `find_domains` returns them.
+            config: how pictures become crops, and what an unreadable one does.
+        """
+        self.train_a = domains.train_a
+        self.train_b = domains.train_b
+        self.config = config
+
+    def __len__(self) -> int:
+        """Return the samples of one epoch: the size of the larger domain."""
+        return max(len(self.train_a), len(self.train_b))
+
+    def __getitem__(self, key: SampleKey) -> Sample:
+        """Read and crop the two pictures of a key.
+
+        Raises:
+            DataError: when a picture cannot be read and `data.corrupt` is "error", or when too
+                many cannot be read in a row.
+        """
+        plan = plan_crop(self.config, jitter=key.jitter)
+        skipped: list[str] = []
+
+        def crop(files: Sequence[Path], index: int, channels: int, use: int) -> tuple[Tensor, str]:
+            picture = self._read(files, index, channels, skipped.append)
+            draws = KeyedDraws(key.seed, key.epoch, key.place, use)
+            choice = choose_crop(plan, picture.size, draws)
+            return make_crop(picture.pixels, plan, choice), str(picture.path)
+
+        real_a, name_a = crop(self.train_a, key.picture_a, self.config.channels_a, _CROP_A)
+        real_b, name_b = crop(self.train_b, key.picture_b, self.config.channels_b, _CROP_B)
+        return Sample(real_a, real_b, name_a, name_b, tuple(skipped))
+
+    def epoch_keys(
+        self, *, seed: int, epoch: int, jitter: bool, start: int = 0
+    ) -> Iterator[SampleKey]:
+        """Yield the keys of one epoch, from place `start` on.
+
+        Random pairing visits the positions 0 .. len - 1 in a new order each epoch, takes picture
+        position mod |A|, and draws one of B. Ordered pairing takes position mod |A| and mod |B|.
+        """
+        is_random = self.config.pairing == "random"
+        order = KeyedDraws(seed, epoch, 0, _ORDER).permutation(len(self)) if is_random else None
+        for place in range(start, len(self)):
+            position = place if order is None else int(order[place])
+            partner = position % len(self.train_b)
+            if is_random:
+                partner = KeyedDraws(seed, epoch, place, _PARTNER).below(len(self.train_b))
+            yield SampleKey(
+                seed, epoch, place, position % len(self.train_a), partner, jitter=jitter
+            )
+
+    def _read(
+        self, files: Sequence[Path], index: int, channels: int, report: Callable[[str], None]
+    ) -> Picture:
+        """Read a picture, or by `data.corrupt` the next readable one after it."""
+        attempts = min(_MAX_UNREADABLE, len(files))
+        for offset in range(attempts):
+            try:
+                return read_picture(files[(index + offset) % len(files)], channels=channels)
+            except DataError as error:
+                if self.config.corrupt == "error":
+                    raise
+                report(str(error))
+                last = error
+        raise DataError(f"{attempts} training pictures in a row cannot be read, the last: {last}")

@@ -1,0 +1,74 @@
+"""The training pictures of a run: found, counted, and recognised on resume."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from i2icli.config.document import config_document
+from i2icli.data.folders import Domains
+from i2icli.errors import DataError
+from i2icli.methods.configure import AnyRunConfig, restore_config
+
+
+def settle_data(config: AnyRunConfig) -> tuple[AnyRunConfig, bool]:
+    """Return the configuration with absolute folders, and whether they are the demo set's.
+
+    Without any folder, the demo set is taken; it is made on first use.
+    """
+    document = config_document(config)
+    data = document["data"]
+    is_demo = config.data.root is None and config.data.domain_a is None
+    if is_demo:
+        from i2icli.data.demo import demo_folder
+
+        data["root"] = str(demo_folder())
+    for key in ("root", "domain_a", "domain_b", "test_a", "test_b"):
+        if data.get(key) is not None:
+            data[key] = str(Path(data[key]).expanduser().absolute())
+    return restore_config(document), is_demo
+
+
+def fingerprint(domains: Domains) -> dict[str, Any]:
+    """Return what tells whether a run still has its training pictures: counts and names.
+
+    The pictures may be moved together; their contents are not read.
+    """
+    return {
+        "a": {"count": len(domains.train_a), "names": _hash_names(domains.train_a)},
+        "b": {"count": len(domains.train_b), "names": _hash_names(domains.train_b)},
+    }
+
+
+def check_same_data(saved: Mapping[str, Any], now: Mapping[str, Any], *, where: str) -> None:
+    """Refuse to go on with other pictures than those the run began with.
+
+    Raises:
+        DataError: saying what changed.
+    """
+    for domain in ("a", "b"):
+        before, after = saved[domain], now[domain]
+        if before["count"] != after["count"]:
+            change = f"had {before['count']} pictures and now has {after['count']}"
+        elif before["names"] != after["names"]:
+            change = f"has {after['count']} pictures as before, but under other names"
+        else:
+            continue
+        raise DataError(
+            f"the training pictures changed since this run began: domain {domain.upper()} {change} "
+            f"(in {where}). Put them back, or start a new run from these weights with "
+            "`i2i train --init-from RUN`."
+        )
+
+
+def _hash_names(paths: Sequence[Path]) -> str:
+    if not paths:
+        return ""
+    base = os.path.commonpath([path.parent for path in paths])
+    names = sorted(Path(os.path.relpath(path, base)).as_posix() for path in paths)
+    # File names may hold bytes that are not UTF-8.
+    digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()

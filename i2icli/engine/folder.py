@@ -1,0 +1,251 @@
+"""The folder of a run: where everything lies, who may write there, what resuming cuts back."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import tomli_w
+
+from i2icli.checkpoint.file import remove_leftovers
+from i2icli.errors import ConfigError
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The parts of `runs/<preset>-<NNN>/`."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.toml"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a log interval."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        """Grids of translations."""
+        return self.path / "samples"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint."""
+        return self.checkpoints / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the lowest measured error."""
+        return self.checkpoints / "best.pt"
+
+    @property
+    def resume_command(self) -> str:
+        """What to type to go on with this run."""
+        return f"i2i resume {shlex.quote(str(self.path))}"
+
+    def numbered(self, step: int) -> Path:
+        """Return the checkpoint that is kept of `step`."""
+        return self.checkpoints / f"step-{step:07d}.pt"
+
+    def sample(self, step: int) -> Path:
+        """Return the grid of `step`."""
+        return self.samples / f"step-{step:07d}.png"
+
+    def write_config(self, document: Mapping[str, Any]) -> None:
+        """Write the resolved configuration, whole or not at all."""
+        _write_text(self.config, tomli_w.dumps(dict(document)))
+
+    def read_config(self) -> dict[str, Any]:
+        """Return the configuration as a document.
+
+        Raises:
+            ConfigError: if the file is no TOML.
+        """
+        try:
+            return tomllib.loads(self.config.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+            raise ConfigError(f"{self.config} is not valid TOML: {fault}.") from None
+
+    def write_story(self, *, command: Sequence[str], environment: Mapping[str, Any]) -> None:
+        """Write the command that started the run, and on what."""
+        _write_text(self.path / "command.txt", shlex.join(command) + "\n")
+        _write_text(self.path / "env.json", json.dumps(environment, indent=2) + "\n")
+
+    def read_metrics(self) -> list[Line]:
+        """Return the lines of metrics.jsonl, without a last one that a kill cut short."""
+        if not self.metrics.exists():
+            return []
+        lines = []
+        for text in self.metrics.read_text(encoding="utf-8").splitlines():
+            with suppress(json.JSONDecodeError):
+                lines.append(json.loads(text))
+        return lines
+
+    def cut_back(self, step: int) -> None:
+        """Remove what a killed run left beyond its last checkpoint, which is of `step`.
+
+        Lines and grids of later steps go, for they will be made again; so does a line that ended
+        a run between two log intervals, and what a killed write left.
+        """
+        remove_leftovers(self.checkpoints)
+        if self.metrics.exists():
+            kept = [
+                line
+                for line in self.read_metrics()
+                if line["step"] <= step and not line.get("partial")
+            ]
+            _write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in kept))
+        for grid in self.samples.glob("step-*.png"):
+            if (number := _step_of(grid)) is not None and number > step:
+                grid.unlink(missing_ok=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from this folder; a kill releases it.
+
+        Raises:
+            ConfigError: if another process is at work here.
+        """
+        with (self.path / ".lock").open("a+") as file:
+            if not _try_lock(file):
+                file.seek(0)
+                raise ConfigError(
+                    f"{self.path} is in use by process {file.read().strip() or 'unknown'}: wait "
+                    "for it to end, or stop it with Ctrl-C there; it saves before it ends."
+                )
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            yield
+
+
+def create_folder(path: Path | None, *, preset: str, parent: Path = Path("runs")) -> RunFolder:
+    """Make the folder of a new run.
+
+    Args:
+        path: the folder itself; None takes the next free number under `parent`.
+        preset: name for a numbered folder.
+        parent: where numbered folders lie.
+
+    Raises:
+        ConfigError: if `path` is there already with something in it, or cannot be made.
+    """
+    try:
+        if path is None:
+            path = _claim_number(parent, preset)
+        else:
+            check_free(path)
+            path.mkdir(parents=True, exist_ok=True)
+        folder = RunFolder(path)
+        folder.samples.mkdir(exist_ok=True)
+        folder.checkpoints.mkdir(exist_ok=True)
+    except OSError as fault:
+        raise ConfigError(
+            f"the run folder {path or parent} cannot be made: {fault.strerror}. "
+            "Name another with --run-dir."
+        ) from None
+    return folder
+
+
+def check_free(path: Path) -> None:
+    """Refuse a run folder that holds something.
+
+    Raises:
+        ConfigError: with the command to resume, or the advice to choose another folder.
+    """
+    if path.is_dir():
+        if not any(path.iterdir()):
+            return
+        if RunFolder(path).config.exists():
+            raise ConfigError(
+                f"{path} holds a run already, and it is never overwritten: go on with it by "
+                f"`{RunFolder(path).resume_command}`, or name another folder with --run-dir."
+            )
+        raise ConfigError(f"{path} is not empty: name another folder with --run-dir.")
+    if path.exists():
+        raise ConfigError(f"{path} is a file: name a folder with --run-dir.")
+
+
+def find_run(path: Path) -> RunFolder:
+    """Return the run that `path` names: its folder, or a checkpoint or folder within it.
+
+    Raises:
+        ConfigError: if there is no run.
+    """
+    for candidate in (path, path.parent, path.parent.parent):
+        if path.exists() and (candidate / "config.toml").is_file():
+            return RunFolder(candidate)
+    if not path.exists():
+        raise ConfigError(f"there is no run folder {path}: `ls runs` shows yours.")
+    kind = "folder" if path.is_dir() else "file"
+    raise ConfigError(
+        f"{path} is a {kind} but not a run: a run folder holds config.toml, "
+        "for example runs/demo-001."
+    )
+
+
+def _claim_number(parent: Path, preset: str) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        taken = [
+            int(match[1])
+            for entry in parent.iterdir()
+            if (match := re.fullmatch(rf"{re.escape(preset)}-(\d+)", entry.name))
+        ]
+        path = parent / f"{preset}-{max(taken, default=0) + 1:03d}"
+        # mkdir is atomic: of two runs that start at once, one gets the number.
+        with suppress(FileExistsError):
+            path.mkdir()
+            return path
+
+
+def _step_of(grid: Path) -> int | None:
+    match = re.fullmatch(r"step-(\d+)", grid.stem)
+    return int(match[1]) if match else None
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _try_lock(file: IO[str]) -> bool:
+    try:
+        if sys.platform == "win32":
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            # A record lock belongs to this process alone: loader workers that outlive a killed
+            # parent for some seconds do not hold it.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,72 @@
+"""Weights from another run: taken where name and shape agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from i2icli.checkpoint.file import load_checkpoint
+from i2icli.engine.folder import RunFolder
+from i2icli.errors import ConfigError
+from i2icli.methods.base import Method
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What became of each weight of the new method.
+
+    Attributes:
+        source: the checkpoint.
+        step: the steps it had behind it.
+        loaded: names taken from the checkpoint.
+        fresh: names that the checkpoint does not have.
+        mismatched: names it has in another shape, with its shape and the one needed.
+        unused: names that only the checkpoint has.
+    """
+
+    source: Path
+    step: int
+    loaded: tuple[str, ...]
+    fresh: tuple[str, ...]
+    mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+    unused: tuple[str, ...]
+
+
+def load_initial_weights(method: Method, path: Path) -> Loaded:
+    """Fill a fresh method with the weights of a checkpoint of i2i, of any method.
+
+    Only weights: the optimizers, the step and the random choices start anew. Averaged weights
+    are taken where the checkpoint has them.
+
+    Args:
+        method: changed in place.
+        path: a checkpoint, or a run folder for its last one.
+
+    Raises:
+        CheckpointError: if it is no checkpoint.
+        ConfigError: if not one weight fits.
+    """
+    source = RunFolder(path).last if path.is_dir() else path
+    state = load_checkpoint(source)
+    theirs, ours = state.translating_weights(), method.state_dict()
+    shared = [name for name in ours if name in theirs]
+    loaded = tuple(name for name in shared if theirs[name].shape == ours[name].shape)
+    if not loaded:
+        raise ConfigError(
+            f"--init-from {path}: none of its {len(theirs)} weights has the name and shape of one "
+            f"of the {len(ours)} of this method. Give a checkpoint of a similar method, or go on "
+            "with a run of its own by `i2i resume RUN`."
+        )
+    method.load_state_dict({**ours, **{name: theirs[name] for name in loaded}})
+    return Loaded(
+        source=source,
+        step=state.step,
+        loaded=loaded,
+        fresh=tuple(name for name in ours if name not in theirs),
+        mismatched=tuple(
+            (name, tuple(theirs[name].shape), tuple(ours[name].shape))
+            for name in shared
+            if name not in loaded
+        ),
+        unused=tuple(name for name in theirs if name not in ours),
+    )

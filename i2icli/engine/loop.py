@@ -1,0 +1,182 @@
+"""The training loop. It knows no method by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+from i2icli.checkpoint.file import copy_checkpoint, save_checkpoint
+from i2icli.data.batch import Batch
+from i2icli.engine.finite import Fault, FiniteGuard, diverged
+from i2icli.engine.folder import RunFolder
+from i2icli.engine.logs import MetricsLog
+from i2icli.engine.meters import Clock
+from i2icli.engine.reporter import Progress, Reporter
+from i2icli.engine.session import Session
+from i2icli.engine.signals import StopRequest
+from i2icli.engine.step import train_step
+from i2icli.errors import DivergedError, I2IError
+
+
+class Trainer:
+    """Takes a session from the step it is at to its last one."""
+
+    def __init__(
+        self,
+        session: Session,
+        folder: RunFolder,
+        *,
+        log: MetricsLog,
+        clock: Clock,
+        reporter: Reporter,
+        stop: StopRequest,
+    ) -> None:
+        self.session = session
+        self._folder = folder
+        self._log = log
+        self._clock = clock
+        self._reporter = reporter
+        self._stop = stop
+        self._guard = FiniteGuard()
+        self._saved_step = -1
+
+    def run(self) -> None:
+        """Train until the last step, or until a signal asks to stop; either way, save.
+
+        Raises:
+            DivergedError: if a term or a weight is no longer finite; nothing is saved then.
+        """
+        session, every = self.session, self.session.config
+        self._reporter.started(self._progress())
+        if session.step == 0 and every.samples.every_steps:
+            self._draw()
+        with session.batches(on_skip=self._reporter.note) as batches:
+            is_entering = True
+            while session.step < session.last_step and not self._stop:
+                if is_entering or session.step % session.steps_per_epoch == 0:
+                    session.start_epoch()
+                    is_entering = False
+
+                batch = self._next(batches)
+                if batch is None:
+                    break
+                self._step(batch)
+                step, is_last = session.step, session.step == session.last_step
+
+                # Once in a while: log.
+                if step % every.log.every_steps == 0 or is_last:
+                    self._write_line()
+
+                # Once in a while: draw the samples.
+                if every.samples.every_steps and (step % every.samples.every_steps == 0 or is_last):
+                    self._draw()
+
+                # Once in a while: measure, and keep the best.
+                is_best = False
+                if every.eval.every_steps and (step % every.eval.every_steps == 0 or is_last):
+                    is_best = self._measure()
+
+                # Once in a while: save.
+                keep = every.checkpoint.keep_every_steps
+                is_kept = bool(keep) and step % keep == 0
+                if step % every.checkpoint.every_steps == 0 or is_last or is_best or is_kept:
+                    self._save(is_best=is_best, is_kept=is_kept)
+        if self._saved_step != session.step:
+            self._save()
+
+    def _next(self, batches: Iterator[Batch]) -> Batch | None:
+        """Return the next batch on the device; None if the signal that stops us hit the loader."""
+        try:
+            with self._clock.waiting():
+                return next(batches).to(self.session.device)
+        except (RuntimeError, I2IError):
+            # A scheduler's SIGTERM goes to the loader's processes as well.
+            if self._stop:
+                return None
+            raise
+
+    def _step(self, batch: Batch) -> None:
+        session = self.session
+        losses = train_step(
+            session.method,
+            batch,
+            session.steppers,
+            device=session.device,
+            precision=session.precision,
+        )
+        session.step += 1
+        session.terms.add(losses)
+        self._guard.note(losses, batch, step=session.step)
+        if session.average is not None:
+            session.average.update()
+        self._clock.count(len(batch.real_a))
+        self._reporter.stepped(self._progress())
+
+    def _write_line(self) -> None:
+        session = self.session
+        self._check_terms()
+        is_partial = session.step % session.config.log.every_steps != 0
+        rates = {
+            f"{name}/lr": stepper.learning_rate(session.epoch)
+            for name, stepper in session.steppers.items()
+        }
+        line: dict[str, float | int | bool] = {"step": session.step, "epoch": session.epoch}
+        line |= session.terms.means() | rates | self._clock.interval()
+        if is_partial:
+            # The interval stays open in the checkpoint, for a run that goes on from here.
+            line["partial"] = True
+        else:
+            session.terms.reset()
+        self._log.write(line)
+        self._reporter.logged(self._progress(), line)
+
+    def _draw(self) -> None:
+        session = self.session
+        with session.average.in_place() if session.average else nullcontext():
+            session.drawer.draw(
+                session.method, self._folder.sample(session.step), precision=session.precision
+            )
+
+    def _measure(self) -> bool:
+        """Log the errors of this step and say whether they are the lowest so far."""
+        session = self.session
+        assert session.measurer is not None, "eval.every_steps without something to measure"
+        with session.average.in_place() if session.average else nullcontext():
+            scores = session.measurer.measure(session.method, precision=session.precision)
+        line = {"step": session.step, "epoch": session.epoch, **scores}
+        if session.config.eval.every_steps and session.step % session.config.eval.every_steps:
+            line["partial"] = True
+        self._log.write(line)
+        self._reporter.logged(self._progress(), line)
+        total = scores["eval/truth_total"]
+        is_best = not session.best or total < session.best["value"]
+        if is_best:
+            session.best = {"name": "eval/truth_total", "value": total, "step": session.step}
+        return is_best
+
+    def _save(self, *, is_best: bool = False, is_kept: bool = False) -> None:
+        """Write last.pt, if everything is finite, and the copies that are due."""
+        self._check_terms()
+        if fault := self._guard.weight_fault(self.session.method, step=self.session.step):
+            raise self._diverged(fault)
+        self._log.sync()
+        save_checkpoint(self._folder.last, self.session.state())
+        self._saved_step = self.session.step
+        if is_best:
+            copy_checkpoint(self._folder.last, self._folder.best)
+        if is_kept:
+            copy_checkpoint(self._folder.last, self._folder.numbered(self.session.step))
+
+    def _check_terms(self) -> None:
+        if fault := self._guard.first_fault():
+            raise self._diverged(fault)
+
+    def _diverged(self, fault: Fault) -> DivergedError:
+        session = self.session
+        return diverged(
+            fault, config=session.config, folder=self._folder, precision=session.precision
+        )
+
+    def _progress(self) -> Progress:
+        session = self.session
+        return Progress(session.step, session.last_step, session.epoch)

@@ -1,0 +1,267 @@
+"""What a run would do, found out without starting it: `i2i train --dry-run`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from i2icli.config.document import Change, Document, config_document, differences, write_toml
+from i2icli.data.batch import Batch
+from i2icli.data.transforms import CropPlan, plan_crop
+from i2icli.engine.data import settle_data
+from i2icli.engine.session import Session, open_session
+from i2icli.engine.step import train_step
+from i2icli.methods.configure import AnyRunConfig, changes_from_paper, configure_run
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Epochs that share one augmentation, both ends counted."""
+
+    first_epoch: int
+    last_epoch: int
+    augmentation: str
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What real training steps on random pictures cost.
+
+    Attributes:
+        device: where they ran.
+        precision: the autocast type.
+        shape_a: a batch of domain A, (B, C, H, W).
+        shape_b: a batch of domain B.
+        step_seconds: one step, after a first one that does not count.
+        memory_bytes: peak of the device; on the CPU, peak of the whole process; None: unknown.
+    """
+
+    device: str
+    precision: str
+    shape_a: tuple[int, ...]
+    shape_b: tuple[int, ...]
+    step_seconds: float
+    memory_bytes: int | None
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A run as it would be.
+
+    Attributes:
+        config: the resolved configuration.
+        preset: what `--preset` named.
+        changes: how the configuration differs from that preset.
+        changes_from_paper: how it differs from the method's defaults, which are the paper's.
+        parameters: trainable weights by player and module.
+        pictures: training pictures of A and of B.
+        steps_per_epoch: steps that take in the larger domain once.
+        steps: steps of the whole run.
+        phases: the augmentation over the epochs.
+        measured: what a step costs.
+    """
+
+    config: Document
+    preset: str
+    changes: list[Change]
+    changes_from_paper: list[Change]
+    parameters: dict[str, dict[str, int]]
+    pictures: dict[str, int]
+    steps_per_epoch: int
+    steps: int
+    phases: list[Phase]
+    measured: Measurement
+
+    @property
+    def total_seconds(self) -> float:
+        """Seconds of all steps; pictures to load, samples and checkpoints not counted."""
+        return self.steps * self.measured.step_seconds
+
+    def document(self) -> dict[str, Any]:
+        """Return the plan as plain types, for JSON."""
+        return {**asdict(self), "total_seconds": self.total_seconds}
+
+    def text(self) -> str:
+        """Return the plan for people."""
+        return "\n".join(_lines(self))
+
+
+def plan_run(config: AnyRunConfig, *, preset: str, device: str | None = None) -> RunPlan:
+    """Work out a run, and take two of its steps on random pictures to see what they cost.
+
+    Args:
+        config: the configuration.
+        preset: the preset it was made from, a name or a path, for the comparison.
+        device: overrides `runtime.device`.
+
+    Raises:
+        ConfigError: for a device that is not there.
+        DataError: for missing pictures.
+    """
+    base = config_document(configure_run(preset))
+    session = open_session(settle_data(config)[0], device=device)
+    return RunPlan(
+        config=config_document(session.config),
+        preset=preset,
+        changes=differences(base, config_document(config)),
+        changes_from_paper=changes_from_paper(config),
+        parameters=_count_parameters(session),
+        pictures={"a": len(session.domains.train_a), "b": len(session.domains.train_b)},
+        steps_per_epoch=session.steps_per_epoch,
+        steps=session.last_step,
+        phases=_phases(session),
+        measured=_measure(session),
+    )
+
+
+def _count_parameters(session: Session) -> dict[str, dict[str, int]]:
+    """Return the number of trainable weights of every module of every player."""
+    names = {id(module): name for name, module in session.method.named_modules()}
+    return {
+        title: {
+            names[id(module)]: sum(p.numel() for p in module.parameters() if p.requires_grad)
+            for module in player.modules
+        }
+        for title, player in session.method.players.items()
+    }
+
+
+def _phases(session: Session) -> list[Phase]:
+    """Return the augmentation before and, where the run gets there, in the decay of the rate."""
+    data, schedule = session.config.data, session.config.method.schedule
+    last = session.epoch_of(session.last_step)
+    falling = [epoch for epoch in range(1, last + 1) if schedule.is_decaying(epoch)]
+    first_falling = falling[0] if falling else last + 1
+    phases = []
+    if first_falling > 1:
+        phases.append(Phase(1, first_falling - 1, _describe_crop(plan_crop(data))))
+    if falling:
+        plan = plan_crop(data, jitter=data.jitter_in_decay)
+        phases.append(Phase(first_falling, last, _describe_crop(plan)))
+    return phases
+
+
+def _describe_crop(plan: CropPlan) -> str:
+    """Say what happens to a picture before the networks see it."""
+    resized = {
+        "resize": f"resize to {plan.width} x {plan.height} ({plan.interpolation})",
+        "scale-width": f"scale to width {plan.width} ({plan.interpolation})",
+    }
+    way = plan.preprocess.removesuffix("-and-crop")
+    parts = [resized[way]] if way in resized else []
+    is_whole = plan.preprocess == "resize-and-crop" and plan.width == plan.height == plan.crop
+    if "crop" in plan.preprocess and not is_whole:
+        parts.append(f"random crop {plan.crop} x {plan.crop}")
+    if plan.flip:
+        parts.append("mirror half of them")
+    return ", ".join(parts) or "nothing"
+
+
+def _measure(session: Session) -> Measurement:
+    """Take two steps on random pictures; the second counts."""
+    batch = _random_batch(session)
+    device = session.device
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    session.start_epoch()
+    seconds = 0.0
+    for _ in range(2):
+        start = time.perf_counter()
+        train_step(
+            session.method, batch, session.steppers, device=device, precision=session.precision
+        )
+        _wait_for(device)
+        seconds = time.perf_counter() - start
+    return Measurement(
+        device=str(device),
+        precision=str(session.precision).removeprefix("torch."),
+        shape_a=tuple(batch.real_a.shape),
+        shape_b=tuple(batch.real_b.shape),
+        step_seconds=seconds,
+        memory_bytes=_peak_memory(device),
+    )
+
+
+def _random_batch(session: Session) -> Batch:
+    """Return noise in the shape of the run's first crops, on its device."""
+    keys = session.dataset.epoch_keys(seed=session.config.train.seed, epoch=1, jitter=True)
+    sample = session.dataset[next(keys)]
+    noise = torch.Generator().manual_seed(0)
+    size = session.config.data.batch_size
+    crops = (
+        torch.rand((size, *crop.shape), generator=noise) * 2 - 1
+        for crop in (sample.real_a, sample.real_b)
+    )
+    return Batch(*crops).to(session.device)
+
+
+def _wait_for(device: torch.device) -> None:
+    """Wait until the device has computed all that it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def _peak_memory(device: torch.device) -> int | None:
+    """Return the most memory taken so far, bytes; None where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.driver_allocated_memory()
+    if sys.platform == "win32":
+        return None
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _lines(plan: RunPlan) -> Iterator[str]:
+    """Yield the plan line by line."""
+    yield write_toml(plan.config).rstrip()
+    yield ""
+    yield from _difference_lines(f"preset {plan.preset!r}", plan.changes)
+    yield from _difference_lines("the paper's values", plan.changes_from_paper)
+    yield "trainable weights"
+    for player, modules in plan.parameters.items():
+        counts = ", ".join(f"{name} {count:,}" for name, count in modules.items())
+        yield f"  {player}: {counts}"
+    pictures = f"{plan.pictures['a']:,} of A, {plan.pictures['b']:,} of B"
+    yield f"training pictures: {pictures}; {plan.steps_per_epoch:,} steps an epoch"
+    for phase in plan.phases:
+        yield f"epochs {phase.first_epoch} to {phase.last_epoch}: {phase.augmentation}"
+    cost = plan.measured
+    shape = " x ".join(map(str, cost.shape_a))
+    memory = f", {cost.memory_bytes / 2**30:.2f} GiB at the peak" if cost.memory_bytes else ""
+    yield (
+        f"measured, training on random pictures ({shape}, {cost.precision}): "
+        f"one step {human_time(cost.step_seconds)} on {cost.device}{memory}"
+    )
+    yield (
+        f"{plan.steps:,} steps: {human_time(plan.total_seconds)}, "
+        "loading, samples and checkpoints not counted"
+    )
+
+
+def _difference_lines(other: str, changes: list[Change]) -> Iterator[str]:
+    """Yield what differs from something."""
+    if not changes:
+        yield f"nothing differs from {other}"
+        return
+    yield f"differs from {other} in"
+    for change in changes:
+        yield f"  {change}"
+
+
+def human_time(seconds: float) -> str:
+    """Return a duration in the unit a person would choose, for example "3.2 hours"."""
+    for unit, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"

@@ -1,0 +1,219 @@
+"""Starting a run, and going on with one."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+import PIL
+import torch
+import torchvision
+
+from i2icli.checkpoint.file import load_checkpoint
+from i2icli.checkpoint.state import CheckpointState
+from i2icli.config.document import config_document, flatten
+from i2icli.engine.data import settle_data
+from i2icli.engine.folder import RunFolder, check_free, create_folder, find_run
+from i2icli.engine.initial import Loaded, load_initial_weights
+from i2icli.engine.logs import MetricsLog
+from i2icli.engine.loop import Trainer
+from i2icli.engine.meters import Clock
+from i2icli.engine.reporter import Reporter, Silent
+from i2icli.engine.session import Session, open_session, versions
+from i2icli.engine.signals import stop_on_signals
+from i2icli.errors import ConfigError, Interrupted
+from i2icli.methods.configure import AnyRunConfig, restore_config
+from i2icli.runtime import device_title
+
+# What a run cannot change on its way, for its results would belong to neither setting.
+_FIXED = ("method.", "data.", "train.seed", "ema.")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+        folder: where it lies.
+        step: steps done in all.
+        epoch: epoch of the last step, counted from 1.
+        seconds: seconds of training since its first start.
+        metrics: the last values of all terms, rates and measurements.
+        was_finished: nothing was left to do.
+    """
+
+    folder: RunFolder
+    step: int
+    epoch: int
+    seconds: float
+    metrics: dict[str, float]
+    was_finished: bool = False
+
+
+def start_run(
+    config: AnyRunConfig,
+    *,
+    run_dir: Path | None = None,
+    init_from: Path | None = None,
+    command: Sequence[str] = (),
+    reporter: Reporter | None = None,
+    on_loaded: Callable[[Loaded], None] = lambda _: None,
+) -> RunResult:
+    """Train from the beginning in a new run folder.
+
+    Args:
+        config: the resolved configuration.
+        run_dir: the folder, absent or empty; None takes the next number under `runs/`.
+        init_from: a checkpoint to take weights from, or the folder of its run.
+        command: what the user typed, kept in the folder.
+        reporter: who is told how it goes; None: nobody.
+        on_loaded: is told what was taken from `init_from`.
+
+    Raises:
+        ConfigError: for a folder that is in use, or a device or measurement that cannot be had.
+        DataError: for missing pictures.
+        DivergedError: if a term or weight is no longer finite.
+        Interrupted: after a signal, when everything is saved.
+    """
+    reporter = reporter or Silent()
+    if run_dir is not None:
+        check_free(run_dir)
+    config, is_demo = settle_data(config)
+    if is_demo:
+        reporter.note(f"no --data given: training on the built-in demo set, {config.data.root}")
+    session = open_session(config)
+    if init_from is not None:
+        on_loaded(load_initial_weights(session.method, init_from))
+        session.restart_average()
+    folder = create_folder(run_dir, preset=config.preset)
+    with folder.locked():
+        folder.write_config(config_document(config))
+        folder.write_story(command=command, environment=describe_machine(session))
+        reporter.note(f"run folder {folder.path}, on {device_title(session.device)}")
+        return _train(session, folder, reporter, Clock())
+
+
+def resume_run(
+    path: Path,
+    *,
+    steps: int | None = None,
+    epochs: int | None = None,
+    device: str | None = None,
+    reporter: Reporter | None = None,
+) -> RunResult:
+    """Go on with a run from its last checkpoint, or from step 0 where there is none yet.
+
+    Args:
+        path: the run folder, or something in it.
+        steps: a new step to stop after.
+        epochs: a new epoch to stop after.
+        device: overrides `runtime.device` this time.
+        reporter: who is told how it goes; None: nobody.
+
+    Raises:
+        ConfigError: if `path` is no run, is in use, or its config.toml changed what is fixed.
+        CheckpointError: if the last checkpoint cannot be read.
+        DataError: if the training pictures changed.
+        DivergedError: if a term or weight is no longer finite.
+        Interrupted: after a signal, when everything is saved.
+    """
+    reporter = reporter or Silent()
+    folder = find_run(path)
+    with folder.locked():
+        config = _move_stop(restore_config(folder.read_config()), steps=steps, epochs=epochs)
+        state = load_checkpoint(folder.last) if folder.last.exists() else None
+        if state is not None:
+            _check_fixed(config, state, folder)
+        session = open_session(config, device=device)
+        if state is not None:
+            session.restore(state)
+            if session.step >= session.last_step:
+                return _result(session, folder, was_finished=True)
+        folder.write_config(config_document(config))
+        folder.cut_back(session.step)
+        reporter.note(
+            f"{folder.path}: going on from step {session.step} of {session.last_step}, "
+            f"on {device_title(session.device)}"
+        )
+        return _train(session, folder, reporter, Clock(seconds_before=_seconds(folder)))
+
+
+def describe_machine(session: Session) -> dict[str, Any]:
+    """Return what a run was made with, for env.json."""
+    return {
+        **versions(),
+        "torchvision": str(torchvision.__version__),
+        "numpy": numpy.__version__,
+        "pillow": PIL.__version__,
+        "platform": platform.platform(),
+        "executable": sys.executable,
+        "device": device_title(session.device),
+        "precision": str(session.precision).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _train(session: Session, folder: RunFolder, reporter: Reporter, clock: Clock) -> RunResult:
+    """Run the loop under the signal handlers; close what it opened."""
+    with (
+        stop_on_signals(reporter.note) as stop,
+        MetricsLog(folder, session.config.log, first_step=session.step) as log,
+    ):
+        trainer = Trainer(
+            session, folder, log=log, clock=clock, reporter=reporter, stop=stop
+        )
+        try:
+            trainer.run()
+        finally:
+            reporter.finished()
+    if stop and session.step < session.last_step:
+        raise Interrupted(
+            f"stopped by {stop.by} after step {session.step} of {session.last_step}, and saved. "
+            f"Go on with `{folder.resume_command}`."
+        )
+    return _result(session, folder)
+
+
+def _result(session: Session, folder: RunFolder, *, was_finished: bool = False) -> RunResult:
+    metrics: dict[str, float] = {}
+    for line in folder.read_metrics():
+        metrics |= {k: v for k, v in line.items() if k not in ("step", "epoch", "partial")}
+    seconds = metrics.pop("seconds", 0.0)
+    return RunResult(folder, session.step, session.epoch, seconds, metrics, was_finished)
+
+
+def _seconds(folder: RunFolder) -> float:
+    return max((line.get("seconds", 0.0) for line in folder.read_metrics()), default=0.0)
+
+
+def _move_stop(config: AnyRunConfig, *, steps: int | None, epochs: int | None) -> AnyRunConfig:
+    if steps is None and epochs is None:
+        return config
+    document = config_document(config)
+    train = {key: value for key, value in document["train"].items() if key == "seed"}
+    stop = {"steps": steps} if steps is not None else {"epochs": epochs}
+    return restore_config({**document, "train": train | stop})
+
+
+def _check_fixed(config: AnyRunConfig, state: CheckpointState, folder: RunFolder) -> None:
+    """Refuse a config.toml that differs from the checkpoint in what a run cannot change."""
+    now = flatten(config_document(config))
+    then = flatten(config_document(restore_config(state.config)))
+    changed = [
+        f"{key} (was {then.get(key)!r}, now {now.get(key)!r})"
+        for key in sorted({*now, *then})
+        if key.startswith(_FIXED) and now.get(key) != then.get(key)
+    ]
+    if changed:
+        raise ConfigError(
+            f"{folder.config} no longer agrees with {folder.last}: {', '.join(changed)}. Undo the "
+            "change, or start a new run from these weights with "
+            f"`i2i train --preset {folder.config} --init-from {folder.path}`."
+        )

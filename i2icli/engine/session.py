@@ -1,0 +1,212 @@
+"""All parts of one run, and its state as a checkpoint."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from i2icli import __version__
+from i2icli.checkpoint.state import CheckpointState
+from i2icli.config.document import config_document
+from i2icli.data.folders import Domains, find_domains
+from i2icli.data.loader import BatchStream, build_loader, steps_per_epoch
+from i2icli.data.unpaired import UnpairedSet
+from i2icli.engine.data import check_same_data, fingerprint
+from i2icli.engine.ema import MovingAverage
+from i2icli.engine.measure import TruthMeter, build_meter
+from i2icli.engine.meters import TermMeter
+from i2icli.engine.optimizers import Stepper, build_steppers
+from i2icli.engine.samples import SampleDrawer, build_drawer
+from i2icli.errors import CheckpointError, ConfigError
+from i2icli.methods import build_method
+from i2icli.methods.base import Method
+from i2icli.methods.configure import AnyRunConfig
+from i2icli.runtime import resolve_device, resolve_precision
+
+
+@dataclass
+class Session:
+    """Everything that a run computes with.
+
+    Attributes:
+        steps_per_epoch: steps that take in the larger domain once.
+        average: the moving average, where one is kept.
+        step: steps done.
+        best: the lowest error measured so far, with its step.
+    """
+
+    config: AnyRunConfig
+    device: torch.device
+    precision: torch.dtype
+    domains: Domains
+    dataset: UnpairedSet
+    steps_per_epoch: int
+    method: Method
+    steppers: dict[str, Stepper]
+    average: MovingAverage | None
+    drawer: SampleDrawer
+    measurer: TruthMeter | None
+    terms: TermMeter = field(default_factory=TermMeter)
+    step: int = 0
+    best: dict[str, Any] = field(default_factory=dict)
+
+    def epoch_of(self, step: int) -> int:
+        """Return the epoch of a step, both counted from 1; 0 of no step."""
+        return (step - 1) // self.steps_per_epoch + 1
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the last step done, counted from 1; 0 before the first."""
+        return self.epoch_of(self.step)
+
+    @property
+    def last_step(self) -> int:
+        """The step after which this run stops."""
+        train = self.config.train
+        if train.steps is not None:
+            return train.steps
+        schedules = [player.schedule for player in self.method.players.values()]
+        epochs = train.epochs or max(schedule.total_epochs for schedule in schedules)
+        return epochs * self.steps_per_epoch
+
+    def batches(self, *, on_skip: Callable[[str], None]) -> BatchStream:
+        """Return the endless stream of batches from the next step on; close it after use."""
+        return build_loader(
+            self.dataset,
+            self.config.data,
+            seed=self.config.train.seed,
+            start_step=self.step,
+            is_decaying=self.config.method.schedule.is_decaying,
+            workers=self.config.runtime.workers,
+            pin=self.device.type == "cuda",
+            on_skip=on_skip,
+        )
+
+    def restart_average(self) -> None:
+        """Begin the moving average at the weights as they are."""
+        if self.config.ema.decay:
+            self.average = MovingAverage(self.method, decay=self.config.ema.decay)
+
+    def start_epoch(self) -> None:
+        """Enter the epoch of the next step: the method's stage and the learning rates."""
+        epoch = self.epoch_of(self.step + 1)
+        self.method.start_epoch(epoch)
+        for stepper in self.steppers.values():
+            stepper.set_learning_rate(epoch)
+
+    def state(self) -> CheckpointState:
+        """Return the run as it is between two steps."""
+        return CheckpointState(
+            config=config_document(self.config),
+            weights=self.method.state_dict(),
+            step=self.step,
+            epoch=self.epoch,
+            ema=self.average.state() if self.average else None,
+            optimizers={name: stepper.state() for name, stepper in self.steppers.items()},
+            memory=self.method.memory(),
+            rng=_random_states(self.device),
+            meters=self.terms.state(),
+            best=self.best,
+            data=fingerprint(self.domains),
+            versions=versions(),
+        )
+
+    def restore(self, state: CheckpointState) -> None:
+        """Go on from `state`.
+
+        Raises:
+            CheckpointError: if its weights are not those of this method.
+            DataError: if the training pictures changed.
+        """
+        where = self.config.data.root or f"{self.config.data.domain_a}"
+        check_same_data(state.data, fingerprint(self.domains), where=where)
+        try:
+            self.method.load_state_dict(state.weights)
+        except RuntimeError as fault:
+            raise CheckpointError(
+                f"the checkpoint's weights do not fit the configuration: {_first_line(fault)}"
+            ) from None
+        for name, stepper in self.steppers.items():
+            stepper.restore(state.optimizers[name])
+        if self.average is not None and state.ema is not None:
+            self.average.restore(state.ema)
+        self.method.load_memory(state.memory)
+        self.terms.restore(state.meters, self.device)
+        self.step = state.step
+        self.best = dict(state.best)
+        _restore_random_states(state.rng, self.device)
+
+
+def open_session(config: AnyRunConfig, *, device: str | None = None) -> Session:
+    """Build all parts of a run, at step 0.
+
+    Args:
+        config: the configuration, its data folders settled.
+        device: overrides `runtime.device`.
+
+    Raises:
+        ConfigError: for a device or measurement that cannot be had.
+        DataError: for missing or too few pictures.
+    """
+    if config.runtime.threads:
+        torch.set_num_threads(config.runtime.threads)
+    place = resolve_device(device or config.runtime.device)
+    precision = resolve_precision(config.runtime.precision, place)
+    domains = find_domains(config.data)
+    measurer = build_meter(config.eval, config.data, domains)
+    dataset = UnpairedSet(domains, config.data)
+    epoch_length = steps_per_epoch(dataset, config.data.batch_size)
+    method = build_method(config).to(place).train()
+    session = Session(
+        config=config,
+        device=place,
+        precision=precision,
+        domains=domains,
+        dataset=dataset,
+        steps_per_epoch=epoch_length,
+        method=method,
+        steppers=build_steppers(method, device=place, precision=precision),
+        average=MovingAverage(method, decay=config.ema.decay) if config.ema.decay else None,
+        drawer=build_drawer(config.samples, config.data, domains, method.directions),
+        measurer=measurer,
+    )
+    if session.last_step < 1:
+        raise ConfigError("the schedule has no epochs: set train.steps or method.schedule.epochs.")
+    torch.manual_seed(config.train.seed)  # dropout, should a network have it
+    return session
+
+
+def versions() -> dict[str, str]:
+    """Return what made a checkpoint, as text."""
+    return {
+        "i2i": __version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+    }
+
+
+def _random_states(device: torch.device) -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def _restore_random_states(states: Mapping[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
+    if device.type == "mps" and "mps" in states:
+        torch.mps.set_rng_state(states["mps"])
+
+
+def _first_line(fault: Exception) -> str:
+    lines = [line.strip() for line in str(fault).splitlines()]
+    return lines[1] if len(lines) > 1 else lines[0]

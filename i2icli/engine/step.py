@@ -1,0 +1,75 @@
+"""One training step of any method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from i2icli.data.batch import Batch
+from i2icli.engine.optimizers import Stepper
+from i2icli.methods.base import Method, Terms
+from i2icli.runtime import autocast
+
+StepLosses = dict[str, Terms]
+
+
+def train_step(
+    method: Method,
+    batch: Batch,
+    steppers: Mapping[str, Stepper],
+    *,
+    device: torch.device,
+    precision: torch.dtype,
+) -> StepLosses:
+    """Update every player of `method` on one batch, in the order that its losses name them.
+
+    Each forward pass runs under autocast, each backward pass outside it. A backward pass
+    reaches the weights of its own player alone. Nothing here waits for the device.
+
+    Args:
+        method: the method, on `device`.
+        batch: crops on `device`.
+        steppers: one a player.
+        device: where to compute.
+        precision: the autocast type; float32 means none.
+
+    Returns:
+        By player, its terms, detached and still on the device.
+    """
+    done: StepLosses = {}
+    turns = method.losses(batch)
+    while True:
+        with autocast(device, precision):
+            turn = next(turns, None)
+        if turn is None:
+            return done
+        player, terms = turn
+        _update(steppers[player], terms)
+        seen = done.setdefault(player, {})
+        seen |= {name: term.detach() for name, term in terms.items()}
+
+
+def _update(stepper: Stepper, terms: Terms) -> None:
+    """Step one player down the sum of its terms; weights the sum does not reach stay."""
+    if stepper.optimizer is None or not terms:
+        return
+    stepper.optimizer.zero_grad(set_to_none=True)
+    loss = loss_of(terms)
+    weights = list(stepper.weights.values())
+    if stepper.scaler is None:
+        torch.autograd.backward(loss, inputs=weights)
+        stepper.optimizer.step()
+        return
+    torch.autograd.backward(stepper.scaler.scale(loss), inputs=weights)
+    # The scaler refuses a step without a single gradient.
+    if any(weight.grad is not None for weight in weights):
+        stepper.scaler.step(stepper.optimizer)
+        stepper.scaler.update()
+
+
+def loss_of(terms: Mapping[str, Tensor]) -> Tensor:
+    """Return the sum of a player's terms, a scalar in float32, or float64 where a term is."""
+    start = next(iter(terms.values())).new_zeros((), dtype=torch.float32)
+    return sum(terms.values(), start=start)

@@ -1,0 +1,118 @@
+"""Batches through a method, as large as memory allows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from i2icli.data.images import Picture
+from i2icli.errors import I2IError
+from i2icli.inference.pictures import batch_key, translate_batch
+from i2icli.inference.pixels import check_direction
+from i2icli.methods.base import Method
+
+_BYTES_PER_PIXEL = 4096  # of a generator 64 channels wide in float32, generously
+_CPU_PIXELS = 2 * 256 * 256  # more at once is no faster on a CPU
+_MOST = 64  # pictures
+
+
+class BatchRunner:
+    """Translates batches, and halves them when memory runs out.
+
+    Args:
+        method: the method, on the device that computes.
+        direction: one of the method's.
+        precision: type of the autocast region.
+        batch_size: pictures at once; None: chosen by their size and the free memory.
+        warn: called with a sentence when a batch had to be halved.
+
+    Raises:
+        ConfigError: if the method does not translate in that direction.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        direction: str,
+        *,
+        precision: torch.dtype,
+        batch_size: int | None,
+        warn: Callable[[str], None],
+    ) -> None:
+        check_direction(method, direction)
+        self._method = method
+        self._direction = direction
+        self._precision = precision
+        self._warn = warn
+        self._device = next(method.parameters()).device
+        self._batch_size = batch_size or _MOST
+        self._pixels = math.inf if batch_size else _affordable_pixels(self._device)
+
+    def capacity(self, key: tuple[int, int, int]) -> int:
+        """Return how many pictures of a `batch_key` to translate at once, at least 1."""
+        return max(1, int(min(self._batch_size, self._pixels // (key[0] * key[1]))))
+
+    def translate(self, pictures: Sequence[Picture]) -> list[Tensor]:
+        """Translate pictures that have one `batch_key`.
+
+        Returns:
+            For each picture its translation, (C', H, W) in [-1, 1], float32, on the CPU.
+
+        Raises:
+            I2IError: if memory does not suffice for one picture.
+        """
+        key = batch_key(self._method, pictures[0])
+        done: list[Tensor] = []
+        while len(done) < len(pictures):
+            batch = pictures[len(done) : len(done) + self.capacity(key)]
+            translated = self._try(batch)
+            if translated is None:
+                self._reduce(batch, key)
+            else:
+                done += translated
+        return done
+
+    def _try(self, batch: Sequence[Picture]) -> list[Tensor] | None:
+        """Return the translations, or None where memory ran out."""
+        try:
+            return translate_batch(self._method, batch, self._direction, precision=self._precision)
+        except (MemoryError, RuntimeError) as fault:
+            if not _is_out_of_memory(fault):
+                raise
+        # Only here, with the fault's frames gone, are its tensors free.
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        return None
+
+    def _reduce(self, batch: Sequence[Picture], key: tuple[int, int, int]) -> None:
+        if len(batch) == 1:
+            name = batch[0].path or "a picture"
+            raise I2IError(
+                f"{self._device} has too little memory to translate {name} ({key[1]} x {key[0]} "
+                "pixels): use `--device cpu` or a smaller picture."
+            )
+        half = len(batch) // 2
+        self._pixels = half * key[0] * key[1]
+        self._warn(
+            f"out of memory with {len(batch)} pictures of {key[1]} x {key[0]} at once: "
+            f"going on with {half}"
+        )
+
+
+def _affordable_pixels(device: torch.device) -> float:
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free / 2 / _BYTES_PER_PIXEL
+    return _CPU_PIXELS
+
+
+def _is_out_of_memory(fault: Exception) -> bool:
+    if isinstance(fault, MemoryError | torch.OutOfMemoryError):
+        return True
+    # On the CPU, torch raises a plain RuntimeError.
+    return any(
+        sign in str(fault) for sign in ("out of memory", "not enough memory", "can't allocate")
+    )

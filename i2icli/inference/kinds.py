@@ -1,0 +1,90 @@
+"""The kinds of pictures that Python code may hand to a translator, and back again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from i2icli.data.decode import decode, luma
+from i2icli.data.images import Picture, Pixels, read_picture, to_8_bits
+
+Kind = str | Path | Image.Image | Picture | Pixels
+
+
+def to_picture(value: Kind, *, channels: int) -> Picture:
+    """Bring a path, a Pillow image, an array or a picture to the channels that a network takes.
+
+    Args:
+        value: arrays are (H, W), (H, W, 1) or (H, W, 3), or with alpha last (H, W, 2) or
+            (H, W, 4), uint8 or uint16.
+        channels: 1 or 3.
+
+    Raises:
+        DataError: if a file cannot be read.
+        TypeError: if the value is none of these.
+        ValueError: if an array has another shape or type.
+    """
+    if isinstance(value, str | Path):
+        return read_picture(Path(value), channels=channels)
+    if isinstance(value, Picture):
+        picture = value
+    elif isinstance(value, Image.Image):
+        pixels, alpha = decode(value)
+        picture = Picture(pixels, alpha)
+    elif isinstance(value, np.ndarray):
+        picture = _split_array(value)
+    else:
+        raise TypeError(
+            f"cannot translate a {type(value).__name__}: give a path, a Pillow image, a NumPy "
+            "array, a tensor, or a list of these"
+        )
+    return replace(picture, pixels=_with_channels(picture.pixels, channels))
+
+
+def to_kind_of(value: Kind, pixels: Pixels, picture: Picture) -> Image.Image | Picture | Pixels:
+    """Bring a translation to the kind of what was translated; for a path to a Pillow image.
+
+    Args:
+        value: what was translated.
+        pixels: its translation, (H, W, C').
+        picture: `value` as `to_picture` returned it, for its alpha.
+    """
+    if isinstance(value, Picture):
+        return replace(value, pixels=pixels)
+    if not isinstance(value, np.ndarray):
+        return _to_image(pixels, picture.alpha)
+    if picture.alpha is not None:
+        return np.concatenate([pixels, picture.alpha[..., None]], axis=2)
+    return pixels[..., 0] if value.ndim == 2 and pixels.shape[2] == 1 else pixels
+
+
+def _split_array(array: Pixels) -> Picture:
+    if array.dtype not in (np.uint8, np.uint16):
+        raise ValueError(
+            f"an array of {array.dtype} has no known range: give uint8 or uint16, "
+            "or a float tensor in [-1, 1]"
+        )
+    layers = array[..., None] if array.ndim == 2 else array
+    if layers.ndim != 3 or not 1 <= layers.shape[2] <= 4 or 0 in layers.shape:
+        raise ValueError(f"an array of shape {array.shape} is no picture: give (H, W) or (H, W, C)")
+    if layers.shape[2] in (2, 4):
+        return Picture(layers[..., :-1], np.ascontiguousarray(layers[..., -1]))
+    return Picture(layers)
+
+
+def _with_channels(pixels: Pixels, channels: int) -> Pixels:
+    if pixels.shape[2] == channels:
+        return pixels
+    return luma(pixels) if channels == 1 else np.repeat(pixels, channels, axis=2)
+
+
+def _to_image(pixels: Pixels, alpha: Pixels | None) -> Image.Image:
+    # Pillow holds 16 bits in grey pictures without alpha alone.
+    if pixels.dtype == np.uint16 and pixels.shape[2] == 1 and alpha is None:
+        return Image.fromarray(pixels[..., 0])
+    layers = [to_8_bits(pixels)] + ([] if alpha is None else [to_8_bits(alpha)[..., None]])
+    planes = np.concatenate(layers, axis=2)
+    return Image.fromarray(planes[..., 0] if planes.shape[2] == 1 else planes)

@@ -1,0 +1,46 @@
+"""Contact sheets: every source beside its translation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from i2icli.data.images import Pixels, read_picture, write_picture
+from i2icli.inference.targets import GRID_ROWS, Job
+from i2icli.visual.grid import draw_grid, shrink
+
+SHEET_SIDE = 512  # pixels; a sheet of larger pictures would be too large to look at
+
+
+def write_sheets(grids: Sequence[Path], jobs: Sequence[Job], *, direction: str) -> list[Path]:
+    """Write contact sheets of finished jobs, `GRID_ROWS` pictures each.
+
+    Pictures are shown pixel for pixel, or scaled down to `SHEET_SIDE` where they are larger.
+
+    Args:
+        grids: files to write, enough for the jobs.
+        jobs: jobs whose targets are there.
+        direction: for the caption.
+
+    Returns:
+        The files written.
+    """
+    written = []
+    for number, grid in enumerate(grids):
+        rows = jobs[number * GRID_ROWS : (number + 1) * GRID_ROWS]
+        if not rows:
+            break
+        sheet = draw_grid(
+            [[_thumbnail(job.source), _thumbnail(job.target)] for job in rows],
+            column_titles=("source", f"translation ({direction})"),
+            row_titles=[job.name for job in rows],
+        )
+        write_picture(grid, np.asarray(sheet))
+        written.append(grid)
+    return written
+
+
+def _thumbnail(path: Path) -> Pixels:
+    return shrink(read_picture(path, channels=3).pixels, side=SHEET_SIDE)

@@ -1,0 +1,146 @@
+"""Find the pictures that a command line names: a file, a folder, a pattern or a list."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from i2icli.data.decode import SUFFIXES
+from i2icli.data.folders import list_pictures
+from i2icli.errors import ConfigError, DataError
+
+_MAGIC = frozenset("*?[")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One picture to read.
+
+    Attributes:
+        path: where it is.
+        relative: its place below what the user named, which its output mirrors.
+    """
+
+    path: Path
+    relative: Path
+
+
+def find_sources(named: str, *, lines: Sequence[str] = (), out: Path | None = None) -> list[Source]:
+    """Return the pictures that `named` stands for, in a fixed order, each once.
+
+    Args:
+        named: a picture; a folder, searched at any depth; a pattern with `*`, `?`, `[...]` and
+            `**`; a text file (.txt) with one path a line; or `-` for `lines`.
+        lines: the lines of standard input, for `-`.
+        out: a folder whose content is left out of folders and patterns: earlier results.
+
+    Returns:
+        The pictures. Those of a folder or pattern exist and end in a known suffix; a file or
+        the entries of a list are returned as they are named.
+
+    Raises:
+        ConfigError: if `named` does not exist.
+        DataError: if there is no picture.
+    """
+    path = Path(named).expanduser()
+    if named == "-":
+        sources = _listed(lines)
+    elif path.is_dir():
+        sources = _placed(list_pictures(path), path, skipped=out)
+    elif path.is_file():
+        sources = _listed(_read_list(path)) if is_list(path) else [Source(path, Path(path.name))]
+    elif _MAGIC & set(named):
+        sources = _matching(path, skipped=out)
+    else:
+        raise ConfigError(
+            f"{named} does not exist: give a picture, a folder, a quoted pattern or -."
+        )
+    if not sources:
+        kinds = ", ".join(sorted(SUFFIXES))
+        raise DataError(f"no pictures in {named}: expected files ending in {kinds}.")
+    return sources
+
+
+def is_list(path: Path) -> bool:
+    """Say whether a file is taken for a list of paths."""
+    return path.suffix.lower() == ".txt"
+
+
+def is_picture(path: Path) -> bool:
+    """Say whether the name ends in a suffix of a picture."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def _read_list(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not a list of paths: it is not UTF-8 text.") from None
+
+
+def _listed(lines: Sequence[str]) -> list[Source]:
+    """Return the named files, placed below the deepest folder that holds them all."""
+    paths = list(dict.fromkeys(Path(line.strip()).expanduser() for line in lines if line.strip()))
+    if not paths:
+        return []
+    absolute = [Path(os.path.abspath(path)) for path in paths]
+    try:
+        base = Path(os.path.commonpath([path.parent for path in absolute]))
+    except ValueError:  # on Windows, paths on different drives
+        return [Source(path, Path(path.name)) for path in paths]
+    return [Source(p, a.relative_to(base)) for p, a in zip(paths, absolute, strict=True)]
+
+
+def _matching(pattern: Path, *, skipped: Path | None) -> list[Source]:
+    """Return the pictures that a pattern matches, placed below its part without wildcards."""
+    fixed = next(i for i, part in enumerate(pattern.parts) if _MAGIC & set(part))
+    base = Path(*pattern.parts[:fixed])
+    found = set(_expand(base, pattern.parts[fixed:])) if base.is_dir() else set()
+    return _placed(sorted(found), base, skipped=skipped)
+
+
+def _expand(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
+    """Yield the pictures below `folder` that match."""
+    head, rest = parts[0], parts[1:]
+    if head == "**":
+        for path in list_pictures(folder):
+            if _is_match(path.relative_to(folder).parts, parts):
+                yield path
+        return
+    for child in sorted(folder.iterdir()):
+        if child.name.startswith(".") or not fnmatch.fnmatchcase(child.name, head):
+            continue
+        if rest and child.is_dir():
+            yield from _expand(child, rest)
+        elif not rest and is_picture(child) and not child.is_dir():
+            yield child
+
+
+def _is_match(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    if not parts or not pattern:
+        return not parts and not pattern
+    if pattern[0] == "**":
+        rest = pattern[1:] or ("*",)
+        return any(_is_match(parts[i:], rest) for i in range(len(parts)))
+    return fnmatch.fnmatchcase(parts[0], pattern[0]) and _is_match(parts[1:], pattern[1:])
+
+
+def _placed(paths: Sequence[Path], base: Path, *, skipped: Path | None) -> list[Source]:
+    """Return the pictures with their places below `base`, without those inside `skipped`."""
+    inner = skipped.resolve() if skipped else None
+    is_inside: dict[Path, bool] = {}
+    for folder in {path.parent for path in paths}:
+        is_inside[folder] = inner is not None and folder.resolve().is_relative_to(inner)
+    return [Source(p, p.relative_to(base)) for p in paths if not is_inside[p.parent]]
+
+
+def identity_of(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from others, whatever path leads to it; None where it is missing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino)

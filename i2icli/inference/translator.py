@@ -1,0 +1,199 @@
+"""A checkpoint loaded for translation only: the Python side of `i2i translate`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar, cast, overload
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from i2icli.checkpoint.file import load_checkpoint
+from i2icli.data.images import Picture, Pixels
+from i2icli.errors import CheckpointError
+from i2icli.inference.kinds import Kind, to_kind_of, to_picture
+from i2icli.inference.pictures import source_channels, translate_pictures
+from i2icli.inference.pixels import translate_tensor
+from i2icli.methods import METHODS, build_method, restore_config
+from i2icli.methods.base import Method
+from i2icli.methods.configure import AnyRunConfig
+from i2icli.runtime import resolve_device, resolve_precision
+
+P = TypeVar("P", str, Path)
+T = TypeVar("T", Image.Image, Picture, Pixels, Tensor)
+
+
+class Translator:
+    """Translates pictures; built by `load_translator`.
+
+    Attributes:
+        method: the networks; their weights are averaged ones where the checkpoint has them.
+        config: the configuration of the run that trained them.
+        precision: type that the networks compute in.
+    """
+
+    def __init__(self, method: Method, config: AnyRunConfig, *, precision: torch.dtype) -> None:
+        self.method = method
+        self.config = config
+        self.precision = precision
+
+    def __repr__(self) -> str:
+        return (
+            f"Translator(name={self.name!r}, directions={self.directions}, "
+            f"channels={self.channels}, device='{self.device}', precision={self.precision})"
+        )
+
+    @property
+    def name(self) -> str:
+        """Name of the method, for example "cut"."""
+        return next(name for name, kind in METHODS.items() if kind is type(self.method))
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """Directions it translates in: "a2b", and "b2a" for two-way methods."""
+        return self.method.directions
+
+    @property
+    def channels(self) -> Mapping[str, int]:
+        """Channels of domain "a" and of domain "b", 1 or 3."""
+        return dict(self.method.channels)
+
+    @property
+    def size_multiple(self) -> int:
+        """Pictures are padded to a multiple of this, pixels, and cropped back."""
+        return self.method.size_multiple
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.method.parameters()).device
+
+    @overload
+    def translate(
+        self, pictures: str | Path, direction: str = ..., *, batch_size: int = ...
+    ) -> Image.Image: ...
+    @overload
+    def translate(self, pictures: T, direction: str = ..., *, batch_size: int = ...) -> T: ...
+    @overload
+    def translate(
+        self, pictures: list[P] | tuple[P, ...], direction: str = ..., *, batch_size: int = ...
+    ) -> list[Image.Image]: ...
+    @overload
+    def translate(
+        self, pictures: list[T] | tuple[T, ...], direction: str = ..., *, batch_size: int = ...
+    ) -> list[T]: ...
+
+    def translate(self, pictures: object, direction: str = "a2b", *, batch_size: int = 1) -> object:
+        """Translate one picture or several, of any sizes; each keeps its size, depth and alpha.
+
+        Args:
+            pictures: a path; a Pillow image; an array, (H, W), (H, W, 1) or (H, W, 3), or with
+                alpha last (H, W, 2) or (H, W, 4), uint8 or uint16; a `data.images.Picture`; a
+                float tensor, (C, H, W) or (B, C, H, W) in [-1, 1], with the channels of the
+                domain; or a list or tuple of these.
+            direction: one of `directions`.
+            batch_size: pictures of one size that are translated together; no matter to tensors.
+
+        Returns:
+            The same kind, with the channels of the other domain; for a path a Pillow image; for
+            a list or tuple a list. Tensors are float32, on the device they came from.
+
+        Raises:
+            ConfigError: if the direction is not offered.
+            DataError: if a file cannot be read.
+            TypeError: if the value is of none of these kinds.
+            ValueError: if an array or tensor has another shape or type.
+        """
+        if isinstance(pictures, list | tuple):
+            return self._translate_all(pictures, direction, batch_size)
+        return self._translate_all([pictures], direction, batch_size)[0]
+
+    def _translate_all(
+        self, values: Sequence[object], direction: str, batch_size: int
+    ) -> list[object]:
+        results: list[object] = list(values)
+        pictures: dict[int, Picture] = {}
+        channels = source_channels(self.method, direction)
+        for index, value in enumerate(values):
+            if isinstance(value, Tensor):
+                results[index] = self._translate_tensor(value, direction)
+            else:
+                pictures[index] = to_picture(cast(Kind, value), channels=channels)
+        translated = translate_pictures(
+            self.method,
+            list(pictures.values()),
+            direction,
+            precision=self.precision,
+            batch_size=batch_size,
+        )
+        for (index, picture), pixels in zip(pictures.items(), translated, strict=True):
+            results[index] = to_kind_of(cast(Kind, values[index]), pixels, picture)
+        return results
+
+    def _translate_tensor(self, images: Tensor, direction: str) -> Tensor:
+        channels = source_channels(self.method, direction)
+        if not images.is_floating_point() or images.ndim not in (3, 4):
+            raise ValueError(
+                f"a tensor of {images.dtype} and shape {tuple(images.shape)} is no picture: give "
+                "floats in [-1, 1], (C, H, W) or (B, C, H, W)"
+            )
+        if images.shape[-3] != channels or 0 in images.shape:
+            raise ValueError(
+                f"a tensor of shape {tuple(images.shape)} does not suit: {direction} takes "
+                f"{channels} channels, (..., {channels}, H, W)"
+            )
+        batch = images if images.ndim == 4 else images[None]
+        translated = translate_tensor(
+            self.method, batch.float(), direction, precision=self.precision
+        ).to(images.device)
+        return translated if images.ndim == 4 else translated[0]
+
+
+def load_translator(
+    path: str | Path, *, device: str = "auto", precision: str = "auto"
+) -> Translator:
+    """Load a checkpoint for translation; nothing but the file is needed.
+
+    Args:
+        path: a checkpoint, or a run folder, which stands for its `checkpoints/last.pt`.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: float32, bfloat16, float16, or auto: that of the run (`runtime.precision`), so
+            that pictures come out as in its samples; where that is auto too, bfloat16 on GPUs
+            that have it and float32 elsewhere.
+
+    Raises:
+        CheckpointError: if it is no checkpoint, or one of a method that this i2i does not have.
+        ConfigError: if the device is not on this machine, or the precision is unknown.
+    """
+    place = resolve_device(device)
+    file = _find_checkpoint(Path(path).expanduser())
+    state = load_checkpoint(file)
+    config = restore_config(state.config)
+    method = build_method(config)
+    try:
+        method.load_state_dict(state.translating_weights())
+    except RuntimeError as fault:
+        raise CheckpointError(
+            f"{file} is damaged: its weights do not fit its configuration ({_first_line(fault)})."
+        ) from None
+    chosen = config.runtime.precision if precision == "auto" else precision
+    method.to(place).requires_grad_(False).eval()
+    return Translator(method, config, precision=resolve_precision(chosen, place))
+
+
+def _find_checkpoint(path: Path) -> Path:
+    """Return the file that `path` stands for."""
+    if not path.is_dir():
+        return path
+    for candidate in (path / "checkpoints" / "last.pt", path / "last.pt"):
+        if candidate.is_file():
+            return candidate
+    raise CheckpointError(
+        f"{path} is a folder without a checkpoint: expected {path / 'checkpoints' / 'last.pt'}."
+    )
+
+
+def _first_line(fault: Exception) -> str:
+    return " ".join(str(fault).split())[:120]

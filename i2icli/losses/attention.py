@@ -1,0 +1,238 @@
+"""Query-selected attention (QS-Attn, Hu et al., CVPR 2022).
+
+A place that attends to few others has low entropy, and its features are worth contrasting. The
+attention of source features picks the places and routes the features of source and translation
+alike. Logits are bare dot products: no projection, no scaling.
+
+Global attention lets every place look at all H * W places; local attention at a window around it,
+in one of two layouts:
+
+- "paper": true windows. Places beyond the edge are zero vectors and take part with logit 0.
+- "released": what the published code computes. It reads the windows, unfolded channel by channel,
+  as if they were unfolded place by place, so that each of its keys mixes channels and places; its
+  values mix the windows of all selected places too. Its trained weights belong to this layout.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from i2icli.losses.nce import gather_places
+from i2icli.losses.precision import full_precision
+
+WindowLayout = Literal["paper", "released"]
+
+_CHUNK_NUMBERS = 2**23  # numbers of one temporary: 32 MiB in float32
+
+
+@full_precision
+@torch.no_grad()
+def global_entropy(features: Tensor, chunk: int | None = None) -> Tensor:
+    """Return the entropy of each place's attention over the whole map, without gradient.
+
+    Args:
+        features: source features, (B, C, H, W).
+        chunk: places scored at once, which bounds the memory; by default about 32 MiB.
+
+    Returns:
+        Entropies in nats, (B, H * W). Weights that underflow to 0 contribute 0.
+    """
+    flat = features.flatten(2)  # (B, C, HW)
+    batch, _, total = flat.shape
+    chunk = chunk or max(1, _CHUNK_NUMBERS // (batch * total))
+    parts = [
+        entropy_of(torch.bmm(flat[:, :, start : start + chunk].mT, flat))
+        for start in range(0, total, chunk)
+    ]
+    return torch.cat(parts, dim=1)
+
+
+@full_precision
+@torch.no_grad()
+def local_entropy(features: Tensor, *, window: int = 7, layout: WindowLayout) -> Tensor:
+    """Return the entropy of each place's attention over its window, without gradient.
+
+    Args:
+        features: source features, (B, C, H, W).
+        window: side of the window, odd, in places.
+        layout: see the module's docstring.
+
+    Returns:
+        Entropies in nats, (B, H * W).
+    """
+    scores = _shifted_scores if layout == "paper" else _scrambled_scores
+    return entropy_of(scores(features, window))
+
+
+@full_precision
+def global_rows(features: Tensor, places: Tensor) -> Tensor:
+    """Return the attention of selected places over the whole map, with gradient.
+
+    Args:
+        features: source features, (B, C, H, W).
+        places: selected flat positions, (B, N).
+
+    Returns:
+        Weights, (B, N, H * W), each row summing to 1.
+    """
+    return torch.bmm(gather_places(features, places), features.flatten(2)).softmax(dim=-1)
+
+
+@full_precision
+def local_rows(
+    features: Tensor, places: Tensor, *, window: int = 7, layout: WindowLayout
+) -> Tensor:
+    """Return the attention of selected places over their windows, with gradient.
+
+    Args:
+        features: source features, (B, C, H, W).
+        places: selected flat positions, (B, N).
+        window: side of the window, odd, in places.
+        layout: see the module's docstring.
+
+    Returns:
+        Weights, (B, N, window * window), each row summing to 1.
+    """
+    keys = _windows(features, places, window)  # (B, N, K, C)
+    if layout == "released":
+        keys = _scramble(keys)
+    return (keys @ gather_places(features, places)[..., None])[..., 0].softmax(dim=-1)
+
+
+@full_precision
+def route_global(rows: Tensor, features: Tensor) -> Tensor:
+    """Average features over the whole map by the weights of each row.
+
+    Args:
+        rows: attention, (B, N, H * W).
+        features: source or translated features, (B, C, H, W).
+
+    Returns:
+        (B, N, C).
+    """
+    return torch.bmm(rows, features.flatten(2).mT)
+
+
+@full_precision
+def route_local(
+    rows: Tensor, features: Tensor, places: Tensor, *, window: int = 7, layout: WindowLayout
+) -> Tensor:
+    """Average features over the windows of selected places by the weights of each row.
+
+    Args:
+        rows: attention, (B, N, window * window).
+        features: source or translated features, (B, C, H, W).
+        places: selected flat positions, (B, N).
+        window: side of the window, odd, in places.
+        layout: see the module's docstring.
+
+    Returns:
+        (B, N, C).
+    """
+    values = _windows(features, places, window)
+    if layout == "released":
+        values = _scramble_values(values)
+    return (rows[..., None, :] @ values)[..., 0, :]
+
+
+def require_places(features: Tensor, count: int) -> None:
+    """Refuse feature maps with fewer places than local attention has to select.
+
+    Args:
+        features: (B, C, H, W).
+        count: places to select.
+
+    Raises:
+        ValueError: if `H * W` is less than `count`.
+    """
+    height, width = features.shape[2:]
+    if height * width < count:
+        raise ValueError(
+            f"local attention selects num_patches={count} places, but the feature map has only "
+            f"{height}x{width}; lower num_patches or use larger crops"
+        )
+
+
+def entropy_of(scores: Tensor) -> Tensor:
+    """Return the entropy in nats of softmax(scores) along the last axis.
+
+    From the log-softmax: the shortcut log-sum-exp minus the mean score cancels where scores reach
+    thousands, and picks other places.
+    """
+    logs = scores.log_softmax(dim=-1)
+    return -(logs.exp() * logs).sum(dim=-1)
+
+
+def _reach(window: int) -> int:
+    """Return how far a window reaches to each side."""
+    if window < 1 or window % 2 == 0:
+        raise ValueError(f"window must be odd and positive, got {window}")
+    return window // 2
+
+
+def _shifted_scores(features: Tensor, window: int) -> Tensor:
+    """Score every place against its true window, (B, HW, K), one shift of the map at a time."""
+    height, width = features.shape[2:]
+    padded = F.pad(features, [_reach(window)] * 4)
+    shifts = [
+        (features * padded[:, :, top : top + height, left : left + width]).sum(dim=1).flatten(1)
+        for top in range(window)
+        for left in range(window)
+    ]
+    return torch.stack(shifts, dim=-1)
+
+
+def _scrambled_scores(features: Tensor, window: int) -> Tensor:
+    """Score every place against its window in the released layout, (B, HW, K), in chunks."""
+    batch, channels, height, width = features.shape
+    places = torch.arange(height * width, device=features.device).expand(batch, -1)
+    chunk = max(1, _CHUNK_NUMBERS // (batch * channels * window**2))
+    parts = []
+    for start in range(0, height * width, chunk):
+        part = places[:, start : start + chunk]
+        keys = _scramble(_windows(features, part, window))
+        parts.append((keys @ gather_places(features, part)[..., None])[..., 0])
+    return torch.cat(parts, dim=1)
+
+
+def _windows(features: Tensor, places: Tensor, window: int) -> Tensor:
+    """Cut the windows around places, row by row, zero beyond the edge.
+
+    Returns:
+        (B, N, window * window, C).
+    """
+    reach = _reach(window)
+    padded = F.pad(features, [reach] * 4)
+    batch, channels, height, width = padded.shape
+    side = torch.arange(window, device=places.device)
+    offsets = (side[:, None] * width + side).flatten()
+    inner = width - 2 * reach
+    corners = places // inner * width + places % inner  # of the window, in the padded map
+    images = torch.arange(batch, device=places.device)[:, None, None] * (height * width)
+    index = images + corners[..., None] + offsets  # (B, N, K)
+    rows = padded.permute(0, 2, 3, 1).reshape(-1, channels).index_select(0, index.flatten())
+    return rows.view(*index.shape, channels)
+
+
+def _scramble(windows: Tensor) -> Tensor:
+    """Read windows, (B, N, K, C), in the released order of keys.
+
+    The released code holds a window as one vector with all K places of channel 0 first, then
+    those of channel 1, and reads it as K vectors of C numbers.
+    """
+    return windows.mT.reshape(windows.shape)
+
+
+def _scramble_values(windows: Tensor) -> Tensor:
+    """Read windows, (B, N, K, C), in the released order of values.
+
+    On top of the order of keys, the selected places are the fastest axis in memory when it is
+    read as windows again.
+    """
+    # Departs from the official code: a copying reshape also for one image, because its view
+    # raises there on a current PyTorch.
+    return windows.permute(0, 3, 2, 1).reshape(windows.shape)

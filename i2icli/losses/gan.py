@@ -1,0 +1,70 @@
+"""Adversarial losses on the logits of a discriminator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from i2icli.losses.precision import full_precision
+
+GanMode = Literal["lsgan", "vanilla", "hinge", "nonsaturating", "wgangp"]
+
+
+def discriminator_gan_loss(
+    prediction: Tensor | Sequence[Tensor], *, is_real: bool, mode: GanMode
+) -> Tensor:
+    """Return what a discriminator minimises on pictures that are real, or not.
+
+    Args:
+        prediction: logits, (B, ...), or one such map a scale.
+        is_real: whether the pictures judged are real.
+        mode: "lsgan" squares (Mao et al., ICCV 2017), "vanilla" and "nonsaturating" are the
+            logistic loss (Goodfellow et al., 2014), "hinge" (Lim and Ye, 2017), "wgangp" the bare
+            critic (Gulrajani et al., 2017) without its penalty.
+
+    Returns:
+        A scalar: the mean over the map and the pictures, summed over scales.
+    """
+    maps = [prediction] if isinstance(prediction, Tensor) else prediction
+    if mode == "hinge":
+        return _total([_hinge(logits, is_real=is_real) for logits in maps])
+    return _total([_judged(logits, is_real=is_real, mode=mode) for logits in maps])
+
+
+def generator_gan_loss(prediction: Tensor | Sequence[Tensor], *, mode: GanMode) -> Tensor:
+    """Return what a generator minimises, given the logits of its pictures.
+
+    Args:
+        prediction: logits, (B, ...), or one such map a scale.
+        mode: see `discriminator_gan_loss`; under "hinge" the logits themselves are raised.
+
+    Returns:
+        A scalar: the mean over the map and the pictures, summed over scales.
+    """
+    maps = [prediction] if isinstance(prediction, Tensor) else prediction
+    judge: GanMode = "wgangp" if mode == "hinge" else mode
+    return _total([_judged(logits, is_real=True, mode=judge) for logits in maps])
+
+
+def _total(terms: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(terms)).sum()
+
+
+@full_precision
+def _hinge(logits: Tensor, *, is_real: bool) -> Tensor:
+    return F.relu(1.0 - logits if is_real else 1.0 + logits).mean()
+
+
+@full_precision
+def _judged(logits: Tensor, *, is_real: bool, mode: GanMode) -> Tensor:
+    """Return the loss of `logits` against the label `is_real`."""
+    if mode == "lsgan":
+        return (logits - float(is_real)).square().mean()
+    if mode == "wgangp":
+        return -logits.mean() if is_real else logits.mean()
+    # softplus(-x) is the binary cross entropy of logit x with label 1
+    return F.softplus(-logits if is_real else logits).mean()

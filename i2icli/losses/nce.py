@@ -1,0 +1,55 @@
+"""Patch-wise contrastive loss (CUT, Park et al., ECCV 2020)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from i2icli.losses.precision import full_precision
+
+
+def gather_places(features: Tensor, places: Tensor) -> Tensor:
+    """Return the feature vectors at flat positions.
+
+    Args:
+        features: (B, C, H, W).
+        places: positions row * W + column, int64, (N,) shared by the batch or (B, N).
+
+    Returns:
+        (B, N, C).
+    """
+    flat = features.flatten(2)
+    if places.dim() == 1:
+        return flat.index_select(2, places).mT
+    index = places[:, None, :].expand(-1, features.shape[1], -1)
+    return flat.gather(2, index).mT
+
+
+@full_precision
+def patch_nce(
+    queries: Tensor, keys: Tensor, *, temperature: float = 0.07, batch_negatives: bool = False
+) -> Tensor:
+    """Match each translated patch to the source patch at its place (CUT, eq. 3).
+
+    Negatives are the other patches of the same image, or of the whole batch. As released, the
+    positive among the negatives is replaced by a similarity of -10 before the temperature.
+
+    Args:
+        queries: features of the translation, (B, N, C), unit norm along C.
+        keys: features of the source at the same places, (B, N, C), unit norm along C; taken as
+            constants.
+        temperature: divides the cosine similarities.
+        batch_negatives: take the patches of all images of the batch as negatives.
+
+    Returns:
+        Cross entropy in nats of each patch, (B, N).
+    """
+    batch, count, _ = queries.shape
+    keys = keys.detach()
+    if batch_negatives:
+        queries, keys = queries.reshape(1, batch * count, -1), keys.reshape(1, batch * count, -1)
+    positive = (queries * keys).sum(dim=-1, keepdim=True)
+    is_self = torch.eye(queries.shape[1], dtype=torch.bool, device=queries.device)
+    negatives = torch.bmm(queries, keys.mT).masked_fill(is_self, -10.0)
+    logits = torch.cat([positive, negatives], dim=-1) / temperature
+    return -logits.log_softmax(dim=-1)[..., 0].reshape(batch, count)

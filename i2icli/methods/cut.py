@@ -1,0 +1,235 @@
+"""CUT: contrastive learning for unpaired translation (Park et al., ECCV 2020).
+
+https://arxiv.org/abs/2007.15651. One direction, no cycle: patches of the translation must be
+recognised among patches of the source at the same place. FastCUT is a preset of this method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from pydantic import Field, field_validator, model_validator
+from torch import Tensor, nn
+
+from i2icli.config.method import MethodConfig
+from i2icli.config.networks import InitConfig, PatchDiscriminatorConfig, ResnetGeneratorConfig
+from i2icli.data.batch import Batch
+from i2icli.losses.gan import GanMode, discriminator_gan_loss, generator_gan_loss
+from i2icli.losses.nce import gather_places, patch_nce
+from i2icli.methods.base import Method, Player, Terms, Translation
+from i2icli.methods.registry import register
+from i2icli.networks.init import init_weights
+from i2icli.networks.patchgan import PatchDiscriminator
+from i2icli.networks.projector import ProjectionHead
+from i2icli.networks.resnet import ResnetGenerator
+
+
+class CUTConfig(MethodConfig):
+    """Hyperparameters of CUT (Park et al., ECCV 2020)."""
+
+    # The released code stops jittering once the learning rate falls.
+    run_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"data": {"jitter_in_decay": False}}
+
+    name: Literal["cut"] = "cut"
+    generator: ResnetGeneratorConfig = Field(
+        ResnetGeneratorConfig(), description="The translating network."
+    )
+    discriminator: PatchDiscriminatorConfig = Field(
+        PatchDiscriminatorConfig(), description="The judge of domain B."
+    )
+    init: InitConfig = Field(InitConfig(), description="Initial weights of all networks.")
+    gan_mode: GanMode = Field("lsgan", description="GAN loss.")
+    lambda_gan: float = Field(1.0, ge=0, description="Weight of the GAN term of the generator.")
+    lambda_nce: float = Field(1.0, ge=0, description="Weight of the PatchNCE terms.")
+    nce_identity: bool = Field(
+        True, description="Also apply PatchNCE to G(B) against B, each term at half weight."
+    )
+    nce_layers: tuple[int, ...] = Field(
+        (0, 4, 8, 12, 16),
+        min_length=1,
+        description="Modules of the generator whose outputs are contrasted, ascending.",
+    )
+    num_patches: int = Field(256, ge=1, description="Patches drawn per feature layer and image.")
+    temperature: float = Field(0.07, gt=0, description="Divides cosine similarities.")
+    projection: Literal["mlp", "none"] = Field(
+        "mlp", description="Projection head before the contrast: two layers, or none."
+    )
+    projection_dim: int = Field(256, ge=1, description="Dimensions after the projection head.")
+    batch_negatives: bool = Field(
+        False, description="Take negatives from all images of the batch, not only the same one."
+    )
+    flip_equivariance: bool = Field(
+        False, description="Mirror the generator's input in half of the steps (FastCUT)."
+    )
+
+    @field_validator("nce_layers")
+    @classmethod
+    def _ascend(cls, layers: tuple[int, ...]) -> tuple[int, ...]:
+        if list(layers) != sorted(set(layers)) or layers[0] < 0:
+            raise ValueError("must be ascending module numbers, none twice, none negative")
+        return layers
+
+    @model_validator(mode="after")
+    def _layers_exist(self) -> Self:
+        generator = self.generator
+        modules = 19 + generator.blocks
+        modules += 2 * generator.antialias_down + 2 * generator.antialias_up
+        if self.nce_layers[-1] >= modules:
+            raise ValueError(
+                f"method.nce_layers names module {self.nce_layers[-1]}, but a generator of "
+                f"{generator.blocks} blocks has modules 0 to {modules - 1}"
+            )
+        return self
+
+    def check_channels(self, channels_a: int, channels_b: int) -> None:
+        """Refuse unequal channels: the generator encodes its own translations."""
+        if channels_a != channels_b:
+            raise ValueError(
+                f"method {self.name!r} needs data.channels_a == data.channels_b, got "
+                f"{channels_a} and {channels_b}: its generator also encodes pictures of B"
+            )
+
+
+@register
+class CUT(Method):
+    """Contrastive unpaired translation; QS-Attn overrides how patches are sampled."""
+
+    Config = CUTConfig
+    # CUT's keys are constants: no gradient flows into the encoder on the source side.
+    source_has_gradient: ClassVar[bool] = False
+
+    def __init__(self, config: CUTConfig, *, channels_a: int = 3, channels_b: int = 3) -> None:
+        super().__init__(config, channels_a=channels_a, channels_b=channels_b)
+        self.config = config
+        self.generator = ResnetGenerator(
+            channels_a, channels_b, **config.generator.model_dump()
+        )
+        self.discriminator = PatchDiscriminator(channels_b, **config.discriminator.model_dump())
+        # Departs from the official code: the projection head is built here, not at the first
+        # batch, because a checkpoint must rebuild the method without data.
+        self.projector = ProjectionHead(
+            self.generator.feature_channels(config.nce_layers),
+            config.projection_dim,
+            use_mlp=config.projection == "mlp",
+        )
+        for network in (self.generator, self.discriminator, self.projector):
+            init_weights(network, config.init.kind, config.init.gain)
+
+    @property
+    def players(self) -> Mapping[str, Player]:
+        """The discriminator, then generator and projector together."""
+        optimizer, schedule = self.config.optimizer, self.config.schedule
+        return {
+            "discriminator": Player((self.discriminator,), optimizer, schedule),
+            "generator": Player((self.generator, self.projector), optimizer, schedule),
+        }
+
+    @property
+    def translators(self) -> Mapping[str, nn.Module]:
+        """The generator."""
+        return {"generator": self.generator}
+
+    def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
+        """Yield the discriminator's terms, then those of generator and projector (CUT, sec. 3)."""
+        config = self.config
+        contrasts = ["nce", "nce_identity"] if config.nce_identity else ["nce"]
+        sources = torch.cat([batch.real_a, batch.real_b][: len(contrasts)])
+        flipped = config.flip_equivariance and self.draws.flip("flip")
+        translated, features = self._translate_and_encode(sources, flipped)
+        fake_b = translated[: len(batch.real_a)]
+
+        yield "discriminator", {
+            "fake": 0.5 * self._judge(fake_b.detach(), is_real=False),
+            "real": 0.5 * self._judge(batch.real_b, is_real=True),
+        }
+
+        terms: Terms = {}
+        if config.lambda_gan > 0:
+            logits = self.discriminator(fake_b)
+            terms["gan"] = config.lambda_gan * generator_gan_loss(logits, mode=config.gan_mode)
+        if config.lambda_nce > 0:
+            queries = self.generator.encode(translated, config.nce_layers)
+            if flipped:
+                queries = [query.flip(-1) for query in queries]
+            # The released code halves the terms where the paper adds them (lambda_X = lambda_Y).
+            weight = config.lambda_nce / len(contrasts)
+            for part, name in enumerate(contrasts):
+                terms[name] = weight * self.contrast(
+                    name, _part(queries, part, len(contrasts)), _part(features, part, len(contrasts))
+                )
+        yield "generator", terms
+
+    def contrast(
+        self, name: str, queries: Sequence[Tensor], sources: Sequence[Tensor]
+    ) -> Tensor:
+        """Average PatchNCE over the layers (CUT, eq. 3; averaged where the paper sums).
+
+        Args:
+            name: names the random draws.
+            queries: features of the translation, one (B, C_l, H_l, W_l) a layer.
+            sources: features of the source at the same layers.
+        """
+        config = self.config
+        total = queries[0].new_zeros((), dtype=torch.float32)
+        for layer, (query, source) in enumerate(zip(queries, sources, strict=True)):
+            sampled_query, sampled_key = self.sample(f"{name}.{layer}", layer, query, source)
+            crossentropy = patch_nce(
+                self.projector(sampled_query, layer),
+                self.projector(sampled_key.detach(), layer).detach(),
+                temperature=config.temperature,
+                batch_negatives=config.batch_negatives,
+            )
+            total = total + crossentropy.mean()
+        return total / len(queries)
+
+    def sample(
+        self, name: str, layer: int, query: Tensor, source: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Take features at random places, the same for query and key, for all images.
+
+        Args:
+            name: names the random draw.
+            layer: position in `nce_layers`.
+            query: features of the translation, (B, C, H, W).
+            source: features of the source, (B, C, H, W).
+
+        Returns:
+            Query and key features, each (B, N, C), neither projected nor normalised.
+        """
+        total = source.shape[2] * source.shape[3]
+        places = self.draws.places(name, count=self.config.num_patches, total=total)
+        places = places.to(source.device, non_blocking=True)
+        return gather_places(query, places), gather_places(source.detach(), places)
+
+    def translate(self, images: Tensor, *, direction: str = "a2b") -> Translation:
+        """Translate pictures of A into B."""
+        assert direction in self.directions, direction
+        return Translation(self.generator(images)[0])
+
+    def _translate_and_encode(
+        self, sources: Tensor, flipped: bool
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Translate the (maybe mirrored) sources; return features of the sources as they stand.
+
+        Unmirrored, both come from one pass; the released code encodes the sources again.
+        """
+        layers = self.config.nce_layers if self.config.lambda_nce > 0 else ()
+        if not flipped:
+            translated, features = self.generator(sources, layers)
+            return translated, features
+        translated, _ = self.generator(sources.flip(-1))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.source_has_gradient):
+            features = self.generator.encode(sources, layers) if layers else []
+        return translated, features
+
+    def _judge(self, images: Tensor, *, is_real: bool) -> Tensor:
+        """Return the discriminator's loss on pictures of one kind."""
+        logits = self.discriminator(images)
+        return discriminator_gan_loss(logits, is_real=is_real, mode=self.config.gan_mode)
+
+
+def _part(features: Sequence[Tensor], part: int, parts: int) -> list[Tensor]:
+    """Return the `part`-th of `parts` equal slices of every layer's batch."""
+    return [layer.chunk(parts)[part] for layer in features]

@@ -1,0 +1,164 @@
+"""CycleGAN: cycle-consistent adversarial networks (Zhu et al., ICCV 2017).
+
+https://arxiv.org/abs/1703.10593. Two generators, one a direction, that must undo each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from i2icli.config.method import MethodConfig
+from i2icli.config.networks import InitConfig, PatchDiscriminatorConfig, ResnetGeneratorConfig
+from i2icli.config.schedule import LinearSchedule, Schedule
+from i2icli.data.batch import Batch
+from i2icli.losses.gan import GanMode, discriminator_gan_loss, generator_gan_loss
+from i2icli.methods.base import Method, Player, Terms, Translation
+from i2icli.methods.pool import ImagePool
+from i2icli.methods.registry import register
+from i2icli.networks.init import init_weights
+from i2icli.networks.patchgan import PatchDiscriminator
+from i2icli.networks.resnet import ResnetGenerator
+
+
+class CycleGANConfig(MethodConfig):
+    """Hyperparameters of CycleGAN (Zhu et al., ICCV 2017)."""
+
+    name: Literal["cyclegan"] = "cyclegan"
+    generator: ResnetGeneratorConfig = Field(
+        ResnetGeneratorConfig(antialias_down=False, antialias_up=False),
+        description="Both translating networks.",
+    )
+    discriminator: PatchDiscriminatorConfig = Field(
+        PatchDiscriminatorConfig(antialias=False), description="The judges of both domains."
+    )
+    init: InitConfig = Field(
+        InitConfig(kind="normal"), description="Initial weights of all networks."
+    )
+    gan_mode: GanMode = Field("lsgan", description="GAN loss.")
+    lambda_a: float = Field(10.0, ge=0, description="Weight of the cycle A to B to A.")
+    lambda_b: float = Field(10.0, ge=0, description="Weight of the cycle B to A to B.")
+    lambda_identity: float = Field(
+        0.5, ge=0, description="Weight of the identity terms, as a share of the cycle's."
+    )
+    pool_size: int = Field(
+        50, ge=0, description="Past translations kept for each discriminator; 0: none."
+    )
+    schedule: Schedule = Field(
+        LinearSchedule(epochs=100, epochs_decay=100),
+        description="Learning rate over the epochs.",
+    )
+
+    def check_channels(self, channels_a: int, channels_b: int) -> None:
+        """Refuse an identity term between domains of unequal channels."""
+        if channels_a != channels_b and self.lambda_identity > 0:
+            raise ValueError(
+                f"method.lambda_identity ({self.lambda_identity}) needs data.channels_a == "
+                f"data.channels_b, got {channels_a} and {channels_b}: set it to 0"
+            )
+
+
+@register
+class CycleGAN(Method):
+    """Translation in both directions, tied by cycle consistency."""
+
+    Config = CycleGANConfig
+    directions = ("a2b", "b2a")
+
+    def __init__(
+        self, config: CycleGANConfig, *, channels_a: int = 3, channels_b: int = 3
+    ) -> None:
+        super().__init__(config, channels_a=channels_a, channels_b=channels_b)
+        self.config = config
+        generator, discriminator = config.generator.model_dump(), config.discriminator.model_dump()
+        self.generator_ab = ResnetGenerator(channels_a, channels_b, **generator)
+        self.generator_ba = ResnetGenerator(channels_b, channels_a, **generator)
+        self.discriminator_a = PatchDiscriminator(channels_a, **discriminator)
+        self.discriminator_b = PatchDiscriminator(channels_b, **discriminator)
+        self.pools = {name: ImagePool(config.pool_size) for name in ("fake_b", "fake_a")}
+        for network in self.children():
+            init_weights(network, config.init.kind, config.init.gain)
+
+    @property
+    def players(self) -> Mapping[str, Player]:
+        """Both generators, then both discriminators."""
+        optimizer, schedule = self.config.optimizer, self.config.schedule
+        return {
+            "generators": Player((self.generator_ab, self.generator_ba), optimizer, schedule),
+            "discriminators": Player(
+                (self.discriminator_a, self.discriminator_b), optimizer, schedule
+            ),
+        }
+
+    @property
+    def translators(self) -> Mapping[str, nn.Module]:
+        """Both generators."""
+        return {"generator_ab": self.generator_ab, "generator_ba": self.generator_ba}
+
+    def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
+        """Yield the generators' terms, then the discriminators' (CycleGAN, eq. 3)."""
+        config, real_a, real_b = self.config, batch.real_a, batch.real_b
+        fake_b, fake_a = self._send("ab", real_a), self._send("ba", real_b)
+        rec_a, rec_b = self._send("ba", fake_b), self._send("ab", fake_a)
+
+        yield "generators", {
+            "gan_a2b": generator_gan_loss(self.discriminator_b(fake_b), mode=config.gan_mode),
+            "gan_b2a": generator_gan_loss(self.discriminator_a(fake_a), mode=config.gan_mode),
+            "cycle_a": config.lambda_a * F.l1_loss(rec_a, real_a),
+            "cycle_b": config.lambda_b * F.l1_loss(rec_b, real_b),
+            **self._identity_terms(batch),
+        }
+
+        shown_b = self.pools["fake_b"].query(fake_b.detach(), self.draws, "pool.fake_b")
+        shown_a = self.pools["fake_a"].query(fake_a.detach(), self.draws, "pool.fake_a")
+        yield "discriminators", {
+            "b_real": 0.5 * self._judge(self.discriminator_b, real_b, is_real=True),
+            "b_fake": 0.5 * self._judge(self.discriminator_b, shown_b, is_real=False),
+            "a_real": 0.5 * self._judge(self.discriminator_a, real_a, is_real=True),
+            "a_fake": 0.5 * self._judge(self.discriminator_a, shown_a, is_real=False),
+        }
+
+    def translate(self, images: Tensor, *, direction: str = "a2b") -> Translation:
+        """Translate pictures of A into B, or of B into A."""
+        assert direction in self.directions, direction
+        return Translation(self._send("ab" if direction == "a2b" else "ba", images))
+
+    def memory(self) -> dict[str, Any]:
+        """Return choices and image pools."""
+        pools = {name: pool.state() for name, pool in self.pools.items()}
+        return {**super().memory(), "pools": pools}
+
+    def load_memory(self, memory: Mapping[str, Any]) -> None:
+        """Take up choices and image pools."""
+        super().load_memory(memory)
+        for name, pool in self.pools.items():
+            pool.restore(memory["pools"][name])
+
+    def _identity_terms(self, batch: Batch) -> Terms:
+        """Return |G(y) - y| for pictures that already are of the target domain (sec. 5.2)."""
+        config = self.config
+        if config.lambda_identity == 0:
+            return {}
+        # As released, each identity term carries the weight of the cycle that starts there.
+        weight_a = config.lambda_identity * config.lambda_a
+        weight_b = config.lambda_identity * config.lambda_b
+        return {
+            "idt_b": weight_b * F.l1_loss(self._send("ab", batch.real_b), batch.real_b),
+            "idt_a": weight_a * F.l1_loss(self._send("ba", batch.real_a), batch.real_a),
+        }
+
+    def _send(self, way: Literal["ab", "ba"], images: Tensor) -> Tensor:
+        """Send pictures through one generator."""
+        generator = self.generator_ab if way == "ab" else self.generator_ba
+        translated: Tensor = generator(images)[0]
+        return translated
+
+    def _judge(self, discriminator: nn.Module, images: Tensor, *, is_real: bool) -> Tensor:
+        """Return a discriminator's loss on pictures of one kind."""
+        return discriminator_gan_loss(
+            discriminator(images), is_real=is_real, mode=self.config.gan_mode
+        )

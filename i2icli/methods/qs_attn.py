@@ -1,0 +1,83 @@
+"""QS-Attn: query-selected attention for contrastive learning (Hu et al., CVPR 2022).
+
+https://arxiv.org/abs/2203.08483. CUT, but in the deeper layers the contrasted places are those
+whose attention is most concentrated, and attention rows of the source route both features.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from i2icli.losses.attention import (
+    global_entropy,
+    global_rows,
+    local_entropy,
+    local_rows,
+    route_global,
+    route_local,
+)
+from i2icli.methods.cut import CUT, CUTConfig
+from i2icli.methods.registry import register
+
+
+class QSAttnConfig(CUTConfig):
+    """Hyperparameters of QS-Attn (Hu et al., CVPR 2022); the rest is CUT's."""
+
+    name: Literal["qs-attn"] = "qs-attn"  # type: ignore[assignment]
+    selection: Literal["global", "local", "local-global"] = Field(
+        "global",
+        description="Where entropy is measured and features are routed: over the whole picture, "
+        "in a window, or measured in the window and routed over the whole picture.",
+    )
+    layout: Literal["paper", "released"] = Field(
+        "paper",
+        description="Local windows as the paper draws them, or as the released code and its "
+        "checkpoints mix them.",
+    )
+    window: int = Field(7, ge=1, description="Side of the local window, odd, in feature pixels.")
+    attend_from: int = Field(
+        3, ge=0, description="First position in `nce_layers` that selects; those before draw."
+    )
+
+
+@register
+class QSAttn(CUT):
+    """CUT with selected queries and attention-routed features."""
+
+    Config = QSAttnConfig
+    # The attention rows come from the source and are not detached (facts of the released code):
+    # the encoder gets gradient on the source side too.
+    source_has_gradient: ClassVar[bool] = True
+    config: QSAttnConfig
+
+    def sample(
+        self, name: str, layer: int, query: Tensor, source: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Route features by the source's most concentrated attention rows (QS-Attn, sec. 3.2).
+
+        Layers before `attend_from` are sampled at random as in CUT. See `CUT.sample`.
+        """
+        config = self.config
+        if layer < config.attend_from:
+            return super().sample(name, layer, query, source)
+        places = self.draws.lowest(name, self.entropy(source), count=config.num_patches)
+        if config.selection == "local":
+            rows = local_rows(source, places, window=config.window, layout=config.layout)
+            routed = [
+                route_local(a, f, places, window=config.window, layout=config.layout)
+                for a, f in ((rows, query), (rows.detach(), source.detach()))
+            ]
+        else:
+            rows = global_rows(source, places)
+            routed = [route_global(rows, query), route_global(rows.detach(), source.detach())]
+        return routed[0], routed[1]
+
+    def entropy(self, source: Tensor) -> Tensor:
+        """Return the entropy of every place's attention, (B, HW) nats, without gradient."""
+        config = self.config
+        if config.selection == "global":
+            return global_entropy(source.detach())
+        return local_entropy(source.detach(), window=config.window, layout=config.layout)

@@ -1,0 +1,71 @@
+"""The PatchGAN discriminator (Isola et al., CVPR 2017), plain and anti-aliased."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from i2icli.networks.layers import NormKind, build_norm, norm_needs_bias
+from i2icli.networks.resample import Downsample
+
+
+class PatchDiscriminator(nn.Module):
+    """Judge overlapping patches of a picture.
+
+    `model` is one flat sequence, numbered as in the released networks.
+
+    Args:
+        in_channels: channels of the pictures.
+        width: channels after the first convolution; they double up to 8 times that.
+        layers: halvings of the sides; 3 gives patches of 70x70 pixels.
+        antialias: halve by blur (CUT) rather than by strided convolution (CycleGAN).
+        norm: normalisation after the inner convolutions.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        *,
+        width: int = 64,
+        layers: int = 3,
+        antialias: bool = True,
+        norm: NormKind = "instance",
+    ) -> None:
+        super().__init__()
+        widths = [width * min(2**number, 8) for number in range(layers + 1)]
+        stride, bias = (1 if antialias else 2), norm_needs_bias(norm)
+        modules: list[nn.Module] = [
+            nn.Conv2d(in_channels, width, 4, stride=stride, padding=1),
+            nn.LeakyReLU(0.2),
+        ]
+        if antialias:
+            modules.append(Downsample(width))
+        for number in range(1, layers + 1):
+            is_inner = number < layers
+            modules += [
+                nn.Conv2d(
+                    widths[number - 1],
+                    widths[number],
+                    4,
+                    stride=stride if is_inner else 1,
+                    padding=1,
+                    bias=bias,
+                ),
+                build_norm(norm, widths[number]),
+                nn.LeakyReLU(0.2),
+            ]
+            if antialias and is_inner:
+                modules.append(Downsample(widths[number]))
+        modules.append(nn.Conv2d(widths[-1], 1, 4, padding=1))
+        self.model = nn.Sequential(*modules)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return one logit a patch.
+
+        Args:
+            images: (B, in_channels, H, W) in [-1, 1].
+
+        Returns:
+            (B, 1, h, w), any real number; high means real.
+        """
+        logits: Tensor = self.model(images)
+        return logits

@@ -1,0 +1,61 @@
+"""The projection head of contrastive losses (CUT's patch sampler without the sampling)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class ProjectionHead(nn.Module):
+    """One small perceptron a feature layer, then a scaling to length 1.
+
+    Args:
+        channels: channels of each feature layer.
+        dim: length of the projected vectors.
+        use_mlp: with False the features are only scaled.
+    """
+
+    def __init__(self, channels: Sequence[int], dim: int = 256, *, use_mlp: bool = True) -> None:
+        super().__init__()
+        self.use_mlp = use_mlp
+        if not use_mlp:
+            return
+        for index, width in enumerate(channels):
+            perceptron = nn.Sequential(nn.Linear(width, dim), nn.ReLU(), nn.Linear(dim, dim))
+            self.add_module(f"mlp_{index}", perceptron)
+
+    def forward(self, rows: Tensor, index: int) -> Tensor:
+        """Project the feature vectors of one layer.
+
+        Args:
+            rows: feature vectors, (..., C).
+            index: which layer they come from, its place in `channels`.
+
+        Returns:
+            (..., dim), or (..., C) without perceptrons; length 1 but for tiny vectors.
+        """
+        projected: Tensor = self.get_submodule(f"mlp_{index}")(rows) if self.use_mlp else rows
+        return scale_to_unit(projected)
+
+
+def scale_to_unit(rows: Tensor) -> Tensor:
+    """Divide each vector by its Euclidean length plus 1e-7.
+
+    The constant is added, not a lower limit: with fresh weights the vectors are so short that it
+    shows. Computed in float32 at least.
+
+    Args:
+        rows: vectors along the last axis, (..., C).
+
+    Returns:
+        (..., C), float32 or float64; an all-zero vector stays zero.
+    """
+    wide = rows if rows.dtype == torch.float64 else rows.float()
+    squares = wide.square().sum(dim=-1, keepdim=True)
+    # Departs from the official code: an all-zero vector passes no gradient back, because the
+    # square root's infinite slope at 0 would make it NaN.
+    is_zero = squares == 0
+    length = squares.masked_fill(is_zero, 1.0).sqrt()
+    return wide.masked_fill(is_zero, 0.0) / (length + 1e-7)

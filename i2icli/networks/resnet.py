@@ -1,0 +1,196 @@
+"""The residual generator of CycleGAN and CUT, with taps for contrastive losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from i2icli.networks.layers import NormKind, build_norm, norm_needs_bias
+from i2icli.networks.resample import Downsample, Upsample
+
+
+class ResnetBlock(nn.Module):
+    """Two 3x3 convolutions with a skip around them; no activation after the sum.
+
+    Args:
+        channels: channels in and out.
+        norm: normalisation after each convolution.
+        dropout: drop half of the activations between the convolutions in training.
+    """
+
+    def __init__(self, channels: int, *, norm: NormKind, dropout: bool) -> None:
+        super().__init__()
+        self.channels = channels
+        bias = norm_needs_bias(norm)
+        half = [
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3, bias=bias),
+            build_norm(norm, channels),
+            nn.ReLU(),
+        ]
+        if dropout:
+            half.append(nn.Dropout(0.5))
+        self.conv_block = nn.Sequential(
+            *half,
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3, bias=bias),
+            build_norm(norm, channels),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return `features` plus the block's change of them, (B, C, H, W)."""
+        change: Tensor = self.conv_block(features)
+        return features + change
+
+
+class ResnetGenerator(nn.Module):
+    """Encoder, residual blocks and decoder (Johnson et al., ECCV 2016; CycleGAN; CUT).
+
+    `model` is one flat sequence, numbered as in the released networks, so their checkpoints load
+    by name, and a layer number means what it means there.
+
+    Args:
+        in_channels: channels of the input pictures.
+        out_channels: channels of the translated pictures.
+        width: channels after the first convolution; they double at each halving.
+        blocks: residual blocks.
+        antialias_down: halve by blur (CUT) rather than by strided convolution (CycleGAN).
+        antialias_up: double by interpolation (CUT) rather than by transposed convolution.
+        norm: normalisation after each convolution.
+        dropout: dropout inside the residual blocks.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        *,
+        width: int = 64,
+        blocks: int = 9,
+        antialias_down: bool = True,
+        antialias_up: bool = True,
+        norm: NormKind = "instance",
+        dropout: bool = False,
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        bias = norm_needs_bias(norm)
+        layers: list[nn.Module] = [
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(in_channels, width, 7, bias=bias),
+            build_norm(norm, width),
+            nn.ReLU(),
+        ]
+        for channels in (width, 2 * width):
+            layers += _halving(channels, antialias=antialias_down, norm=norm)
+        layers += [ResnetBlock(4 * width, norm=norm, dropout=dropout) for _ in range(blocks)]
+        for channels in (4 * width, 2 * width):
+            layers += _doubling(channels, antialias=antialias_up, norm=norm)
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, out_channels, 7), nn.Tanh()]
+        self.model = nn.Sequential(*layers)
+
+    def forward(
+        self, images: Tensor, layers: Sequence[int] = ()
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Translate `images`, and return features on the way.
+
+        Args:
+            images: (B, in_channels, H, W) in [-1, 1], sides a multiple of 4.
+            layers: numbers of the modules to tap, ascending.
+
+        Returns:
+            The translation, (B, out_channels, H, W) in [-1, 1], and one feature map a tap, as
+            `encode` returns them.
+
+        Raises:
+            ValueError: if `layers` does not ascend or names a module that is not there.
+        """
+        return self._run(images, layers, last=len(self.model) - 1)
+
+    def encode(self, images: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """Return features only, stopping after the last tapped module.
+
+        A tapped norm gives its value after the ReLU that follows: the released networks overwrite
+        it in place. Only the last tap keeps its own value, for there the released encoder stops.
+
+        Args:
+            images: (B, in_channels, H, W) in [-1, 1].
+            layers: numbers of the modules to tap, ascending.
+
+        Returns:
+            One feature map a tap, (B, C_i, H_i, W_i).
+
+        Raises:
+            ValueError: if `layers` does not ascend or names a module that is not there.
+        """
+        return self._run(images, layers, last=max(layers, default=-1))[1]
+
+    def feature_channels(self, layers: Sequence[int]) -> list[int]:
+        """Return the channels of the features that tapping `layers` gives.
+
+        Raises:
+            ValueError: if `layers` does not ascend or names a module that is not there.
+        """
+        self._check(layers)
+        channels, after = self.in_channels, []
+        for module in self.model:
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+                channels = module.out_channels
+            after.append(channels)
+        return [after[layer] for layer in layers]
+
+    def _run(
+        self, images: Tensor, layers: Sequence[int], *, last: int
+    ) -> tuple[Tensor, list[Tensor]]:
+        self._check(layers)
+        places = [self._tapped(layer, last=layers[-1]) for layer in layers]
+        features: dict[int, Tensor] = {}
+        value = images
+        for number in range(last + 1):
+            value = self.model[number](value)
+            if number in places:
+                features[number] = value
+        return value, [features[place] for place in places]
+
+    def _tapped(self, layer: int, *, last: int) -> int:
+        """Return the module whose output the released code returns for a tap at `layer`."""
+        following = layer + 1
+        while following < last and isinstance(self.model[following], nn.Identity):
+            following += 1
+        is_overwritten = following <= last and isinstance(self.model[following], nn.ReLU)
+        return following if is_overwritten else layer
+
+    def _check(self, layers: Sequence[int]) -> None:
+        if any(first >= second for first, second in pairwise(layers)):
+            raise ValueError(f"layers must ascend without repeats, got {list(layers)}")
+        if layers and not (layers[0] >= 0 and layers[-1] < len(self.model)):
+            raise ValueError(
+                f"layers must lie in 0..{len(self.model) - 1} for this generator, "
+                f"got {list(layers)}"
+            )
+
+
+def _halving(channels: int, *, antialias: bool, norm: NormKind) -> list[nn.Module]:
+    """Return the layers that halve the sides and double `channels`."""
+    stride = 1 if antialias else 2
+    bias = norm_needs_bias(norm)
+    layers = [
+        nn.Conv2d(channels, 2 * channels, 3, stride=stride, padding=1, bias=bias),
+        build_norm(norm, 2 * channels),
+        nn.ReLU(),
+    ]
+    return [*layers, Downsample(2 * channels)] if antialias else layers
+
+
+def _doubling(channels: int, *, antialias: bool, norm: NormKind) -> list[nn.Module]:
+    """Return the layers that double the sides and halve `channels`."""
+    bias, half = norm_needs_bias(norm), channels // 2
+    after = [build_norm(norm, half), nn.ReLU()]
+    if antialias:
+        return [Upsample(channels), nn.Conv2d(channels, half, 3, padding=1, bias=bias), *after]
+    transposed = nn.ConvTranspose2d(
+        channels, half, 3, stride=2, padding=1, output_padding=1, bias=bias
+    )
+    return [transposed, *after]

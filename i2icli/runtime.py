@@ -1,0 +1,88 @@
+"""The device and the number format that a command computes with."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from contextlib import AbstractContextManager
+
+import torch
+
+from i2icli.errors import ConfigError
+
+_PRECISIONS = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device called `name`: auto, cpu, cuda, cuda:N or mps.
+
+    `auto` is the first CUDA device, else mps, else the CPU.
+
+    Raises:
+        ConfigError: if the name is none of these, or the device is not on this machine.
+    """
+    present = available_devices()
+    if name == "auto":
+        # The first of them: present lists the fastest kind of device first.
+        return torch.device(present[0])
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
+        raise ConfigError(
+            f"--device {name!r} is not a device: use auto, cpu, cuda, cuda:N or mps."
+        )
+    wanted = "cuda:0" if name == "cuda" else name
+    if wanted not in present:
+        raise ConfigError(
+            f"--device {name} is not on this machine, which has {', '.join(present)}: "
+            "use one of these, or `--device auto`."
+        )
+    return torch.device(wanted)
+
+
+def available_devices() -> list[str]:
+    """Return the names of this machine's devices, GPUs first, the CPU last."""
+    devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    return [*devices, "cpu"]
+
+
+def device_title(device: torch.device) -> str:
+    """Return the device as a person would call it, for example "cuda:0 (NVIDIA H200)"."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return str(device)
+
+
+def resolve_precision(name: str, device: torch.device) -> torch.dtype:
+    """Return the autocast type called `name`: auto, float32, bfloat16 or float16.
+
+    `auto` is bfloat16 on CUDA devices that compute it in hardware, else float32.
+
+    Raises:
+        ConfigError: if the name is none of these.
+    """
+    if name == "auto":
+        fast = device.type == "cuda" and _has_bfloat16(device)
+        return torch.bfloat16 if fast else torch.float32
+    if name not in _PRECISIONS:
+        raise ConfigError(
+            f"runtime.precision is {name!r}: use auto, {', '.join(_PRECISIONS)}."
+        )
+    return _PRECISIONS[name]
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    # Compute capability 8.0 (Ampere) is the first with bfloat16 units; torch's own check also
+    # accepts emulation, which is slower than float32.
+    return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[object]:
+    """Return the context in which forward passes run; float32 needs none."""
+    if precision == torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=precision)

@@ -1,0 +1,172 @@
+"""Captioned grids of pictures: training samples and contact sheets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from i2icli.data.decode import Pixels
+from i2icli.data.encode import to_8_bits
+
+_GAP = 8  # pixels between neighbours and around the whole
+_MAX_ROW_TITLE = 16  # widest row title, in font sizes
+_MIN_COLUMN_TITLE = 8  # a column is widened for its title up to this, in font sizes
+_INK, _PAPER = (32, 32, 32), (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class GridLayout:
+    """Where things are in a grid, pixels from its top left corner.
+
+    Attributes:
+        size: width and height of the whole.
+        boxes: left, top, right, bottom of every picture, by row and column.
+        font_size: height of the captions.
+        title_width: space kept for the titles of the rows.
+        columns: left edge and width of every column.
+    """
+
+    size: tuple[int, int]
+    boxes: tuple[tuple[tuple[int, int, int, int], ...], ...]
+    font_size: int
+    title_width: int
+    columns: tuple[tuple[int, int], ...]
+
+
+def draw_grid(
+    rows: Sequence[Sequence[Pixels]],
+    *,
+    column_titles: Sequence[str] = (),
+    row_titles: Sequence[str] = (),
+) -> Image.Image:
+    """Draw pictures in rows and columns on white, with captions, none of them scaled.
+
+    Args:
+        rows: pictures, each (H, W), (H, W, 1) or (H, W, 3), uint8 or uint16 (shown in 8 bits);
+            sizes may differ, and rows may be of different length.
+        column_titles: one for each column, drawn above; none: no line for them.
+        row_titles: one for each row, drawn to the left; none: no space for them. Text that is
+            too long loses its middle.
+
+    Returns:
+        An RGB image.
+
+    Raises:
+        ValueError: if there is no picture, or the titles do not match the rows or columns.
+    """
+    layout = lay_out(rows, column_titles=column_titles, row_titles=row_titles)
+    image = Image.new("RGB", layout.size, _PAPER)
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(layout.font_size)
+    for title, (left, width) in zip(column_titles, layout.columns, strict=False):
+        text = _shorten(title, font, width)
+        draw.text((left + width / 2, _GAP), text, fill=_INK, font=font, anchor="ma")
+    for row, boxes in zip(rows, layout.boxes, strict=True):
+        for pixels, box in zip(row, boxes, strict=True):
+            image.paste(Image.fromarray(_to_rgb(pixels)), box)
+    for title, boxes in zip(row_titles, layout.boxes, strict=False):
+        text = _shorten(title, font, layout.title_width)
+        middle = (min(b[1] for b in boxes) + max(b[3] for b in boxes)) / 2
+        draw.text((_GAP + layout.title_width, middle), text, fill=_INK, font=font, anchor="rm")
+    return image
+
+
+def lay_out(
+    rows: Sequence[Sequence[Pixels]],
+    *,
+    column_titles: Sequence[str] = (),
+    row_titles: Sequence[str] = (),
+) -> GridLayout:
+    """Decide where `draw_grid` puts what; arguments and errors as there."""
+    _check(rows, column_titles, row_titles)
+    count = max(len(row) for row in rows)
+    widths = [max(row[i].shape[1] for row in rows if i < len(row)) for i in range(count)]
+    font_size = int(min(28, max(13, median(widths) / 18)))
+    line = round(font_size * 1.3)
+    floor = line if row_titles else 0
+    heights = [max(floor, *(pixels.shape[0] for pixels in row)) for row in rows]
+    font = ImageFont.load_default(font_size)
+    for i, title in enumerate(column_titles):
+        widths[i] = max(
+            widths[i], _width(_shorten(title, font, _MIN_COLUMN_TITLE * font_size), font)
+        )
+    title_width = max(
+        (_width(_shorten(t, font, _MAX_ROW_TITLE * font_size), font) for t in row_titles), default=0
+    )
+    left = _GAP + (title_width + _GAP if row_titles else 0)
+    top = _GAP + (line + _GAP if column_titles else 0)
+    columns = tuple((left + sum(widths[:i]) + i * _GAP, widths[i]) for i in range(count))
+    boxes = []
+    for row, height in zip(rows, heights, strict=True):
+        boxes.append(
+            tuple(_centred(p, columns[i], top=top, height=height) for i, p in enumerate(row))
+        )
+        top += height + _GAP
+    size = (columns[-1][0] + columns[-1][1] + _GAP, top)
+    return GridLayout(size, tuple(boxes), font_size, title_width, columns)
+
+
+def shrink(pixels: Pixels, *, side: int) -> Pixels:
+    """Scale a picture down so that its longer side is at most `side` pixels; smaller ones stay.
+
+    Args:
+        pixels: as for `draw_grid`.
+        side: pixels.
+
+    Returns:
+        The picture itself, or a smaller one, (H', W', 3) uint8.
+    """
+    height, width = pixels.shape[:2]
+    if max(height, width) <= side:
+        return pixels
+    scale = side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = Image.fromarray(_to_rgb(pixels)).resize(size, Image.Resampling.LANCZOS)
+    return np.asarray(small)
+
+
+def _check(
+    rows: Sequence[Sequence[Pixels]], column_titles: Sequence[str], row_titles: Sequence[str]
+) -> None:
+    if not rows or not all(rows):
+        raise ValueError("a grid needs at least one picture in every row")
+    columns = max(len(row) for row in rows)
+    if column_titles and len(column_titles) != columns:
+        raise ValueError(f"{len(column_titles)} column titles for {columns} columns")
+    if row_titles and len(row_titles) != len(rows):
+        raise ValueError(f"{len(row_titles)} row titles for {len(rows)} rows")
+
+
+def _centred(
+    pixels: Pixels, column: tuple[int, int], *, top: int, height: int
+) -> tuple[int, int, int, int]:
+    own_height, own_width = pixels.shape[:2]
+    left = column[0] + (column[1] - own_width) // 2
+    top += (height - own_height) // 2
+    return left, top, left + own_width, top + own_height
+
+
+def _to_rgb(pixels: Pixels) -> Pixels:
+    """Return the picture as (H, W, 3) uint8."""
+    planes = to_8_bits(pixels if pixels.ndim == 3 else pixels[..., None])
+    return np.ascontiguousarray(np.broadcast_to(planes, (*planes.shape[:2], 3)))
+
+
+def _width(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
+    return int(np.ceil(font.getlength(text)))
+
+
+def _shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """Return the text on one line, its middle replaced by dots where it exceeds `width` pixels."""
+    # A file name may hold line breaks and bytes that are no text; neither can be drawn.
+    text = " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
+    kept = len(text)
+    shown = text
+    while kept > 2 and _width(shown, font) > width:
+        kept -= 1
+        shown = f"{text[: (kept + 1) // 2].rstrip()}...{text[len(text) - kept // 2 :].lstrip()}"
+    return shown

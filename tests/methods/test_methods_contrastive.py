@@ -1,0 +1,112 @@
+"""What sets CUT, FastCUT and QS-Attn apart."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from tiny import tiny_batch, tiny_config, tiny_method
+
+from i2icli.methods import Method
+from i2icli.methods.cut import CUTConfig
+from i2icli.networks.resnet import ResnetGenerator
+
+
+class PassCounter:
+    """Counts generator passes, a picture at a time, by what the pass computes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, generator: ResnetGenerator) -> None:
+        self.pictures: Counter[str] = Counter()
+        first_conv = generator.model[1]
+        last_conv = [m for m in generator.model if isinstance(m, torch.nn.Conv2d)][-1]
+        for kind, module in (("encoded", first_conv), ("decoded", last_conv)):
+            module.register_forward_hook(
+                lambda _m, args, _out, kind=kind: self.pictures.update({kind: len(args[0])})
+            )
+
+
+def _run(method: Method) -> dict[str, dict[str, torch.Tensor]]:
+    return dict(method.losses(tiny_batch(count=1)))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "encoded"),
+    [
+        ("qs-attn", {"selection": "global"}, 4),
+        ("qs-attn", {"selection": "local"}, 4),
+        ("qs-attn", {"selection": "local-global"}, 4),
+        ("cut", {}, 4),
+        ("cut", {"nce_identity": False}, 2),
+    ],
+)
+def test_a_step_encodes_each_picture_once(
+    monkeypatch: pytest.MonkeyPatch, name: str, changes: dict[str, Any], encoded: int
+) -> None:
+    method = tiny_method(name, **changes)
+    counter = PassCounter(monkeypatch, method.generator)
+    _run(method)
+    assert counter.pictures == {"encoded": encoded, "decoded": encoded // 2}
+
+
+def test_a_mirrored_step_encodes_the_unmirrored_source_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    method = tiny_method("cut", nce_identity=False, flip_equivariance=True)
+    monkeypatch.setattr(method.draws, "flip", lambda _name: True)
+    counter = PassCounter(monkeypatch, method.generator)
+    _run(method)
+    assert counter.pictures == {"encoded": 3, "decoded": 1}
+
+
+def test_cut_gives_the_encoder_no_gradient_through_the_keys() -> None:
+    method = tiny_method("cut")
+    source = torch.rand(1, 3, 32, 32, requires_grad=True)
+    query = torch.rand(1, 3, 32, 32, requires_grad=True)
+    method.contrast("nce", [query], [source]).backward()
+    assert source.grad is None
+    assert query.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("selection", ["global", "local", "local-global"])
+def test_qs_attn_gives_gradient_through_the_attention_of_the_source(selection: str) -> None:
+    method = tiny_method("qs-attn", selection=selection, attend_from=0, window=3)
+    source = torch.rand(1, 3, 8, 8, requires_grad=True)
+    query = torch.rand(1, 3, 8, 8, requires_grad=True)
+    method.contrast("nce", [query], [source]).backward()
+    assert source.grad.abs().sum() > 0
+
+
+def test_identity_halves_both_contrast_terms() -> None:
+    both, one = tiny_method("cut"), tiny_method("cut", nce_identity=False)
+    one.load_state_dict(both.state_dict())
+    halved, whole = _run(both)["generator"], _run(one)["generator"]
+    assert set(halved) == {"gan", "nce", "nce_identity"}
+    torch.testing.assert_close(2 * halved["nce"], whole["nce"])
+
+
+def test_a_term_of_weight_zero_is_not_computed() -> None:
+    terms = _run(tiny_method("cut", lambda_gan=0.0))["generator"]
+    assert set(terms) == {"nce", "nce_identity"}
+
+
+def test_layers_that_do_not_exist_are_refused_with_the_range() -> None:
+    with pytest.raises(ValidationError, match="names module 40, but a generator of 9 blocks"):
+        CUTConfig(nce_layers=(0, 40))
+
+
+def test_descending_layers_are_refused() -> None:
+    with pytest.raises(ValidationError, match="ascending"):
+        CUTConfig(nce_layers=(4, 0))
+
+
+def test_unequal_channels_are_refused_for_cut_but_not_for_cyclegan() -> None:
+    config = tiny_config("cut").model_dump(mode="json", exclude_none=True)
+    config["data"]["channels_a"] = 1
+    schema = type(tiny_config("cut"))
+    with pytest.raises(ValidationError, match="channels_a == data.channels_b"):
+        schema.model_validate(config)
+    config["method"] = {"name": "cyclegan", "lambda_identity": 0.0}
+    assert schema.model_validate(config).data.channels_a == 1
