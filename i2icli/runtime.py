@@ -30,9 +30,7 @@ def resolve_device(name: str) -> torch.device:
         # The first of them: present lists the fastest kind of device first.
         return torch.device(present[0])
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
-        raise ConfigError(
-            f"--device {name!r} is not a device: use auto, cpu, cuda, cuda:N or mps."
-        )
+        raise ConfigError(f"--device {name!r} is not a device: use auto, cpu, cuda, cuda:N or mps.")
     wanted = "cuda:0" if name == "cuda" else name
     if wanted not in present:
         raise ConfigError(
@@ -69,9 +67,7 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
         fast = device.type == "cuda" and _has_bfloat16(device)
         return torch.bfloat16 if fast else torch.float32
     if name not in _PRECISIONS:
-        raise ConfigError(
-            f"runtime.precision is {name!r}: use auto, {', '.join(_PRECISIONS)}."
-        )
+        raise ConfigError(f"runtime.precision is {name!r}: use auto, {', '.join(_PRECISIONS)}.")
     return _PRECISIONS[name]
 
 

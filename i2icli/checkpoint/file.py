@@ -93,7 +93,9 @@ def load_checkpoint(path: Path) -> CheckpointState:
             "update it with `pip install --upgrade i2icli`."
         )
     try:
-        return CheckpointState(**{part.name: document[part.name] for part in fields(CheckpointState)})
+        return CheckpointState(
+            **{part.name: document[part.name] for part in fields(CheckpointState)}
+        )
     except KeyError as missing:
         raise CheckpointError(
             f"{path} is damaged: {missing} is missing. Use an older checkpoint of the run."
@@ -112,22 +114,29 @@ def _read(path: Path) -> object:
             f"{path} is a folder: give the checkpoint file, such as {path / 'checkpoints/last.pt'}."
         )
     try:
-        # A file object: torch would otherwise try to map the file, and name no path in errors.
         with path.open("rb") as file:
-            return torch.load(file, map_location="cpu", weights_only=True)
+            return _unpack(path, file)
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint at {path}.") from None
-    except pickle.UnpicklingError as fault:
-        if "Unsupported" in str(fault) or "GLOBAL" in str(fault):
-            raise CheckpointError(
-                f"{path} holds Python objects besides tensors and was not opened, because that "
-                "could run code: give a checkpoint that i2i wrote."
-            ) from None
-        raise _unreadable(path) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError):
-        raise _unreadable(path) from None
     except OSError as fault:
-        raise CheckpointError(f"{path} cannot be read: {fault.strerror}.") from None
+        raise CheckpointError(f"{path} cannot be read: {fault.strerror or fault}.") from None
+
+
+def _unpack(path: Path, file: BinaryIO) -> object:
+    # Checkpoints are zip archives; anything else would reach torch's older readers.
+    if file.read(4) != b"PK\x03\x04":
+        raise _unreadable(path)
+    file.seek(0)
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"{path} holds Python objects besides tensors and was not opened, because that could "
+            "run code: give a checkpoint that i2i wrote."
+        ) from None
+    # A cut archive sends torch to odd places of the file, which fails in many ways.
+    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, OSError):
+        raise _unreadable(path) from None
 
 
 def _unreadable(path: Path) -> CheckpointError:

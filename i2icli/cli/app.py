@@ -9,25 +9,13 @@ from typing import Annotated
 import typer
 
 from i2icli import __version__
-try:
-    from i2icli.cli.data import data_app
-except ImportError:  # development only
-    data_app = None
+from i2icli.cli.data import data_app
 from i2icli.cli.options import examples
 from i2icli.cli.presets import presets_app
-try:
-    from i2icli.cli.resume import resume
-except ImportError:  # development only
-    resume = None
+from i2icli.cli.resume import resume
 from i2icli.cli.schema import schema
-try:
-    from i2icli.cli.train import train
-except ImportError:  # development only
-    train = None
-try:
-    from i2icli.cli.translate import translate
-except ImportError:  # development only
-    translate = None
+from i2icli.cli.train import train
+from i2icli.cli.translate import translate
 from i2icli.errors import I2IError, Interrupted
 
 app = typer.Typer(
@@ -44,7 +32,7 @@ app = typer.Typer(
     ),
 )
 
-if train: app.command(
+app.command(
     "train",
     epilog=examples(
         "i2i train --preset demo",
@@ -52,17 +40,17 @@ if train: app.command(
         "i2i train --preset cut --data horse2zebra/ --dry-run",
     ),
 )(train)
-if resume: app.command(
+app.command(
     "resume", epilog=examples("i2i resume runs/demo-001", "i2i resume runs/demo-001 --steps 4000")
 )(resume)
-if translate: app.command(
+app.command(
     "translate",
     epilog=examples(
         "i2i translate runs/demo-001/checkpoints/last.pt pictures/ out/",
         "i2i translate runs/demo-001/checkpoints/last.pt horse.jpg zebra.jpg",
     ),
 )(translate)
-if data_app: app.add_typer(data_app, name="data")
+app.add_typer(data_app, name="data")
 app.add_typer(presets_app, name="presets")
 app.command("schema", epilog=examples("i2i schema", "i2i schema --out i2i.schema.json"))(schema)
 

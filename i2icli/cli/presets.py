@@ -76,7 +76,7 @@ def copy_preset(
     name: Name,
     to: Annotated[
         Path | None,
-        typer.Argument(metavar="[DEST]", help="File or folder; none: NAME.toml right here."),
+        typer.Argument(metavar="DEST", help="File or folder; none: NAME.toml right here."),
     ] = None,
 ) -> None:
     """Copy a preset to a file of your own, which is never overwritten."""

@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import typer
-from rich.console import Console
+from rich import progress as rich_progress
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress as Bar,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from i2icli.engine.reporter import Progress, Reporter
 from i2icli.engine.run import RunResult
@@ -45,19 +46,30 @@ class PlainView:
         """Say nothing."""
 
 
+class _Bar(rich_progress.Progress):
+    """A bar with the newest values below it, folded where the terminal is narrow."""
+
+    values = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return the bar and the values."""
+        yield self.make_tasks_table(self.tasks)
+        if self.values:
+            yield Text(self.values, overflow="fold")
+
+
 class BarView:
     """A progress bar on stderr with the newest losses."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bar = Bar(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
+        self._bar = _Bar(
+            TextColumn("epoch {task.fields[epoch]} step"),
             MofNCompleteColumn(),
+            BarColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[values]}"),
             console=console,
         )
         self._task: TaskID | None = None
@@ -67,13 +79,14 @@ class BarView:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def started(self, progress: Progress) -> None:
-        """Draw the bar."""
+        """Draw the bar, counting what earlier processes did as done but not as speed."""
         self._task = self._bar.add_task(
-            "training", total=progress.last_step, epoch=progress.epoch, values=""
+            "training",
+            total=progress.last_step,
+            completed=progress.step,
+            epoch=progress.epoch,
         )
         self._bar.start()
-        # Steps of an earlier process do not count as speed.
-        self._bar.reset(self._task, total=progress.last_step, completed=progress.step)
 
     def stepped(self, progress: Progress) -> None:
         """Move the bar."""
@@ -81,9 +94,11 @@ class BarView:
             self._bar.update(self._task, completed=progress.step, epoch=progress.epoch)
 
     def logged(self, progress: Progress, line: Mapping[str, float | int | bool]) -> None:
-        """Show the newest values."""
-        if self._task is not None:
-            self._bar.update(self._task, values=describe(line))
+        """Show the newest values; those of a measurement stay above the bar."""
+        if "images_per_s" in line:
+            self._bar.values = describe(line)
+        else:
+            self.note(f"step {progress.step}  {describe(line)}")
 
     def finished(self) -> None:
         """Leave the bar as it is."""
@@ -97,16 +112,16 @@ def open_view() -> Reporter:
 
 
 def describe(line: Mapping[str, float | int | bool]) -> str:
-    """Return the terms and rates of a log line as text."""
-    parts = [
-        f"{key} {value:.4g}"
-        for key, value in line.items()
-        if "/" in key and not key.endswith("/lr")
-    ]
+    """Return the terms by player, then the rates, of a log line as text."""
+    groups: dict[str, list[str]] = {}
+    for key, value in line.items():
+        group, slash, name = key.partition("/")
+        if slash and name != "lr":
+            groups.setdefault(group, []).append(f"{name} {value:.4g}")
+    parts = [f"{group}: {', '.join(values)}" for group, values in groups.items()]
     if "images_per_s" in line:
-        parts.append(f"{line['images_per_s']:.3g} images/s")
-        parts.append(f"data wait {line['data_wait']:.0%}")
-    return "  ".join(parts)
+        parts.append(f"{line['images_per_s']:.3g} images/s, data wait {line['data_wait']:.0%}")
+    return "; ".join(parts)
 
 
 def show_result(result: RunResult, *, as_json: bool) -> None:

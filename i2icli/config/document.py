@@ -28,8 +28,7 @@ class Change:
 
     def __str__(self) -> str:
         before, after = (
-            "not set" if value is None else toml_like(value)
-            for value in (self.before, self.after)
+            "not set" if value is None else toml_like(value) for value in (self.before, self.after)
         )
         return f"{self.path}: {before} -> {after}"
 
@@ -136,6 +135,5 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Cha
     """Return the values in which two documents differ, in the order of `after`."""
     old, new = flatten(before), flatten(after)
     paths = [*new, *(path for path in old if path not in new)]
-    return [
-        Change(path, old.get(path), new.get(path)) for path in paths if old.get(path) != new.get(path)
-    ]
+    changes = [Change(path, old.get(path), new.get(path)) for path in paths]
+    return [change for change in changes if change.before != change.after]

@@ -15,6 +15,7 @@ from i2icli.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
 _ROUNDS = 5
+_TAG_FAULTS = ("union_tag_invalid", "union_tag_not_found", "missing")
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ def validate(document: Mapping[str, Any], model: type[M], *, source: str) -> M:
 def render(faults: Sequence[Fault], *, source: str) -> str:
     """Return one sentence for one fault, a list for several."""
     if len(faults) == 1:
-        return f"{source}: {faults[0].message}."
+        message = faults[0].message
+        return f"{source}: {message}" + ("" if message.endswith("?") else ".")
     lines = "".join(f"\n  {fault.message}" for fault in faults)
     return f"{source} has {len(faults)} faults:{lines}"
 
@@ -95,12 +97,10 @@ def _describe(detail: Any, document: Mapping[str, Any], shape: Shape) -> Fault:
     """Turn one of pydantic's errors into a fault."""
     path = _typed_path(detail["loc"], document, shape)
     value = detail["input"]
-    if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        tag = str(detail["ctx"]["discriminator"]).strip("'")
-        place = shape.at(path, document)
-        assert place is not None, path
-        value = value.get(tag) if isinstance(value, Mapping) else None
-        return _choice_fault((*path, tag), value, list(place.variants))
+    place = shape.at(path, document)
+    if place is not None and place.tag is not None and detail["type"] in _TAG_FAULTS:
+        value = value.get(place.tag) if isinstance(value, Mapping) else None
+        return _choice_fault((*path, place.tag), value, list(place.variants))
     if detail["type"] == "extra_forbidden":
         return _unknown_key(path, value, document, shape)
     if detail["type"] == "value_error":
@@ -128,7 +128,9 @@ def _choice_fault(
 ) -> Fault:
     """Describe a value that is none of a few."""
     words = [toml_like(choice) for choice in choices] + (["null"] if takes_null else [])
-    message = f"{'.'.join(path)} = {toml_like(value)}: must be {one_of(list(dict.fromkeys(words)))}"
+    is_missing = value is None and not takes_null
+    seen = "is missing" if is_missing else f"= {toml_like(value)}"
+    message = f"{'.'.join(path)} {seen}: must be {one_of(list(dict.fromkeys(words)))}"
     texts = [choice for choice in choices if isinstance(choice, str)]
     meant = nearest(value, texts) if isinstance(value, str) else None
     return Fault(path, message + (f"; did you mean {toml_like(meant)}?" if meant else ""))

@@ -17,7 +17,7 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from i2icli.errors import ConfigError, DataError
 
@@ -27,7 +27,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff",
 MAX_PIXELS = 500_000_000
 
 # Only these decoders may run: by content alone Pillow would hand an EPS file to Ghostscript.
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -65,7 +65,7 @@ def max_pixels() -> int:
 
 
 @contextmanager
-def open_picture(path: Path) -> Iterator[Image.Image]:
+def open_picture(path: Path) -> Iterator[ImageFile.ImageFile]:
     """Open a picture file, its header read and its size accepted, its pixels not yet decoded.
 
     Raises:
@@ -81,8 +81,8 @@ def open_picture(path: Path) -> Iterator[Image.Image]:
         raise
     except UnidentifiedImageError as error:
         raise DataError(
-            f"{path} is not a picture that i2i can read (JPEG, PNG, WebP, BMP, TIFF or GIF); "
-            "`i2i data check` lists all such files"
+            f"{path} is not a JPEG, PNG, WebP, BMP, TIFF or GIF picture, or its beginning is "
+            "damaged; `i2i data check` lists all such files"
         ) from error
     except MemoryError as error:
         raise DataError(f"{path} does not fit into memory") from error
@@ -119,7 +119,7 @@ def decode(image: Image.Image, path: Path) -> tuple[Pixels, Pixels | None]:
     return pixels.reshape(*pixels.shape[:2], -1), alpha
 
 
-def upright_size(image: Image.Image) -> tuple[int, int]:
+def upright_size(image: ImageFile.ImageFile) -> tuple[int, int]:
     """Return (width, height) as the picture is meant to be seen, from its header alone."""
     width, height = image.size
     if image.format == "TIFF":  # Pillow has swapped them where needed
@@ -158,7 +158,7 @@ def _check_is_file(path: Path) -> None:
     raise DataError(f"{path} is not a regular file")
 
 
-def _open_header(stream: IO[bytes]) -> Image.Image:
+def _open_header(stream: IO[bytes]) -> ImageFile.ImageFile:
     """Open without Pillow's limit on the size, since `_check_size` applies our own."""
     with _quietly():
         pillow_limit = Image.MAX_IMAGE_PIXELS
@@ -217,9 +217,10 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _has_late_metadata(image: Image.Image) -> bool:
+def _has_late_metadata(image: ImageFile.ImageFile) -> bool:
     """Say whether a PNG may tell its orientation behind its pixels."""
     stream = image.fp
+    assert stream is not None, "an opened picture has its file"
     place = stream.tell()
     try:
         stream.seek(8)

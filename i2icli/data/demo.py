@@ -19,12 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from i2icli.data.demo_animal import Coat
 from i2icli.data.demo_render import render_both, render_scene
 from i2icli.data.demo_scene import draw_scene
 from i2icli.errors import ConfigError
 from i2icli.home import home
 
-VERSION = 1  # raise it when the pictures change: older folders in I2I_HOME are then made anew
+VERSION = 2  # raise it when the pictures change: older folders in I2I_HOME are then made anew
 MARKER = "demo-set.json"
 MIN_SIZE, MAX_SIZE = 32, 1024
 Progress = Callable[[int, int], None]
@@ -136,8 +137,12 @@ def _fill(folder: Path, plan: DemoPlan, progress: Progress | None) -> None:
 
 def _pictures(plan: DemoPlan) -> Iterator[tuple[tuple[str, ...], tuple[NDArray[np.uint8], ...]]]:
     """Yield file names and pixels; a test picture of A comes with its truth and mask."""
-    splits = (("trainA", plan.train), ("trainB", plan.train), ("testA", plan.test),
-              ("testB", plan.test))
+    splits = (
+        ("trainA", plan.train),
+        ("trainB", plan.train),
+        ("testA", plan.test),
+        ("testB", plan.test),
+    )
     for number, (split, count) in enumerate(splits):
         for index in range(count):
             scene = draw_scene(np.random.default_rng([plan.seed, number, index]))
@@ -147,7 +152,7 @@ def _pictures(plan: DemoPlan) -> Iterator[tuple[tuple[str, ...], tuple[NDArray[n
                 names = tuple(f"testA{part}/{name}" for part in ("", "_truth", "_mask"))
                 yield names, (both.plain, both.striped, both.mask)
             else:
-                coat = "plain" if split == "trainA" else "striped"
+                coat: Coat = "plain" if split == "trainA" else "striped"
                 yield (f"{split}/{name}",), (render_scene(scene, size=plan.size, coat=coat),)
 
 

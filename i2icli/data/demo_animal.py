@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from i2icli.data.demo_scene import Animal
 
 Coat = Literal["plain", "striped"]
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]
 Point = tuple[float, float]
 
 SUPERSAMPLE = 2
@@ -74,9 +74,7 @@ class Body:
     eye: Point
 
 
-def draw_animal(
-    picture: Floats, mask: Floats, animal: Animal, *, coat: Coat, light: float
-) -> None:
+def draw_animal(picture: Floats, mask: Floats, animal: Animal, *, coat: Coat, light: float) -> None:
     """Draw `animal` over `picture`, (S, S, 3) in [0, 1], and raise `mask`, (S, S); in place.
 
     `light` is the side that the light comes from, -1 left, 1 right. The two coats differ in the
@@ -138,7 +136,8 @@ def _shrink(samples: Floats) -> Floats:
     """Average blocks of SUPERSAMPLE x SUPERSAMPLE samples."""
     height, width = samples.shape[0] // SUPERSAMPLE, samples.shape[1] // SUPERSAMPLE
     blocks = samples.reshape(height, SUPERSAMPLE, width, SUPERSAMPLE, *samples.shape[2:])
-    return blocks.mean(axis=(1, 3), dtype=np.float32)
+    means: Floats = blocks.mean(axis=(1, 3), dtype=np.float32)
+    return means
 
 
 def _paint(
@@ -186,7 +185,8 @@ def _band_share(
     belly = np.clip((-0.35 - normal_y) * 2.2, 0, 1.2)
     sharpness = 1.0 / (turns * pixel * SUPERSAMPLE * 0.7)
     share = np.clip((wave - _BAND_LEVEL - belly) * sharpness + 0.5, 0, 1)
-    return np.maximum(share, np.clip(canvas.dark / weight, 0, 1))
+    whole: Floats = np.maximum(share, np.clip(canvas.dark / weight, 0, 1))
+    return whole
 
 
 def _add_limb(canvas: Canvas, limb: Limb) -> None:
@@ -265,8 +265,9 @@ def _build_body(animal: Animal) -> Body:
     lean = animal.head_angle + math.pi * 0.55
     ear = Limb(_step(poll, lean, 0.07), _step(poll, lean, 0.21), (0.040, 0.012), 2.1, dark=0.75)
     eye = _step(_step(poll, animal.head_angle, 0.085), animal.head_angle + math.pi / 2, 0.035)
-    far_ear = replace(ear, start=_step(ear.start, lean + 1.2, 0.05),
-                      end=_step(ear.end, lean + 1.2, 0.075))
+    far_ear = replace(
+        ear, start=_step(ear.start, lean + 1.2, 0.05), end=_step(ear.end, lean + 1.2, 0.075)
+    )
     return Body(far=(*far, far_ear), near=near, ears=(ear,), eye=eye)
 
 

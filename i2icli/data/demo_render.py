@@ -162,12 +162,11 @@ def _add_plants(picture: Floats, scene: Scene, rng: np.random.Generator) -> Floa
         _draw_tuft(pen, scene, rng, size * _FINE)
     small = np.asarray(layer.resize((size, size), Image.Resampling.BOX), np.float32) / 255
     alpha = small[..., 3:]
-    return picture + alpha * (small[..., :3] - picture)
+    covered: Floats = picture + alpha * (small[..., :3] - picture)
+    return covered
 
 
-def _draw_tree(
-    pen: ImageDraw.ImageDraw, scene: Scene, rng: np.random.Generator, side: int
-) -> None:
+def _draw_tree(pen: ImageDraw.ImageDraw, scene: Scene, rng: np.random.Generator, side: int) -> None:
     foot = (rng.uniform(0.02, 0.98), scene.horizon + rng.uniform(0.005, 0.05))
     height = rng.uniform(0.07, 0.16)
     leaves = np.array(scene.palette.leaves) * rng.uniform(0.8, 1.15)
@@ -184,9 +183,7 @@ def _draw_tree(
         pen.ellipse(box, fill=(*_bytes(lit), 255))
 
 
-def _draw_tuft(
-    pen: ImageDraw.ImageDraw, scene: Scene, rng: np.random.Generator, side: int
-) -> None:
+def _draw_tuft(pen: ImageDraw.ImageDraw, scene: Scene, rng: np.random.Generator, side: int) -> None:
     depth = rng.random() ** 0.8
     foot_x = rng.random() * side
     foot_y = (scene.horizon + 0.03 + (1 - scene.horizon) * depth) * side

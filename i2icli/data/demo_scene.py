@@ -174,13 +174,27 @@ def draw_scene(rng: np.random.Generator) -> Scene:
 
 def _draw_animals(rng: np.random.Generator) -> tuple[Animal, ...]:
     if rng.random() < 0.68:
-        return (_draw_animal(rng, x=rng.uniform(0.42, 0.58), ground=rng.uniform(0.82, 0.94),
-                             scale=rng.uniform(0.38, 0.47)),)
+        return (
+            _draw_animal(
+                rng,
+                x=rng.uniform(0.42, 0.58),
+                ground=rng.uniform(0.82, 0.94),
+                scale=rng.uniform(0.38, 0.47),
+            ),
+        )
     side = float(rng.choice((-1.0, 1.0)))
-    far = _draw_animal(rng, x=0.5 + side * rng.uniform(0.17, 0.24),
-                       ground=rng.uniform(0.60, 0.68), scale=rng.uniform(0.23, 0.28))
-    near = _draw_animal(rng, x=0.5 - side * rng.uniform(0.10, 0.16),
-                        ground=rng.uniform(0.86, 0.95), scale=rng.uniform(0.32, 0.38))
+    far = _draw_animal(
+        rng,
+        x=0.5 + side * rng.uniform(0.17, 0.24),
+        ground=rng.uniform(0.60, 0.68),
+        scale=rng.uniform(0.23, 0.28),
+    )
+    near = _draw_animal(
+        rng,
+        x=0.5 - side * rng.uniform(0.10, 0.16),
+        ground=rng.uniform(0.86, 0.95),
+        scale=rng.uniform(0.32, 0.38),
+    )
     return far, near
 
 

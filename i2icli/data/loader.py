@@ -22,6 +22,9 @@ from i2icli.data.unpaired import Sample, SampleKey, UnpairedSet
 from i2icli.errors import DataError, I2IError
 
 _log = logging.getLogger(__name__)
+# What a loading process that has ended looks like from here: torch notices, or the connection to
+# it through which tensors are handed over breaks.
+_WORKER_GONE = (RuntimeError, OSError, EOFError)
 
 
 def steps_per_epoch(dataset: UnpairedSet, batch_size: int) -> int:
@@ -147,7 +150,7 @@ class BatchStream(Iterator[Batch]):
         """
         try:
             return next(loaded)
-        except RuntimeError as error:
+        except _WORKER_GONE as error:
             if self._workers == 0:
                 raise
             _log.debug("loading processes ended: %s", error)
@@ -155,7 +158,7 @@ class BatchStream(Iterator[Batch]):
         self._loaded = self._start()
         try:
             return next(self._loaded)
-        except RuntimeError as error:
+        except _WORKER_GONE as error:
             raise I2IError(
                 f"the processes that load pictures ended ({_first_line(error)}), perhaps for want "
                 "of memory; try `--set runtime.workers=0`"
@@ -165,6 +168,8 @@ class BatchStream(Iterator[Batch]):
         with warnings.catch_warnings():
             # Python warns of forking beside threads; the workers use nothing a thread may hold.
             warnings.filterwarnings("ignore", message=".*multi-threaded.*fork")
+            # More workers than cores are the user's choice; they cost little.
+            warnings.filterwarnings("ignore", message="This DataLoader will create")
             return iter(self._loader())
 
     def _loader(self) -> DataLoader[Sample | str]:

@@ -137,12 +137,10 @@ def _resize(image: Image.Image, size: tuple[int, int], interpolation: str) -> Im
 
 
 def _cut(image: Image.Image, side: int, choice: CropChoice) -> Image.Image:
-    """Cut a square, or as much of it as the picture has.
-
-    Departs from the official code: a side shorter than the crop stays as it is, because the
-    released crop fills up with black there, or stops.
-    """
+    """Cut a square, or as much of it as the picture has."""
     width, height = image.size
+    # Departs from the official code: a side shorter than the crop stays as it is, because the
+    # released crop fills up with black there, or stops.
     box = (choice.x, choice.y, min(choice.x + side, width), min(choice.y + side, height))
     return image if box == (0, 0, width, height) else image.crop(box)
 

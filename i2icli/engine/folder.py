@@ -197,14 +197,18 @@ def find_run(path: Path) -> RunFolder:
     Raises:
         ConfigError: if there is no run.
     """
-    for candidate in (path, path.parent, path.parent.parent):
-        if path.exists() and (candidate / "config.toml").is_file():
-            return RunFolder(candidate)
     if not path.exists():
         raise ConfigError(f"there is no run folder {path}: `ls runs` shows yours.")
+    for candidate in (path, path.parent, path.parent.parent):
+        folder = RunFolder(candidate)
+        if folder.config.is_file() and folder.checkpoints.is_dir():
+            return folder
+    runs = sorted(path.glob("*/checkpoints"), key=lambda entry: entry.stat().st_mtime)
+    if runs:
+        raise ConfigError(f"{path} holds runs: name one of them, for example {runs[-1].parent}.")
     kind = "folder" if path.is_dir() else "file"
     raise ConfigError(
-        f"{path} is a {kind} but not a run: a run folder holds config.toml, "
+        f"{path} is a {kind} but not a run: a run folder holds config.toml and checkpoints, "
         "for example runs/demo-001."
     )
 

@@ -54,15 +54,13 @@ class MetricsLog:
             self._board.close()
 
 
-def _open_board(
-    folder: RunFolder, config: LogConfig, *, first_step: int
-) -> SummaryWriter | None:
+def _open_board(folder: RunFolder, config: LogConfig, *, first_step: int) -> SummaryWriter | None:
     if config.tensorboard == "off" or importlib.util.find_spec("tensorboard") is None:
         return None
     from torch.utils.tensorboard import SummaryWriter  # slow to import
 
     # Events from `purge_step` on are hidden: those of steps that a killed run did in vain.
-    writer: SummaryWriter = SummaryWriter(  # type: ignore[no-untyped-call]
+    writer: SummaryWriter = SummaryWriter(
         str(folder.path / "tensorboard"), purge_step=first_step + 1 if first_step else None
     )
     return writer

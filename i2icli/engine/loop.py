@@ -51,38 +51,41 @@ class Trainer:
         if session.step == 0 and every.samples.every_steps:
             self._draw()
         with session.batches(on_skip=self._reporter.note) as batches:
-            is_entering = True
-            while session.step < session.last_step and not self._stop:
-                if is_entering or session.step % session.steps_per_epoch == 0:
-                    session.start_epoch()
-                    is_entering = False
-
-                batch = self._next(batches)
-                if batch is None:
-                    break
-                self._step(batch)
-                step, is_last = session.step, session.step == session.last_step
-
-                # Once in a while: log.
-                if step % every.log.every_steps == 0 or is_last:
-                    self._write_line()
-
-                # Once in a while: draw the samples.
-                if every.samples.every_steps and (step % every.samples.every_steps == 0 or is_last):
-                    self._draw()
-
-                # Once in a while: measure, and keep the best.
-                is_best = False
-                if every.eval.every_steps and (step % every.eval.every_steps == 0 or is_last):
-                    is_best = self._measure()
-
-                # Once in a while: save.
-                keep = every.checkpoint.keep_every_steps
-                is_kept = bool(keep) and step % keep == 0
-                if step % every.checkpoint.every_steps == 0 or is_last or is_best or is_kept:
-                    self._save(is_best=is_best, is_kept=is_kept)
+            self._train_on(batches)
         if self._saved_step != session.step:
             self._save()
+
+    def _train_on(self, batches: Iterator[Batch]) -> None:
+        session, every = self.session, self.session.config
+        is_entering = True
+        while session.step < session.last_step and not self._stop:
+            if is_entering or session.step % session.steps_per_epoch == 0:
+                session.start_epoch()
+                is_entering = False
+
+            batch = self._next(batches)
+            if batch is None:
+                break
+            self._step(batch)
+            step, is_last = session.step, session.step == session.last_step
+
+            # Once in a while: log.
+            if is_last or step % every.log.every_steps == 0:
+                self._write_line()
+
+            # Once in a while: draw the samples.
+            if _is_due(step, every.samples.every_steps, is_last=is_last):
+                self._draw()
+
+            # Once in a while: measure.
+            is_best = False
+            if _is_due(step, every.eval.every_steps, is_last=is_last):
+                is_best = self._measure()
+
+            # Once in a while: save. The best is a copy of the last.
+            is_kept = _is_due(step, every.checkpoint.keep_every_steps, is_last=False)
+            if is_last or is_best or is_kept or step % every.checkpoint.every_steps == 0:
+                self._save(is_best=is_best, is_kept=is_kept)
 
     def _next(self, batches: Iterator[Batch]) -> Batch | None:
         """Return the next batch on the device; None if the signal that stops us hit the loader."""
@@ -143,8 +146,9 @@ class Trainer:
         assert session.measurer is not None, "eval.every_steps without something to measure"
         with session.average.in_place() if session.average else nullcontext():
             scores = session.measurer.measure(session.method, precision=session.precision)
-        line = {"step": session.step, "epoch": session.epoch, **scores}
-        if session.config.eval.every_steps and session.step % session.config.eval.every_steps:
+        line: dict[str, float | int | bool] = {"step": session.step, "epoch": session.epoch}
+        line |= scores
+        if session.step % session.config.eval.every_steps != 0:
             line["partial"] = True
         self._log.write(line)
         self._reporter.logged(self._progress(), line)
@@ -180,3 +184,8 @@ class Trainer:
     def _progress(self) -> Progress:
         session = self.session
         return Progress(session.step, session.last_step, session.epoch)
+
+
+def _is_due(step: int, every: int, *, is_last: bool) -> bool:
+    """Say whether something that happens `every` so many steps happens now; 0 means never."""
+    return every > 0 and (is_last or step % every == 0)

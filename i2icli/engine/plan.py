@@ -139,14 +139,14 @@ def _phases(session: Session) -> list[Phase]:
     first_falling = falling[0] if falling else last + 1
     phases = []
     if first_falling > 1:
-        phases.append(Phase(1, first_falling - 1, _describe_crop(plan_crop(data))))
+        phases.append(Phase(1, first_falling - 1, describe_crop(plan_crop(data))))
     if falling:
         plan = plan_crop(data, jitter=data.jitter_in_decay)
-        phases.append(Phase(first_falling, last, _describe_crop(plan)))
+        phases.append(Phase(first_falling, last, describe_crop(plan)))
     return phases
 
 
-def _describe_crop(plan: CropPlan) -> str:
+def describe_crop(plan: CropPlan) -> str:
     """Say what happens to a picture before the networks see it."""
     resized = {
         "resize": f"resize to {plan.width} x {plan.height} ({plan.interpolation})",
@@ -193,11 +193,11 @@ def _random_batch(session: Session) -> Batch:
     sample = session.dataset[next(keys)]
     noise = torch.Generator().manual_seed(0)
     size = session.config.data.batch_size
-    crops = (
+    real_a, real_b = (
         torch.rand((size, *crop.shape), generator=noise) * 2 - 1
         for crop in (sample.real_a, sample.real_b)
     )
-    return Batch(*crops).to(session.device)
+    return Batch(real_a, real_b).to(session.device)
 
 
 def _wait_for(device: torch.device) -> None:

@@ -27,7 +27,7 @@ from i2icli.engine.meters import Clock
 from i2icli.engine.reporter import Reporter, Silent
 from i2icli.engine.session import Session, open_session, versions
 from i2icli.engine.signals import stop_on_signals
-from i2icli.errors import ConfigError, Interrupted
+from i2icli.errors import CheckpointError, ConfigError, Interrupted
 from i2icli.methods.configure import AnyRunConfig, restore_config
 from i2icli.runtime import device_title
 
@@ -87,7 +87,7 @@ def start_run(
     config, is_demo = settle_data(config)
     if is_demo:
         reporter.note(f"no --data given: training on the built-in demo set, {config.data.root}")
-    session = open_session(config)
+    session = open_session(config, on_skip=reporter.note)
     if init_from is not None:
         on_loaded(load_initial_weights(session.method, init_from))
         session.restart_average()
@@ -127,21 +127,22 @@ def resume_run(
     folder = find_run(path)
     with folder.locked():
         config = _move_stop(restore_config(folder.read_config()), steps=steps, epochs=epochs)
-        state = load_checkpoint(folder.last) if folder.last.exists() else None
+        state = _load_last(folder)
         if state is not None:
             _check_fixed(config, state, folder)
-        session = open_session(config, device=device)
+        session = open_session(config, device=device, on_skip=reporter.note)
         if state is not None:
             session.restore(state)
             if session.step >= session.last_step:
                 return _result(session, folder, was_finished=True)
         folder.write_config(config_document(config))
+        clock = Clock(seconds_before=_seconds(folder, session.step))
         folder.cut_back(session.step)
         reporter.note(
             f"{folder.path}: going on from step {session.step} of {session.last_step}, "
             f"on {device_title(session.device)}"
         )
-        return _train(session, folder, reporter, Clock(seconds_before=_seconds(folder)))
+        return _train(session, folder, reporter, clock)
 
 
 def describe_machine(session: Session) -> dict[str, Any]:
@@ -166,9 +167,7 @@ def _train(session: Session, folder: RunFolder, reporter: Reporter, clock: Clock
         stop_on_signals(reporter.note) as stop,
         MetricsLog(folder, session.config.log, first_step=session.step) as log,
     ):
-        trainer = Trainer(
-            session, folder, log=log, clock=clock, reporter=reporter, stop=stop
-        )
+        trainer = Trainer(session, folder, log=log, clock=clock, reporter=reporter, stop=stop)
         try:
             trainer.run()
         finally:
@@ -189,8 +188,26 @@ def _result(session: Session, folder: RunFolder, *, was_finished: bool = False) 
     return RunResult(folder, session.step, session.epoch, seconds, metrics, was_finished)
 
 
-def _seconds(folder: RunFolder) -> float:
-    return max((line.get("seconds", 0.0) for line in folder.read_metrics()), default=0.0)
+def _seconds(folder: RunFolder, step: int) -> float:
+    """Return the seconds that the first `step` steps took, as far as the log knows."""
+    lines = [line for line in folder.read_metrics() if line["step"] <= step]
+    return max((line.get("seconds", 0.0) for line in lines), default=0.0)
+
+
+def _load_last(folder: RunFolder) -> CheckpointState | None:
+    """Return the last checkpoint, None where the run was killed before its first.
+
+    Raises:
+        CheckpointError: if it cannot be read, or is gone while others are there.
+    """
+    if folder.last.exists():
+        return load_checkpoint(folder.last)
+    if others := sorted(folder.checkpoints.glob("*.pt")):
+        raise CheckpointError(
+            f"{folder.last} is gone, but {others[-1].name} is there: copy it to last.pt to go on "
+            "from it."
+        )
+    return None
 
 
 def _move_stop(config: AnyRunConfig, *, steps: int | None, epochs: int | None) -> AnyRunConfig:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,63 +11,99 @@ import torch
 
 from i2icli.config.sections import DataConfig, SamplesConfig
 from i2icli.data.folders import Domains
-from i2icli.data.images import from_tensor, read_picture, to_tensor
+from i2icli.data.images import Pixels, from_tensor, read_picture, to_tensor
+from i2icli.errors import DataError
 from i2icli.inference.pixels import translate_tensor
 from i2icli.methods.base import Method
-from i2icli.visual.grid import Pixels, draw_grid, shrink
+from i2icli.visual.grid import draw_grid, shrink
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A fixed picture.
+
+    Attributes:
+        name: stem of its file.
+        direction: in which it is translated.
+        pixels: (H, W, C).
+    """
+
+    name: str
+    direction: str
+    pixels: Pixels
 
 
 @dataclass(frozen=True)
 class SampleDrawer:
-    """Draws the grid of a step.
+    """Draws the grid of a step from the fixed pictures."""
 
-    Attributes:
-        sources: the fixed pictures of each direction that the method translates in.
-        data: says how many channels a domain has.
-        max_side: a longer picture is scaled down to this side, pixels.
-    """
-
-    sources: dict[str, tuple[Path, ...]]
-    data: DataConfig
-    max_side: int
+    samples: tuple[Sample, ...]
 
     def draw(self, method: Method, path: Path, *, precision: torch.dtype) -> None:
-        """Translate the fixed pictures and write the grid to `path`.
+        """Translate the fixed pictures and write the grid to `path`, whole or not at all.
 
         The pixels are those of `i2i translate` with the same weights. The random states and
-        the training mode are afterwards what they were.
+        the training mode are afterwards what they were. Without pictures there is no grid.
         """
-        rows, titles = [], []
+        if not self.samples:
+            return
         with quiet_randomness(method):
-            for direction, paths in self.sources.items():
-                for source in paths:
-                    pixels = self._read(source, direction)
-                    translated = translate_pixels(
-                        method, pixels, direction=direction, precision=precision
-                    )
-                    rows.append((pixels, translated))
-                    titles.append(f"{direction} {source.stem}")
+            rows = [
+                (
+                    sample.pixels,
+                    translate_pixels(
+                        method, sample.pixels, direction=sample.direction, precision=precision
+                    ),
+                )
+                for sample in self.samples
+            ]
+        titles = [f"{sample.direction} {sample.name}" for sample in self.samples]
         grid = draw_grid(rows, column_titles=("source", "translation"), row_titles=titles)
         partial = path.with_name(f".{path.name}.partial")
         grid.save(partial, format="PNG")
         partial.replace(path)
 
-    def _read(self, path: Path, direction: str) -> Pixels:
-        channels = source_channels(self.data, direction)
-        pixels = read_picture(path, channels=channels).pixels
-        return shrink(pixels, side=self.max_side)[..., :channels]
-
 
 def build_drawer(
-    config: SamplesConfig, data: DataConfig, domains: Domains, directions: Sequence[str]
+    config: SamplesConfig,
+    data: DataConfig,
+    domains: Domains,
+    *,
+    directions: Sequence[str],
+    on_skip: Callable[[str], None],
 ) -> SampleDrawer:
-    """Choose the fixed pictures: evenly spaced in the test pictures, else the training ones."""
+    """Read the fixed pictures: evenly spaced in the test pictures, else in the training ones.
+
+    Args:
+        config: how many, and how large.
+        data: says how many channels a domain has, and what an unreadable picture does.
+        domains: the data set.
+        directions: those that the method translates in.
+        on_skip: is told of each picture that cannot be read.
+
+    Raises:
+        DataError: if a picture cannot be read and `data.corrupt` is "error".
+    """
+    if not config.every_steps:
+        return SampleDrawer(())
     pictures = {
         "a2b": domains.test_a or domains.train_a,
         "b2a": domains.test_b or domains.train_b,
     }
-    sources = {name: spaced(pictures[name], count=config.count) for name in directions}
-    return SampleDrawer(sources, data, config.max_side)
+    samples = []
+    for direction in directions:
+        channels = source_channels(data, direction)
+        for path in spaced(pictures[direction], count=config.count):
+            try:
+                pixels = read_picture(path, channels=channels).pixels
+            except DataError as fault:
+                if data.corrupt == "error":
+                    raise
+                on_skip(f"left out of the samples: {fault}")
+                continue
+            small = shrink(pixels, side=config.max_side)[..., :channels]
+            samples.append(Sample(path.stem, direction, small))
+    return SampleDrawer(tuple(samples))
 
 
 def source_channels(data: DataConfig, direction: str) -> int:
@@ -93,8 +130,9 @@ def translate_pixels(
     return translated
 
 
-def quiet_randomness(method: Method) -> torch.random.fork_rng:
+def quiet_randomness(method: Method) -> AbstractContextManager[None]:
     """Return a context that gives back the random states of the CPU and the method's device."""
     device = next(method.parameters()).device
     devices = [device] if device.type == "cuda" else []
-    return torch.random.fork_rng(devices=devices)
+    forked: AbstractContextManager[None] = torch.random.fork_rng(devices=devices)
+    return forked

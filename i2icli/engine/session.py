@@ -34,6 +34,7 @@ class Session:
     """Everything that a run computes with.
 
     Attributes:
+        pictures: fingerprint of the training pictures.
         steps_per_epoch: steps that take in the larger domain once.
         average: the moving average, where one is kept.
         step: steps done.
@@ -45,6 +46,7 @@ class Session:
     precision: torch.dtype
     domains: Domains
     dataset: UnpairedSet
+    pictures: dict[str, Any]
     steps_per_epoch: int
     method: Method
     steppers: dict[str, Stepper]
@@ -112,7 +114,7 @@ class Session:
             rng=_random_states(self.device),
             meters=self.terms.state(),
             best=self.best,
-            data=fingerprint(self.domains),
+            data=self.pictures,
             versions=versions(),
         )
 
@@ -124,7 +126,7 @@ class Session:
             DataError: if the training pictures changed.
         """
         where = self.config.data.root or f"{self.config.data.domain_a}"
-        check_same_data(state.data, fingerprint(self.domains), where=where)
+        check_same_data(state.data, self.pictures, where=where)
         try:
             self.method.load_state_dict(state.weights)
         except RuntimeError as fault:
@@ -142,12 +144,18 @@ class Session:
         _restore_random_states(state.rng, self.device)
 
 
-def open_session(config: AnyRunConfig, *, device: str | None = None) -> Session:
+def open_session(
+    config: AnyRunConfig,
+    *,
+    device: str | None = None,
+    on_skip: Callable[[str], None] = lambda _: None,
+) -> Session:
     """Build all parts of a run, at step 0.
 
     Args:
         config: the configuration, its data folders settled.
         device: overrides `runtime.device`.
+        on_skip: is told of each sample picture that cannot be read.
 
     Raises:
         ConfigError: for a device or measurement that cannot be had.
@@ -168,11 +176,18 @@ def open_session(config: AnyRunConfig, *, device: str | None = None) -> Session:
         precision=precision,
         domains=domains,
         dataset=dataset,
+        pictures=fingerprint(domains),
         steps_per_epoch=epoch_length,
         method=method,
         steppers=build_steppers(method, device=place, precision=precision),
         average=MovingAverage(method, decay=config.ema.decay) if config.ema.decay else None,
-        drawer=build_drawer(config.samples, config.data, domains, method.directions),
+        drawer=build_drawer(
+            config.samples,
+            config.data,
+            domains,
+            directions=method.directions,
+            on_skip=on_skip,
+        ),
         measurer=measurer,
     )
     if session.last_step < 1:

@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from i2icli.data.images import SUFFIXES, read_picture
+from i2icli.data.images import SUFFIXES, Pixels, read_picture
 from i2icli.errors import DataError
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 _TRUTH, _MASK, _SOURCE = "testA_truth", "testA_mask", "testA"
 
 

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -106,7 +106,8 @@ class _Read:
 
     @property
     def pixels(self) -> int:
-        return self.picture.pixels.shape[0] * self.picture.pixels.shape[1]
+        width, height = self.picture.size
+        return width * height
 
 
 class _FolderRun:
@@ -170,23 +171,25 @@ class _FolderRun:
     def _read_in_order(self, jobs: Sequence[Job]) -> Iterator[_Read]:
         """Yield what can be read, a bounded number of pixels ahead of its use."""
         waiting = iter(jobs)
-        ahead: deque[tuple[Job, Future[Picture]]] = deque()
+        ahead: deque[tuple[Job, Future[_Read]]] = deque()
         largest = 1
         while True:
             room = max(2, min(4 * _THREADS, _AHEAD_PIXELS // largest)) - len(ahead)
             for job in islice(waiting, max(0, room)):
-                read = self._readers.submit(read_picture, job.source, channels=self._channels)
-                ahead.append((job, read))
+                ahead.append((job, self._readers.submit(self._read, job)))
             if not ahead:
                 return
             job, future = ahead.popleft()
             try:
-                read = _Read(job, future.result())
+                read = future.result()
             except (I2IError, OSError) as fault:
                 self._fail(job, fault)
                 continue
             largest = max(largest, read.pixels)
             yield read
+
+    def _read(self, job: Job) -> _Read:
+        return _Read(job, read_picture(job.source, channels=self._channels))
 
     def _collect(self, read: _Read) -> None:
         """Put a picture to others of its size, and translate those that are enough."""
@@ -208,10 +211,12 @@ class _FolderRun:
         self._settle(leave=max(2, min(4 * _THREADS, _AHEAD_PIXELS // pixels)))
 
     def _write(self, read: _Read, image: Tensor) -> None:
-        target = read.job.target
-        target.parent.mkdir(parents=True, exist_ok=True)
-        pixels = to_pixels(image, read.picture)
-        write_picture(target, pixels, alpha=read.picture.alpha, quality=self._options.quality)
+        write_picture(
+            read.job.target,
+            to_pixels(image, read.picture),
+            alpha=read.picture.alpha,
+            quality=self._options.quality,
+        )
 
     def _settle(self, *, leave: int) -> None:
         """Take note of finished writes; wait until at most `leave` are not."""

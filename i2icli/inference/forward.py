@@ -15,7 +15,6 @@ from i2icli.inference.pixels import check_direction
 from i2icli.methods.base import Method
 
 _BYTES_PER_PIXEL = 4096  # of a generator 64 channels wide in float32, generously
-_CPU_PIXELS = 2 * 256 * 256  # more at once is no faster on a CPU
 _MOST = 64  # pictures
 
 
@@ -103,10 +102,11 @@ class BatchRunner:
 
 
 def _affordable_pixels(device: torch.device) -> float:
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free / 2 / _BYTES_PER_PIXEL
-    return _CPU_PIXELS
+    """Return how many pixels to translate at once; 0: one picture, since more gain nothing."""
+    if device.type != "cuda":
+        return 0
+    free, _ = torch.cuda.mem_get_info(device)
+    return free / 2 / _BYTES_PER_PIXEL
 
 
 def _is_out_of_memory(fault: Exception) -> bool:

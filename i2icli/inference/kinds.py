@@ -32,7 +32,7 @@ def to_picture(value: Kind, *, channels: int) -> Picture:
     if isinstance(value, Picture):
         picture = value
     elif isinstance(value, Image.Image):
-        pixels, alpha = decode(value)
+        pixels, alpha = decode(value, Path("the picture"))
         picture = Picture(pixels, alpha)
     elif isinstance(value, np.ndarray):
         picture = _split_array(value)

@@ -52,7 +52,10 @@ def translate_tensors(
     *,
     precision: torch.dtype = torch.float32,
 ) -> list[Tensor]:
-    """Translate pictures of several sizes that have one padded size, in one forward pass.
+    """Translate pictures of several sizes that have one padded size, together.
+
+    On a CPU the result for a picture is bit for bit the same whatever it is with; on a GPU the
+    libraries choose their algorithms by the size of the batch, which changes the rounding.
 
     Args:
         method: as in `translate_tensor`.
@@ -71,10 +74,14 @@ def translate_tensors(
     device = next(method.parameters()).device
     padded = torch.cat([pad_to_suit(method, part) for part in images]).to(device)
     with torch.inference_mode(), evaluating(method), autocast(device, precision):
-        translated = method.translate(padded, direction=direction).images
-    parts = translated.float().split([len(part) for part in images])
+        # On a CPU one picture at a time: more at once are no faster, and rounding would depend on
+        # how many there are, so that a batch would not equal its pictures bit for bit.
+        portions = torch.split(padded, 1 if device.type == "cpu" else len(padded))
+        translated = torch.cat([method.translate(p, direction=direction).images for p in portions])
+    parts = torch.split(translated.float(), [len(part) for part in images])
+    # Copies: ordinary tensors, which autograd and pickle take without the padding or the batch.
     return [
-        part[..., : source.shape[-2], : source.shape[-1]]
+        part[..., : source.shape[-2], : source.shape[-1]].clone()
         for part, source in zip(parts, images, strict=True)
     ]
 

@@ -26,7 +26,7 @@ from i2icli.losses.precision import full_precision
 
 WindowLayout = Literal["paper", "released"]
 
-_CHUNK_NUMBERS = 2**23  # numbers of one temporary: 32 MiB in float32
+_CHUNK_NUMBERS = 2**21  # numbers of one temporary: 8 MiB in float32
 
 
 @full_precision
@@ -36,7 +36,7 @@ def global_entropy(features: Tensor, chunk: int | None = None) -> Tensor:
 
     Args:
         features: source features, (B, C, H, W).
-        chunk: places scored at once, which bounds the memory; by default about 32 MiB.
+        chunk: places scored at once, which bounds the memory; by default about 8 MiB.
 
     Returns:
         Entropies in nats, (B, H * W). Weights that underflow to 0 contribute 0.
@@ -137,24 +137,6 @@ def route_local(
     if layout == "released":
         values = _scramble_values(values)
     return (rows[..., None, :] @ values)[..., 0, :]
-
-
-def require_places(features: Tensor, count: int) -> None:
-    """Refuse feature maps with fewer places than local attention has to select.
-
-    Args:
-        features: (B, C, H, W).
-        count: places to select.
-
-    Raises:
-        ValueError: if `H * W` is less than `count`.
-    """
-    height, width = features.shape[2:]
-    if height * width < count:
-        raise ValueError(
-            f"local attention selects num_patches={count} places, but the feature map has only "
-            f"{height}x{width}; lower num_patches or use larger crops"
-        )
 
 
 def entropy_of(scores: Tensor) -> Tensor:

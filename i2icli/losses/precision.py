@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -13,26 +14,32 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def widen(value: object) -> object:
-    """Return half-precision tensors as float32, anything else as it is."""
-    if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16):
-        return value.float()
-    return value
-
-
 def full_precision(function: Callable[P, R]) -> Callable[P, R]:
-    """Make `function` run outside autocast on float32 tensors; float64 ones stay.
+    """Make `function`, whose first argument is a tensor, run outside autocast.
 
-    Its first argument must be a tensor, or a sequence of tensors on one device.
+    Half-precision tensors among its arguments become float32 first; float64 ones stay.
     """
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         first = args[0]
-        device = (first if isinstance(first, Tensor) else first[0]).device  # type: ignore[index]
-        with torch.autocast(device_type=device.type, enabled=False):
-            wide = [widen(value) for value in args]
-            named = {name: widen(value) for name, value in kwargs.items()}
+        assert isinstance(first, Tensor), f"{function.__name__} wants a tensor first"
+        wide = [_widen(value) for value in args]
+        named = {name: _widen(value) for name, value in kwargs.items()}
+        with _without_autocast(first.device.type):
             return function(*wide, **named)  # type: ignore[arg-type]
 
     return run
+
+
+def _widen(value: object) -> object:
+    if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16):
+        return value.float()
+    return value
+
+
+def _without_autocast(device: str) -> AbstractContextManager[object]:
+    # the "meta" device of a dry run has no autocast to switch off
+    if not torch.amp.is_autocast_available(device):
+        return nullcontext()
+    return torch.autocast(device_type=device, enabled=False)

@@ -17,6 +17,7 @@ from i2icli.config.overrides import nest, parse_overrides, settle
 from i2icli.config.presets import read_preset
 from i2icli.config.run import RunConfig
 from i2icli.config.shape import Shape
+from i2icli.errors import ConfigError
 from i2icli.methods.base import Method
 from i2icli.methods.registry import METHODS
 
@@ -92,13 +93,20 @@ def build_method(config: AnyRunConfig) -> Method:
     """Build the configured method with fresh weights that depend on `train.seed` alone.
 
     The global random state is left as it was.
+
+    Raises:
+        ConfigError: if its networks cannot be built as configured.
     """
-    kind = METHODS[config.method.name]  # type: ignore[attr-defined]
+    name = config.method.name  # type: ignore[attr-defined]
+    data = config.data
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.train.seed)
-        method = kind(
-            config.method, channels_a=config.data.channels_a, channels_b=config.data.channels_b
-        )
+        try:
+            method = METHODS[name](
+                config.method, channels_a=data.channels_a, channels_b=data.channels_b
+            )
+        except ValueError as error:
+            raise ConfigError(f"method {name!r} cannot be built as configured: {error}.") from error
     method.draws.restore(torch.Generator().manual_seed(config.train.seed).get_state())
     return method
 

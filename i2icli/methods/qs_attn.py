@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
+from i2icli.errors import ConfigError
 from i2icli.losses.attention import (
     global_entropy,
     global_rows,
@@ -37,10 +38,19 @@ class QSAttnConfig(CUTConfig):
         description="Local windows as the paper draws them, or as the released code and its "
         "checkpoints mix them.",
     )
-    window: int = Field(7, ge=1, description="Side of the local window, odd, in feature pixels.")
+    window: int = Field(
+        7, ge=1, description="Side of the local window, odd, in feature pixels."
+    )
     attend_from: int = Field(
         3, ge=0, description="First position in `nce_layers` that selects; those before draw."
     )
+
+    @field_validator("window")
+    @classmethod
+    def _is_odd(cls, window: int) -> int:
+        if window % 2 == 0:
+            raise ValueError("must be odd, so that the window has a centre")
+        return window
 
 
 @register
@@ -63,6 +73,7 @@ class QSAttn(CUT):
         config = self.config
         if layer < config.attend_from:
             return super().sample(name, layer, query, source)
+        self._require_enough_places(source)
         places = self.draws.lowest(name, self.entropy(source), count=config.num_patches)
         if config.selection == "local":
             rows = local_rows(source, places, window=config.window, layout=config.layout)
@@ -74,6 +85,20 @@ class QSAttn(CUT):
             rows = global_rows(source, places)
             routed = [route_global(rows, query), route_global(rows.detach(), source.detach())]
         return routed[0], routed[1]
+
+    def _require_enough_places(self, source: Tensor) -> None:
+        """Refuse what the released local values leave undefined: fewer places than patches."""
+        total = source.shape[2] * source.shape[3]
+        if (
+            self.config.selection == "local"
+            and self.config.layout == "released"
+            and total < self.config.num_patches
+        ):
+            raise ConfigError(
+                f"method.layout 'released' selects method.num_patches="
+                f"{self.config.num_patches} places, but a feature map has only {total}: type "
+                f"--set method.num_patches={total}, or use larger crops"
+            )
 
     def entropy(self, source: Tensor) -> Tensor:
         """Return the entropy of every place's attention, (B, HW) nats, without gradient."""

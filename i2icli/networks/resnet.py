@@ -91,9 +91,7 @@ class ResnetGenerator(nn.Module):
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, out_channels, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
 
-    def forward(
-        self, images: Tensor, layers: Sequence[int] = ()
-    ) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, images: Tensor, layers: Sequence[int] = ()) -> tuple[Tensor, list[Tensor]]:
         """Translate `images`, and return features on the way.
 
         Args:

@@ -118,7 +118,7 @@ def shrink(pixels: Pixels, *, side: int) -> Pixels:
         side: pixels.
 
     Returns:
-        The picture itself, or a smaller one, (H', W', 3) uint8.
+        The picture itself, or a smaller one, uint8, of as many channels, (H', W', 1 or 3).
     """
     height, width = pixels.shape[:2]
     if max(height, width) <= side:
@@ -126,7 +126,8 @@ def shrink(pixels: Pixels, *, side: int) -> Pixels:
     scale = side / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = Image.fromarray(_to_rgb(pixels)).resize(size, Image.Resampling.LANCZOS)
-    return np.asarray(small)
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    return np.asarray(small)[..., :channels]
 
 
 def _check(

@@ -79,8 +79,8 @@ class Selection:
         return {"window": self.case.options["window"], "layout": self.layout}
 
     def entropy(self, source: Tensor) -> Tensor:
-        return global_entropy(source) if self.mode == "global" else local_entropy(
-            source, **self.local
+        return (
+            global_entropy(source) if self.mode == "global" else local_entropy(source, **self.local)
         )
 
     def rows(self, source: Tensor, places: Tensor) -> Tensor:

@@ -134,6 +134,7 @@ def build_described(case: Case) -> dict[str, nn.Module]:
 
 @pytest.mark.parametrize("case", golden_cases(r"init_statistics"))
 def test_fresh_weights_have_the_recorded_names_shapes_and_spread(case: Case) -> None:
+    torch.manual_seed(0)
     networks = build_described(case)
     named = {
         f"{letter}.{name}": weight

@@ -14,7 +14,7 @@ from i2icli.methods.draws import Draws
 from i2icli.methods.pool import ImagePool
 
 
-@pytest.mark.parametrize("case", golden_cases(r"gan_losses_"))
+@pytest.mark.parametrize("case", golden_cases(r"gan_losses"))
 def test_gan_losses_give_the_recorded_terms(case: Case) -> None:
     real, fake = case.tensors["pred_real"], case.tensors["pred_fake"]
     recorded = {name for name in case.tensors if not name.startswith("pred_")}

@@ -10,8 +10,10 @@ import torch
 from pydantic import ValidationError
 from tiny import tiny_batch, tiny_config, tiny_method
 
+from i2icli.errors import ConfigError
 from i2icli.methods import Method
 from i2icli.methods.cut import CUTConfig
+from i2icli.methods.qs_attn import QSAttnConfig
 from i2icli.networks.resnet import ResnetGenerator
 
 
@@ -110,3 +112,14 @@ def test_unequal_channels_are_refused_for_cut_but_not_for_cyclegan() -> None:
         schema.model_validate(config)
     config["method"] = {"name": "cyclegan", "lambda_identity": 0.0}
     assert schema.model_validate(config).data.channels_a == 1
+
+
+def test_released_local_layout_refuses_maps_with_fewer_places_than_patches() -> None:
+    method = tiny_method("qs-attn", selection="local", layout="released", num_patches=65)
+    with pytest.raises(ConfigError, match=r"has only 64: type --set method\.num_patches=64"):
+        _run(method)
+
+
+def test_even_windows_are_refused() -> None:
+    with pytest.raises(ValidationError, match="must be odd"):
+        QSAttnConfig(window=6)

@@ -1,0 +1,55 @@
+# Needs Python 3.11 to 3.13 and make, nothing else:
+#   make demo   train on the built-in demo set, translate its test pictures, score them
+#   make test   tests, coverage, style and types
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN ?= demo-output/run
+OUT ?= demo-output/translated
+COVERAGE ?= 90
+
+BIN = $(VENV)/bin
+I2I = $(BIN)/i2i
+
+.PHONY: demo test check clean-demo
+
+demo: $(VENV)/.installed
+	@if [ -f $(RUN)/config.toml ]; then \
+	    echo "== going on with $(RUN) ('make clean-demo' begins anew)"; \
+	    $(I2I) resume $(RUN); \
+	else \
+	    echo "== training QS-Attn on the built-in demo set: minutes on two cores"; \
+	    $(I2I) train --preset demo --run-dir $(RUN); \
+	fi
+	@echo "== translating the test pictures"
+	$(I2I) translate $(RUN)/checkpoints/last.pt "$$($(I2I) data demo)/testA" $(OUT) --grid --skip-existing
+	@echo "== comparing with the true translations"
+	$(I2I) data demo --score $(OUT)
+	@echo "== look at $(RUN)/samples (while learning) and at $(OUT) (the result)"
+
+test: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "not slow and not gpu and not network" \
+	    --cov=i2icli --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean-demo:
+	rm -rf demo-output
+
+$(VENV)/bin/python:
+	@echo "== making the virtual environment $(VENV)"
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml
+	@echo "== installing i2i and what it needs into $(VENV)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml
+	@echo "== installing i2i and what its tests need into $(VENV)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.installed

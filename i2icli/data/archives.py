@@ -1,0 +1,223 @@
+"""Unpacks zip and tar archives that nobody has looked into: nothing is written outside the target.
+
+Only folders and ordinary files are unpacked. Links, devices, absolute paths, paths that climb out
+with `..`, encrypted members and archives that swell beyond reason are refused, and then nothing at
+all is left behind.
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import shutil
+import stat
+import tarfile
+import uuid
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO
+
+from i2icli.errors import ConfigError, DataError, I2IError
+
+_BLOCK = 1 << 20
+_BOMB_RATIO = 200  # pictures hardly compress: an archive that grows more than this is no data set
+_BOMB_FLOOR = 1 << 28  # smaller contents are let through whatever their ratio
+_CLUTTER = ("__MACOSX", ".DS_Store", "Thumbs.db")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an archive may unpack to: files, and bytes in all."""
+
+    files: int = 2_000_000
+    total: int = 500 * (1 << 30)
+
+
+@dataclass(frozen=True)
+class Member:
+    """An ordinary file in an archive: its safe path, its declared size and its content."""
+
+    path: PurePosixPath
+    size: int
+    stream: IO[bytes]
+
+
+def unpack(archive: Path, folder: Path, *, limits: Limits | None = None) -> int:
+    """Unpack `archive` to `folder`, which appears complete or not at all.
+
+    A single folder at the top of the archive is left out, with the clutter of some systems.
+
+    Args:
+        archive: .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz, known by its content.
+        folder: does not exist, or is empty.
+        limits: the largest contents; an archive that grows 200-fold is refused in any case.
+
+    Returns:
+        Files written.
+
+    Raises:
+        ConfigError: `folder` holds something.
+        DataError: the archive is missing, damaged, unsafe or too large.
+        I2IError: the disk is full.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder} is not empty and nothing is overwritten; give --out NEW.")
+    if not archive.is_file():
+        raise DataError(f"{archive} is not a file; give the archive's path.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = folder.with_name(f".{folder.name}-unpack-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    fresh.mkdir()
+    try:
+        with _readable(archive):
+            count = _write_members(archive, fresh, limits or Limits())
+        if folder.exists():
+            folder.rmdir()
+        _top(fresh).rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return count
+
+
+@contextmanager
+def _readable(archive: Path) -> Iterator[None]:
+    """Turn what the archive modules raise on damaged files into one error that names the file."""
+    try:
+        yield
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        UnicodeError,
+        ValueError,
+        lzma.LZMAError,
+    ) as error:
+        raise DataError(f"{archive} is damaged or incomplete ({error}); get it again.") from error
+    except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+        raise DataError(
+            f"{archive} uses one name for a file and a folder; unpack it yourself."
+        ) from error
+    except OSError as error:
+        if error.errno is None:  # raised by a decompressor, not by the system
+            raise DataError(
+                f"{archive} is damaged or incomplete ({error}); get it again."
+            ) from error
+        raise I2IError(f"{archive} could not be unpacked: {error.strerror}.") from error
+
+
+def _write_members(archive: Path, fresh: Path, limits: Limits) -> int:
+    packed = archive.stat().st_size
+    count, total = 0, 0
+    for member in _members(archive):
+        count += 1
+        if count > limits.files:
+            raise DataError(f"{archive} holds more than {limits.files} files and is refused.")
+        target = fresh.joinpath(*member.path.parts)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _check_size(archive, total + member.size, packed=packed, limits=limits)
+        with target.open("wb") as file:
+            total += _copy(member, file, archive)
+    if not count:
+        raise DataError(f"{archive} holds no files.")
+    return count
+
+
+def _check_size(archive: Path, total: int, *, packed: int, limits: Limits) -> None:
+    swollen = total > _BOMB_FLOOR and total > packed * _BOMB_RATIO
+    if total > limits.total or swollen:
+        raise DataError(
+            f"{archive} ({packed} bytes) unpacks to more than {min(total, limits.total)} bytes: "
+            "this is no set of pictures, and it is refused."
+        )
+
+
+def _copy(member: Member, file: IO[bytes], archive: Path) -> int:
+    """Copy no more than the declared size; less or more means a damaged or lying archive."""
+    left = member.size
+    while left:
+        block = member.stream.read(min(left, _BLOCK))
+        if not block:
+            raise DataError(f"{archive} is incomplete: {member.path} ends early; get it again.")
+        file.write(block)
+        left -= len(block)
+    if member.stream.read(1):
+        raise DataError(f"{archive}: {member.path} is longer than it says; the archive is refused.")
+    return member.size
+
+
+def _members(archive: Path) -> Iterator[Member]:
+    # Zip first: a zip that begins with other bytes is still known by its directory at the end.
+    if zipfile.is_zipfile(archive):
+        yield from _zip_members(archive)
+    elif tarfile.is_tarfile(archive):
+        yield from _tar_members(archive)
+    else:
+        raise DataError(
+            f"{archive} is not a .zip or .tar archive, or it is incomplete; get it again."
+        )
+
+
+def _zip_members(archive: Path) -> Iterator[Member]:
+    with zipfile.ZipFile(archive) as opened:
+        for info in opened.infolist():
+            kind = stat.S_IFMT(info.external_attr >> 16)
+            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise DataError(_refusal(archive, info.filename, "a link or a device"))
+            path = _safe_path(archive, info.orig_filename)
+            if info.is_dir() or path is None:
+                continue
+            if info.flag_bits & 1:
+                raise DataError(f"{archive} is encrypted; unpack it yourself.")
+            with opened.open(info) as stream:
+                yield Member(path, info.file_size, stream)
+
+
+def _tar_members(archive: Path) -> Iterator[Member]:
+    # Python's own filter where this Python has it (3.11.4), besides the checks here.
+    check = getattr(tarfile, "data_filter", None)
+    with tarfile.open(archive) as opened:
+        for info in opened:
+            if not (info.isreg() or info.isdir()):
+                raise DataError(_refusal(archive, info.name, "a link or a device"))
+            path = _safe_path(archive, info.name)
+            if check is not None:
+                check(info, "/i2i-unpack")
+            if info.isdir() or path is None:
+                continue
+            stream = opened.extractfile(info)
+            assert stream is not None, "a regular file has content"
+            yield Member(path, info.size, stream)
+
+
+def _safe_path(archive: Path, name: str) -> PurePosixPath | None:
+    """Return where a member goes, below the target; None for the target itself.
+
+    Raises:
+        DataError: the name points elsewhere, on this system or another.
+    """
+    plain = name.replace("\\", "/")
+    path, windows = PurePosixPath(plain), PureWindowsPath(name)
+    if path.is_absolute() or windows.drive or windows.root:
+        raise DataError(_refusal(archive, name, "an absolute path"))
+    if ".." in path.parts:
+        raise DataError(_refusal(archive, name, "a path that climbs out of the folder"))
+    if "\0" in plain:
+        raise DataError(_refusal(archive, name.replace("\0", "\\0"), "a broken name"))
+    return path if path.parts else None
+
+
+def _refusal(archive: Path, name: str, what: str) -> str:
+    return f"{archive} holds {what} ({name}), so nothing was unpacked; do not trust this archive."
+
+
+def _top(folder: Path) -> Path:
+    """Return the one folder in `folder` where there is nothing beside it, else `folder`."""
+    entries = [entry for entry in folder.iterdir() if entry.name not in _CLUTTER]
+    is_wrapped = len(entries) == 1 and entries[0].is_dir()
+    has_layout = is_wrapped and entries[0].name in ("trainA", "trainB", "train")
+    return entries[0] if is_wrapped and not has_layout else folder

@@ -1,0 +1,170 @@
+"""Looks through a data set before hours go into training on it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Literal
+
+from i2icli.data.duplicates import Group, find_groups
+from i2icli.data.findings import Finding, find_differences, find_duplicates, find_oddities
+from i2icli.data.fingerprints import Print, take_print
+from i2icli.data.folders import Domains
+
+Progress = Callable[[int, int], None]
+Verdict = Literal["ready", "usable", "unusable"]
+
+
+@dataclass(frozen=True)
+class PartSummary:
+    """What the readable pictures of one part are like.
+
+    Attributes:
+        pictures: readable ones.
+        unreadable: others.
+        width, height: median, pixels.
+        smallest: the shortest side of all.
+        formats: number by format.
+        quality: median JPEG quality; None without JPEG files.
+        grey: pictures without colour.
+    """
+
+    pictures: int
+    unreadable: int
+    width: int
+    height: int
+    smallest: int
+    formats: Mapping[str, int]
+    quality: int | None
+    grey: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """The findings of a check, the gravest first.
+
+    Attributes:
+        verdict: `unusable` with unreadable files or an empty domain, `usable` with warnings.
+        sentence: the verdict in words.
+        parts: trainA, trainB and, where there, testA and testB.
+        findings: all of them.
+        corrupt: unreadable files.
+    """
+
+    verdict: Verdict
+    sentence: str
+    parts: Mapping[str, PartSummary]
+    findings: tuple[Finding, ...]
+    corrupt: tuple[Path, ...]
+
+
+def check_domains(
+    domains: Domains,
+    *,
+    crop: int = 256,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Decode every picture of a data set and report what may spoil training.
+
+    Args:
+        domains: the pictures.
+        crop: side of the training crop, pixels.
+        workers: threads; none: one a core.
+        progress: called with the pictures done and their total.
+    """
+    prints = _take_prints(domains, workers=workers, progress=progress)
+    groups = find_groups(prints)
+    return _report(prints, groups, crop=crop)
+
+
+def _take_prints(
+    domains: Domains, *, workers: int | None, progress: Progress | None
+) -> list[Print]:
+    parts = {
+        "trainA": domains.train_a,
+        "trainB": domains.train_b,
+        "testA": domains.test_a,
+        "testB": domains.test_b,
+    }
+    jobs = [(path, part) for part, paths in parts.items() for path in paths]
+    prints = []
+    # Threads: Pillow and numpy work outside the interpreter's lock.
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        for done, found in enumerate(pool.map(lambda job: take_print(*job), jobs), start=1):
+            prints.append(found)
+            if progress is not None:
+                progress(done, len(jobs))
+    return prints
+
+
+def _report(prints: Sequence[Print], groups: Sequence[Group], *, crop: int) -> Report:
+    corrupt = [found for found in prints if found.error is not None]
+    parts = {part: _summarise(prints, part) for part in _parts(prints)}
+    findings = [
+        *_unreadable(corrupt),
+        *find_duplicates(groups),
+        *find_differences(prints),
+        *find_oddities(prints, crop=crop),
+    ]
+    order = {"error": 0, "warning": 1, "note": 2}
+    findings.sort(key=lambda finding: order[finding.level])
+    verdict, sentence = _verdict(findings, parts)
+    return Report(verdict, sentence, parts, tuple(findings), tuple(p.path for p in corrupt))
+
+
+def _parts(prints: Iterable[Print]) -> list[str]:
+    return list(dict.fromkeys(found.part for found in prints))
+
+
+def _summarise(prints: Sequence[Print], part: str) -> PartSummary:
+    mine = [found for found in prints if found.part == part]
+    good = [found for found in mine if found.error is None]
+    qualities = [found.quality for found in good if found.quality is not None]
+    return PartSummary(
+        pictures=len(good),
+        unreadable=len(mine) - len(good),
+        width=int(median(found.width for found in good)) if good else 0,
+        height=int(median(found.height for found in good)) if good else 0,
+        smallest=min((min(found.width, found.height) for found in good), default=0),
+        formats=dict(Counter(found.format for found in good).most_common()),
+        quality=int(median(qualities)) if qualities else None,
+        grey=sum(found.is_grey for found in good),
+    )
+
+
+def _unreadable(corrupt: Sequence[Print]) -> list[Finding]:
+    if not corrupt:
+        return []
+    return [
+        Finding(
+            level="error",
+            code="unreadable",
+            message=f"{_files(len(corrupt))} cannot be read: delete or replace what is listed. "
+            "Training would skip them, with a warning each time.",
+            files=tuple(((found.path, found.error or ""),) for found in corrupt),
+        )
+    ]
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
+
+
+def _verdict(findings: Sequence[Finding], parts: Mapping[str, PartSummary]) -> tuple[Verdict, str]:
+    errors = sum(finding.level == "error" for finding in findings)
+    warnings = sum(finding.level == "warning" for finding in findings)
+    empty = [name for name, part in parts.items() if not part.pictures]
+    if empty:
+        return "unusable", f"Not usable: {' and '.join(empty)} has no readable picture."
+    if errors:
+        return "unusable", "Not ready: there are unreadable files (see above)."
+    if warnings:
+        things = "1 thing" if warnings == 1 else f"{warnings} things"
+        return "usable", f"Usable; {things} to look at first (see the warnings above)."
+    return "ready", "Ready to train."

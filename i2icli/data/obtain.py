@@ -1,0 +1,155 @@
+"""Brings a registered data set here: from its address, or from an archive that is at hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from i2icli.data.archives import unpack
+from i2icli.data.catalogue import DataSet
+from i2icli.data.download import Patience, Progress, Source, download
+from i2icli.data.folders import list_pictures
+from i2icli.errors import ConfigError, DataError, WeightsError
+from i2icli.home import home
+
+PARTS = ("trainA", "trainB", "testA", "testB")
+MARKER = "data-set.json"
+
+
+@dataclass(frozen=True)
+class Obtained:
+    """A data set that is here.
+
+    Attributes:
+        name: its registered name.
+        folder: where it is.
+        was_there: it was here before, so nothing was done.
+        counts: pictures of each part.
+        expected: registered counts; None where not known.
+        differences: parts whose count is not the registered one, in words.
+    """
+
+    name: str
+    folder: Path
+    was_there: bool
+    counts: Mapping[str, int]
+    expected: Mapping[str, int | None]
+    differences: tuple[str, ...]
+
+
+def default_folder(name: str) -> Path:
+    """Return where a set goes without `--out`."""
+    return home() / "datasets" / name
+
+
+def obtain(
+    data_set: DataSet,
+    *,
+    folder: Path | None = None,
+    archive: Path | None = None,
+    is_offline: bool = False,
+    progress: Progress | None = None,
+    patience: Patience | None = None,
+) -> Obtained:
+    """Bring a data set here; a set that is here already is left as it is.
+
+    Args:
+        data_set: which.
+        folder: where to; none: `I2I_HOME/datasets/NAME`.
+        archive: unpack this file instead of downloading.
+        is_offline: never use the network.
+        progress: called while downloading.
+        patience: attempts and timeouts.
+
+    Raises:
+        ConfigError: `folder` holds something else.
+        DataError: the archive is unsafe, damaged, or not this data set.
+        WeightsError: the set is not here and cannot be downloaded.
+    """
+    folder = folder or default_folder(data_set.name)
+    if _is_there(data_set, folder):
+        return _describe(data_set, folder, was_there=True)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(
+            f"{folder} is not empty and nothing is overwritten; give --out a new folder, or train "
+            f"on what is there: i2i train --data {folder}"
+        )
+    if archive is None:
+        fetched = _fetch(data_set, is_offline=is_offline, progress=progress, patience=patience)
+        _install(data_set, fetched, folder)
+        fetched.unlink(missing_ok=True)
+    else:
+        _install(data_set, archive, folder)
+    return _describe(data_set, folder, was_there=False)
+
+
+def _fetch(
+    data_set: DataSet, *, is_offline: bool, progress: Progress | None, patience: Patience | None
+) -> Path:
+    by_hand = (
+        f"Get the archive by other means and give it: i2i data get {data_set.name} --from FILE.zip"
+    )
+    if not data_set.urls:
+        raise WeightsError(f"{data_set.name} must be got by hand. {data_set.instructions}")
+    if is_offline:
+        raise WeightsError(
+            f"{data_set.name} is not here and --offline forbids the network. {by_hand} "
+            f"(from {data_set.urls[0]})"
+        )
+    source = Source(data_set.urls, data_set.size, data_set.sha256, by_hand)
+    target = home() / "downloads" / f"{data_set.name}.zip"
+    return download(source, target, progress=progress, patience=patience)
+
+
+def _install(data_set: DataSet, archive: Path, folder: Path) -> None:
+    """Unpack beside `folder`, arrange and look at it there, then move it to its name."""
+    fresh = folder.with_name(f".{folder.name}-get-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    try:
+        unpack(archive, fresh)
+        _arrange(data_set, fresh)
+        for part in PARTS[:2]:
+            if not (fresh / part).is_dir() or not list_pictures(fresh / part):
+                found = ", ".join(sorted(entry.name for entry in fresh.iterdir())[:8])
+                raise DataError(
+                    f"{archive} is not {data_set.name}: it has no pictures in {part} "
+                    f"(at its top: {found or 'nothing'})."
+                )
+        (fresh / MARKER).write_text(json.dumps({"name": data_set.name}) + "\n", encoding="ascii")
+        if folder.exists():
+            folder.rmdir()
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _arrange(data_set: DataSet, folder: Path) -> None:
+    """Move the parts of an archive of another layout to their names."""
+    for part, place in data_set.folders.items():
+        if (folder / place).is_dir() and not (folder / part).exists():
+            (folder / place).rename(folder / part)
+
+
+def _is_there(data_set: DataSet, folder: Path) -> bool:
+    try:
+        marker = json.loads((folder / MARKER).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(marker, dict) and marker.get("name") == data_set.name
+
+
+def _describe(data_set: DataSet, folder: Path, *, was_there: bool) -> Obtained:
+    counts = {
+        part: len(list_pictures(folder / part)) if (folder / part).is_dir() else 0 for part in PARTS
+    }
+    expected = dict(zip(PARTS, data_set.counts, strict=True))
+    differences = tuple(
+        f"{part} holds {counts[part]} pictures, {wanted} are registered"
+        for part, wanted in expected.items()
+        if wanted is not None and counts[part] != wanted
+    )
+    return Obtained(data_set.name, folder, was_there, counts, expected, differences)

@@ -1,0 +1,114 @@
+"""What training on a data set amounts to: epochs, steps, repeats, hours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from i2icli.data.folders import Domains
+from i2icli.data.images import read_size
+from i2icli.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class PartStats:
+    """Sizes of the pictures of one part, from their headers.
+
+    Attributes:
+        pictures: their number.
+        unreadable: those whose header cannot be read; `i2i data check` names them.
+        width, height: median, pixels.
+        smallest, largest: shortest and longest side of all, pixels.
+        megabytes: of the files.
+    """
+
+    pictures: int
+    unreadable: int
+    width: int
+    height: int
+    smallest: int
+    largest: int
+    megabytes: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a schedule means for this data set.
+
+    Attributes:
+        batch_size: pictures of each domain a step.
+        steps_per_epoch: the larger domain, once.
+        epochs: of the whole schedule.
+        steps: of the whole schedule.
+        uses_a, uses_b: how often each picture of A and of B is used an epoch, on average.
+        unseen_b: expected share of B that an epoch leaves out, where B is drawn at random.
+        hours: None where the time of a step is not known.
+    """
+
+    batch_size: int
+    steps_per_epoch: int
+    epochs: int
+    steps: int
+    uses_a: float
+    uses_b: float
+    unseen_b: float | None
+    hours: float | None
+
+
+def measure_part(paths: Sequence[Path]) -> PartStats:
+    """Read the headers of pictures."""
+    sizes, total, unreadable = [], 0, 0
+    for path in paths:
+        try:
+            sizes.append(read_size(path))
+            total += path.stat().st_size
+        except (DataError, OSError):
+            unreadable += 1
+    return PartStats(
+        pictures=len(paths),
+        unreadable=unreadable,
+        width=int(median(width for width, _ in sizes)) if sizes else 0,
+        height=int(median(height for _, height in sizes)) if sizes else 0,
+        smallest=min((min(size) for size in sizes), default=0),
+        largest=max((max(size) for size in sizes), default=0),
+        megabytes=round(total / 1e6, 1),
+    )
+
+
+def plan_training(
+    domains: Domains,
+    *,
+    batch_size: int,
+    epochs: int,
+    is_random_pairing: bool = True,
+    seconds_per_step: float | None = None,
+) -> Plan:
+    """Work out what a schedule means; an epoch is one pass over the larger domain.
+
+    Raises:
+        ConfigError: `seconds_per_step` is not above 0.
+        DataError: the batch is larger than the larger domain.
+    """
+    if seconds_per_step is not None and not seconds_per_step > 0:
+        raise ConfigError(f"--seconds-per-step is {seconds_per_step:g}; give more than 0.")
+    count_a, count_b = len(domains.train_a), len(domains.train_b)
+    per_epoch = max(count_a, count_b) // batch_size
+    if not per_epoch:
+        raise DataError(
+            f"A batch of {batch_size} is larger than both domains ({count_a} and {count_b} "
+            "pictures); train with --set data.batch_size=1."
+        )
+    drawn = per_epoch * batch_size
+    steps = per_epoch * epochs
+    return Plan(
+        batch_size=batch_size,
+        steps_per_epoch=per_epoch,
+        epochs=epochs,
+        steps=steps,
+        uses_a=drawn / count_a,
+        uses_b=drawn / count_b,
+        unseen_b=(1 - 1 / count_b) ** drawn if is_random_pairing else None,
+        hours=None if seconds_per_step is None else steps * seconds_per_step / 3600,
+    )

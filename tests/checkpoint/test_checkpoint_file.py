@@ -1,0 +1,263 @@
+"""Checkpoint files: whole or not at all, and read without running code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from i2icli.checkpoint.file import (
+    FORMAT,
+    KIND,
+    copy_checkpoint,
+    load_checkpoint,
+    remove_leftovers,
+    save_checkpoint,
+)
+from i2icli.checkpoint.state import CheckpointState
+from i2icli.errors import CheckpointError, I2IError
+
+
+def make_state(step: int = 3, size: int = 10) -> CheckpointState:
+    return CheckpointState(
+        config={"method": {"name": "x", "layers": [0, 4]}, "preset": "p"},
+        weights={"g.weight": torch.arange(float(size)), "d.weight": torch.ones(2)},
+        step=step,
+        epoch=1,
+        optimizers={"g": {"adam": {"g.weight": {"step": torch.tensor(3.0)}}}},
+        memory={"draws": torch.zeros(4, dtype=torch.uint8), "pool": {"images": []}},
+        rng={"cpu": torch.get_rng_state()},
+        best={"value": 0.5, "step": 2},
+        versions={"torch": "2.9.0"},
+    )
+
+
+def test_checkpoint_keeps_everything_that_was_saved(tmp_path: Path) -> None:
+    path, state = tmp_path / "last.pt", make_state()
+    save_checkpoint(path, state)
+    loaded = load_checkpoint(path)
+    assert loaded.config == state.config
+    assert (loaded.step, loaded.epoch, loaded.best) == (3, 1, {"value": 0.5, "step": 2})
+    assert torch.equal(loaded.weights["g.weight"], state.weights["g.weight"])
+    assert torch.equal(loaded.rng["cpu"], state.rng["cpu"])
+    assert loaded.ema is None
+    assert loaded.memory["pool"] == {"images": []}
+
+
+def test_checkpoint_is_read_by_torch_without_running_code(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, make_state())
+    document = torch.load(path, weights_only=True)
+    assert document["kind"] == KIND
+    assert document["format"] == FORMAT
+
+
+def test_saving_leaves_no_other_file(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "last.pt", make_state(1))
+    save_checkpoint(tmp_path / "last.pt", make_state(2))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["last.pt"]
+    assert load_checkpoint(tmp_path / "last.pt").step == 2
+
+
+def test_translating_weights_prefer_the_average() -> None:
+    state = make_state()
+    averaged = CheckpointState(
+        config={}, weights=state.weights, step=1, ema={"g.weight": torch.zeros(10)}
+    )
+    assert averaged.translating_weights()["g.weight"].sum() == 0
+    assert averaged.translating_weights()["d.weight"].sum() == 2
+    assert state.translating_weights()["g.weight"].sum() == 45
+
+
+class Harmful:
+    """A pickle that would make a folder when loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("writer", ["torch", "pickle"])
+def test_file_that_wants_code_is_refused_and_runs_none(tmp_path: Path, writer: str) -> None:
+    path, trap = tmp_path / "evil.pt", tmp_path / "trap"
+    if writer == "torch":
+        torch.save({"kind": KIND, "x": Harmful(trap)}, path)
+    else:
+        path.write_bytes(pickle.dumps(Harmful(trap)))
+    with pytest.raises(CheckpointError, match=r"evil\.pt"):
+        load_checkpoint(path)
+    assert not trap.exists()
+
+
+def test_file_that_wants_code_is_named_as_such(tmp_path: Path) -> None:
+    torch.save({"kind": KIND, "x": Harmful(tmp_path / "trap")}, tmp_path / "evil.pt")
+    with pytest.raises(CheckpointError, match="could run code"):
+        load_checkpoint(tmp_path / "evil.pt")
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2, 4, 100, 1500, -1])
+def test_truncated_checkpoint_is_named_with_its_size(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, make_state())
+    content = path.read_bytes()[:kept]
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"last\.pt \({len(content)} bytes\) is cut off"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n" + b"0" * 64, b"hello\n", b"\0" * 4096])
+def test_file_of_another_kind_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "picture.png"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        load_checkpoint(path)
+
+
+def test_state_dict_of_other_code_is_refused(tmp_path: Path) -> None:
+    torch.save({"model.1.weight": torch.ones(1)}, tmp_path / "latest_net_G.pth")
+    with pytest.raises(CheckpointError, match="not a checkpoint of i2i"):
+        load_checkpoint(tmp_path / "latest_net_G.pth")
+
+
+def test_newer_format_asks_for_an_update(tmp_path: Path) -> None:
+    torch.save({"kind": KIND, "format": FORMAT + 1}, tmp_path / "new.pt")
+    with pytest.raises(CheckpointError, match=rf"format {FORMAT + 1}.*pip install --upgrade"):
+        load_checkpoint(tmp_path / "new.pt")
+
+
+def test_checkpoint_that_lacks_a_part_names_it(tmp_path: Path) -> None:
+    torch.save({"kind": KIND, "format": FORMAT, "config": {}}, tmp_path / "odd.pt")
+    with pytest.raises(CheckpointError, match="'weights' is missing"):
+        load_checkpoint(tmp_path / "odd.pt")
+
+
+def test_missing_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no checkpoint at .*gone\.pt"):
+        load_checkpoint(tmp_path / "gone.pt")
+
+
+def test_folder_instead_of_a_checkpoint_points_into_it(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"is a folder.*checkpoints/last\.pt"):
+        load_checkpoint(tmp_path)
+
+
+def test_checkpoint_errors_end_with_the_exit_code_of_usage() -> None:
+    assert CheckpointError("x").exit_code == 2
+
+
+def test_copy_stays_what_it_was_when_the_source_is_saved_again(tmp_path: Path) -> None:
+    last, kept = tmp_path / "last.pt", tmp_path / "step-0000001.pt"
+    save_checkpoint(last, make_state(1))
+    copy_checkpoint(last, kept)
+    save_checkpoint(last, make_state(2))
+    assert load_checkpoint(kept).step == 1
+    assert load_checkpoint(last).step == 2
+
+
+def test_copy_replaces_an_older_one(tmp_path: Path) -> None:
+    last, best = tmp_path / "last.pt", tmp_path / "best.pt"
+    for step in (1, 2):
+        save_checkpoint(last, make_state(step))
+        copy_checkpoint(last, best)
+    assert load_checkpoint(best).step == 2
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["best.pt", "last.pt"]
+
+
+def test_copy_works_where_the_disk_has_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(95, "not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    save_checkpoint(tmp_path / "last.pt", make_state(4))
+    copy_checkpoint(tmp_path / "last.pt", tmp_path / "best.pt")
+    assert load_checkpoint(tmp_path / "best.pt").step == 4
+
+
+def test_leftovers_of_killed_writes_are_removed_and_checkpoints_kept(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "last.pt", make_state())
+    (tmp_path / ".last.pt.partial").write_bytes(b"half")
+    remove_leftovers(tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["last.pt"]
+
+
+@contextmanager
+def limited_files(size: int) -> Iterator[None]:
+    """Let no file grow beyond `size` bytes, as on a full disk."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("limit", [0, 1000, 50_000])
+def test_write_that_fails_keeps_the_last_good_checkpoint(tmp_path: Path, limit: int) -> None:
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, make_state(1, size=50_000))
+    with limited_files(limit), pytest.raises(I2IError, match=r"last\.pt was not written.*intact"):
+        save_checkpoint(path, make_state(2, size=50_000))
+    assert load_checkpoint(path).step == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["last.pt"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a disk of 1 MB of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except OSError:
+        mounted = False
+    if not mounted:
+        pytest.skip("mounting a small disk needs root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_full_disk_keeps_the_last_good_checkpoint_and_says_so(small_disk: Path) -> None:
+    path = small_disk / "last.pt"
+    save_checkpoint(path, make_state(1, size=150_000))  # 600 kB: a second one has no room
+    with pytest.raises(I2IError, match="the disk is full; the last good last.pt is intact"):
+        save_checkpoint(path, make_state(2, size=150_000))
+    assert load_checkpoint(path).step == 1
+    assert [entry.name for entry in small_disk.iterdir()] == ["last.pt"]
+
+
+def test_full_disk_is_reported_for_a_first_checkpoint_too(small_disk: Path) -> None:
+    with pytest.raises(I2IError, match="the disk is full; nothing was written"):
+        save_checkpoint(small_disk / "last.pt", make_state(1, size=500_000))
+    assert list(small_disk.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_checkpoint_loads_after_kills_at_any_moment_of_constant_saving(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("save_until_killed.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), "25", "7"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    found = json.loads(done.stdout)
+    assert all(isinstance(step, int) for step in found["seen"]), found["seen"]
+    assert found["seen"] == sorted(found["seen"])
+    assert found["seen"][-1] > 0
+    assert found["leftovers"] > 0, "no kill hit a write: this run proves nothing"
+    assert found["names"] == ["last.pt"]

@@ -1,0 +1,127 @@
+"""The shipped presets: found from anywhere, valid, and open about their numbers."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from i2icli.config import presets as presets_module
+from i2icli.config.presets import preset_folder, preset_names, read_preset
+from i2icli.errors import ConfigError
+from i2icli.methods import METHODS, build_method, configure_run
+from i2icli.methods.configure import paper_defaults
+
+SHIPPED = [
+    "cut",
+    "cyclegan",
+    "demo",
+    "fastcut",
+    "qs-attn-global",
+    "qs-attn-local",
+    "qs-attn-local-global",
+]
+
+
+def test_shipped_presets_are_these() -> None:
+    assert preset_names() == SHIPPED
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_preset_validates_and_builds(name: str) -> None:
+    config = configure_run(name, ["method.generator.width=2", "method.discriminator.width=2"])
+    assert config.method.name in METHODS
+    assert config.preset == name
+    assert sum(weight.numel() for weight in build_method(config).parameters()) > 0
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_preset_begins_with_the_command_that_uses_it(name: str) -> None:
+    command = shlex.split(read_preset(name).text.splitlines()[0].removeprefix("# "))
+    assert command[:4] == ["i2i", "train", "--preset", name]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_preset_says_where_its_numbers_come_from(name: str) -> None:
+    about = configure_run(name).about
+    assert "arXiv" in about.paper
+    assert about.table
+    assert about.published
+    assert about.protocol
+    assert about.deviations
+
+
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name != "demo"])
+def test_preset_of_a_paper_says_that_published_numbers_are_the_best_of_a_run(name: str) -> None:
+    assert "best over training" in configure_run(name).about.protocol
+    assert "best over training" in read_preset(name).text.split("[about]")[0]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_header_holds_what_about_holds(name: str) -> None:
+    preset = read_preset(name)
+    header = "".join(preset.text.split("[about]")[0].replace("#", " ").split())
+    about = preset.document["about"]
+    for sentence in [about["published"], about["protocol"], *about["deviations"]]:
+        assert "".join(sentence.split()) in header
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_preset_lists_only_what_differs_from_the_paper(name: str) -> None:
+    document = read_preset(name).document
+    defaults = paper_defaults(document["method"]["name"])
+
+    def check(values: dict[str, object], base: object, path: str) -> None:
+        for key, value in values.items():
+            held = base.get(key) if isinstance(base, dict) else None
+            if isinstance(value, dict):
+                check(value, held, f"{path}.{key}")
+            elif key not in ("name", "selection"):  # a QS-Attn preset names its selection
+                assert value != held, f"{path}.{key} repeats the default {held!r}"
+
+    check({key: value for key, value in document.items() if key != "about"}, defaults, name)
+
+
+def test_unverified_number_is_said_to_be_so() -> None:
+    assert "not verified" in configure_run("qs-attn-global").about.published
+    for name in ("qs-attn-local", "qs-attn-local-global"):
+        assert "not quoted" in configure_run(name).about.published
+
+
+def test_presets_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert preset_names() == SHIPPED
+
+
+def test_presets_inside_the_package_come_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "i2icli"
+    for folder in (package / "presets", tmp_path / "presets"):
+        folder.mkdir(parents=True)
+    monkeypatch.setattr(presets_module, "_PACKAGE", package)
+    assert preset_folder() == package / "presets"
+
+
+def test_missing_presets_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presets_module, "_PACKAGE", tmp_path / "i2icli")
+    with pytest.raises(ConfigError, match="the shipped presets are missing"):
+        preset_folder()
+
+
+def test_file_in_the_working_folder_is_a_preset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text('[method]\nname = "cut"\n')
+    preset = read_preset("mine.toml")
+    assert (preset.name, preset.document) == ("mine", {"method": {"name": "cut"}})
+
+
+def test_file_does_not_hide_a_shipped_preset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cut").mkdir()
+    assert read_preset("cut").path.parent == preset_folder()

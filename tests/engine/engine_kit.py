@@ -1,0 +1,171 @@
+"""A method of two small convolutions, and runs of it, for tests of the engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from i2icli.config.method import MethodConfig
+from i2icli.data.batch import Batch
+from i2icli.engine.reporter import Progress
+from i2icli.methods import Method, Player, Terms, Translation
+from i2icli.methods.configure import AnyRunConfig, run_schema
+
+# What differs between two runs that did the same.
+TIMINGS = ("seconds", "images_per_s", "data_wait")
+
+
+class PairConfig(MethodConfig):
+    """Knobs that provoke what the engine must handle."""
+
+    name: Literal["tiny-pair"] = "tiny-pair"
+    break_at: int = 0  # the call of `losses` whose generator term is not a number; 0: none
+    spoil_at: int = 0  # the call of `losses` that spoils a weight after its update; 0: none
+    dropout: float = 0.0
+    freeze_generator: bool = False
+    width: int = 4
+
+
+class PairMethod(Method):
+    """A generator and a discriminator of a few weights each."""
+
+    Config = PairConfig
+    size_multiple = 2
+    min_size = 4
+
+    def __init__(self, config: PairConfig, *, channels_a: int = 3, channels_b: int = 3) -> None:
+        super().__init__(config, channels_a=channels_a, channels_b=channels_b)
+        self.config = config
+        self.generator = nn.Sequential(
+            nn.Conv2d(channels_a, config.width, 3, padding=1),
+            nn.Dropout(config.dropout),
+            nn.Conv2d(config.width, channels_b, 3, padding=1),
+        )
+        self.discriminator = nn.Conv2d(channels_b, 1, 3)
+        self.spare = nn.Conv2d(1, 1, 1)  # has a player, but no loss reaches it
+        self.generator.requires_grad_(not config.freeze_generator)
+        self.calls = 0
+        self.epochs: list[int] = []
+
+    @property
+    def players(self) -> Mapping[str, Player]:
+        optimizer, schedule = self.config.optimizer, self.config.schedule
+        return {
+            "discriminator": Player((self.discriminator,), optimizer, schedule),
+            "generator": Player((self.generator, self.spare), optimizer, schedule),
+        }
+
+    @property
+    def translators(self) -> Mapping[str, nn.Module]:
+        return {"generator": self.generator}
+
+    def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
+        self.calls += 1
+        real_a = batch.real_a.flip(-1) if self.draws.flip("flip") else batch.real_a
+        fake_b = torch.tanh(self.generator(real_a))
+        yield "discriminator", {
+            "fake": 0.5 * self.discriminator(fake_b.detach()).square().mean(),
+            "real": 0.5 * (self.discriminator(batch.real_b) - 1).square().mean(),
+        }
+        gan = (self.discriminator(fake_b) - 1).square().mean()
+        if self.calls == self.config.break_at:
+            gan = gan * float("nan")
+        yield "generator", {"gan": gan, "near": (fake_b - real_a).abs().mean()}
+        if self.calls == self.config.spoil_at:
+            with torch.no_grad():
+                self.generator[0].bias.fill_(float("inf"))
+
+    def translate(self, images: Tensor, *, direction: str = "a2b") -> Translation:
+        return Translation(torch.tanh(self.generator(images)))
+
+    def start_epoch(self, epoch: int) -> None:
+        self.epochs.append(epoch)
+
+    def memory(self) -> dict[str, Any]:
+        return {**super().memory(), "calls": self.calls}
+
+    def load_memory(self, memory: Mapping[str, Any]) -> None:
+        super().load_memory(memory)
+        self.calls = memory["calls"]
+
+
+def pair_config(root: Path, *, steps: int = 6, **sections: Mapping[str, Any]) -> AnyRunConfig:
+    """Return a run of the small method on the pictures of `root`, other sections laid over it."""
+    document: dict[str, dict[str, Any]] = {
+        "method": {"name": "tiny-pair", "optimizer": {"lr": 0.01}},
+        "data": {"root": str(root), "resize": 18, "crop": 16},
+        "train": {"steps": steps},
+        "checkpoint": {"every_steps": 2},
+        "samples": {"every_steps": 0, "count": 2},
+        "log": {"every_steps": 2, "tensorboard": "off"},
+        "runtime": {"device": "cpu", "precision": "float32", "workers": 0},
+    }
+    for name, section in sections.items():
+        document.setdefault(name, {}).update(section)
+    return run_schema().model_validate({"preset": "tiny", **document})
+
+
+def tensors_of(value: Any, path: str = "") -> dict[str, Any]:
+    """Return everything in nested plain data by its path."""
+    if isinstance(value, Mapping):
+        items = [(str(key), item) for key, item in value.items()]
+    elif isinstance(value, list | tuple):
+        items = [(str(index), item) for index, item in enumerate(value)]
+    else:
+        return {path: value}
+    return {k: v for key, item in items for k, v in tensors_of(item, f"{path}/{key}").items()}
+
+
+def assert_same(left: Any, right: Any) -> None:
+    """Assert that nested plain data agree bit for bit, naming the first thing that differs."""
+    ours, theirs = tensors_of(left), tensors_of(right)
+    assert list(ours) == list(theirs)
+    for path, value in ours.items():
+        if isinstance(value, Tensor):
+            assert torch.equal(value, theirs[path]), f"{path} differs"
+        else:
+            assert value == theirs[path], f"{path} differs"
+
+
+def without_timings(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a log line without what depends on the machine's mood."""
+    return {key: value for key, value in line.items() if key not in TIMINGS}
+
+
+class Watcher:
+    """A reporter that remembers, and acts after a given step."""
+
+    def __init__(self, *, at: int = 0, act: Callable[[], object] = lambda: None) -> None:
+        self.notes: list[str] = []
+        self.lines: list[dict[str, Any]] = []
+        self.steps: list[int] = []
+        self.ends = 0
+        self._at, self._act = at, act
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def started(self, progress: Progress) -> None:
+        if self._at == 0:
+            self._act()
+
+    def stepped(self, progress: Progress) -> None:
+        self.steps.append(progress.step)
+        if progress.step == self._at:
+            self._act()
+
+    def logged(self, progress: Progress, line: Mapping[str, Any]) -> None:
+        self.lines.append(dict(line))
+
+    def finished(self) -> None:
+        self.ends += 1
+
+
+def send(number: int) -> Callable[[], None]:
+    """Return an action that sends this process a signal."""
+    return lambda: os.kill(os.getpid(), number)

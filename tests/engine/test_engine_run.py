@@ -1,0 +1,463 @@
+"""A run from start to end: its folder, its checkpoints, its stop."""
+
+from __future__ import annotations
+
+import json
+import signal
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from engine_kit import Watcher, assert_same, pair_config, send, without_timings
+from PIL import Image
+
+from i2icli.checkpoint.file import load_checkpoint
+from i2icli.data.images import from_tensor, read_picture, to_tensor
+from i2icli.engine.folder import RunFolder
+from i2icli.engine.run import RunResult, resume_run, start_run
+from i2icli.engine.session import open_session
+from i2icli.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DivergedError,
+    Interrupted,
+)
+from i2icli.inference.pixels import translate_tensor
+from i2icli.methods.configure import AnyRunConfig
+
+pytestmark = pytest.mark.usefixtures("pair")
+
+
+def train(config: AnyRunConfig, folder: Path, **options: object) -> RunResult:
+    return start_run(config, run_dir=folder, **options)  # type: ignore[arg-type]
+
+
+def last(folder: Path) -> dict[str, object]:
+    state = load_checkpoint(RunFolder(folder).last)
+    return {
+        "weights": state.weights,
+        "optimizers": state.optimizers,
+        "memory": state.memory,
+        "rng": state.rng,
+        "meters": state.meters,
+        "ema": state.ema or {},
+        "step": state.step,
+        "best": state.best,
+    }
+
+
+def lines(folder: Path) -> list[dict[str, object]]:
+    return [without_timings(line) for line in RunFolder(folder).read_metrics()]
+
+
+def test_run_leaves_the_documented_files(picture_root: Path, tmp_path: Path) -> None:
+    config = pair_config(picture_root, samples={"every_steps": 4})
+    train(config, tmp_path / "run", command=["i2i", "train", "--data", "my pictures"])
+    names = {path.relative_to(tmp_path / "run").as_posix() for path in tmp_path.rglob("*.*")}
+    assert names >= {
+        "config.toml",
+        "command.txt",
+        "env.json",
+        "metrics.jsonl",
+        "checkpoints/last.pt",
+        "samples/step-0000000.png",
+        "samples/step-0000004.png",
+        "samples/step-0000006.png",
+    }
+    assert (tmp_path / "run/command.txt").read_text() == "i2i train --data 'my pictures'\n"
+    assert json.loads((tmp_path / "run/env.json").read_text())["device"] == "cpu"
+    assert not [name for name in names if "partial" in name]
+
+
+def test_run_writes_a_configuration_that_gives_the_same_run(
+    picture_root: Path, tmp_path: Path
+) -> None:
+    from i2icli.methods import restore_config
+
+    config = pair_config(picture_root)
+    train(config, tmp_path / "run")
+    document = tomllib.loads((tmp_path / "run/config.toml").read_text())
+    assert restore_config(document) == config
+
+
+def test_runs_without_a_folder_take_the_next_number(
+    picture_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs/tiny-007").mkdir(parents=True)
+    for number in ("008", "009"):
+        result = start_run(pair_config(picture_root, steps=1))
+        assert result.folder.path == Path("runs") / f"tiny-{number}"
+
+
+def test_run_folder_is_never_overwritten(picture_root: Path, tmp_path: Path) -> None:
+    config = pair_config(picture_root, steps=1)
+    train(config, tmp_path / "run")
+    before = (tmp_path / "run/checkpoints/last.pt").read_bytes()
+    with pytest.raises(ConfigError, match=r"holds a run already.*`i2i resume .*run`"):
+        train(config, tmp_path / "run")
+    assert (tmp_path / "run/checkpoints/last.pt").read_bytes() == before
+
+
+def test_folder_with_other_files_is_refused(picture_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("x")
+    with pytest.raises(ConfigError, match="not empty: name another"):
+        train(pair_config(picture_root), tmp_path)
+
+
+def test_file_as_a_run_folder_is_refused(picture_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("x")
+    with pytest.raises(ConfigError, match="is a file: name a folder"):
+        train(pair_config(picture_root), tmp_path / "mine.txt")
+
+
+def test_metrics_hold_means_of_every_term_and_the_rates(
+    picture_root: Path, tmp_path: Path
+) -> None:
+    watcher = Watcher()
+    train(pair_config(picture_root, steps=4, log={"every_steps": 1}), tmp_path / "a")
+    train(pair_config(picture_root, steps=4), tmp_path / "b", reporter=watcher)
+    single, paired = RunFolder(tmp_path / "a").read_metrics(), RunFolder(
+        tmp_path / "b"
+    ).read_metrics()
+    assert [line["step"] for line in paired] == [2, 4]
+    for key in ("discriminator/fake", "discriminator/real", "generator/gan", "generator/near"):
+        mean = (single[2][key] + single[3][key]) / 2
+        assert paired[1][key] == pytest.approx(mean, rel=1e-6)
+    assert paired[1]["generator/lr"] == 0.01
+    assert set(paired[1]) >= {"epoch", "seconds", "images_per_s", "data_wait"}
+    assert watcher.lines == paired
+
+
+def test_run_counts_epochs_by_the_larger_domain(picture_root: Path, tmp_path: Path) -> None:
+    # 8 pictures, 3 a batch: 2 steps an epoch.
+    config = pair_config(picture_root, steps=5, data={"batch_size": 3}, log={"every_steps": 1})
+    train(config, tmp_path / "run")
+    assert [line["epoch"] for line in RunFolder(tmp_path / "run").read_metrics()] == [1, 1, 2, 2, 3]
+
+
+def test_run_without_steps_stops_after_its_epochs(picture_root: Path, tmp_path: Path) -> None:
+    document = pair_config(picture_root).model_dump()
+    document["train"] = {"epochs": 2}
+    config = type(pair_config(picture_root)).model_validate(document)
+    assert train(config, tmp_path / "run").step == 16
+
+
+def test_run_without_a_stop_goes_to_the_end_of_the_schedule(picture_root: Path) -> None:
+    document = pair_config(picture_root).model_dump()
+    document["train"] = {}
+    document["method"]["schedule"] = {"policy": "linear", "epochs": 2, "epochs_decay": 3}
+    session = open_session(type(pair_config(picture_root)).model_validate(document))
+    assert session.last_step == 5 * 8
+
+
+def test_run_enters_every_epoch_once_and_again_on_resume(
+    picture_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine_kit import PairMethod
+
+    entered: list[int] = []
+    monkeypatch.setattr(PairMethod, "start_epoch", lambda _self, epoch: entered.append(epoch))
+    train(pair_config(picture_root, steps=12), tmp_path / "run")
+    assert entered == [1, 2]
+    resume_run(tmp_path / "run", steps=17)
+    assert entered == [1, 2, 2, 3]
+
+
+def test_run_lowers_the_rate_with_its_schedule(picture_root: Path, tmp_path: Path) -> None:
+    schedule = {"policy": "linear", "epochs": 1, "epochs_decay": 1}
+    config = pair_config(
+        picture_root, steps=16, method={"schedule": schedule}, log={"every_steps": 8}
+    )
+    train(config, tmp_path / "run")
+    rates = [line["generator/lr"] for line in RunFolder(tmp_path / "run").read_metrics()]
+    assert rates == pytest.approx([0.01, 0.005])
+
+
+def test_run_depends_on_its_seed_alone(picture_root: Path, tmp_path: Path) -> None:
+    config = pair_config(picture_root, method={"dropout": 0.5})
+    torch.manual_seed(5)
+    train(config, tmp_path / "a")
+    torch.manual_seed(6)
+    train(config, tmp_path / "b")
+    train(pair_config(picture_root, train={"seed": 1}), tmp_path / "c")
+    assert_same(last(tmp_path / "a"), last(tmp_path / "b"))
+    first, other = (load_checkpoint(tmp_path / n / "checkpoints/last.pt") for n in "ac")
+    assert not torch.equal(
+        first.weights["discriminator.weight"], other.weights["discriminator.weight"]
+    )
+
+
+def test_samples_and_measurements_do_not_change_the_run(
+    truth_root: Path, tmp_path: Path
+) -> None:
+    plain = pair_config(truth_root, method={"dropout": 0.5})
+    busy = pair_config(
+        truth_root,
+        method={"dropout": 0.5},
+        samples={"every_steps": 1},
+        eval={"every_steps": 1, "count": 2},
+    )
+    train(plain, tmp_path / "plain")
+    train(busy, tmp_path / "busy")
+    left, right = last(tmp_path / "plain"), last(tmp_path / "busy")
+    assert left.pop("best") == {}
+    assert right.pop("best")
+    assert_same(left, right)
+
+
+def test_sample_shows_what_translating_the_picture_gives(
+    picture_root: Path, tmp_path: Path
+) -> None:
+    config = pair_config(picture_root, steps=2, samples={"every_steps": 1, "count": 1})
+    train(config, tmp_path / "run")
+    session = open_session(config)
+    session.restore(load_checkpoint(RunFolder(tmp_path / "run").last))
+    source = read_picture(picture_root / "testA/00.png").pixels
+    wanted = from_tensor(translate_tensor(session.method, to_tensor(source)[None])[0])
+    grid = np.asarray(Image.open(tmp_path / "run/samples/step-0000002.png").convert("RGB"))
+    height, width = wanted.shape[:2]
+    places = (
+        grid[y : y + height, x : x + width]
+        for y in range(grid.shape[0] - height + 1)
+        for x in range(grid.shape[1] - width + 1)
+    )
+    assert any(np.array_equal(place, wanted) for place in places)
+
+
+def test_sample_pictures_are_spread_over_the_test_set() -> None:
+    from i2icli.engine.samples import spaced
+
+    paths = [Path(f"{number}") for number in range(10)]
+    assert [path.name for path in spaced(paths, count=4)] == ["0", "3", "6", "9"]
+    assert [path.name for path in spaced(paths, count=1)] == ["0"]
+    assert len(spaced(paths, count=20)) == 10
+
+
+def test_unreadable_sample_picture_is_left_out_and_named(
+    picture_root: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    root = tmp_path / "data"
+    shutil.copytree(picture_root, root)
+    (root / "testA/00.png").write_bytes(b"no picture")
+    watcher = Watcher()
+    config = pair_config(root, steps=1, samples={"every_steps": 1})
+    train(config, tmp_path / "run", reporter=watcher)
+    assert any("left out of the samples" in note and "00.png" in note for note in watcher.notes)
+    assert (tmp_path / "run/samples/step-0000001.png").exists()
+
+
+def test_numbered_checkpoints_are_kept_and_last_goes_on(
+    picture_root: Path, tmp_path: Path
+) -> None:
+    config = pair_config(
+        picture_root, steps=7, checkpoint={"every_steps": 5, "keep_every_steps": 3}
+    )
+    train(config, tmp_path / "run")
+    folder = tmp_path / "run/checkpoints"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "last.pt",
+        "step-0000003.pt",
+        "step-0000006.pt",
+    ]
+    assert load_checkpoint(folder / "step-0000003.pt").step == 3
+    assert load_checkpoint(folder / "last.pt").step == 7
+
+
+def test_best_checkpoint_has_the_lowest_measured_error(
+    truth_root: Path, tmp_path: Path
+) -> None:
+    config = pair_config(truth_root, eval={"every_steps": 2, "count": 2})
+    train(config, tmp_path / "run")
+    measured = {
+        line["step"]: line["eval/truth_total"]
+        for line in RunFolder(tmp_path / "run").read_metrics()
+        if "eval/truth_total" in line
+    }
+    best = load_checkpoint(tmp_path / "run/checkpoints/best.pt")
+    assert set(measured) == {2, 4, 6}
+    assert best.step == min(measured, key=lambda step: measured[step])
+    assert best.best["value"] == min(measured.values())
+
+
+def test_measurement_is_the_error_against_the_truth(truth_root: Path, tmp_path: Path) -> None:
+    config = pair_config(truth_root, steps=2, eval={"every_steps": 2, "count": 1})
+    train(config, tmp_path / "run")
+    session = open_session(config)
+    session.restore(load_checkpoint(RunFolder(tmp_path / "run").last))
+    source, truth, mask = (
+        read_picture(truth_root / f"testA{part}/00.png").pixels for part in ("", "_truth", "_mask")
+    )
+    output = from_tensor(translate_tensor(session.method, to_tensor(source)[None])[0])
+    error = np.abs(output / 255.0 - truth / 255.0).mean(axis=-1)
+    inside = mask[..., 0] > 127
+    line = RunFolder(tmp_path / "run").read_metrics()[-1]
+    assert line["eval/truth_total"] == pytest.approx(error.mean())
+    assert line["eval/truth_inside"] == pytest.approx(error[inside].mean())
+    assert line["eval/truth_outside"] == pytest.approx(error[~inside].mean())
+
+
+def test_measuring_a_data_set_without_truth_is_refused_at_the_start(
+    picture_root: Path, tmp_path: Path
+) -> None:
+    config = pair_config(picture_root, eval={"every_steps": 2})
+    with pytest.raises(ConfigError, match=r"eval\.every_steps is 2.*demo set"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_pictures_leave_no_run_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        train(pair_config(tmp_path / "nothing"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_finishes_the_step_saves_and_names_the_resume_command(
+    picture_root: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    watcher = Watcher(at=3, act=send(number))
+    with pytest.raises(Interrupted, match=rf"{number.name} after step 3 of 6.*`i2i resume ") as got:
+        train(pair_config(picture_root), tmp_path / "run", reporter=watcher)
+    assert got.value.exit_code == 75
+    assert load_checkpoint(tmp_path / "run/checkpoints/last.pt").step == 3
+    assert watcher.ends == 1
+
+
+def test_signal_before_the_first_step_saves_too(picture_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted, match="after step 0 of 6"):
+        train(
+            pair_config(picture_root),
+            tmp_path / "run",
+            reporter=Watcher(at=0, act=send(signal.SIGTERM)),
+        )
+    assert load_checkpoint(tmp_path / "run/checkpoints/last.pt").step == 0
+
+
+def test_second_signal_does_not_cut_the_save_short(
+    picture_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from i2icli.engine import loop
+
+    def save_under_fire(*arguments: object) -> None:
+        send(signal.SIGINT)()
+        save(*arguments)  # type: ignore[arg-type]
+
+    save = loop.save_checkpoint
+    monkeypatch.setattr(loop, "save_checkpoint", save_under_fire)
+    config = pair_config(picture_root, checkpoint={"every_steps": 100})
+    with pytest.raises(Interrupted):
+        train(config, tmp_path / "run", reporter=Watcher(at=3, act=send(signal.SIGINT)))
+    assert load_checkpoint(tmp_path / "run/checkpoints/last.pt").step == 3
+
+
+def test_signal_handlers_are_put_back(picture_root: Path, tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    train(pair_config(picture_root, steps=1), tmp_path / "run")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_signal_in_the_last_step_lets_the_run_end(picture_root: Path, tmp_path: Path) -> None:
+    watcher = Watcher(at=6, act=send(signal.SIGTERM))
+    assert train(pair_config(picture_root), tmp_path / "run", reporter=watcher).step == 6
+
+
+def test_loss_that_is_not_a_number_stops_the_run_and_names_the_cause(
+    picture_root: Path, tmp_path: Path
+) -> None:
+    config = pair_config(
+        picture_root, method={"break_at": 5}, log={"every_steps": 50}, data={"batch_size": 2}
+    )
+    with pytest.raises(DivergedError) as got:
+        train(config, tmp_path / "run")
+    message = str(got.value)
+    assert got.value.exit_code == 5
+    assert "term 'gan' of player 'generator' was not finite at step 5" in message
+    assert message.count("trainA") == 2
+    assert message.count("trainB") == 2
+    assert "last.pt is intact" in message
+    assert "--init-from" in message
+    assert "--set method.optimizer.lr=0.005" in message
+    state = load_checkpoint(tmp_path / "run/checkpoints/last.pt")
+    assert state.step == 4
+    assert all(value.isfinite().all() for value in state.weights.values())
+
+
+def test_loss_that_is_not_a_number_is_seen_at_the_log_interval(
+    picture_root: Path, tmp_path: Path
+) -> None:
+    config = pair_config(
+        picture_root, steps=100, method={"break_at": 3}, checkpoint={"every_steps": 100}
+    )
+    watcher = Watcher()
+    with pytest.raises(DivergedError, match="at step 3.*nothing was saved yet"):
+        train(config, tmp_path / "run", reporter=watcher)
+    assert watcher.steps[-1] == 4
+    assert not (tmp_path / "run/checkpoints/last.pt").exists()
+
+
+def test_weight_that_is_not_finite_is_never_saved(picture_root: Path, tmp_path: Path) -> None:
+    config = pair_config(picture_root, method={"spoil_at": 4}, log={"every_steps": 50})
+    with pytest.raises(DivergedError, match=r"weight 'generator.0.bias'.*step 4.*trainA"):
+        train(config, tmp_path / "run")
+    assert load_checkpoint(tmp_path / "run/checkpoints/last.pt").step == 2
+
+
+def test_float16_run_that_diverges_is_advised_to_use_more_precision(
+    picture_root: Path, tmp_path: Path
+) -> None:
+    config = pair_config(
+        picture_root, method={"break_at": 1}, runtime={"precision": "float16", "device": "cpu"}
+    )
+    with pytest.raises(DivergedError, match=r"--set runtime\.precision=float32"):
+        train(config, tmp_path / "run")
+
+
+def test_moving_average_is_the_recurrence_and_is_saved(
+    picture_root: Path, tmp_path: Path
+) -> None:
+    config = pair_config(
+        picture_root, steps=3, ema={"decay": 0.75}, checkpoint={"keep_every_steps": 1}
+    )
+    train(config, tmp_path / "run")
+    name = "generator.0.weight"
+    average = open_session(config).method.state_dict()[name].clone()
+    for step in (1, 2, 3):
+        state = load_checkpoint(tmp_path / f"run/checkpoints/step-{step:07d}.pt")
+        average = 0.75 * average + 0.25 * state.weights[name]
+        assert state.ema is not None
+        assert torch.allclose(state.ema[name], average, atol=1e-6)
+    assert "discriminator.weight" not in state.ema
+    assert torch.equal(state.translating_weights()[name], state.ema[name])
+
+
+def test_moving_average_is_what_samples_are_drawn_with(
+    picture_root: Path, tmp_path: Path
+) -> None:
+    samples = {"every_steps": 6, "count": 1}
+    train(pair_config(picture_root, samples=samples), tmp_path / "plain")
+    train(pair_config(picture_root, samples=samples, ema={"decay": 0.999}), tmp_path / "slow")
+    grids = {
+        name: np.asarray(Image.open(tmp_path / name)).astype(int)
+        for name in (
+            "plain/samples/step-0000000.png",
+            "plain/samples/step-0000006.png",
+            "slow/samples/step-0000006.png",
+        )
+    }
+    start, plain, slow = grids.values()
+    assert np.abs(slow - start).max() < np.abs(plain - start).max() / 2
+    left, right = last(tmp_path / "plain"), last(tmp_path / "slow")
+    assert_same(left["weights"], right["weights"])
+
+
+def test_damaged_last_checkpoint_is_named_on_resume(picture_root: Path, tmp_path: Path) -> None:
+    train(pair_config(picture_root, steps=2), tmp_path / "run")
+    (tmp_path / "run/checkpoints/last.pt").write_bytes(b"PK")
+    with pytest.raises(CheckpointError, match=r"last\.pt \(2 bytes\)"):
+        resume_run(tmp_path / "run", steps=4)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from i2icli.losses.nce import gather_places, patch_nce
+
+
+def unit_rows(*shape: int, seed: int = 0) -> Tensor:
+    torch.manual_seed(seed)
+    return F.normalize(torch.randn(*shape, dtype=torch.float64), dim=-1)
+
+
+def entropy_of_patch(queries: Tensor, keys: Tensor, *, image: int, place: int) -> float:
+    """Return the cross entropy of one patch among those of its image, number by number."""
+    query = queries[image, place]
+    positive = float(query @ keys[image, place]) / 0.07
+    others = [float(query @ keys[image, n]) / 0.07 for n in range(keys.shape[1]) if n != place]
+    return -positive + math.log(sum(math.exp(v) for v in [positive, *others, -10.0 / 0.07]))
+
+
+def test_patch_nce_is_the_cross_entropy_among_the_patches_of_the_image() -> None:
+    queries, keys = unit_rows(2, 5, 4), unit_rows(2, 5, 4, seed=1)
+    losses = patch_nce(queries, keys)
+    assert losses.shape == (2, 5)
+    for image in range(2):
+        for place in range(5):
+            expected = entropy_of_patch(queries, keys, image=image, place=place)
+            assert losses[image, place].item() == pytest.approx(expected)
+
+
+def test_patch_nce_ignores_patches_of_other_images() -> None:
+    queries, keys = unit_rows(2, 5, 4), unit_rows(2, 5, 4, seed=1)
+    alone = patch_nce(queries[:1], keys[:1])
+    torch.testing.assert_close(patch_nce(queries, keys)[:1], alone)
+
+
+def test_batch_negatives_take_the_patches_of_all_images() -> None:
+    queries, keys = unit_rows(2, 5, 4), unit_rows(2, 5, 4, seed=1)
+    together = patch_nce(queries, keys, batch_negatives=True)
+    as_one = patch_nce(queries.view(1, 10, 4), keys.view(1, 10, 4))
+    torch.testing.assert_close(together, as_one.view(2, 5))
+
+
+def test_patch_nce_is_nearly_zero_where_only_the_own_place_matches() -> None:
+    rows = torch.eye(4)[None]
+    torch.testing.assert_close(patch_nce(rows, rows), torch.zeros(1, 4), rtol=0, atol=1e-5)
+
+
+def test_a_higher_temperature_weakens_the_contrast() -> None:
+    rows = torch.eye(4)[None]
+    assert patch_nce(rows, rows, temperature=1.0).mean() > 0.5
+
+
+def test_the_own_place_among_the_negatives_counts_as_minus_ten() -> None:
+    # at a high temperature it shows: one patch, positive 1, its own negative -10
+    loss = patch_nce(torch.ones(1, 1, 1), torch.ones(1, 1, 1), temperature=10.0)
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(-1.1)))
+
+
+def test_keys_are_constants() -> None:
+    queries, keys = unit_rows(1, 3, 4).requires_grad_(), unit_rows(1, 3, 4, seed=1).requires_grad_()
+    patch_nce(queries, keys).sum().backward()
+    assert keys.grad is None
+    assert queries.grad.abs().max() > 0
+
+
+def test_queries_get_the_right_gradient() -> None:
+    queries, keys = unit_rows(1, 3, 4).requires_grad_(), unit_rows(1, 3, 4, seed=1)
+    assert torch.autograd.gradcheck(lambda rows: patch_nce(rows, keys), (queries,))
+
+
+def test_patch_nce_runs_in_float32_under_autocast() -> None:
+    queries, keys = unit_rows(1, 6, 8).float(), unit_rows(1, 6, 8, seed=1).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = patch_nce(queries, keys)
+    assert torch.equal(cast, patch_nce(queries, keys))
+    assert patch_nce(queries.bfloat16(), keys.bfloat16()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_gathered_rows_are_the_vectors_at_their_places(memory_format: torch.memory_format) -> None:
+    features = torch.arange(48.0).view(2, 3, 2, 4).contiguous(memory_format=memory_format)
+    places = torch.tensor([7, 0, 5])
+    rows = gather_places(features, places)
+    assert rows.shape == (2, 3, 3)
+    for number, place in enumerate([(1, 3), (0, 0), (1, 1)]):
+        assert torch.equal(rows[:, number], features[:, :, *place])
+
+
+def test_places_may_differ_between_images() -> None:
+    features = torch.arange(48.0).view(2, 3, 2, 4)
+    places = torch.tensor([[7, 0], [2, 3]])
+    rows = gather_places(features, places)
+    for image in range(2):
+        assert torch.equal(rows[image], gather_places(features[image, None], places[image])[0])
+
+
+def test_the_gradient_of_gathered_rows_lies_at_their_places() -> None:
+    for places in (torch.tensor([7, 0]), torch.tensor([[7, 0], [7, 0]])):
+        features = torch.zeros(2, 3, 2, 4, requires_grad=True)
+        gather_places(features, places).sum().backward()
+        expected = torch.zeros(2, 3, 8)
+        expected[:, :, [0, 7]] = 1.0
+        assert torch.equal(features.grad.flatten(2), expected)

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from i2icli.networks.resample import Downsample, Upsample
+
+
+def blur_up(features: torch.Tensor, filt: torch.Tensor) -> torch.Tensor:
+    """Double by transposed blur convolution on an edge-padded map, as the released code."""
+    padded = F.pad(features, (1, 1, 1, 1), mode="replicate")
+    wide = F.conv_transpose2d(padded, filt, stride=2, padding=2, groups=features.shape[1])
+    return wide[:, :, 1:-1, 1:-1]
+
+
+@pytest.mark.parametrize("size", [(5, 8), (1, 1), (2, 1)])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_upsample_equals_the_released_blur_and_its_gradient(
+    size: tuple[int, int], batch: int
+) -> None:
+    torch.manual_seed(1)
+    features = torch.randn(batch, 3, *size, dtype=torch.float64, requires_grad=True)
+    incoming = torch.randn(batch, 3, 2 * size[0], 2 * size[1], dtype=torch.float64)
+    upsample = Upsample(3).double()
+    results = [upsample(features), blur_up(features, upsample.filt)]
+    gradients = [torch.autograd.grad(doubled, features, incoming)[0] for doubled in results]
+    torch.testing.assert_close(*results)
+    torch.testing.assert_close(*gradients)
+
+
+def test_upsample_keeps_the_released_filter_for_checkpoints() -> None:
+    line = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4
+    state = Upsample(5).state_dict()
+    assert list(state) == ["filt"]
+    assert torch.equal(state["filt"], torch.outer(line, line).expand(5, 1, 4, 4))
+
+
+@pytest.mark.parametrize(("size", "halved"), [((6, 8), (3, 4)), ((5, 7), (3, 4)), ((2, 2), (1, 1))])
+def test_downsample_averages_by_one_two_one_around_every_second_pixel(
+    size: tuple[int, int], halved: tuple[int, int]
+) -> None:
+    torch.manual_seed(2)
+    features = torch.randn(2, 3, *size)
+    result = Downsample(3)(features)
+    assert result.shape == (2, 3, *halved)
+    for row in range(halved[0]):
+        for column in range(halved[1]):
+            expected = torch.zeros(2, 3)
+            for down, weight_down in ((-1, 1.0), (0, 2.0), (1, 1.0)):
+                for right, weight_right in ((-1, 1.0), (0, 2.0), (1, 1.0)):
+                    top = mirrored(2 * row + down, size[0])
+                    left = mirrored(2 * column + right, size[1])
+                    expected += weight_down * weight_right / 16 * features[:, :, top, left]
+            torch.testing.assert_close(result[:, :, row, column], expected)
+
+
+def mirrored(place: int, size: int) -> int:
+    place = abs(place)
+    return place if place < size else 2 * (size - 1) - place
+
+
+def test_downsample_keeps_the_released_filter_for_checkpoints() -> None:
+    line = torch.tensor([1.0, 2.0, 1.0]) / 4
+    state = Downsample(5).state_dict()
+    assert list(state) == ["filt"]
+    assert torch.equal(state["filt"], torch.outer(line, line).expand(5, 1, 3, 3))
