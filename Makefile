@@ -7,9 +7,12 @@ VENV ?= .venv
 RUN ?= demo-output/run
 OUT ?= demo-output/translated
 COVERAGE ?= 90
+# More options of the training, for example DEMO_FLAGS='--steps 200'.
+DEMO_FLAGS ?=
 
 BIN = $(VENV)/bin
 I2I = $(BIN)/i2i
+FOLDER_OF = $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["folder"])'
 
 .PHONY: demo test check clean-demo
 
@@ -19,12 +22,13 @@ demo: $(VENV)/.installed
 	    $(I2I) resume $(RUN); \
 	else \
 	    echo "== training QS-Attn on the built-in demo set: minutes on two cores"; \
-	    $(I2I) train --preset demo --run-dir $(RUN); \
+	    $(I2I) train --preset demo --run-dir $(RUN) $(DEMO_FLAGS); \
 	fi
 	@echo "== translating the test pictures"
-	$(I2I) translate $(RUN)/checkpoints/last.pt "$$($(I2I) data demo)/testA" $(OUT) --grid --skip-existing
+	@$(I2I) translate $(RUN)/checkpoints/last.pt \
+	    "$$($(I2I) data demo --json | $(FOLDER_OF))/testA" $(OUT) --grid --skip-existing
 	@echo "== comparing with the true translations"
-	$(I2I) data demo --score $(OUT)
+	@$(I2I) data demo --score $(OUT)
 	@echo "== look at $(RUN)/samples (while learning) and at $(OUT) (the result)"
 
 test: $(VENV)/.installed-dev

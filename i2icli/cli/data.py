@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from i2icli.cli.data_prepare import prepare
 from i2icli.cli.data_words import (
     check_lines,
     get_lines,
     list_lines,
-    prepare_lines,
     score_lines,
     show,
     stats_lines,
@@ -22,16 +22,12 @@ from i2icli.errors import ConfigError
 
 if TYPE_CHECKING:
     from i2icli.config.sections import DataConfig
-    from i2icli.data.pairs import Layout
-    from i2icli.data.placing import Resize
-    from i2icli.data.prepare import Prepared, SplitRule
 
 data_app = typer.Typer(
     help="Make, get, prepare and check pictures to train on.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-LAYOUTS = ("side-by-side-ab", "side-by-side-ba", "folders")
 DomainA = Annotated[
     Path | None, typer.Option("--domain-a", help="A plain folder of domain A, instead of DIR.")
 ]
@@ -51,7 +47,7 @@ DomainB = Annotated[
 def demo(
     out: Annotated[
         Path | None,
-        typer.Argument(metavar="[OUT]", help="A new folder; none: the built-in set, made once."),
+        typer.Argument(metavar="OUT", help="A new folder; none: the built-in set, made once."),
     ] = None,
     size: Annotated[int, typer.Option(help="Side of the pictures, pixels.")] = 128,
     count: Annotated[
@@ -91,15 +87,16 @@ def demo(
         return
     counts = {"trainA": plan.train, "trainB": plan.train, "testA": plan.test, "testB": plan.test}
     made = {"folder": root, "size": size, "seed": seed, "counts": counts}
-    lines = [
-        f"{root}: " + ", ".join(f"{name} {number}" for name, number in counts.items()),
-        f"The true translations of testA are in {root / 'testA_truth'}, the masks in testA_mask.",
-        "Train on it: i2i train --preset demo" + ("" if out is None else f" --data {out}"),
-    ]
-    show(made, as_json=as_json, lines=lines)
+    # The folder alone on stdout: `i2i translate RUN "$(i2i data demo)/testA" out/`.
+    show(made, as_json=as_json, lines=[str(root)])
+    typer.echo(
+        ", ".join(f"{name} {number}" for name, number in counts.items())
+        + "; the true translations of testA are in testA_truth, the masks in testA_mask",
+        err=True,
+    )
 
 
-@data_app.command(
+data_app.command(
     "prepare",
     epilog=examples(
         "i2i data prepare horses/ zebras/ --out horse2zebra",
@@ -107,124 +104,7 @@ def demo(
         "i2i data prepare --paired facades/ --layout side-by-side-ba --out labels2photos",
         "i2i data prepare --video walk.mp4 --every 10 --out frames/",
     ),
-)
-def prepare(
-    domain_a: Annotated[
-        Path | None,
-        typer.Argument(metavar="[A_DIR]", help="Pictures of domain A in any depth, or a video."),
-    ] = None,
-    domain_b: Annotated[
-        Path | None, typer.Argument(metavar="[B_DIR]", help="The same of domain B.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="A new folder; required.")
-    ] = None,
-    test_fraction: Annotated[
-        float, typer.Option(help="Share of each domain that is for testing.")
-    ] = 0.1,
-    test_count: Annotated[
-        int | None, typer.Option(help="Number instead of a share; 0: none.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Draws which pictures are for testing.")] = 0,
-    copy: Annotated[
-        bool, typer.Option("--copy", help="Copy files; without it they are hard links.")
-    ] = False,
-    resize: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Decode, scale the shorter side down to N, write PNG."),
-    ] = None,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="With --resize: N x N, whatever the shape.")
-    ] = False,
-    paired: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Take pairs, instead of A_DIR and B_DIR.")
-    ] = None,
-    layout: Annotated[
-        str, typer.Option(help="Of --paired: side-by-side-ab, side-by-side-ba or folders.")
-    ] = "side-by-side-ab",
-    video: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a video's frames to a plain folder.")
-    ] = None,
-    every: Annotated[int, typer.Option(metavar="N", help="Of a video one frame in N.")] = 1,
-    as_json: AsJson = False,
-) -> None:
-    """Build trainA, trainB, testA and testB from folders, pairs or videos."""
-    from i2icli.data.placing import Resize
-    from i2icli.data.prepare import SplitRule
-
-    given = [domain_a is not None or domain_b is not None, paired is not None, video is not None]
-    if sum(given) != 1:
-        raise ConfigError("Give A_DIR and B_DIR, or --paired DIR, or --video FILE.")
-    if out is None:
-        raise ConfigError("--out is missing: name a new folder, for example --out dataset")
-    if exact and resize is None:
-        raise ConfigError("--exact needs --resize N.")
-    rule = SplitRule(fraction=test_fraction, count=test_count, seed=seed)
-    shrink = None if resize is None else Resize(resize, "exact" if exact else "shorter")
-    if video is not None:
-        _prepare_video(video, out, every=every, as_json=as_json)
-        return
-    if paired is not None:
-        result = _prepare_pairs(paired, out, layout, rule=rule, copy=copy, resize=shrink)
-    elif domain_a is None or domain_b is None:
-        raise ConfigError("B_DIR is missing: give the folders of both domains, A_DIR B_DIR.")
-    else:
-        from i2icli.data.prepare import prepare_folders
-
-        result = prepare_folders(
-            domain_a,
-            domain_b,
-            out,
-            rule=rule,
-            transfer="copy" if copy else "link",
-            resize=shrink,
-            every=every,
-        )
-    for fault in result.failed:
-        typer.echo(f"left out: {fault}", err=True)
-    for path in result.unmatched:
-        typer.echo(f"left out, no partner: {path}", err=True)
-    show(result, as_json=as_json, lines=prepare_lines(result))
-    if result.failed:
-        raise typer.Exit(3)
-
-
-def _prepare_pairs(
-    paired: Path,
-    out: Path,
-    layout: str,
-    *,
-    rule: SplitRule,
-    copy: bool,
-    resize: Resize | None,
-) -> Prepared:
-    from i2icli.data.pairs import prepare_pairs
-
-    if layout not in LAYOUTS:
-        raise ConfigError(f"--layout is {layout!r}; give {', '.join(LAYOUTS[:-1])} or folders.")
-    known: Layout = layout  # type: ignore[assignment]
-    return prepare_pairs(
-        paired,
-        out,
-        layout=known,
-        rule=rule,
-        transfer="copy" if copy else "link",
-        resize=resize,
-    )
-
-
-def _prepare_video(video: Path, out: Path, *, every: int, as_json: bool) -> None:
-    from i2icli.data.frames import extract_frames
-    from i2icli.data.prepare import building, check_out
-
-    check_out(out, ())
-    with building(out) as fresh:
-        count = extract_frames(video, fresh, every=every)
-    lines = [
-        f"{out}: {count} frames",
-        f"Give it as a domain: i2i data prepare {out} OTHER_DIR --out DIR",
-    ]
-    show({"folder": out, "frames": count}, as_json=as_json, lines=lines)
+)(prepare)
 
 
 @data_app.command(
@@ -235,7 +115,7 @@ def _prepare_video(video: Path, out: Path, *, every: int, as_json: bool) -> None
 )
 def check(
     root: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="A folder with trainA and trainB.")
+        Path | None, typer.Argument(metavar="DIR", help="A folder with trainA and trainB.")
     ] = None,
     domain_a: DomainA = None,
     domain_b: DomainB = None,
@@ -278,7 +158,7 @@ def _data_config(root: Path | None, domain_a: Path | None, domain_b: Path | None
 )
 def stats(
     root: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="A folder with trainA and trainB.")
+        Path | None, typer.Argument(metavar="DIR", help="A folder with trainA and trainB.")
     ] = None,
     domain_a: DomainA = None,
     domain_b: DomainB = None,
@@ -325,9 +205,7 @@ def stats(
     ),
 )
 def get(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="A name from --list.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A name from --list.")] = None,
     list_all: Annotated[bool, typer.Option("--list", help="List the registered sets.")] = False,
     archive: Annotated[
         Path | None,

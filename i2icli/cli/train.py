@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -86,7 +87,7 @@ def _data_overrides(data: Path | None) -> list[str]:
 
         raise DataError(f"--data {data} is no folder: give one with trainA and trainB in it.")
     others = [f"data.{key}=null" for key in ("domain_a", "domain_b", "test_a", "test_b")]
-    return [f"data.root={data.expanduser().absolute()}", *others]
+    return [f"data.root={os.path.abspath(data.expanduser())}", *others]
 
 
 def _stop_overrides(*, steps: int | None, epochs: int | None) -> list[str]:

@@ -146,7 +146,7 @@ def _unreadable(corrupt: Sequence[Print]) -> list[Finding]:
             level="error",
             code="unreadable",
             message=f"{_files(len(corrupt))} cannot be read: delete or replace what is listed. "
-            "Training would skip them, with a warning each time.",
+            "Training would warn and skip them.",
             files=tuple(((found.path, found.error or ""),) for found in corrupt),
         )
     ]

@@ -1,6 +1,6 @@
 """Opening a picture file and bringing its pixels into one form: upright, sRGB, alpha apart.
 
-What every kind of file becomes is written down in `docs/data.md`. Nothing here needs torch.
+What every kind of file becomes is written down in `docs/pictures.md`. Nothing here needs torch.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def open_picture(path: Path) -> Iterator[ImageFile.ImageFile]:
         DataError: naming the file, when it is missing, no picture, damaged or too large; also
             for whatever goes wrong with the file inside the `with` block.
     """
-    _check_is_file(path)
     try:
+        _check_is_file(path)
         with path.open("rb") as stream, _open_header(stream) as image:
             _check_size(image, path)
             yield image
@@ -86,11 +86,12 @@ def open_picture(path: Path) -> Iterator[ImageFile.ImageFile]:
         ) from error
     except MemoryError as error:
         raise DataError(f"{path} does not fit into memory") from error
-    except Exception as error:  # Pillow's decoders raise anything on damaged files
-        raise DataError(
-            f"{path} is damaged or incomplete ({_reason(error)}); "
-            "`i2i data check` lists all such files"
-        ) from error
+    except OSError as error:
+        if error.errno is None:  # the decoder's own, not the system's
+            raise _damaged(path, error) from error
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except Exception as error:  # decoders raise anything on damaged files
+        raise _damaged(path, error) from error
 
 
 def decode(image: Image.Image, path: Path) -> tuple[Pixels, Pixels | None]:
@@ -192,10 +193,13 @@ def _check_size(image: Image.Image, path: Path) -> None:
         )
 
 
-def _reason(error: Exception) -> str:
-    """Return the decoder's words in one short line."""
+def _damaged(path: Path, error: Exception) -> DataError:
+    """Return the error for a file that a decoder gave up on, with its words in one short line."""
     lines = str(error).strip().splitlines()
-    return (lines[0][:120] if lines else type(error).__name__).rstrip(".")
+    reason = (lines[0][:120] if lines else type(error).__name__).rstrip(".")
+    return DataError(
+        f"{path} is damaged or incomplete ({reason}); `i2i data check` lists all such files"
+    )
 
 
 def _turn_upright(image: Image.Image) -> Image.Image:

@@ -198,5 +198,5 @@ def _draw_tuft(pen: ImageDraw.ImageDraw, scene: Scene, rng: np.random.Generator,
 
 
 def _bytes(colour: Colour | NDArray[np.float64]) -> tuple[int, int, int]:
-    red, green, blue = (int(np.clip(value * 255, 0, 255)) for value in colour)
+    red, green, blue = (int(min(max(float(value) * 255, 0), 255)) for value in colour)
     return red, green, blue

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from i2icli.config.sections import DataConfig
 from i2icli.data.batch import Batch
+from i2icli.data.decode import max_pixels
 from i2icli.data.unpaired import Sample, SampleKey, UnpairedSet
 from i2icli.errors import DataError, I2IError
 
@@ -69,9 +70,11 @@ def build_loader(
         An endless iterator; close it, or use it in a `with`, so that its processes end.
 
     Raises:
+        ConfigError: when `I2I_MAX_PIXELS` is no number.
         DataError: when there are fewer pictures than a batch takes; while iterating, when
             pictures cannot be read or do not fit into one batch.
     """
+    max_pixels()  # a wrong limit is refused here, not by a worker
     keys = _BatchKeys(dataset, config, seed=seed, is_decaying=is_decaying)
     return BatchStream(
         dataset, keys, step=start_step, workers=workers, pin=pin, on_skip=on_skip or _log.warning

@@ -133,7 +133,19 @@ def make_crop(pixels: Pixels, plan: CropPlan, choice: CropChoice) -> Tensor:
 
 
 def _resize(image: Image.Image, size: tuple[int, int], interpolation: str) -> Image.Image:
-    return image if image.size == size else image.resize(size, _FILTERS[interpolation])
+    """Resize along one axis, then along the other.
+
+    The order shows in single grey levels, and Pillow's has changed: rows first up to version 12,
+    and from 13 on columns first where the height shrinks by more than twice as much as the width.
+    The newer order is fixed here, so that a run sees the same pixels under every version.
+    """
+    width, height = size
+    shrinks_height = image.height - height > max(0, 2 * (image.width - width))
+    middle = (image.width, height) if shrinks_height else (width, image.height)
+    for step in (middle, size):
+        if step != image.size:
+            image = image.resize(step, _FILTERS[interpolation])
+    return image
 
 
 def _cut(image: Image.Image, side: int, choice: CropChoice) -> Image.Image:

@@ -28,7 +28,7 @@ def settle_data(config: AnyRunConfig) -> tuple[AnyRunConfig, bool]:
         data["root"] = str(demo_folder())
     for key in ("root", "domain_a", "domain_b", "test_a", "test_b"):
         if data.get(key) is not None:
-            data[key] = str(Path(data[key]).expanduser().absolute())
+            data[key] = os.path.abspath(Path(data[key]).expanduser())
     return restore_config(document), is_demo
 
 

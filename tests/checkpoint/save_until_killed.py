@@ -1,7 +1,8 @@
 """Save one checkpoint after the other and be killed while doing so, again and again.
 
 Usage: python save_until_killed.py FOLDER ROUNDS SEED. Prints JSON: for every round,
-the step of the last checkpoint, or the error that reading it gave; and how many kills left half a file.
+the step of the last checkpoint, or the error that reading it gave; and how many kills left half a
+file.
 """
 
 import json

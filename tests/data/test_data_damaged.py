@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import threading
 import zlib
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from i2icli.data.images import max_pixels, read_picture, read_size
 from i2icli.errors import ConfigError, DataError
@@ -97,6 +98,30 @@ def test_a_broken_link_says_where_it_points(tmp_path: Path) -> None:
 def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.png").symlink_to(tmp_path / "x.png")
     with pytest.raises(DataError, match=r"x\.png"):
+        read_picture(tmp_path / "x.png")
+
+
+def test_a_file_that_may_not_be_read_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise().save(tmp_path / "x.png")
+
+    def refuse(self: Path, mode: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(DataError, match=r"cannot read .*x\.png: Permission denied$"):
+        read_picture(tmp_path / "x.png")
+
+
+def test_a_picture_beyond_memory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise().save(tmp_path / "x.png")
+
+    def fail(_self: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", fail)
+    with pytest.raises(DataError, match=r"x\.png does not fit into memory"):
         read_picture(tmp_path / "x.png")
 
 

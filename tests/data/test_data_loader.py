@@ -23,7 +23,7 @@ from i2icli.data.folders import Domains, find_domains
 from i2icli.data.images import write_picture
 from i2icli.data.loader import BatchStream, build_loader, steps_per_epoch
 from i2icli.data.unpaired import UnpairedSet
-from i2icli.errors import DataError
+from i2icli.errors import ConfigError, DataError
 
 SHARED = Path(os.environ.get("I2I_SHARED") or Path(__file__).resolve().parents[3] / "shared")
 
@@ -180,6 +180,14 @@ def test_workers_killed_from_outside_are_started_again(pictures: Domains) -> Non
 def test_a_batch_larger_than_the_set_is_refused(pictures: Domains) -> None:
     with pytest.raises(DataError, match=r"takes 8 pictures .* has 7; .*data\.batch_size=7"):
         stream(pictures, batch_size=8)
+
+
+def test_a_wrong_pixel_limit_is_refused_before_any_worker_starts(
+    pictures: Domains, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("I2I_MAX_PIXELS", "lots")
+    with pytest.raises(ConfigError, match="I2I_MAX_PIXELS is 'lots'"):
+        stream(pictures, workers=1)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

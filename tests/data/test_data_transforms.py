@@ -28,15 +28,29 @@ def config(**values: object) -> DataConfig:
 
 
 def test_resize_and_crop_is_pillows_bicubic_then_a_plain_cut() -> None:
-    source = pixels(50, 41)
+    source = pixels(41, 50)
     crop = make_crop(source, plan_crop(config()), CropChoice(x=3, y=1, flip=True))
     by_hand = Image.fromarray(source).resize((36, 36), Image.Resampling.BICUBIC)
     by_hand = by_hand.crop((3, 1, 35, 33)).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     assert np.array_equal(from_tensor(crop), np.asarray(by_hand))
 
 
+@pytest.mark.parametrize(
+    ("size", "is_height_first"),
+    [((60, 100), True), ((37, 60), True), ((30, 100), True), ((100, 60), False), ((50, 60), False)],
+)
+def test_the_order_of_the_two_passes_is_fixed(size: tuple[int, int], is_height_first: bool) -> None:
+    """Pillow's own order depends on its version; ours must not."""
+    source = pixels(size[1], size[0])
+    crop = make_crop(source, plan_crop(config(preprocess="resize")), CropChoice())
+    middle = (size[0], 36) if is_height_first else (36, size[1])
+    by_hand = Image.fromarray(source).resize(middle, Image.Resampling.BICUBIC)
+    by_hand = by_hand.resize((36, 36), Image.Resampling.BICUBIC)
+    assert np.array_equal(from_tensor(crop), np.asarray(by_hand))
+
+
 def test_bilinear_is_another_filter() -> None:
-    source = pixels(50, 41)
+    source = pixels(41, 50)
     crop = make_crop(source, plan_crop(config(interpolation="bilinear")), CropChoice())
     by_hand = Image.fromarray(source).resize((36, 36), Image.Resampling.BILINEAR)
     assert np.array_equal(from_tensor(crop), np.asarray(by_hand)[:32, :32])

@@ -68,10 +68,13 @@ class PairMethod(Method):
         self.calls += 1
         real_a = batch.real_a.flip(-1) if self.draws.flip("flip") else batch.real_a
         fake_b = torch.tanh(self.generator(real_a))
-        yield "discriminator", {
-            "fake": 0.5 * self.discriminator(fake_b.detach()).square().mean(),
-            "real": 0.5 * (self.discriminator(batch.real_b) - 1).square().mean(),
-        }
+        yield (
+            "discriminator",
+            {
+                "fake": 0.5 * self.discriminator(fake_b.detach()).square().mean(),
+                "real": 0.5 * (self.discriminator(batch.real_b) - 1).square().mean(),
+            },
+        )
         gan = (self.discriminator(fake_b) - 1).square().mean()
         if self.calls == self.config.break_at:
             gan = gan * float("nan")

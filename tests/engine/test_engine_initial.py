@@ -54,9 +54,7 @@ def test_weights_on_one_side_only_are_fresh_or_unused(
     weights = dict(state.weights)
     weights["extra.weight"] = weights.pop("spare.weight")
     save_checkpoint(tmp_path / "other.pt", CheckpointState(config={}, weights=weights, step=1))
-    loaded = load_initial_weights(
-        build_method(pair_config(picture_root)), tmp_path / "other.pt"
-    )
+    loaded = load_initial_weights(build_method(pair_config(picture_root)), tmp_path / "other.pt")
     assert loaded.fresh == ("spare.weight",)
     assert loaded.unused == ("extra.weight",)
 
@@ -85,7 +83,5 @@ def test_run_from_weights_starts_at_step_0_with_a_fresh_optimizer(
 
 def test_run_folder_without_a_checkpoint_is_named(picture_root: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no checkpoint at .*last\.pt"):
-        start_run(
-            pair_config(picture_root), run_dir=tmp_path / "run", init_from=tmp_path
-        )
+        start_run(pair_config(picture_root), run_dir=tmp_path / "run", init_from=tmp_path)
     assert not (tmp_path / "run").exists()

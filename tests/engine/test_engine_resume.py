@@ -160,9 +160,7 @@ def test_resume_of_something_else_says_what_a_run_is(tmp_path: Path) -> None:
         resume_run(tmp_path / "gone")
 
 
-def test_resume_of_the_folder_of_runs_names_the_newest(
-    picture_root: Path, tmp_path: Path
-) -> None:
+def test_resume_of_the_folder_of_runs_names_the_newest(picture_root: Path, tmp_path: Path) -> None:
     start_run(pair_config(picture_root, steps=1), run_dir=tmp_path / "runs/a-001")
     with pytest.raises(ConfigError, match=r"holds runs: name one of them.*a-001"):
         resume_run(tmp_path / "runs")
@@ -201,9 +199,7 @@ def test_resume_takes_up_changed_intervals(picture_root: Path, tmp_path: Path) -
     assert {"step-0000003.pt", "step-0000004.pt"} <= names
 
 
-def test_resume_with_another_number_of_workers_is_exact(
-    picture_root: Path, tmp_path: Path
-) -> None:
+def test_resume_with_another_number_of_workers_is_exact(picture_root: Path, tmp_path: Path) -> None:
     start_run(pair_config(picture_root, steps=6), run_dir=tmp_path / "through")
     start_run(pair_config(picture_root, steps=3), run_dir=tmp_path / "run")
     edit(tmp_path / "run", "workers = 0", "workers = 2")
@@ -280,9 +276,7 @@ def test_tensorboard_hides_the_events_of_steps_done_in_vain(
     start_run(config, run_dir=tmp_path / "run")
     last = tmp_path / "run/checkpoints/last.pt"
     early = tmp_path / "early"
-    start_run(
-        pair_config(picture_root, steps=4, checkpoint={"every_steps": 4}), run_dir=early
-    )
+    start_run(pair_config(picture_root, steps=4, checkpoint={"every_steps": 4}), run_dir=early)
     shutil.copy(early / "checkpoints/last.pt", last)  # as if killed after step 6
     resume_run(tmp_path / "run")
     events = EventAccumulator(str(tmp_path / "run/tensorboard"))

@@ -1,0 +1,282 @@
+"""`i2i train` and `i2i resume` as they are typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from i2icli.checkpoint.file import load_checkpoint
+from i2icli.cli.app import main
+
+TINY = """
+[method]
+name = "cut"
+nce_layers = [0, 4]
+num_patches = 8
+projection_dim = 8
+[method.generator]
+width = 4
+blocks = 1
+[method.discriminator]
+width = 4
+layers = 1
+[data]
+resize = 20
+crop = 16
+[train]
+epochs = 3
+[samples]
+every_steps = 0
+[checkpoint]
+every_steps = 2
+[log]
+every_steps = 2
+tensorboard = "off"
+[runtime]
+device = "cpu"
+workers = 0
+"""
+
+
+@pytest.fixture
+def preset(tmp_path: Path) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder of its own."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def i2i(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    """Run a command in this process and return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["i2i", *(str(word) for word in words)])
+    with torch.random.fork_rng(devices=[]):
+        try:
+            main()
+        except SystemExit as end:
+            return int(end.code or 0)
+    return 0
+
+
+def test_train_and_resume_end_with_the_next_command(
+    here: Path,
+    preset: Path,
+    picture_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert i2i(monkeypatch, "train", "--preset", preset, "--data", picture_root, "--steps", 3) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [
+        "done: step 3, epoch 1, in runs/small-001",
+        "translate: i2i translate runs/small-001/checkpoints/last.pt IN OUT",
+    ]
+    assert "step 2/3 epoch 1" in err
+    assert "generator: gan" in err
+    assert i2i(monkeypatch, "resume", "runs/small-001") == 0
+    out, _ = capsys.readouterr()
+    assert "runs/small-001 is finished: step 3, epoch 1." in out
+    assert "To train on: i2i resume runs/small-001 --steps 6" in out
+    assert i2i(monkeypatch, "resume", "runs/small-001", "--steps", 4) == 0
+    assert load_checkpoint(Path("runs/small-001/checkpoints/last.pt")).step == 4
+
+
+def test_json_is_one_object_on_stdout_and_all_else_on_stderr(
+    here: Path,
+    preset: Path,
+    picture_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("--preset", preset, "--data", picture_root, "--steps", 2, "--json")
+    assert i2i(monkeypatch, "train", *words, "--run-dir", "mine") == 0
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    assert document["run_dir"] == "mine"
+    assert document["checkpoint"] == "mine/checkpoints/last.pt"
+    assert (document["step"], document["epoch"]) == (2, 1)
+    assert document["seconds"] > 0
+    assert document["metrics"]["generator/gan"] > 0
+    assert "run folder mine" in err
+
+
+def test_flags_go_into_the_configuration_of_the_run(
+    here: Path, preset: Path, picture_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tomllib
+
+    words = ["--preset", preset, "--data", os.path.relpath(picture_root), "--steps", 1]
+    words += ["--seed", 7, "--device", "cpu", "--set", "method.temperature=0.1"]
+    assert i2i(monkeypatch, "train", *words) == 0
+    document = tomllib.loads(Path("runs/small-001/config.toml").read_text())
+    assert document["train"] == {"seed": 7, "steps": 1}
+    assert document["data"]["root"] == os.path.abspath(picture_root)
+    assert document["runtime"]["device"] == "cpu"
+    assert document["method"]["temperature"] == 0.1
+    command = Path("runs/small-001/command.txt").read_text()
+    assert shlex.split(command)[:4] == ["i2i", "train", "--preset", str(preset)]
+
+
+def test_epochs_flag_replaces_a_stop_by_steps(
+    here: Path, preset: Path, picture_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--preset", preset, "--data", picture_root, "--epochs", 1)
+    assert i2i(monkeypatch, "train", *words, "--set", "train.steps=3") == 0
+    assert load_checkpoint(Path("runs/small-001/checkpoints/last.pt")).step == 8
+
+
+def test_train_without_data_uses_the_demo_set_and_says_so(
+    here: Path,
+    preset: Path,
+    picture_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("i2icli.data.demo.demo_folder", lambda *_, **__: picture_root)
+    assert i2i(monkeypatch, "train", "--preset", preset, "--steps", 1) == 0
+    assert "no --data given: training on the built-in demo set" in capsys.readouterr().err
+
+
+def test_train_from_weights_prints_what_was_loaded(
+    here: Path,
+    preset: Path,
+    picture_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("--preset", preset, "--data", picture_root, "--steps", 1)
+    assert i2i(monkeypatch, "train", *words) == 0
+    capsys.readouterr()
+    narrower = ("--set", "method.projection_dim=4")
+    assert i2i(monkeypatch, "train", *words, *narrower, "--init-from", "runs/small-001") == 0
+    err = capsys.readouterr().err
+    assert "weights from runs/small-001/checkpoints/last.pt (step 1)" in err
+    assert "use `i2i resume`" in err
+    assert "mismatched" in err
+    assert "projector.mlp_0.0.weight: (8, 3) there, (4, 3) here" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ((), 2, "--preset is missing: `i2i presets list`"),
+        (("--preset", "small.toml", "--steps", "2", "--epochs", "1"), 2, "give one of them"),
+        (("--preset", "no-such-preset"), 2, "no-such-preset"),
+        (("--preset", "small.toml", "--data", "gone"), 3, "--data gone is no folder"),
+        (("--preset", "small.toml", "--device", "cuda:77"), 2, "cuda:77 is not on this machine"),
+        (("--preset", "small.toml", "--set", "data.crp=4"), 2, "data.crp"),
+        (("--preset", "small.toml", "--run-dir", "."), 2, "name another"),
+        (("--preset", "small.toml", "--init-from", "gone.pt"), 2, "no checkpoint at gone.pt"),
+    ],
+)
+def test_wrong_command_is_refused_with_a_sentence(
+    here: Path,
+    preset: Path,
+    picture_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    code: int,
+    said: str,
+) -> None:
+    Path("small.toml").write_text(TINY)
+    data = () if "--data" in words else ("--data", str(picture_root))
+    assert i2i(monkeypatch, "train", *words, *data) == code
+    out, err = capsys.readouterr()
+    assert said in err
+    assert out == ""
+    assert "Traceback" not in err
+    assert not Path("runs").exists()
+
+
+def test_dry_run_makes_no_folder(
+    here: Path,
+    preset: Path,
+    picture_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("--preset", preset, "--data", picture_root, "--dry-run")
+    assert i2i(monkeypatch, "train", *words) == 0
+    assert "cut" in capsys.readouterr().out
+    assert not Path("runs").exists()
+
+
+def test_run_that_diverges_ends_with_code_5(
+    here: Path,
+    preset: Path,
+    picture_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("--preset", preset, "--data", picture_root)
+    blown_up = ("--set", "method.optimizer.lr=1e30")
+    assert i2i(monkeypatch, "train", *words, *blown_up) == 5
+    err = capsys.readouterr().err
+    assert "was not finite at step" in err
+    assert "i2i train --preset runs/small-001/config.toml" in err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+def test_terminated_run_ends_with_code_75_and_its_command_goes_on(
+    here: Path, preset: Path, picture_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [sys.executable, "-m", "i2icli", "train", "--preset", str(preset), "--data"]
+    command += [str(picture_root), "--steps", "100000", "--set", "runtime.workers=1"]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=here
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("step 2/"):
+            break
+    os.killpg(process.pid, signal.SIGTERM)  # as a scheduler does: the loaders get it too
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert "stopped by SIGTERM after step" in err
+    resume = err.rsplit("`", 2)[1]
+    assert resume == "i2i resume runs/small-001"
+    saved = load_checkpoint(here / "runs/small-001/checkpoints/last.pt").step
+    assert saved >= 2
+    assert i2i(monkeypatch, *shlex.split(resume)[1:], "--steps", saved + 1) == 0
+    assert load_checkpoint(here / "runs/small-001/checkpoints/last.pt").step == saved + 1
+
+
+def test_bar_shows_steps_and_newest_losses_on_a_terminal() -> None:
+    from io import StringIO
+
+    from rich.console import Console
+
+    from i2icli.cli.training import BarView
+    from i2icli.engine.reporter import Progress
+
+    text = StringIO()
+    view = BarView(Console(file=text, force_terminal=True, width=80, legacy_windows=False))
+    view.note("run folder [runs/x]")
+    view.started(Progress(2, 4, 1))
+    view.stepped(Progress(3, 4, 1))
+    line = {"step": 3, "generator/gan": 0.51234, "generator/lr": 0.1}
+    view.logged(Progress(3, 4, 1), {**line, "images_per_s": 2.0, "data_wait": 0.25})
+    view.logged(Progress(3, 4, 1), {"step": 3, "eval/truth_total": 0.2})
+    view.finished()
+    shown = text.getvalue()
+    assert "run folder [runs/x]" in shown
+    assert "3/4" in shown
+    assert "generator: gan 0.5123; 2 images/s, data wait 25%" in shown
+    assert "step 3  eval: truth_total 0.2" in shown
+    assert "lr" not in shown

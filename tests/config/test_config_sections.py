@@ -1,0 +1,68 @@
+"""Learning-rate schedules, and the rules inside a section."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from i2icli.config.schedule import CosineSchedule, LinearSchedule, StepSchedule
+from i2icli.config.sections import DataConfig, TrainConfig
+
+
+def test_linear_schedule_falls_after_the_constant_half_and_never_reaches_zero() -> None:
+    schedule = LinearSchedule(epochs=3, epochs_decay=2)
+    factors = [schedule.factor(epoch) for epoch in range(1, 6)]
+    assert factors == pytest.approx([1, 1, 1, 1 - 1 / 3, 1 - 2 / 3])
+    assert [schedule.is_decaying(epoch) for epoch in range(1, 6)] == [False] * 3 + [True] * 2
+    assert schedule.total_epochs == 5
+
+
+def test_step_schedule_drops_at_every_interval() -> None:
+    schedule = StepSchedule(epochs=5, every_epochs=2, gamma=0.1)
+    factors = [schedule.factor(epoch) for epoch in range(1, 6)]
+    assert factors == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+    assert not any(schedule.is_decaying(epoch) for epoch in range(1, 6))
+    assert schedule.total_epochs == 5
+
+
+def test_cosine_schedule_halves_in_the_middle_and_rises_again_beyond() -> None:
+    schedule = CosineSchedule(epochs=4, epochs_extra=2)
+    factors = [schedule.factor(epoch) for epoch in (1, 3, 5, 6)]
+    assert factors == pytest.approx([1, 0.5, 0, 0.1464466], abs=1e-6)
+    assert [schedule.is_decaying(epoch) for epoch in (4, 5)] == [False, True]
+    assert schedule.total_epochs == 6
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"domain_a": "a"}, "data.domain_a and data.domain_b are given together or not at all"),
+        (
+            {"root": "r", "domain_a": "a", "domain_b": "b"},
+            "give data.root, or data.domain_a and data.domain_b, not both",
+        ),
+        (
+            {"resize_height": 200},
+            r"data.crop \(256\) is larger than data.resize_height \(200\)"
+            r"|data.crop \(256\) is larger than data.resize \(",
+        ),
+    ],
+)
+def test_data_section_refuses_what_contradicts(values: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValidationError, match=sentence):
+        DataConfig.model_validate(values)
+
+
+def test_crop_may_exceed_the_size_where_nothing_is_cut_from_it() -> None:
+    assert DataConfig(preprocess="resize", resize=64).crop == 256
+
+
+def test_train_section_has_one_stop() -> None:
+    with pytest.raises(ValidationError, match="train.steps or train.epochs, not both"):
+        TrainConfig(steps=1, epochs=1)
+
+
+def test_configuration_is_frozen() -> None:
+    config = TrainConfig()
+    with pytest.raises(ValidationError, match="frozen"):
+        config.seed = 3  # type: ignore[misc]

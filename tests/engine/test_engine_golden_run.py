@@ -1,0 +1,72 @@
+"""Twenty steps of the smallest form of every method, against the recorded losses.
+
+A change that should not move results must leave these as they are. One that should says so in the
+changelog and records them anew: `python tests/engine/test_engine_golden_run.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.append(str(Path(__file__).parents[1] / "methods"))  # when run as a program
+from tiny import tiny_batch, tiny_config
+
+from i2icli.engine.optimizers import build_steppers
+from i2icli.engine.step import train_step
+from i2icli.methods import METHODS, build_method
+
+RECORD = Path(__file__).with_name("golden_run.json")
+STEPS = 20
+
+
+def run_golden(name: str) -> dict[str, list[float]]:
+    """Train and return every term by "player/term", one number a step."""
+    config, device = tiny_config(name), torch.device("cpu")
+    method = build_method(config).train()
+    steppers = build_steppers(method, device=device, precision=torch.float32)
+    curves: dict[str, list[float]] = {}
+    for step in range(STEPS):
+        batch = tiny_batch(seed=step + 1)
+        losses = train_step(method, batch, steppers, device=device, precision=torch.float32)
+        for player, terms in losses.items():
+            for term, value in terms.items():
+                curves.setdefault(f"{player}/{term}", []).append(float(value))
+    return curves
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_golden_run_repeats_its_recorded_losses(name: str) -> None:
+    recorded = json.loads(RECORD.read_text())
+    assert name in recorded, f"record {name}: python tests/engine/test_engine_golden_run.py"
+    curves = run_golden(name)
+    assert list(curves) == list(recorded[name])
+    for key, values in curves.items():
+        # Rounding differs between processors, and Adam amplifies it with every step.
+        assert values[:5] == pytest.approx(recorded[name][key][:5], rel=1e-3, abs=1e-5), key
+        assert values == pytest.approx(recorded[name][key], rel=3e-2, abs=1e-3), key
+
+
+def test_golden_run_holds_no_method_that_is_gone() -> None:
+    assert set(json.loads(RECORD.read_text())) == set(METHODS)
+
+
+def record() -> None:
+    """Write the losses as they are now."""
+    torch.set_num_threads(1)
+    rounded = {
+        name: {
+            key: [float(f"{value:.6g}") for value in values]
+            for key, values in run_golden(name).items()
+        }
+        for name in METHODS
+    }
+    RECORD.write_text(json.dumps(rounded, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    record()

@@ -1,0 +1,92 @@
+"""A run killed again and again ends like the run that was left alone, for every method."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from engine_kit import assert_same, without_timings
+from tiny import tiny_document
+
+from i2icli.checkpoint.file import load_checkpoint
+from i2icli.config.document import config_document, write_toml
+from i2icli.engine.folder import RunFolder
+from i2icli.methods import METHODS
+from i2icli.methods.configure import run_schema
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+STEPS, KILLS = 12, 4
+
+
+@pytest.fixture(scope="module")
+def killed(picture_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """Train every method both ways; return the folder and the steps of the kills by method."""
+    root = tmp_path_factory.mktemp("kills")
+    for name in METHODS:
+        document = {
+            "method": tiny_document(name),
+            # 8 pictures, 2 a batch: 4 steps an epoch, in the last of which the rate falls.
+            "data": {"root": str(picture_root), "resize": 36, "crop": 32, "batch_size": 2},
+            "train": {"steps": STEPS},
+            "checkpoint": {"every_steps": 3},
+            "samples": {"every_steps": 5, "count": 1},
+            "log": {"every_steps": 1, "tensorboard": "off"},
+            "ema": {"decay": 0.9},
+            "runtime": {"device": "cpu", "precision": "float32", "workers": 2, "threads": 1},
+        }
+        document["method"]["schedule"] = {"policy": "linear", "epochs": 2, "epochs_decay": 2}
+        config = run_schema().model_validate(document)
+        (root / f"{name}.toml").write_text(write_toml(config_document(config)))
+    script = Path(__file__).with_name("train_until_killed.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(root), str(KILLS), "3"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    return {"root": root, "kills": json.loads(done.stdout)}
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_killed_run_ends_bit_for_bit_like_the_uninterrupted_one(
+    killed: dict[str, object], name: str
+) -> None:
+    root = killed["root"]
+    assert isinstance(root, Path)
+    through, resumed = (
+        load_checkpoint(root / f"{name}-{kind}/checkpoints/last.pt")
+        for kind in ("through", "killed")
+    )
+    assert through.step == STEPS
+    assert_same(vars(through), vars(resumed))
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_killed_run_has_the_metrics_and_samples_of_the_uninterrupted_one(
+    killed: dict[str, object], name: str
+) -> None:
+    root = killed["root"]
+    assert isinstance(root, Path)
+    folders = [RunFolder(root / f"{name}-{kind}") for kind in ("through", "killed")]
+    through, resumed = (
+        [without_timings(line) for line in folder.read_metrics()] for folder in folders
+    )
+    assert through == resumed
+    for step in (0, 5, 10, 12):
+        assert folders[0].sample(step).read_bytes() == folders[1].sample(step).read_bytes()
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_kills_hit_the_run_in_its_middle(killed: dict[str, object], name: str) -> None:
+    kills = killed["kills"]
+    assert isinstance(kills, dict)
+    assert len(kills[name]) >= 2
+    assert all(0 < step <= STEPS for step in kills[name]), kills[name]
+    assert min(kills[name]) < STEPS
