@@ -81,9 +81,9 @@ def translate(
     from i2icli.inference.translator import load_translator
 
     translator = load_translator(checkpoint, device=device, precision=precision)
-    report = _run(translator, plan, options)
+    report, grids = _run(translator, plan, options)
     if as_json:
-        typer.echo(json.dumps(_as_document(report, plan), indent=2))
+        typer.echo(json.dumps(_as_document(report, grids), indent=2))
     typer.echo(
         f"found {report.found}, written {len(report.written)}, skipped {report.skipped}, "
         f"failed {len(report.failures)}",
@@ -142,7 +142,9 @@ def _parse_batch(text: str) -> int | None:
     return int(text)
 
 
-def _run(translator: Translator, plan: Plan, options: FolderOptions) -> FolderReport:
+def _run(
+    translator: Translator, plan: Plan, options: FolderOptions
+) -> tuple[FolderReport, list[Path]]:
     """Translate and draw; name on stderr what failed, show progress where that is a terminal."""
     from rich.console import Console
     from rich.progress import (
@@ -164,7 +166,7 @@ def _run(translator: Translator, plan: Plan, options: FolderOptions) -> FolderRe
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not sys.stderr.isatty(),
     ) as progress:
 
         def say(message: str) -> None:
@@ -181,14 +183,13 @@ def _run(translator: Translator, plan: Plan, options: FolderOptions) -> FolderRe
 
         task = progress.add_task("translating", total=len(plan.jobs))
         report = translate_jobs(translator, plan.jobs, options, on_done=note, warn=say)
-        if plan.grids:
-            failed = {failure.path for failure in report.failures}
-            jobs = [job for job in plan.jobs if job.source not in failed]
-            write_sheets(plan.grids, jobs, direction=options.direction)
-    return report
+        failed = {failure.path for failure in report.failures}
+        shown = [job for job in plan.jobs if job.source not in failed]
+        grids = write_sheets(plan.grids, shown, direction=options.direction)
+    return report, grids
 
 
-def _as_document(report: FolderReport, plan: Plan) -> dict[str, Any]:
+def _as_document(report: FolderReport, grids: list[Path]) -> dict[str, Any]:
     return {
         "found": report.found,
         "written": len(report.written),
@@ -196,7 +197,7 @@ def _as_document(report: FolderReport, plan: Plan) -> dict[str, Any]:
         "failed": len(report.failures),
         "failures": [{"path": str(f.path), "error": f.error} for f in report.failures],
         "outputs": [{"path": str(j.source), "output": str(j.target)} for j in report.written],
-        "grids": [str(path) for path in plan.grids if path.is_file()],
+        "grids": [str(path) for path in grids],
         "seconds": round(report.seconds, 3),
         "images_per_s": round(report.images_per_s, 3),
     }

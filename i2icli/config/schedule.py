@@ -74,6 +74,4 @@ class CosineSchedule(StrictModel):
         return epoch > self.epochs
 
 
-Schedule = Annotated[
-    LinearSchedule | StepSchedule | CosineSchedule, Field(discriminator="policy")
-]
+Schedule = Annotated[LinearSchedule | StepSchedule | CosineSchedule, Field(discriminator="policy")]

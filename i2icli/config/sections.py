@@ -116,9 +116,7 @@ class SamplesConfig(StrictModel):
 class EvalConfig(StrictModel):
     """Measurements while training, which choose best.pt."""
 
-    every_steps: int = Field(
-        0, ge=0, description="Steps between two measurements; 0: none."
-    )
+    every_steps: int = Field(0, ge=0, description="Steps between two measurements; 0: none.")
     count: int = Field(64, ge=1, description="Test pictures measured, at the most.")
 
 

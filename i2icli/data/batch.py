@@ -34,6 +34,4 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory; DataLoader calls this by name."""
-        return replace(
-            self, real_a=self.real_a.pin_memory(), real_b=self.real_b.pin_memory()
-        )
+        return replace(self, real_a=self.real_a.pin_memory(), real_b=self.real_b.pin_memory())

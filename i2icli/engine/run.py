@@ -15,7 +15,7 @@ import PIL
 import torch
 import torchvision
 
-from i2icli.checkpoint.file import load_checkpoint
+from i2icli.checkpoint.file import load_checkpoint, save_checkpoint
 from i2icli.checkpoint.state import CheckpointState
 from i2icli.config.document import config_document, flatten
 from i2icli.engine.data import settle_data
@@ -95,6 +95,9 @@ def start_run(
     with folder.locked():
         folder.write_config(config_document(config))
         folder.write_story(command=command, environment=describe_machine(session))
+        if init_from is not None:
+            # A run killed before its first save must not go on with fresh weights instead.
+            save_checkpoint(folder.last, session.state())
         reporter.note(f"run folder {folder.path}, on {device_title(session.device)}")
         return _train(session, folder, reporter, Clock())
 

@@ -70,9 +70,7 @@ class Method(nn.Module, ABC):
     size_multiple: ClassVar[int] = 4
     min_size: ClassVar[int] = 16
 
-    def __init__(
-        self, config: MethodConfig, *, channels_a: int = 3, channels_b: int = 3
-    ) -> None:
+    def __init__(self, config: MethodConfig, *, channels_a: int = 3, channels_b: int = 3) -> None:
         """Build the networks with fresh weights from torch's global random state.
 
         Args:

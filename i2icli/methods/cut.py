@@ -103,9 +103,7 @@ class CUT(Method):
     def __init__(self, config: CUTConfig, *, channels_a: int = 3, channels_b: int = 3) -> None:
         super().__init__(config, channels_a=channels_a, channels_b=channels_b)
         self.config = config
-        self.generator = ResnetGenerator(
-            channels_a, channels_b, **config.generator.model_dump()
-        )
+        self.generator = ResnetGenerator(channels_a, channels_b, **config.generator.model_dump())
         self.discriminator = PatchDiscriminator(channels_b, **config.discriminator.model_dump())
         # Departs from the official code: the projection head is built here, not at the first
         # batch, because a checkpoint must rebuild the method without data.
@@ -140,10 +138,13 @@ class CUT(Method):
         translated, features = self._translate_and_encode(sources, flipped)
         fake_b = translated[: len(batch.real_a)]
 
-        yield "discriminator", {
-            "fake": 0.5 * self._judge(fake_b.detach(), is_real=False),
-            "real": 0.5 * self._judge(batch.real_b, is_real=True),
-        }
+        yield (
+            "discriminator",
+            {
+                "fake": 0.5 * self._judge(fake_b.detach(), is_real=False),
+                "real": 0.5 * self._judge(batch.real_b, is_real=True),
+            },
+        )
 
         terms: Terms = {}
         if config.lambda_gan > 0:
@@ -157,13 +158,13 @@ class CUT(Method):
             weight = config.lambda_nce / len(contrasts)
             for part, name in enumerate(contrasts):
                 terms[name] = weight * self.contrast(
-                    name, _part(queries, part, len(contrasts)), _part(features, part, len(contrasts))
+                    name,
+                    _part(queries, part, len(contrasts)),
+                    _part(features, part, len(contrasts)),
                 )
         yield "generator", terms
 
-    def contrast(
-        self, name: str, queries: Sequence[Tensor], sources: Sequence[Tensor]
-    ) -> Tensor:
+    def contrast(self, name: str, queries: Sequence[Tensor], sources: Sequence[Tensor]) -> Tensor:
         """Average PatchNCE over the layers (CUT, eq. 3; averaged where the paper sums).
 
         Args:
@@ -185,7 +186,11 @@ class CUT(Method):
         return total / len(queries)
 
     def sample(
-        self, name: str, layer: int, query: Tensor, source: Tensor
+        self,
+        name: str,
+        layer: int,  # noqa: ARG002 - QS-Attn's override decides by it
+        query: Tensor,
+        source: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Take features at random places, the same for query and key, for all images.
 
@@ -208,9 +213,7 @@ class CUT(Method):
         assert direction in self.directions, direction
         return Translation(self.generator(images)[0])
 
-    def _translate_and_encode(
-        self, sources: Tensor, flipped: bool
-    ) -> tuple[Tensor, list[Tensor]]:
+    def _translate_and_encode(self, sources: Tensor, flipped: bool) -> tuple[Tensor, list[Tensor]]:
         """Translate the (maybe mirrored) sources; return features of the sources as they stand.
 
         Unmirrored, both come from one pass; the released code encodes the sources again.

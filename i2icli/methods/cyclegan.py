@@ -69,9 +69,7 @@ class CycleGAN(Method):
     Config = CycleGANConfig
     directions = ("a2b", "b2a")
 
-    def __init__(
-        self, config: CycleGANConfig, *, channels_a: int = 3, channels_b: int = 3
-    ) -> None:
+    def __init__(self, config: CycleGANConfig, *, channels_a: int = 3, channels_b: int = 3) -> None:
         super().__init__(config, channels_a=channels_a, channels_b=channels_b)
         self.config = config
         generator, discriminator = config.generator.model_dump(), config.discriminator.model_dump()
@@ -105,22 +103,28 @@ class CycleGAN(Method):
         fake_b, fake_a = self._send("ab", real_a), self._send("ba", real_b)
         rec_a, rec_b = self._send("ba", fake_b), self._send("ab", fake_a)
 
-        yield "generators", {
-            "gan_a2b": generator_gan_loss(self.discriminator_b(fake_b), mode=config.gan_mode),
-            "gan_b2a": generator_gan_loss(self.discriminator_a(fake_a), mode=config.gan_mode),
-            "cycle_a": config.lambda_a * F.l1_loss(rec_a, real_a),
-            "cycle_b": config.lambda_b * F.l1_loss(rec_b, real_b),
-            **self._identity_terms(batch),
-        }
+        yield (
+            "generators",
+            {
+                "gan_a2b": generator_gan_loss(self.discriminator_b(fake_b), mode=config.gan_mode),
+                "gan_b2a": generator_gan_loss(self.discriminator_a(fake_a), mode=config.gan_mode),
+                "cycle_a": config.lambda_a * F.l1_loss(rec_a, real_a),
+                "cycle_b": config.lambda_b * F.l1_loss(rec_b, real_b),
+                **self._identity_terms(batch),
+            },
+        )
 
         shown_b = self.pools["fake_b"].query(fake_b.detach(), self.draws, "pool.fake_b")
         shown_a = self.pools["fake_a"].query(fake_a.detach(), self.draws, "pool.fake_a")
-        yield "discriminators", {
-            "b_real": 0.5 * self._judge(self.discriminator_b, real_b, is_real=True),
-            "b_fake": 0.5 * self._judge(self.discriminator_b, shown_b, is_real=False),
-            "a_real": 0.5 * self._judge(self.discriminator_a, real_a, is_real=True),
-            "a_fake": 0.5 * self._judge(self.discriminator_a, shown_a, is_real=False),
-        }
+        yield (
+            "discriminators",
+            {
+                "b_real": 0.5 * self._judge(self.discriminator_b, real_b, is_real=True),
+                "b_fake": 0.5 * self._judge(self.discriminator_b, shown_b, is_real=False),
+                "a_real": 0.5 * self._judge(self.discriminator_a, real_a, is_real=True),
+                "a_fake": 0.5 * self._judge(self.discriminator_a, shown_a, is_real=False),
+            },
+        )
 
     def translate(self, images: Tensor, *, direction: str = "a2b") -> Translation:
         """Translate pictures of A into B, or of B into A."""

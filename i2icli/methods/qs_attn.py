@@ -38,9 +38,7 @@ class QSAttnConfig(CUTConfig):
         description="Local windows as the paper draws them, or as the released code and its "
         "checkpoints mix them.",
     )
-    window: int = Field(
-        7, ge=1, description="Side of the local window, odd, in feature pixels."
-    )
+    window: int = Field(7, ge=1, description="Side of the local window, odd, in feature pixels.")
     attend_from: int = Field(
         3, ge=0, description="First position in `nce_layers` that selects; those before draw."
     )
@@ -63,9 +61,7 @@ class QSAttn(CUT):
     source_has_gradient: ClassVar[bool] = True
     config: QSAttnConfig
 
-    def sample(
-        self, name: str, layer: int, query: Tensor, source: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def sample(self, name: str, layer: int, query: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
         """Route features by the source's most concentrated attention rows (QS-Attn, sec. 3.2).
 
         Layers before `attend_from` are sampled at random as in CUT. See `CUT.sample`.

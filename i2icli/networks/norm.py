@@ -13,11 +13,11 @@ class _ContiguousGradient(torch.autograd.Function):
     """The identity, which hands its gradient on in contiguous memory."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
+    def forward(_ctx: Any, values: Tensor) -> Tensor:
         return values.view_as(values)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+    def backward(_ctx: Any, gradient: Tensor) -> Tensor:
         return gradient.contiguous()
 
 

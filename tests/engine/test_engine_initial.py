@@ -85,3 +85,18 @@ def test_run_folder_without_a_checkpoint_is_named(picture_root: Path, tmp_path: 
     with pytest.raises(CheckpointError, match=r"no checkpoint at .*last\.pt"):
         start_run(pair_config(picture_root), run_dir=tmp_path / "run", init_from=tmp_path)
     assert not (tmp_path / "run").exists()
+
+
+def test_run_killed_before_its_first_save_goes_on_with_the_given_weights(
+    source: Path, picture_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(_trainer: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("i2icli.engine.loop.Trainer.run", die)
+    with pytest.raises(KeyboardInterrupt):
+        start_run(pair_config(picture_root), run_dir=tmp_path / "run", init_from=source)
+    kept = load_checkpoint(tmp_path / "run/checkpoints/last.pt")
+    given = load_checkpoint(source / "checkpoints/last.pt")
+    assert kept.step == 0
+    assert all(torch.equal(kept.weights[name], given.weights[name]) for name in given.weights)

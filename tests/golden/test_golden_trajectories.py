@@ -105,9 +105,7 @@ def _check_entropies(case: Case, run: Run) -> None:
     for key, expected in case.tensors.items():
         if ".entropy." in key:
             seen = run.draws.scores[key.replace("nce_y", "nce_identity").replace("entropy.", "")]
-            torch.testing.assert_close(
-                seen, expected, rtol=1e-3, atol=tolerance, check_dtype=False
-            )
+            torch.testing.assert_close(seen, expected, rtol=1e-3, atol=tolerance, check_dtype=False)
 
 
 @pytest.mark.parametrize("case", golden_cases(r"traj_(cut|fastcut|cyclegan|qs_)"))
