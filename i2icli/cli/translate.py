@@ -20,52 +20,58 @@ if TYPE_CHECKING:
 _LOSSLESS = ("png", "bmp", "tif", "tiff")
 
 
+Checkpoint = Annotated[
+    Path, typer.Argument(metavar="CKPT", help="A checkpoint, or a run folder: its last.pt.")
+]
+In = Annotated[
+    str,
+    typer.Argument(
+        metavar="IN",
+        help="A picture, a folder, a quoted pattern ('in/**/*.jpg'), a .txt file with one path a "
+        "line, or - for such lines on standard input.",
+    ),
+]
+Out = Annotated[
+    Path,
+    typer.Argument(
+        metavar="OUT",
+        help="A folder, which mirrors IN; for one picture also a file name such as out.png.",
+    ),
+]
+Direction = Annotated[str, typer.Option(help="a2b; b2a too where the method translates both ways.")]
+Precision = Annotated[
+    str, typer.Option(help="auto (as the run was trained), float32, bfloat16 or float16.")
+]
+BatchSize = Annotated[
+    str, typer.Option(metavar="auto|N", help="Pictures of one size translated at once.")
+]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", help="png (default), jpg, webp, bmp, tiff; keep: as the input."),
+]
+Quality = Annotated[int | None, typer.Option(min=1, max=100, help="Of jpg and webp. Default: 95.")]
+Suffix = Annotated[str, typer.Option(help="Added to every output's name, for example _zebra.")]
+Grid = Annotated[
+    bool, typer.Option("--grid", help="Also write contact sheets, source beside translation.")
+]
+SkipExisting = Annotated[
+    bool, typer.Option("--skip-existing", help="Leave outputs that are already there.")
+]
+
+
 def translate(
-    checkpoint: Annotated[
-        Path, typer.Argument(metavar="CKPT", help="A checkpoint, or a run folder: its last.pt.")
-    ],
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="IN",
-            help="A picture, a folder, a quoted pattern ('in/**/*.jpg'), a .txt file with one "
-            "path a line, or - for such lines on standard input.",
-        ),
-    ],
-    out: Annotated[
-        Path,
-        typer.Argument(
-            metavar="OUT",
-            help="A folder, which mirrors IN; for one picture also a file name such as out.png.",
-        ),
-    ],
-    direction: Annotated[
-        str, typer.Option(help="a2b; b2a too where the method translates both ways.")
-    ] = "a2b",
+    checkpoint: Checkpoint,
+    source: In,
+    out: Out,
+    direction: Direction = "a2b",
     device: Device = "auto",
-    precision: Annotated[
-        str,
-        typer.Option(help="auto (as the run was trained), float32, bfloat16 or float16."),
-    ] = "auto",
-    batch: Annotated[
-        str, typer.Option(metavar="auto|N", help="Pictures of one size translated at once.")
-    ] = "auto",
-    format_: Annotated[
-        str | None,
-        typer.Option("--format", help="png (default), jpg, webp, bmp, tiff; keep: as the input."),
-    ] = None,
-    quality: Annotated[
-        int | None, typer.Option(min=1, max=100, help="Of jpg and webp. Default: 95.")
-    ] = None,
-    suffix: Annotated[
-        str, typer.Option(help="Added to every output's name, for example _zebra.")
-    ] = "",
-    grid: Annotated[
-        bool, typer.Option("--grid", help="Also write contact sheets, source beside translation.")
-    ] = False,
-    skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave outputs that are already there.")
-    ] = False,
+    precision: Precision = "auto",
+    batch: BatchSize = "auto",
+    format_: Format = None,
+    quality: Quality = None,
+    suffix: Suffix = "",
+    grid: Grid = False,
+    skip_existing: SkipExisting = False,
     as_json: AsJson = False,
 ) -> None:
     """Translate pictures of any size with a trained checkpoint."""

@@ -101,20 +101,20 @@ PALETTES = (
     Palette(  # savanna
         sky=((0.47, 0.68, 0.85), (0.95, 0.90, 0.77)),
         hills=((0.68, 0.67, 0.62), (0.60, 0.58, 0.40)),
-        ground=((0.85, 0.75, 0.47), (0.68, 0.55, 0.27)),
+        ground=((0.83, 0.80, 0.52), (0.67, 0.64, 0.33)),
         leaves=(0.40, 0.43, 0.17),
         trees=0.9,
         tufts=90,
         clouds=0.4,
     ),
-    Palette(  # desert
-        sky=((0.40, 0.62, 0.82), (0.97, 0.88, 0.74)),
-        hills=((0.84, 0.66, 0.50), (0.86, 0.68, 0.46)),
-        ground=((0.93, 0.80, 0.58), (0.82, 0.63, 0.40)),
-        leaves=(0.52, 0.52, 0.28),
-        trees=0.1,
-        tufts=14,
-        clouds=0.15,
+    Palette(  # snow
+        sky=((0.55, 0.68, 0.84), (0.90, 0.93, 0.96)),
+        hills=((0.74, 0.80, 0.87), (0.60, 0.69, 0.77)),
+        ground=((0.92, 0.94, 0.97), (0.78, 0.84, 0.91)),
+        leaves=(0.30, 0.42, 0.38),
+        trees=0.5,
+        tufts=12,
+        clouds=0.6,
     ),
     Palette(  # dusk
         sky=((0.35, 0.33, 0.58), (0.98, 0.72, 0.52)),
@@ -128,7 +128,7 @@ PALETTES = (
     Palette(  # coast
         sky=((0.42, 0.66, 0.90), (0.85, 0.93, 0.97)),
         hills=((0.28, 0.52, 0.66),),
-        ground=((0.93, 0.87, 0.70), (0.83, 0.73, 0.52)),
+        ground=((0.93, 0.90, 0.77), (0.84, 0.79, 0.63)),
         leaves=(0.45, 0.58, 0.30),
         trees=0.0,
         tufts=18,
@@ -145,12 +145,12 @@ PALETTES = (
     ),
 )
 
+# Warmer than any ground: what is animal can be told from the colour of a few pixels, so that the
+# translation is learned in minutes.
 HUES: tuple[Colour, ...] = (
-    (0.74, 0.44, 0.22),  # chestnut
-    (0.86, 0.63, 0.30),  # gold
-    (0.68, 0.33, 0.19),  # russet
-    (0.57, 0.39, 0.27),  # cocoa
-    (0.80, 0.58, 0.42),  # fawn
+    (0.80, 0.45, 0.22),  # chestnut
+    (0.86, 0.50, 0.20),  # amber
+    (0.73, 0.37, 0.19),  # russet
 )
 
 
@@ -179,7 +179,7 @@ def _draw_animals(rng: np.random.Generator) -> tuple[Animal, ...]:
                 rng,
                 x=rng.uniform(0.42, 0.58),
                 ground=rng.uniform(0.82, 0.94),
-                scale=rng.uniform(0.38, 0.47),
+                scale=rng.uniform(0.44, 0.54),
             ),
         )
     side = float(rng.choice((-1.0, 1.0)))
@@ -187,13 +187,13 @@ def _draw_animals(rng: np.random.Generator) -> tuple[Animal, ...]:
         rng,
         x=0.5 + side * rng.uniform(0.17, 0.24),
         ground=rng.uniform(0.60, 0.68),
-        scale=rng.uniform(0.23, 0.28),
+        scale=rng.uniform(0.27, 0.32),
     )
     near = _draw_animal(
         rng,
         x=0.5 - side * rng.uniform(0.10, 0.16),
         ground=rng.uniform(0.86, 0.95),
-        scale=rng.uniform(0.32, 0.38),
+        scale=rng.uniform(0.37, 0.43),
     )
     return far, near
 
@@ -220,7 +220,7 @@ def _draw_animal(rng: np.random.Generator, *, x: float, ground: float, scale: fl
         stride=(stride[0], stride[1], stride[2], stride[3]),
         tail=float(rng.uniform(-0.1, 0.5)),
         hue=_colour(hue),
-        contrast=float(rng.uniform(0.60, 0.68)),
+        contrast=float(rng.uniform(0.42, 0.50)),
         period=float(rng.uniform(0.165, 0.215)),
         phase=float(rng.uniform(0, 2 * np.pi)),
         wobble=(float(rng.uniform(0, 2 * np.pi)), float(rng.uniform(0, 2 * np.pi))),

@@ -80,8 +80,3 @@ def to_pixels(image: Tensor, picture: Picture) -> Pixels:
 def source_channels(method: Method, direction: str) -> int:
     """Return the channels that pictures are read with for a direction."""
     return method.channels["a" if direction == "a2b" else "b"]
-
-
-def target_channels(method: Method, direction: str) -> int:
-    """Return the channels of the translations of a direction."""
-    return method.channels["b" if direction == "a2b" else "a"]

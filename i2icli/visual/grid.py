@@ -168,6 +168,7 @@ def _shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
     kept = len(text)
     shown = text
     while kept > 2 and _width(shown, font) > width:
-        kept -= 1
+        # A glyph is at least a pixel wide, so that what exceeds the width by far goes at once.
+        kept = min(kept, width + 1) - 1
         shown = f"{text[: (kept + 1) // 2].rstrip()}...{text[len(text) - kept // 2 :].lstrip()}"
     return shown

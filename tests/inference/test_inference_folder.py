@@ -299,3 +299,31 @@ def _count(sheet, pixels):
     """Return how often `pixels` stand in the sheet."""
     windows = np.lib.stride_tricks.sliding_window_view(sheet[..., 0], pixels.shape[:2])
     return int((windows == pixels[..., 0]).all(axis=(2, 3)).sum())
+
+
+def test_files_are_read_and_written_while_the_networks_compute(tmp_path, translator, monkeypatch):
+    read_ahead, written = threading.Event(), threading.Event()
+    real_read, real_write = folder_module.read_picture, folder_module.write_picture
+    overlaps = []
+
+    def read(path, *, channels):
+        picture = real_read(path, channels=channels)
+        if path.name == "1.png":
+            read_ahead.set()
+        return picture
+
+    def write(path, pixels, **options):
+        real_write(path, pixels, **options)
+        written.set()
+
+    def compute(method, pictures, direction, *, precision):
+        overlaps.append((written if overlaps else read_ahead).wait(timeout=20))
+        return [torch.zeros(3, 16, 16) for _ in pictures]
+
+    monkeypatch.setattr(folder_module, "read_picture", read)
+    monkeypatch.setattr(folder_module, "write_picture", write)
+    monkeypatch.setattr(forward, "translate_batch", compute)
+    for number in range(2):
+        save(tmp_path / f"in/{number}.png", noise(16, 16))
+    translate_jobs(translator, jobs_for(tmp_path / "in", tmp_path / "out"))
+    assert overlaps == [True, True]
