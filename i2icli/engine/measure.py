@@ -10,9 +10,10 @@ import torch
 from i2icli.config.sections import DataConfig, EvalConfig
 from i2icli.data.folders import Domains
 from i2icli.data.images import read_picture
-from i2icli.engine.samples import quiet_randomness, source_channels, spaced, translate_pixels
+from i2icli.engine.samples import quiet_randomness, source_channels, spaced
 from i2icli.errors import ConfigError
 from i2icli.evaluation.truth import TruthScore, score_pixels
+from i2icli.inference.pictures import translate_pictures
 from i2icli.methods.base import Method
 
 Scores = dict[str, float]
@@ -49,8 +50,8 @@ class TruthMeter:
         return {name: sum(values) / len(values) for name, values in parts.items() if values}
 
     def _score(self, method: Method, path: Path, precision: torch.dtype) -> TruthScore:
-        source = read_picture(path, channels=source_channels(self.data, "a2b")).pixels
-        output = translate_pixels(method, source, direction="a2b", precision=precision)
+        source = read_picture(path, channels=source_channels(self.data, "a2b"))
+        (output,) = translate_pictures(method, [source], precision=precision)
         channels = source_channels(self.data, "b2a")
         truth = read_picture(self.truth / path.name, channels=channels).pixels
         mask = self.masks / path.name if self.masks is not None else None

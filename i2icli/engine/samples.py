@@ -11,9 +11,9 @@ import torch
 
 from i2icli.config.sections import DataConfig, SamplesConfig
 from i2icli.data.folders import Domains
-from i2icli.data.images import Pixels, from_tensor, read_picture, to_tensor
+from i2icli.data.images import Picture, read_picture
 from i2icli.errors import DataError
-from i2icli.inference.pixels import translate_tensor
+from i2icli.inference.pictures import translate_pictures
 from i2icli.methods.base import Method
 from i2icli.visual.grid import draw_grid, shrink
 
@@ -25,12 +25,12 @@ class Sample:
     Attributes:
         name: stem of its file.
         direction: in which it is translated.
-        pixels: (H, W, C).
+        picture: at the size it is translated at.
     """
 
     name: str
     direction: str
-    pixels: Pixels
+    picture: Picture
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class SampleDrawer:
         with quiet_randomness(method):
             rows = [
                 (
-                    sample.pixels,
-                    translate_pixels(
-                        method, sample.pixels, direction=sample.direction, precision=precision
+                    sample.picture.pixels,
+                    *translate_pictures(
+                        method, [sample.picture], sample.direction, precision=precision
                     ),
                 )
                 for sample in self.samples
@@ -102,7 +102,7 @@ def build_drawer(
                 on_skip(f"left out of the samples: {fault}")
                 continue
             small = shrink(pixels, side=config.max_side)[..., :channels]
-            samples.append(Sample(path.stem, direction, small))
+            samples.append(Sample(path.stem, direction, Picture(small)))
     return SampleDrawer(tuple(samples))
 
 
@@ -117,17 +117,6 @@ def spaced(paths: Sequence[Path], *, count: int) -> tuple[Path, ...]:
         return tuple(paths)
     last = max(count - 1, 1)
     return tuple(paths[round(index * (len(paths) - 1) / last)] for index in range(count))
-
-
-def translate_pixels(
-    method: Method, pixels: Pixels, *, direction: str, precision: torch.dtype
-) -> Pixels:
-    """Translate one picture, (H, W, C), to one of 8 bits."""
-    images = to_tensor(pixels)[None]
-    translated: Pixels = from_tensor(
-        translate_tensor(method, images, direction, precision=precision)[0].cpu()
-    )
-    return translated
 
 
 def quiet_randomness(method: Method) -> AbstractContextManager[None]:

@@ -12,12 +12,13 @@ import i2icli
 from i2icli.checkpoint.file import load_checkpoint, save_checkpoint
 from i2icli.checkpoint.state import CheckpointState
 from i2icli.data.images import Picture, from_tensor, read_picture, to_tensor
-from i2icli.engine.samples import translate_pixels
+from i2icli.engine.samples import Sample, SampleDrawer
 from i2icli.errors import CheckpointError, ConfigError, DataError
 from i2icli.inference.pictures import translate_pictures
 from i2icli.inference.pixels import translate_tensor
 from i2icli.inference.translator import Translator, load_translator
 from i2icli.methods import build_method
+from i2icli.visual.grid import lay_out
 
 
 @pytest.fixture(scope="module")
@@ -120,12 +121,16 @@ def test_samples_while_training_have_the_pixels_of_a_translation(tmp_path, trans
     config = save_fresh(tmp_path / "fresh.pt")
     method = build_method(config).train()
     Image.fromarray(noise(37, 50)).save(tmp_path / "a.png")
-    pixels = read_picture(tmp_path / "a.png").pixels
-    sample = translate_pixels(method, pixels, direction="a2b", precision=torch.float32)
+    picture = read_picture(tmp_path / "a.png")
+    drawer = SampleDrawer((Sample("a", "a2b", picture),))
+    drawer.draw(method, tmp_path / "grid.png", precision=torch.float32)
+    tiles = [[picture.pixels, picture.pixels]]
+    layout = lay_out(tiles, column_titles=("source", "translation"), row_titles=["a2b a"])
+    sample = np.asarray(Image.open(tmp_path / "grid.png").crop(layout.boxes[0][1]))
     loaded = load_translator(tmp_path / "fresh.pt", device="cpu")
-    assert np.array_equal(sample, loaded.translate(pixels))
+    assert np.array_equal(sample, loaded.translate(picture.pixels))
     assert np.array_equal(sample, np.asarray(loaded.translate(tmp_path / "a.png")))
-    together = [noise(37, 50, seed=1), pixels, noise(40, 52, seed=2)]
+    together = [noise(37, 50, seed=1), picture.pixels, noise(40, 52, seed=2)]
     assert np.array_equal(sample, loaded.translate(together, batch_size=3)[1])
 
 
