@@ -9,13 +9,18 @@ from typing import Annotated
 import typer
 
 from i2icli import __version__
+from i2icli.cli.compare import compare
 from i2icli.cli.data import data_app
+from i2icli.cli.evaluate import evaluate
 from i2icli.cli.options import examples
 from i2icli.cli.presets import presets_app
+from i2icli.cli.report import report as report_command
 from i2icli.cli.resume import resume
 from i2icli.cli.schema import schema
 from i2icli.cli.train import train
 from i2icli.cli.translate import translate
+from i2icli.cli.viz_attention import viz_attention
+from i2icli.cli.weights import weights_app
 from i2icli.errors import I2IError, Interrupted
 
 app = typer.Typer(
@@ -50,8 +55,36 @@ app.command(
         "i2i translate runs/demo-001/checkpoints/last.pt horse.jpg zebra.jpg",
     ),
 )(translate)
+app.command(
+    "eval",
+    epilog=examples(
+        "i2i eval",
+        "i2i eval runs/cut-001 --fid --kid --lpips --protocol cut",
+        "i2i eval runs/cut-001 --fid --all-checkpoints",
+        "i2i eval --fid --real horse2zebra/testB --fake out/",
+    ),
+)(evaluate)
+app.command("report", epilog=examples("i2i report", "i2i report runs/demo-001 --out demo.html"))(
+    report_command
+)
+app.command(
+    "compare",
+    epilog=examples(
+        "i2i compare runs/cut-001 runs/qs-attn-global-001 horse2zebra/testA",
+        "i2i compare a.pt b.pt 'pictures/*.jpg' --count 4 --out side-by-side",
+    ),
+)(compare)
+app.command(
+    "viz-attention",
+    epilog=examples(
+        "i2i viz-attention",
+        "i2i viz-attention runs/qs-attn-global-001 photos/ out/ --html",
+        "i2i viz-attention runs/qs-attn-global-001 horse.jpg --query 120,80 --all-checkpoints",
+    ),
+)(viz_attention)
 app.add_typer(data_app, name="data")
 app.add_typer(presets_app, name="presets")
+app.add_typer(weights_app, name="weights")
 app.command("schema", epilog=examples("i2i schema", "i2i schema --out i2i.schema.json"))(schema)
 
 

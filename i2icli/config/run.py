@@ -14,6 +14,7 @@ from i2icli.config.sections import (
     DataConfig,
     EmaConfig,
     EvalConfig,
+    HealthConfig,
     LogConfig,
     RuntimeConfig,
     SamplesConfig,
@@ -34,6 +35,7 @@ class RunConfig(StrictModel, Generic[M]):
     checkpoint: CheckpointConfig = Field(CheckpointConfig(), description="Checkpoints.")
     samples: SamplesConfig = Field(SamplesConfig(), description="Sample grids.")
     eval: EvalConfig = Field(EvalConfig(), description="Measurements while training.")
+    health: HealthConfig = Field(HealthConfig(), description="Alarms while training.")
     ema: EmaConfig = Field(EmaConfig(), description="Moving average of the weights.")
     log: LogConfig = Field(LogConfig(), description="Logging.")
     runtime: RuntimeConfig = Field(RuntimeConfig(), description="Device and speed.")

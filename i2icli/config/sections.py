@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from i2icli.config.base import StrictModel
 
@@ -118,6 +118,88 @@ class EvalConfig(StrictModel):
 
     every_steps: int = Field(0, ge=0, description="Steps between two measurements; 0: none.")
     count: int = Field(64, ge=1, description="Test pictures measured, at the most.")
+    metrics: tuple[Literal["auto", "truth", "fid", "kid"], ...] = Field(
+        ("auto",),
+        min_length=1,
+        description="What is measured; the first decides which checkpoint is best. auto: truth "
+        "where the data set has true translations, else fid and kid.",
+    )
+    mode: Literal["clean", "legacy_pytorch", "legacy_tensorflow"] = Field(
+        "clean", description="Resizing and Inception network of fid and kid."
+    )
+    patience: int = Field(
+        10, ge=0, description="Say when so many measurements brought no gain; 0: never."
+    )
+    stop: bool = Field(False, description="End the run then, saved as ever.")
+
+    @field_validator("metrics")
+    @classmethod
+    def _are_distinct(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(metrics)) != len(metrics):
+            raise ValueError("must name each metric once")
+        if "auto" in metrics and len(metrics) > 1:
+            raise ValueError('must be ["auto"] alone, or name metrics without auto')
+        return metrics
+
+    @model_validator(mode="after")
+    def _stops_by_patience(self) -> Self:
+        if self.stop and not self.patience:
+            raise ValueError("eval.stop needs eval.patience above 0: it says when to stop")
+        return self
+
+
+class HealthConfig(StrictModel):
+    """Alarms while training: on the sample pictures, and on the losses."""
+
+    enabled: bool = Field(True, description="Watch for faults and say what to do about them.")
+    warmup_steps: int = Field(
+        500, ge=0, description="No alarm before this step: early translations are all odd."
+    )
+    inversion: float = Field(
+        -0.1,
+        ge=-1,
+        le=1,
+        description="Alarm if source and translation correlate in luminance less than this on "
+        "most samples. Unrelated pictures scatter around 0; -1: never.",
+    )
+    collapse: float = Field(
+        0.1,
+        ge=0,
+        description="Alarm if translations differ among themselves less than this share of what "
+        "sources and real pictures do; 0: never.",
+    )
+    saturation: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="Alarm if this much more of the pixel values is at black or white than in "
+        "sources and in real pictures; 1: never.",
+    )
+    checkerboard: float = Field(
+        20.0,
+        gt=1,
+        description="Alarm if a pattern of period 2 or 4 pixels is so many times stronger than "
+        "the frequencies around it, on most samples, and not in the sources; photographs stay "
+        "under 12.",
+    )
+    copying: float = Field(
+        0.25,
+        ge=0,
+        description="Alarm if most translations are nearer to a training picture than this share "
+        "of the distance between such pictures; 0: never.",
+    )
+    references: int = Field(
+        1000, ge=0, description="Training pictures of the target compared with; 0: none."
+    )
+    discriminator: float = Field(
+        0.1,
+        ge=0,
+        description="Alarm if a discriminator's loss stays under this share of what guessing "
+        "gives, and the generator's GAN term near its worst; 0: never.",
+    )
+    discriminator_steps: int = Field(
+        500, ge=1, description="Steps that it stays so before the alarm."
+    )
 
 
 class EmaConfig(StrictModel):

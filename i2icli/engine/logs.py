@@ -15,7 +15,7 @@ from i2icli.engine.folder import RunFolder
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-Line = Mapping[str, float | int | bool]
+Line = Mapping[str, float | int | bool | str]
 
 
 class MetricsLog:
@@ -26,12 +26,15 @@ class MetricsLog:
         self._board = _open_board(folder, config, first_step=first_step)
 
     def write(self, line: Line) -> None:
-        """Add a line; `step` is the x axis of the TensorBoard curves."""
+        """Add a line; `step` is the x axis of the TensorBoard curves.
+
+        Text, such as an alarm's, is no curve.
+        """
         self._file.write(json.dumps(dict(line)) + "\n")
         self._file.flush()
         if self._board is not None:
             for key, value in line.items():
-                if key not in ("step", "partial"):
+                if not isinstance(value, bool | str) and key != "step":
                     self._board.add_scalar(key, value, int(line["step"]))
 
     def sync(self) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 
 from i2icli.checkpoint.file import copy_checkpoint, save_checkpoint
 from i2icli.data.batch import Batch
+from i2icli.engine.curve import draw_curve
 from i2icli.engine.finite import Fault, FiniteGuard, diverged
-from i2icli.engine.folder import RunFolder
+from i2icli.engine.folder import Line, RunFolder
+from i2icli.engine.health import Event, HealthWatch
 from i2icli.engine.logs import MetricsLog
 from i2icli.engine.meters import Clock
 from i2icli.engine.reporter import Progress, Reporter
+from i2icli.engine.scoreboard import Scoreboard
 from i2icli.engine.session import Session
 from i2icli.engine.signals import StopRequest
 from i2icli.engine.step import train_step
@@ -39,14 +42,23 @@ class Trainer:
         self._stop = stop
         self._guard = FiniteGuard()
         self._saved_step = -1
+        # What was said and measured so far is in the log, which was cut back to this step.
+        lines = folder.read_metrics()
+        self._watch = HealthWatch(session.config, session.domains, lines)
+        self._board = _open_board(session, lines)
+        self._is_settled = False
 
     def run(self) -> None:
-        """Train until the last step, or until a signal asks to stop; either way, save.
+        """Train until the last step, or until something asks to stop; either way, save.
+
+        What asks is a signal, or measurements without a gain where `eval.stop` is set.
 
         Raises:
             DivergedError: if a term or a weight is no longer finite; nothing is saved then.
         """
         session, every = self.session, self.session.config
+        if session.measurer is not None:
+            self._prepare_measuring()
         self._reporter.started(self._progress())
         if session.step == 0 and every.samples.every_steps:
             self._draw()
@@ -54,11 +66,16 @@ class Trainer:
             self._train_on(batches)
         if self._saved_step != session.step:
             self._save()
+        if self._is_settled and session.step < session.last_step:
+            self._reporter.note(
+                f"stopped after step {session.step} of {session.last_step}, for want of gain "
+                f"(eval.stop). Go on with `{self._folder.resume_command}`."
+            )
 
     def _train_on(self, batches: Iterator[Batch]) -> None:
         session, every = self.session, self.session.config
         is_entering = True
-        while session.step < session.last_step and not self._stop:
+        while session.step < session.last_step and not (self._stop or self._is_settled):
             if is_entering or session.step % session.steps_per_epoch == 0:
                 session.start_epoch()
                 is_entering = False
@@ -73,7 +90,7 @@ class Trainer:
             if is_last or step % every.log.every_steps == 0:
                 self._write_line()
 
-            # Once in a while: draw the samples.
+            # Once in a while: draw the samples, and look at them.
             if _is_due(step, every.samples.every_steps, is_last=is_last):
                 self._draw()
 
@@ -132,31 +149,57 @@ class Trainer:
             session.terms.reset()
         self._log.write(line)
         self._reporter.logged(self._progress(), line)
+        self._tell(self._watch.look_at_terms(line), is_partial=is_partial)
 
     def _draw(self) -> None:
         session = self.session
         with session.average.in_place() if session.average else nullcontext():
-            session.drawer.draw(
+            drawn = session.drawer.draw(
                 session.method, self._folder.sample(session.step), precision=session.precision
             )
+        is_partial = session.step % session.config.samples.every_steps != 0
+        self._tell(self._watch.look_at_samples(session.step, drawn), is_partial=is_partial)
+
+    def _prepare_measuring(self) -> None:
+        session = self.session
+        assert session.measurer is not None
+        session.measurer.prepare(session.method, self._reporter.note)
+        if not self._board.is_comparable(session.best):
+            self._reporter.note(
+                f"what is measured changed ({self._board.protocol}): the best step is sought "
+                f"from here on, and best.pt, of step {session.best['step']}, will be replaced"
+            )
+            session.best = {}
 
     def _measure(self) -> bool:
-        """Log the errors of this step and say whether they are the lowest so far."""
-        session = self.session
+        """Log the numbers of this step and say whether it is the best so far."""
+        session, board, config = self.session, self._board, self.session.config.eval
         assert session.measurer is not None, "eval.every_steps without something to measure"
         with session.average.in_place() if session.average else nullcontext():
             scores = session.measurer.measure(session.method, precision=session.precision)
         line: dict[str, float | int | bool] = {"step": session.step, "epoch": session.epoch}
         line |= scores
-        if session.step % session.config.eval.every_steps != 0:
+        is_partial = session.step % config.every_steps != 0
+        if is_partial:
             line["partial"] = True
-        self._log.write(line)
+        self._log.write({**line, "protocol": board.protocol})
         self._reporter.logged(self._progress(), line)
-        total = scores["eval/truth_total"]
-        is_best = not session.best or total < session.best["value"]
-        if is_best:
-            session.best = {"name": "eval/truth_total", "value": total, "step": session.step}
-        return is_best
+        board.add(session.step, scores)
+        best = board.improved(session.best)
+        session.best = best or session.best
+        draw_curve(self._folder.path, board, session.best)
+        stall = board.stall(session.best, patience=config.patience)
+        self._tell(self._watch.look_at_measurements(stall), is_partial=is_partial)
+        self._is_settled = config.stop and stall is not None
+        return best is not None
+
+    def _tell(self, events: Sequence[Event], *, is_partial: bool) -> None:
+        """Log and say what changed in the run's health."""
+        session = self.session
+        for event in events:
+            line = {"step": session.step, "epoch": session.epoch, **event.line()}
+            self._log.write({**line, "partial": True} if is_partial else line)
+            self._reporter.note(f"step {session.step}: {event.sentence()}")
 
     def _save(self, *, is_best: bool = False, is_kept: bool = False) -> None:
         """Write last.pt, if everything is finite, and the copies that are due."""
@@ -184,6 +227,16 @@ class Trainer:
     def _progress(self) -> Progress:
         session = self.session
         return Progress(session.step, session.last_step, session.epoch)
+
+
+def _open_board(session: Session, lines: Sequence[Line]) -> Scoreboard:
+    """Return the measurements so far; an empty board where nothing is measured."""
+    measurer = session.measurer
+    if measurer is None:
+        return Scoreboard("", "")
+    board = Scoreboard(measurer.judge, measurer.protocol)
+    board.read(lines)
+    return board
 
 
 def _is_due(step: int, every: int, *, is_last: bool) -> bool:

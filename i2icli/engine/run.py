@@ -186,7 +186,9 @@ def _train(session: Session, folder: RunFolder, reporter: Reporter, clock: Clock
 def _result(session: Session, folder: RunFolder, *, was_finished: bool = False) -> RunResult:
     metrics: dict[str, float] = {}
     for line in folder.read_metrics():
-        metrics |= {k: v for k, v in line.items() if k not in ("step", "epoch", "partial")}
+        if not {"alarm", "cleared"} & set(line):
+            named = ("step", "epoch", "partial", "protocol")
+            metrics |= {k: v for k, v in line.items() if k not in named}
     seconds = metrics.pop("seconds", 0.0)
     return RunResult(folder, session.step, session.epoch, seconds, metrics, was_finished)
 

@@ -11,11 +11,12 @@ import torch
 
 from i2icli.config.sections import DataConfig, SamplesConfig
 from i2icli.data.folders import Domains
-from i2icli.data.images import Picture, read_picture
+from i2icli.data.images import Picture, Pixels, read_picture
 from i2icli.errors import DataError
 from i2icli.inference.pictures import translate_pictures
 from i2icli.methods.base import Method
-from i2icli.visual.grid import draw_grid, shrink
+from i2icli.visual.grid import draw_grid, lay_out, shrink
+from i2icli.visual.tiles import describe_rows
 
 
 @dataclass(frozen=True)
@@ -34,34 +35,48 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """A fixed picture and its translation, (H, W, C)."""
+
+    sample: Sample
+    output: Pixels
+
+
+@dataclass(frozen=True)
 class SampleDrawer:
     """Draws the grid of a step from the fixed pictures."""
 
     samples: tuple[Sample, ...]
 
-    def draw(self, method: Method, path: Path, *, precision: torch.dtype) -> None:
-        """Translate the fixed pictures and write the grid to `path`, whole or not at all.
+    def draw(self, method: Method, path: Path, *, precision: torch.dtype) -> tuple[Drawn, ...]:
+        """Translate the fixed pictures, write the grid to `path`, whole or not at all.
 
         The pixels are those of `i2i translate` with the same weights. The random states and
         the training mode are afterwards what they were. Without pictures there is no grid.
+
+        Returns:
+            The translations.
         """
         if not self.samples:
-            return
+            return ()
         with quiet_randomness(method):
-            rows = [
-                (
-                    sample.picture.pixels,
-                    *translate_pictures(
-                        method, [sample.picture], sample.direction, precision=precision
-                    ),
-                )
+            drawn = tuple(
+                Drawn(sample, output)
                 for sample in self.samples
-            ]
+                for output in translate_pictures(
+                    method, [sample.picture], sample.direction, precision=precision
+                )
+            )
+        rows = [(one.sample.picture.pixels, one.output) for one in drawn]
         titles = [f"{sample.direction} {sample.name}" for sample in self.samples]
-        grid = draw_grid(rows, column_titles=("source", "translation"), row_titles=titles)
+        columns = ("source", "translation")
+        grid = draw_grid(rows, column_titles=columns, row_titles=titles)
+        layout = lay_out(rows, column_titles=columns, row_titles=titles)
         partial = path.with_name(f".{path.name}.partial")
-        grid.save(partial, format="PNG")
+        # Says where the pictures are, for the report.
+        grid.save(partial, format="PNG", pnginfo=describe_rows(layout, titles))
         partial.replace(path)
+        return drawn
 
 
 def build_drawer(

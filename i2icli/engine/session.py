@@ -18,7 +18,7 @@ from i2icli.data.loader import BatchStream, build_loader, steps_per_epoch
 from i2icli.data.unpaired import UnpairedSet
 from i2icli.engine.data import check_same_data, fingerprint
 from i2icli.engine.ema import MovingAverage
-from i2icli.engine.measure import TruthMeter, build_meter
+from i2icli.engine.measure import Measurer, build_measurer
 from i2icli.engine.meters import TermMeter
 from i2icli.engine.optimizers import Stepper, build_steppers
 from i2icli.engine.samples import SampleDrawer, build_drawer
@@ -52,7 +52,7 @@ class Session:
     steppers: dict[str, Stepper]
     average: MovingAverage | None
     drawer: SampleDrawer
-    measurer: TruthMeter | None
+    measurer: Measurer | None
     terms: TermMeter = field(default_factory=TermMeter)
     step: int = 0
     best: dict[str, Any] = field(default_factory=dict)
@@ -155,18 +155,19 @@ def open_session(
     Args:
         config: the configuration, its data folders settled.
         device: overrides `runtime.device`.
-        on_skip: is told of each sample picture that cannot be read.
+        on_skip: is told of each sample or test picture that cannot be read.
 
     Raises:
         ConfigError: for a device or measurement that cannot be had.
         DataError: for missing or too few pictures.
+        WeightsError: if a measurement needs weights that are not there.
     """
     if config.runtime.threads:
         torch.set_num_threads(config.runtime.threads)
     place = resolve_device(device or config.runtime.device)
     precision = resolve_precision(config.runtime.precision, place)
     domains = find_domains(config.data)
-    measurer = build_meter(config.eval, config.data, domains)
+    measurer = build_measurer(config.eval, config.data, domains, device=place, on_skip=on_skip)
     dataset = UnpairedSet(domains, config.data)
     epoch_length = steps_per_epoch(dataset, config.data.batch_size)
     method = build_method(config).to(place).train()

@@ -17,6 +17,7 @@ from i2icli.config.method import AdamConfig, MethodConfig
 from i2icli.config.schedule import Schedule
 from i2icli.data.batch import Batch
 from i2icli.methods.draws import Draws
+from i2icli.methods.views import View
 
 Terms = dict[str, Tensor]
 DatasetKind = Literal["unpaired", "paired", "labelled", "single"]
@@ -99,6 +100,18 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def translate(self, images: Tensor, *, direction: str = "a2b") -> Translation:
         """Translate pictures, (B, C, H, W) in [-1, 1], sides a multiple of `size_multiple`."""
+
+    def views(self, images: Tensor, *, direction: str = "a2b") -> list[list[View]]:  # noqa: ARG002
+        """Return what `viz-attention` draws of each picture; nothing unless a method says so.
+
+        Args:
+            images: pictures, (B, C, H, W) in [-1, 1], sides a multiple of `size_multiple`.
+            direction: one of `directions`.
+
+        Returns:
+            For each picture its views, one a layer, ascending; without gradient, on the CPU.
+        """
+        return [[] for _ in images]
 
     @property
     @abstractmethod

@@ -7,6 +7,7 @@ recognised among patches of the source at the same place. FastCUT is a preset of
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -20,6 +21,7 @@ from i2icli.losses.gan import GanMode, discriminator_gan_loss, generator_gan_los
 from i2icli.losses.nce import gather_places, patch_nce
 from i2icli.methods.base import Method, Player, Terms, Translation
 from i2icli.methods.registry import register
+from i2icli.methods.views import Attending, View, attention_views
 from i2icli.networks.init import init_weights
 from i2icli.networks.patchgan import PatchDiscriminator
 from i2icli.networks.projector import ProjectionHead
@@ -212,6 +214,40 @@ class CUT(Method):
         """Translate pictures of A into B."""
         assert direction in self.directions, direction
         return Translation(self.generator(images)[0])
+
+    @property
+    def first_attended(self) -> int:
+        """First position in `nce_layers` that `views` shows: where QS-Attn begins to select."""
+        return 3
+
+    @property
+    def attending(self) -> Attending:
+        """How `views` looks around: as QS-Attn (global) would, for CUT itself draws its places."""
+        return Attending("global", window=7, layout="paper")
+
+    @torch.no_grad()
+    def views(self, images: Tensor, *, direction: str = "a2b") -> list[list[View]]:
+        """Show the attention of the deeper layers, and which places it would select."""
+        assert direction in self.directions, direction
+        layers = self.config.nce_layers
+        translated, sources = self.generator(images, layers)
+        translations = self.generator.encode(translated, layers)
+        by_layer = [
+            attention_views(
+                layer,
+                sources[position],
+                translations[position],
+                attending=self.attending,
+                choose=partial(self._select, position),
+            )
+            for position, layer in enumerate(layers)
+            if position >= self.first_attended
+        ]
+        return [[views[i] for views in by_layer] for i in range(len(images))]
+
+    def _select(self, position: int, entropy: Tensor) -> Tensor:
+        """Choose places of low entropy, (B, N), as a training step of QS-Attn does."""
+        return self.draws.lowest(f"nce.{position}", entropy, count=self.config.num_patches)
 
     def _translate_and_encode(self, sources: Tensor, flipped: bool) -> tuple[Tensor, list[Tensor]]:
         """Translate the (maybe mirrored) sources; return features of the sources as they stand.

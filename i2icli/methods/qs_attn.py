@@ -13,15 +13,14 @@ from torch import Tensor
 
 from i2icli.errors import ConfigError
 from i2icli.losses.attention import (
-    global_entropy,
     global_rows,
-    local_entropy,
     local_rows,
     route_global,
     route_local,
 )
 from i2icli.methods.cut import CUT, CUTConfig
 from i2icli.methods.registry import register
+from i2icli.methods.views import Attending
 
 
 class QSAttnConfig(CUTConfig):
@@ -61,6 +60,17 @@ class QSAttn(CUT):
     source_has_gradient: ClassVar[bool] = True
     config: QSAttnConfig
 
+    @property
+    def first_attended(self) -> int:
+        """First position in `nce_layers` that selects."""
+        return self.config.attend_from
+
+    @property
+    def attending(self) -> Attending:
+        """How the selecting layers look around."""
+        config = self.config
+        return Attending(config.selection, window=config.window, layout=config.layout)
+
     def sample(self, name: str, layer: int, query: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
         """Route features by the source's most concentrated attention rows (QS-Attn, sec. 3.2).
 
@@ -98,7 +108,4 @@ class QSAttn(CUT):
 
     def entropy(self, source: Tensor) -> Tensor:
         """Return the entropy of every place's attention, (B, HW) nats, without gradient."""
-        config = self.config
-        if config.selection == "global":
-            return global_entropy(source.detach())
-        return local_entropy(source.detach(), window=config.window, layout=config.layout)
+        return self.attending.entropy(source.detach())

@@ -294,15 +294,6 @@ def test_measurement_is_the_error_against_the_truth(truth_root: Path, tmp_path: 
     assert line["eval/truth_outside"] == pytest.approx(error[~inside].mean())
 
 
-def test_measuring_a_data_set_without_truth_is_refused_at_the_start(
-    picture_root: Path, tmp_path: Path
-) -> None:
-    config = pair_config(picture_root, eval={"every_steps": 2})
-    with pytest.raises(ConfigError, match=r"eval\.every_steps is 2.*demo set"):
-        train(config, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
 def test_missing_pictures_leave_no_run_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         train(pair_config(tmp_path / "nothing"), tmp_path / "run")

@@ -1,0 +1,159 @@
+"""`i2i compare`: the same pictures through several checkpoints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from i2icli.cli.options import AsJson, Device
+from i2icli.cli.progress import progress_bar
+from i2icli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from i2icli.engine.comparing import Comparison
+    from i2icli.evaluation.results import Measurement
+    from i2icli.evaluation.truth import TruthScore
+
+
+Checkpoints = Annotated[
+    list[Path],
+    typer.Argument(metavar="CKPT", help="Checkpoints, or run folders: their last.pt."),
+]
+In = Annotated[
+    str,
+    typer.Argument(metavar="IN", help="A picture, a folder, or a quoted pattern ('in/**/*.jpg')."),
+]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Gets compare.png and compare.json.")]
+Count = Annotated[int, typer.Option(min=1, help="Pictures of IN, evenly spaced.")]
+Direction = Annotated[str, typer.Option(help="a2b; b2a too where the methods translate both ways.")]
+Fid = Annotated[bool, typer.Option("--fid", help="Also FID, over all pictures of IN (a folder).")]
+Kid = Annotated[bool, typer.Option("--kid", help="Also KID, over all pictures of IN (a folder).")]
+Lpips = Annotated[
+    bool, typer.Option("--lpips", help="Also LPIPS between every input and its translation.")
+]
+Real = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Real pictures for --fid and --kid; none: testB beside IN testA."
+    ),
+]
+
+
+def compare(
+    checkpoints: Checkpoints,
+    source: In,
+    out: Out = Path("compare"),
+    count: Count = 8,
+    direction: Direction = "a2b",
+    fid: Fid = False,
+    kid: Kid = False,
+    lpips: Lpips = False,
+    real: Real = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Show the same pictures translated by several checkpoints, and their figures in a table."""
+    from i2icli.engine.comparing import compare as compare_all
+    from i2icli.engine.comparing import find_contenders
+    from i2icli.engine.comparing_metrics import plan_measuring
+    from i2icli.inference.sources import find_sources
+
+    contenders = find_contenders(checkpoints)
+    sources = find_sources(source, out=out)
+    wanted = [name for name, is_on in (("fid", fid), ("kid", kid), ("lpips", lpips)) if is_on]
+    measure = plan_measuring(
+        wanted, Path(source).expanduser(), real=real, out=out, direction=direction
+    )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise ConfigError(f"the folder {out} cannot be made: {fault.strerror}.") from None
+    with progress_bar("translating") as report:
+        found = compare_all(
+            contenders,
+            sources,
+            count=count,
+            direction=direction,
+            device=device,
+            measure=measure,
+            progress=report or (lambda _done, _total: None),
+        )
+    text = _write(found, out, direction=direction)
+    for path, why in found.skipped.items():
+        typer.echo(f"skipped: {why if path in why else f'{path}: {why}'}", err=True)
+    typer.echo(text if as_json else "\n".join(_lines(found)))
+    typer.echo(f"sheet: {out / 'compare.png'}", err=True)
+
+
+def _write(found: Comparison, out: Path, *, direction: str) -> str:
+    """Write the sheet and the document, and return the latter."""
+    sheet = out / "compare.png"
+    document = {"direction": direction, "sheet": str(sheet), **found.as_document()}
+    text = json.dumps(document, indent=2)
+    try:
+        found.sheet.save(sheet)
+        (out / "compare.json").write_text(text + "\n", encoding="utf-8")
+    except OSError as fault:
+        raise ConfigError(f"{out} cannot be written to: {fault.strerror}.") from None
+    return text
+
+
+def _lines(found: Comparison) -> list[str]:
+    """Return the table, and what its columns mean."""
+    names = [one.name for one in found.outcomes[0].measurements]
+    header = ["name", "method", "step", "parameters", "s/picture"]
+    header += ["error", "inside", "outside"] if found.identity else []
+    rows = [
+        [
+            one.contender.name,
+            one.method,
+            f"{one.step:,}",
+            f"{one.parameters:,}",
+            "-" if one.seconds is None else f"{one.seconds:.3g}",
+            *(_errors(one.truth) if found.identity else []),
+            *map(_with_interval, one.measurements),
+        ]
+        for one in found.outcomes
+    ]
+    if found.identity:
+        blank = ["-"] * (len(header) - 4)
+        rows.append(["source itself", *blank, *_errors(found.identity), *("-" for _ in names)])
+    lines = _aligned([[*header, *names], *rows])
+    device = found.outcomes[0].device
+    lines.append(f"{len(found.pictures)} pictures; s/picture: median on {device}, reading left out")
+    if found.identity:
+        lines.append("error: mean absolute, against the true translations, pixels in [0, 1]")
+    for measured in found.outcomes[0].measurements:
+        interval = measured.interval
+        if interval is not None:
+            lines.append(f"{measured.name}: [low, high]: {interval.level:.0%}, {interval.method}")
+        facts = {**{f"N {key}": n for key, n in measured.counts.items()}, **measured.protocol}
+        lines.append(f"{measured.name}: " + ", ".join(f"{key} {v}" for key, v in facts.items()))
+        lines += [f"{measured.name}: {warning}" for warning in measured.warnings]
+    return lines
+
+
+def _with_interval(measured: Measurement) -> str:
+    found = measured.interval
+    return f"{measured.value:.4g}" + (f" [{found.low:.4g}, {found.high:.4g}]" if found else "")
+
+
+def _errors(score: TruthScore | None) -> list[str]:
+    parts = (score.total, score.inside, score.outside) if score else (None, None, None)
+    return ["-" if part is None else f"{part:.4f}" for part in parts]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as lines, text to the left and figures to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

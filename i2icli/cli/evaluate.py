@@ -1,0 +1,300 @@
+"""`i2i eval`: how good translations are, with the protocol of every number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from i2icli.cli.evaluate_words import show_one, show_several
+from i2icli.cli.options import AsJson, Device
+from i2icli.cli.progress import progress_bar
+from i2icli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from i2icli.engine.evaluating import Evaluated, Request
+    from i2icli.evaluation.label_maps import LabelScheme
+    from i2icli.evaluation.metrics import Subject
+    from i2icli.evaluation.shards import Shard
+
+Checkpoint = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[RUN|CKPT]",
+        help="A checkpoint, or a run folder: its last.pt; none: the newest run in runs/.",
+    ),
+]
+Fid = Annotated[bool, typer.Option("--fid", help="Frechet Inception distance.")]
+Kid = Annotated[bool, typer.Option("--kid", help="Kernel Inception distance.")]
+Lpips = Annotated[
+    bool, typer.Option("--lpips", help="LPIPS against the inputs, and the truth where it is known.")
+]
+Structure = Annotated[
+    bool, typer.Option("--structure", help="VGG16 self-similarity distance to the inputs.")
+]
+Diversity = Annotated[
+    bool,
+    typer.Option(
+        "--diversity",
+        help="LPIPS among NAME_0.png, NAME_1.png, ... in --fake: styles of one input.",
+    ),
+]
+Seg = Annotated[
+    bool, typer.Option("--seg", help="Scores of label maps: true ones --real, predicted --fake.")
+]
+Classes = Annotated[
+    int | None, typer.Option(metavar="N", help="With --seg: classes, with ids from 0 on.")
+]
+Ignore = Annotated[
+    int | None, typer.Option(metavar="ID", help="With --seg: id that is not scored; 255.")
+]
+PaletteName = Annotated[
+    str | None,
+    typer.Option(
+        "--palette", metavar="NAME|FILE", help="With --seg: colours; cityscapes, or lines `R G B`."
+    ),
+]
+TruthError = Annotated[
+    bool, typer.Option("--truth-error", help="Error against the true translations (demo set).")
+]
+Net = Annotated[str, typer.Option("--net", metavar="alex|vgg", help="Network of LPIPS.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Data set with testA and testB; none: the run's own."),
+]
+Real = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Real pictures, with --fake: no checkpoint.")
+]
+Fake = Annotated[Path | None, typer.Option(metavar="DIR", help="Made pictures to measure.")]
+Inputs = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="With --fake: what they were made from.")
+]
+Truth = Annotated[Path | None, typer.Option(metavar="DIR", help="The true pictures, for LPIPS.")]
+AllCheckpoints = Annotated[
+    bool, typer.Option("--all-checkpoints", help="Measure every kept checkpoint of the run.")
+]
+Named = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol", metavar="NAME", help="A paper's way: cut, qs-attn, cyclegan, f-lsesim, clean."
+    ),
+]
+Mode = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODE",
+        help="clean (default), legacy_pytorch or legacy_tensorflow; the protocol's where one is.",
+    ),
+]
+Direction = Annotated[str, typer.Option(help="a2b; b2a too where the method translates both ways.")]
+Batch = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Pictures through Inception at once."),
+]
+Keep = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Keep the translations in this new folder.")
+]
+Offline = Annotated[
+    bool,
+    typer.Option("--offline", help="Never use the network; measuring downloads nothing anyway."),
+]
+
+_NAMES = ("fid", "kid", "lpips", "structure", "diversity", "seg", "truth")
+
+
+def evaluate(
+    checkpoint: Checkpoint = None,
+    fid: Fid = False,
+    kid: Kid = False,
+    lpips: Lpips = False,
+    structure: Structure = False,
+    diversity: Diversity = False,
+    seg: Seg = False,
+    truth_error: TruthError = False,
+    net: Net = "alex",
+    data: Data = None,
+    real: Real = None,
+    fake: Fake = None,
+    inputs: Inputs = None,
+    truth: Truth = None,
+    classes: Classes = None,
+    ignore: Ignore = None,
+    palette: PaletteName = None,
+    all_checkpoints: AllCheckpoints = False,
+    protocol: Named = None,
+    mode: Mode = None,
+    direction: Direction = "a2b",
+    batch: Batch = None,
+    device: Device = "auto",
+    offline: Offline = False,  # noqa: ARG001 - a promise that is always kept
+    keep: Keep = None,
+    as_json: AsJson = False,
+) -> None:
+    """Translate a run's test pictures and measure them; or measure two folders.
+
+    Without metrics, all that the data and the weights at hand allow.
+    """
+    _check_ready_made(fake, seg=seg, diversity=diversity)
+    flags = (fid, kid, lpips, structure, diversity, seg, truth_error)
+    _check_folders(checkpoint, real=real, fake=fake, inputs=inputs, others=all_checkpoints or keep)
+    from i2icli.engine.evaluating import Request
+    from i2icli.evaluation.inception import check_mode
+    from i2icli.evaluation.metrics import Subject
+    from i2icli.evaluation.protocols import find_protocol
+
+    request = Request(
+        names=tuple(name for name, is_wanted in zip(_NAMES, flags, strict=True) if is_wanted),
+        protocol=None if protocol is None else find_protocol(protocol),
+        mode=None if mode is None else check_mode(mode),
+        direction=direction,
+        data=data,
+        truth=truth,
+        lpips_net=_check_net(net),
+        device=device,
+        batch_size=batch,
+        keep=keep,
+        labels=_label_scheme(classes, ignore, palette, is_scored=seg),
+    )
+    subject = Subject(outputs=fake, reals=real, inputs=inputs, truth=truth)
+    _measure(checkpoint, subject, request, is_whole_run=all_checkpoints, as_json=as_json)
+
+
+def _measure(
+    checkpoint: Path | None,
+    subject: Subject,
+    request: Request,
+    *,
+    is_whole_run: bool,
+    as_json: bool,
+) -> None:
+    from i2icli.evaluation.shards import joined_shards
+
+    with joined_shards() as shard:
+        if subject.outputs is not None:
+            _measure_folders(subject, request, shard, as_json=as_json)
+        elif is_whole_run:
+            _measure_run(checkpoint, request, shard, as_json=as_json)
+        else:
+            _measure_checkpoint(checkpoint, request, shard, as_json=as_json)
+
+
+def _check_net(net: str) -> Literal["alex", "vgg"]:
+    if net in ("alex", "vgg"):
+        return "vgg" if net == "vgg" else "alex"
+    raise ConfigError(f"--net {net!r} is no network of LPIPS: use alex or vgg.")
+
+
+def _check_ready_made(fake: Path | None, *, seg: bool, diversity: bool) -> None:
+    """Refuse to score a checkpoint by what its translations do not give."""
+    if seg and fake is None:
+        raise ConfigError(
+            "--seg scores label maps that are made already: "
+            "i2i eval --seg --real TRUE --fake PREDICTED --classes N."
+        )
+    if diversity and fake is None:
+        raise ConfigError(
+            "--diversity needs several translations of each input: "
+            "i2i eval --diversity --fake DIR, with NAME_0.png, NAME_1.png, ... in it."
+        )
+
+
+def _label_scheme(
+    classes: int | None, ignore: int | None, palette: str | None, *, is_scored: bool
+) -> LabelScheme | None:
+    """Return what label maps hold; refuse flags that would be without effect."""
+    from i2icli.evaluation.label_maps import LabelScheme, load_palette
+
+    given = {"--classes": classes, "--ignore": ignore, "--palette": palette}
+    if not is_scored:
+        for flag, value in given.items():
+            if value is not None:
+                raise ConfigError(f"{flag} {value} is about label maps: add --seg.")
+        return None
+    if classes is None:
+        raise ConfigError("--seg needs the number of classes: add --classes N.")
+    return LabelScheme(
+        classes,
+        255 if ignore is None else ignore,
+        None if palette is None else load_palette(palette),
+    )
+
+
+def _check_folders(
+    checkpoint: Path | None,
+    *,
+    real: Path | None,
+    fake: Path | None,
+    inputs: Path | None,
+    others: object,
+) -> None:
+    """Refuse what mixes a checkpoint and folders."""
+    if fake is None:
+        if real is not None or inputs is not None:
+            name = "--real" if real is not None else "--inputs"
+            raise ConfigError(
+                f"{name} goes with --fake: i2i eval --fid --real DIR --fake DIR. A checkpoint is "
+                "measured on a data set: --data DIR."
+            )
+        return
+    if checkpoint is not None or others:
+        raise ConfigError(
+            "--fake measures pictures that are made already: leave out the checkpoint, "
+            "--all-checkpoints and --keep, or leave out --fake."
+        )
+
+
+def _measure_folders(subject: Subject, request: Request, shard: Shard, *, as_json: bool) -> None:
+    from i2icli.engine.evaluating import evaluate_folders
+
+    evaluated = evaluate_folders(subject, request, bars=progress_bar, shard=shard)
+    if shard.is_first:
+        show_one(evaluated, request.protocol, as_json=as_json)
+
+
+def _measure_checkpoint(
+    named: Path | None, request: Request, shard: Shard, *, as_json: bool
+) -> None:
+    from i2icli.engine.evaluating import evaluate_checkpoint
+
+    file = _find_file(_named_or_newest(named, shard))
+    evaluated = evaluate_checkpoint(file, request, bars=progress_bar, shard=shard)
+    if shard.is_first:
+        show_one(evaluated, request.protocol, as_json=as_json)
+
+
+def _measure_run(named: Path | None, request: Request, shard: Shard, *, as_json: bool) -> None:
+    from dataclasses import replace
+
+    from i2icli.engine.evaluating import check_alike, evaluate_checkpoint
+    from i2icli.inference.looking import checkpoints_of
+
+    found: list[Evaluated] = []
+    for entry in checkpoints_of(_named_or_newest(named, shard)):
+        keep = request.keep / entry.path.stem if request.keep else None
+        if shard.is_first:
+            typer.echo(f"step {entry.step}: {entry.path}", err=True)
+        own = replace(request, keep=keep)
+        found.append(evaluate_checkpoint(entry.path, own, bars=progress_bar, shard=shard))
+    check_alike(found)
+    if shard.is_first:
+        show_several(found, request.protocol, as_json=as_json)
+
+
+def _named_or_newest(named: Path | None, shard: Shard) -> Path:
+    if named is not None:
+        return named.expanduser()
+    from i2icli.engine.reporting import newest_run
+
+    run = newest_run()
+    if shard.is_first:
+        typer.echo(f"the newest run: {run}", err=True)
+    return run
+
+
+def _find_file(path: Path) -> Path:
+    """Return the checkpoint that a run folder stands for; a file is left as it is."""
+    if not path.is_dir():
+        return path
+    candidates = [path / "checkpoints" / "last.pt", path / "last.pt"]
+    return next((file for file in candidates if file.is_file()), candidates[0])

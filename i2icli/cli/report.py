@@ -1,0 +1,56 @@
+"""`i2i report`: a run as one self-contained HTML file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from i2icli.cli.options import AsJson
+from i2icli.errors import ConfigError
+
+
+def report(
+    run_dir: Annotated[
+        Path | None,
+        typer.Argument(metavar="RUN", help="The folder of the run; none: the newest in runs/."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Default: RUN/report.html.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write all that a run folder tells into one HTML file, to read anywhere and to send."""
+    from i2icli.engine.reporting import find_report_run, newest_run, report_run  # imports torch
+    from i2icli.visual.report import render_report
+
+    folder = find_report_run(run_dir.expanduser() if run_dir is not None else newest_run()).path
+    target = out.expanduser() if out is not None else folder / "report.html"
+    if target.is_dir():
+        raise ConfigError(f"--out {target} is a folder: name a file, such as {target}/report.html.")
+    found = report_run(folder)
+    text = render_report(found)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.partial")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(target)
+    except OSError as fault:
+        raise ConfigError(
+            f"{target} cannot be written: {fault.strerror}. Name another file with --out."
+        ) from None
+    for line in found.missing:
+        typer.echo(f"not in the report: {line}", err=True)
+    if as_json:
+        document = {
+            "run": str(folder),
+            "report": str(target),
+            "bytes": len(text.encode("utf-8")),
+            "status": found.status.word.lower(),
+            "missing": list(found.missing),
+        }
+        typer.echo(json.dumps(document, indent=2))
+    else:
+        typer.echo(str(target))

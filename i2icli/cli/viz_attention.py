@@ -1,0 +1,219 @@
+"""`i2i viz-attention`: what a method attends to, as pictures, arrays and an interactive page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from i2icli.cli.options import AsJson, Device
+from i2icli.cli.progress import progress_bar
+from i2icli.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from i2icli.inference.exhibit import ExhibitOptions, ExhibitReport
+    from i2icli.inference.looking import StepFile
+    from i2icli.inference.targets import Job
+
+Checkpoint = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[CKPT]",
+        help="A checkpoint, or a run folder: its last.pt; none: the newest run in runs/.",
+    ),
+]
+Images = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[IMAGES]",
+        help="A picture, a folder, a quoted pattern or a .txt list; none: the run's samples.",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Argument(metavar="[OUT]", help="A folder; none: attention/ in the run folder."),
+]
+Html = Annotated[
+    bool, typer.Option("--html", help="Also write attention.html, an interactive page.")
+]
+Layers = Annotated[
+    str | None,
+    typer.Option(metavar="N,N", help="Generator modules to show; none: all that attend."),
+]
+Queries = Annotated[
+    int, typer.Option(min=0, max=32, help="Selected places whose attention is drawn.")
+]
+Query = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--query", metavar="X,Y", help="A pixel whose attention is drawn instead; repeatable."
+    ),
+]
+AllCheckpoints = Annotated[
+    bool,
+    typer.Option("--all-checkpoints", help="Also draw strips and films over the run's training."),
+]
+MaxSide = Annotated[
+    int, typer.Option(min=16, metavar="PIXELS", help="Larger pictures are scaled down to this.")
+]
+
+
+def viz_attention(
+    checkpoint: Checkpoint = None,
+    images: Images = None,
+    out: Out = None,
+    html: Html = False,
+    layers: Layers = None,
+    queries: Queries = 4,
+    query: Query = None,
+    all_checkpoints: AllCheckpoints = False,
+    max_side: MaxSide = 512,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Draw where attention is concentrated, which places are selected and what they attend to."""
+    numbers, points = _parse_layers(layers), tuple(_parse_point(text) for text in query or ())
+    from i2icli.inference.exhibit import ExhibitOptions
+
+    checkpoint, folder = _locate(checkpoint)
+    out = (out or folder / "attention").expanduser()
+    options = ExhibitOptions(
+        layers=numbers,
+        queries=queries,
+        points=points,
+        max_side=max_side,
+        with_page=html,
+        title=folder.resolve().name,
+        device=device,
+    )
+    files = _find_checkpoints(checkpoint, every=all_checkpoints)
+    report = _run(files, _plan(files[-1], images, out), out, options)
+    if as_json:
+        typer.echo(json.dumps(_as_document(report, files), indent=2))
+    else:
+        _tell(report)
+    failed = [exhibit for exhibit in report.exhibits if exhibit.error]
+    for exhibit in failed:
+        typer.echo(f"failed: {exhibit.error}", err=True)
+    if failed:
+        raise typer.Exit(DataError.exit_code)
+
+
+def _parse_layers(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise ConfigError(f"--layers {text!r} are no module numbers: give such as --layers 12,16.")
+    return tuple(int(part) for part in parts)
+
+
+def _parse_point(text: str) -> tuple[float, float]:
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(
+            f"--query {text!r} is no pixel: give X,Y such as --query 40,64."
+        ) from None
+    return x, y
+
+
+def _locate(named: Path | None) -> tuple[Path, Path]:
+    """Return the checkpoint or run folder to load, and the folder that results belong to."""
+    if named is None:
+        from i2icli.engine.reporting import newest_run
+
+        named = newest_run()
+        typer.echo(f"the newest run: {named}", err=True)
+    path = named.expanduser()
+    folder = path if path.is_dir() else path.parent
+    if folder.name == "checkpoints":
+        folder = folder.parent
+    return path, folder
+
+
+def _find_checkpoints(path: Path, *, every: bool) -> list[StepFile]:
+    from i2icli.inference.looking import StepFile, checkpoints_of, step_of
+
+    if every:
+        return checkpoints_of(path)
+    if path.is_dir() and (path / "checkpoints" / "last.pt").is_file():
+        path = path / "checkpoints" / "last.pt"
+    elif path.is_dir():
+        path = path / "last.pt"
+    return [StepFile(step_of(path), path)]
+
+
+def _plan(newest: StepFile, named: str | None, out: Path) -> tuple[Job, ...]:
+    from i2icli.inference.sources import Source, find_sources
+    from i2icli.inference.targets import plan_outputs
+
+    if named == "":  # an unset variable of the shell; Path("") would be the working folder
+        raise ConfigError("IMAGES is empty: give a picture or a folder, or leave it out.")
+    if named is not None:
+        sources = find_sources(named, out=out)
+    else:
+        sources = [Source(path, Path(path.name)) for path in _own_pictures(newest.path)]
+    return plan_outputs(sources, out).jobs
+
+
+def _own_pictures(checkpoint: Path) -> tuple[Path, ...]:
+    """Return the sample pictures of the run; where its data set is gone, those of the demo set."""
+    from i2icli.checkpoint.file import load_checkpoint
+    from i2icli.data.demo import demo_folder
+    from i2icli.data.folders import find_domains, list_pictures
+    from i2icli.engine.samples import spaced
+    from i2icli.methods import restore_config
+
+    config = restore_config(load_checkpoint(checkpoint).config)
+    count = config.samples.count
+    try:
+        domains = find_domains(config.data)
+        return spaced(domains.test_a or domains.train_a, count=count)
+    except (DataError, ValueError):
+        typer.echo("the run's data set is not there: pictures of the demo set instead", err=True)
+        return spaced(list_pictures(demo_folder() / "testA"), count=count)
+
+
+def _run(
+    files: list[StepFile], jobs: tuple[Job, ...], out: Path, options: ExhibitOptions
+) -> ExhibitReport:
+    from i2icli.inference.exhibit import write_exhibits
+
+    with progress_bar("looking") as show:
+        return write_exhibits(files, jobs, out, options, on_done=show or (lambda _d, _t: None))
+
+
+def _tell(report: ExhibitReport) -> None:
+    """Print what was written, a path a line."""
+    for exhibit in report.exhibits:
+        for path in exhibit.files:
+            typer.echo(str(path))
+    if report.page is not None:
+        typer.echo(str(report.page))
+        facts = report.page_facts
+        typer.echo(
+            f"the page: {facts['bytes'] / 1e6:.1f} MB, {facts['pictures']} of "
+            f"{sum(e.error is None for e in report.exhibits)} pictures, {len(facts['steps'])} of "
+            f"{len(report.steps)} checkpoints, weights within {facts['largest_error']:.1g}",
+            err=True,
+        )
+
+
+def _as_document(report: ExhibitReport, files: list[StepFile]) -> dict[str, Any]:
+    return {
+        "checkpoint": str(files[-1].path),
+        "steps": report.steps,
+        "pictures": [
+            {
+                "path": str(exhibit.job.source),
+                "error": exhibit.error,
+                "files": [str(path) for path in exhibit.files],
+                "layers": exhibit.layers,
+            }
+            for exhibit in report.exhibits
+        ],
+        "page": None if report.page is None else {"path": str(report.page), **report.page_facts},
+    }

@@ -1,0 +1,134 @@
+"""`i2i weights`: the pretrained weights that measuring needs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from i2icli.cli.options import AsJson, examples
+from i2icli.cli.progress import progress_bar
+from i2icli.errors import WeightsError
+
+if TYPE_CHECKING:
+    from i2icli.evaluation.weights import FoundWeights, WeightsStatus
+
+weights_app = typer.Typer(
+    help="Get, add and check the pretrained weights that measuring needs.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="inception, inception-pytorch, vgg16 or alexnet.")
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
+
+
+@weights_app.command("list", epilog=examples("i2i weights list", "i2i weights list --json"))
+def list_all(as_json: AsJson = False) -> None:
+    """Say which weights there are, what for, and which of them are here."""
+    statuses = _statuses(again=False)
+    if as_json:
+        typer.echo(json.dumps([_as_document(status) for status in statuses], indent=2))
+        return
+    for status in statuses:
+        typer.echo(f"{status.weights.name:18}{_state(status):10}{status.weights.purpose}")
+    if not all(status.found for status in statuses):
+        typer.echo("i2i weights get NAME downloads, i2i weights add NAME FILE copies", err=True)
+
+
+@weights_app.command("get", epilog=examples("i2i weights get inception", "i2i weights get alexnet"))
+def get(name: Name, offline: Offline = False, as_json: AsJson = False) -> None:
+    """Download weights, unless they are here; an interrupted download goes on where it broke."""
+    from i2icli.evaluation.weights import Fetching, get_weights
+
+    with progress_bar(name, is_bytes=True) as report:
+        found, was_there = get_weights(name, Fetching(is_offline=offline, progress=report))
+    _show(found, "is here already" if was_there else "downloaded", as_json=as_json)
+
+
+@weights_app.command(
+    "add",
+    epilog=examples(
+        "i2i weights add inception inception-2015-12-05.pt",
+        "i2i weights add vgg16 vgg16-397923af.pth",
+    ),
+)
+def add(
+    name: Name,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="The published file, or one with the same tensors; of VGG16 and AlexNet the "
+            "convolutions suffice.",
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Copy a file of weights that you have, once its tensors are found to be the right ones."""
+    from i2icli.evaluation.weights import add_weights
+
+    _show(add_weights(name, file.expanduser()), "added", as_json=as_json)
+
+
+@weights_app.command("verify", epilog=examples("i2i weights verify"))
+def verify(as_json: AsJson = False) -> None:
+    """Check every file that is here anew; a wrong or damaged one ends with exit code 4."""
+    statuses = _statuses(again=True)
+    if as_json:
+        typer.echo(json.dumps([_as_document(status) for status in statuses], indent=2))
+    else:
+        for status in statuses:
+            detail = status.fault or (status.found.sha256 if status.found else "")
+            typer.echo(f"{status.weights.name:18}{_state(status):10}{detail}".rstrip())
+    wrong = [status for status in statuses if status.fault]
+    if wrong:
+        name = wrong[0].weights.name
+        raise WeightsError(
+            f"{wrong[0].path} is not the weights {name}: remove it, then `i2i weights get {name}`."
+        )
+
+
+@weights_app.command("where", epilog=examples("i2i weights where"))
+def where(as_json: AsJson = False) -> None:
+    """Print the folder of the weights; `I2I_HOME` moves it."""
+    from i2icli.evaluation.weights import weights_folder
+
+    folder = str(weights_folder())
+    typer.echo(json.dumps({"folder": folder}, indent=2) if as_json else folder)
+
+
+def _statuses(*, again: bool) -> list[WeightsStatus]:
+    from i2icli.evaluation.weights import WEIGHTS, look_up
+
+    return [look_up(name, again=again) for name in WEIGHTS]
+
+
+def _state(status: WeightsStatus) -> str:
+    if status.found:
+        return "here"
+    return "WRONG" if status.fault else "missing"
+
+
+def _as_document(status: WeightsStatus) -> dict[str, Any]:
+    return {
+        "name": status.weights.name,
+        "purpose": status.weights.purpose,
+        "state": _state(status).lower(),
+        "path": str(status.path) if status.path else None,
+        "sha256": status.found.sha256 if status.found else None,
+        "fault": status.fault or None,
+        "urls": list(status.weights.urls),
+    }
+
+
+def _show(found: FoundWeights, deed: str, *, as_json: bool) -> None:
+    document = {"name": found.name, "path": str(found.path), "sha256": found.sha256}
+    if as_json:
+        typer.echo(json.dumps({**document, "state": deed}, indent=2))
+        return
+    typer.echo(f"{found.name} {deed}: {found.path}")
+    typer.echo(f"SHA-256 {found.sha256}")

@@ -1,0 +1,338 @@
+"""`i2i compare`: the same pictures through several checkpoints, side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+from PIL import Image
+
+from i2icli.checkpoint.file import load_checkpoint
+from i2icli.data.images import Picture, Pixels, read_picture
+from i2icli.engine.samples import spaced
+from i2icli.errors import ConfigError, DataError
+from i2icli.evaluation.results import Measurement
+from i2icli.evaluation.truth import TruthScore, score_pixels
+from i2icli.inference.pictures import source_channels, translate_pictures
+from i2icli.inference.sources import Source
+from i2icli.inference.translator import Translator, load_translator
+from i2icli.visual.grid import draw_grid, shrink
+
+SIDE = 256  # pixels; a sheet of larger pictures would be too wide to look at
+Measure = Callable[[str, Translator], Sequence[Measurement]]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A checkpoint to compare.
+
+    Attributes:
+        name: what captions call it, distinct from the others'.
+        path: the file.
+    """
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a checkpoint did.
+
+    Attributes:
+        contender: which.
+        method: name of its method.
+        preset: name of its preset.
+        step: steps it was trained for.
+        parameters: weights of its translating networks.
+        seconds: for one picture, the median, a first one not counted; None with one picture.
+        device: where that was.
+        truth: mean errors against the true translations; None where there are none.
+        measurements: what was asked for besides.
+    """
+
+    contender: Contender
+    method: str
+    preset: str
+    step: int
+    parameters: int
+    seconds: float | None
+    device: str
+    truth: TruthScore | None
+    measurements: tuple[Measurement, ...] = ()
+
+    def as_document(self) -> dict[str, Any]:
+        """Return everything for JSON."""
+        return {
+            "name": self.contender.name,
+            "path": str(self.contender.path),
+            "method": self.method,
+            "preset": self.preset,
+            "step": self.step,
+            "parameters": self.parameters,
+            "seconds_per_picture": self.seconds,
+            "device": self.device,
+            "truth": _truth_document(self.truth),
+            "metrics": {found.name: found.as_document() for found in self.measurements},
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several checkpoints on the same pictures.
+
+    Attributes:
+        pictures: names of those shown.
+        outcomes: one a checkpoint.
+        identity: error of the untranslated pictures; None where there is no truth.
+        skipped: pictures that could not be read, each with the reason.
+        sheet: source, translations and, where there is one, truth of every picture.
+    """
+
+    pictures: tuple[str, ...]
+    outcomes: tuple[Outcome, ...]
+    identity: TruthScore | None
+    skipped: Mapping[str, str]
+    sheet: Image.Image
+
+    def as_document(self) -> dict[str, Any]:
+        """Return all but the sheet for JSON."""
+        return {
+            "pictures": list(self.pictures),
+            "skipped": dict(self.skipped),
+            "identity": _truth_document(self.identity),
+            "checkpoints": [outcome.as_document() for outcome in self.outcomes],
+        }
+
+
+def find_contenders(paths: Sequence[Path]) -> list[Contender]:
+    """Return the checkpoint files that paths stand for, each under a name of its own.
+
+    A run folder stands for its `checkpoints/last.pt` and gives its name.
+
+    Raises:
+        ConfigError: if one is named twice.
+    """
+    files = [_file_of(path.expanduser()) for path in paths]
+    for index, file in enumerate(files):
+        if file.resolve() in [other.resolve() for other in files[:index]]:
+            raise ConfigError(f"{file} is named twice: name each checkpoint once.")
+    names = [_name_of(file) for file in files]
+    if len(set(names)) < len(names):
+        names = [f"{_run_of(f).parent.name}/{name}" for f, name in zip(files, names, strict=True)]
+    if len(set(names)) < len(names):
+        names = [f"{index + 1} {name}" for index, name in enumerate(names)]
+    return [Contender(name, file) for name, file in zip(names, files, strict=True)]
+
+
+def compare(
+    contenders: Sequence[Contender],
+    sources: Sequence[Source],
+    *,
+    count: int = 8,
+    direction: str = "a2b",
+    device: str = "auto",
+    measure: Measure | None = None,
+    progress: Callable[[int, int | None], None] = lambda _done, _total: None,
+) -> Comparison:
+    """Translate the same few pictures with every checkpoint.
+
+    Args:
+        contenders: the checkpoints.
+        sources: the pictures.
+        count: of these so many, evenly spaced.
+        direction: one that all checkpoints offer.
+        device: auto, cpu, cuda, cuda:N or mps.
+        measure: takes the name of a contender and its translator, and returns further numbers.
+        progress: is told of translations done and in all.
+
+    Raises:
+        ConfigError: if a checkpoint does not translate in that direction, or two numbers of one
+            metric were not measured alike.
+        CheckpointError: if a checkpoint cannot be read.
+        DataError: if no picture can be read.
+    """
+    shown, skipped = _readable(spaced_sources(sources, count=count))
+    truths = [_truth_of(source.path) if direction == "a2b" else None for source in shown]
+    rows = _Rows(shown, truths)
+    outcomes: list[Outcome] = []
+    total = len(contenders) * len(shown)
+    for contender in contenders:
+        translator = load_translator(contender.path, device=device)
+        done = len(outcomes) * len(shown)
+        translations, seconds = _translate(
+            translator, shown, direction, partial(_forward, progress, done, total)
+        )
+        rows.add(contender.name, translations)
+        found = tuple(measure(contender.name, translator)) if measure else ()
+        if outcomes:
+            for one, other in zip(outcomes[0].measurements, found, strict=True):
+                one.comparable_with(other)
+        outcomes.append(_outcome(contender, translator, seconds, rows.score(translations), found))
+    identity = rows.score([read_picture(source.path).pixels for source in shown])
+    return Comparison(
+        tuple(source.relative.as_posix() for source in shown),
+        tuple(outcomes),
+        identity,
+        skipped,
+        rows.draw(),
+    )
+
+
+def _forward(
+    progress: Callable[[int, int | None], None], before: int, total: int, done: int
+) -> None:
+    progress(before + done, total)
+
+
+def spaced_sources(sources: Sequence[Source], *, count: int) -> list[Source]:
+    """Return so many of the sources, evenly spaced."""
+    by_path = {source.path: source for source in sources}
+    return [by_path[path] for path in spaced(list(by_path), count=count)]
+
+
+@dataclass
+class _Rows:
+    """The sheet as it grows, a column a checkpoint; pictures are kept at the sheet's size."""
+
+    shown: Sequence[Source]
+    truths: Sequence[Path | None]
+    columns: dict[str, list[Pixels]] = field(default_factory=dict)
+
+    def add(self, title: str, pictures: Sequence[Pixels]) -> None:
+        self.columns[title] = [shrink(pixels, side=SIDE) for pixels in pictures]
+
+    def score(self, pictures: Sequence[Pixels]) -> TruthScore | None:
+        """Return the mean error over the pictures that have a truth of their size."""
+        scores = [
+            score
+            for pixels, truth in zip(pictures, self.truths, strict=True)
+            if truth is not None and (score := _score(pixels, truth)) is not None
+        ]
+        if not scores:
+            return None
+        inside = [score.inside for score in scores if score.inside is not None]
+        outside = [score.outside for score in scores if score.outside is not None]
+        return TruthScore(
+            mean(inside) if inside else None,
+            mean(outside) if outside else None,
+            mean(score.total for score in scores),
+        )
+
+    def draw(self) -> Image.Image:
+        columns = {"source": [_small(source.path) for source in self.shown], **self.columns}
+        known = [truth for truth in self.truths if truth is not None]
+        if len(known) == len(self.shown):
+            columns["truth"] = [_small(truth) for truth in known]
+        return draw_grid(
+            list(zip(*columns.values(), strict=True)),
+            column_titles=list(columns),
+            row_titles=[source.relative.as_posix() for source in self.shown],
+        )
+
+
+def _file_of(path: Path) -> Path:
+    return path / "checkpoints" / "last.pt" if (path / "checkpoints").is_dir() else path
+
+
+def _run_of(file: Path) -> Path:
+    """Return the run folder of a checkpoint, or the folder it lies in."""
+    folder = file.resolve().parent
+    return folder.parent if folder.name == "checkpoints" else folder
+
+
+def _name_of(file: Path) -> str:
+    if file.parent.name != "checkpoints":
+        return file.stem
+    run = _run_of(file).name
+    return run if file.stem == "last" else f"{run} {file.stem}"
+
+
+def _readable(sources: Sequence[Source]) -> tuple[list[Source], dict[str, str]]:
+    readable, skipped = [], {}
+    for source in sources:
+        try:
+            read_picture(source.path)
+            readable.append(source)
+        except DataError as fault:
+            skipped[str(source.path)] = str(fault)
+    if not readable:
+        raise DataError(
+            f"none of the {len(sources)} pictures can be read: {next(iter(skipped.values()))}"
+        )
+    return readable, skipped
+
+
+def _translate(
+    translator: Translator,
+    shown: Sequence[Source],
+    direction: str,
+    progress: Callable[[int], None],
+) -> tuple[list[Pixels], float | None]:
+    """Return the translations and the median seconds of one; reading is not counted."""
+    channels = source_channels(translator.method, direction)
+    translations: list[Pixels] = []
+    seconds: list[float] = []
+    for source in shown:
+        picture = read_picture(source.path, channels=channels)
+        start = time.perf_counter()
+        translations += translate_pictures(
+            translator.method, [Picture(picture.pixels)], direction, precision=translator.precision
+        )
+        seconds.append(time.perf_counter() - start)
+        progress(len(translations))
+    return translations, median(seconds[1:]) if len(seconds) > 1 else None
+
+
+def _outcome(
+    contender: Contender,
+    translator: Translator,
+    seconds: float | None,
+    truth: TruthScore | None,
+    measurements: tuple[Measurement, ...],
+) -> Outcome:
+    modules = translator.method.translators.values()
+    return Outcome(
+        contender=contender,
+        method=translator.name,
+        preset=translator.config.preset,
+        step=load_checkpoint(contender.path).step,
+        parameters=sum(p.numel() for module in modules for p in module.parameters()),
+        seconds=seconds,
+        device=str(translator.device),
+        truth=truth,
+        measurements=measurements,
+    )
+
+
+def _truth_of(path: Path) -> Path | None:
+    """Return the true translation of a picture, None where the set has none."""
+    truth = path.parent.with_name(f"{path.parent.name}_truth") / path.name
+    return truth if truth.is_file() else None
+
+
+def _score(pixels: Pixels, truth: Path) -> TruthScore | None:
+    """Return the error of one translation; None where the sizes differ."""
+    true = read_picture(truth, channels=pixels.shape[2]).pixels
+    folder = truth.parent
+    mask = folder.with_name(folder.name.removesuffix("_truth") + "_mask") / truth.name
+    if true.shape != pixels.shape:
+        return None
+    if not mask.is_file():
+        return score_pixels(pixels, true)
+    return score_pixels(pixels, true, read_picture(mask, channels=1).pixels)
+
+
+def _small(path: Path) -> Pixels:
+    return shrink(read_picture(path).pixels, side=SIDE)
+
+
+def _truth_document(score: TruthScore | None) -> dict[str, float | None] | None:
+    if score is None:
+        return None
+    return {"total": score.total, "inside": score.inside, "outside": score.outside}

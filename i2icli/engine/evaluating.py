@@ -1,0 +1,252 @@
+"""`i2i eval`: checkpoints or folders, by several metrics, by one protocol."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from i2icli.config.sections import DataConfig
+from i2icli.data.folders import list_pictures
+from i2icli.engine.held_out import (
+    HeldOut,
+    checkpoint_facts,
+    find_held_out,
+    resize_all,
+    translate_held_out,
+)
+from i2icli.errors import ConfigError
+from i2icli.evaluation.inception import FeatureMode
+from i2icli.evaluation.label_maps import LabelScheme
+from i2icli.evaluation.metrics import Results, Settings, Subject, choose_metrics, measure_all
+from i2icli.evaluation.protocols import Protocol, unexpected_counts
+from i2icli.evaluation.realism import Reading
+from i2icli.evaluation.results import Fact
+from i2icli.evaluation.shards import ALONE, Shard, device_of_rank
+from i2icli.inference.translator import Translator, load_translator
+from i2icli.runtime import resolve_device
+
+Bars = Callable[[str], AbstractContextManager[Callable[[int, int | None], None] | None]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure and how.
+
+    Attributes:
+        names: metrics; none: all that data and weights allow.
+        protocol: a paper's way; None: every picture at its own size.
+        mode: clean-fid's way of resizing; None: that of the protocol, else clean.
+        direction: a2b or b2a.
+        data: another data set than the run's own.
+        truth: folder of true pictures; None: the data set's, if it has them.
+        lpips_net: alex or vgg.
+        device: auto, cpu, cuda, cuda:N or mps.
+        batch_size: pictures through Inception at once; None: as the device likes.
+        keep: folder that keeps the translations; None: they go when they are measured.
+        labels: what label maps hold; None where none are scored.
+    """
+
+    names: tuple[str, ...] = ()
+    protocol: Protocol | None = None
+    mode: FeatureMode | None = None
+    direction: str = "a2b"
+    data: Path | None = None
+    truth: Path | None = None
+    lpips_net: Literal["alex", "vgg"] = "alex"
+    device: str = "auto"
+    batch_size: int | None = None
+    keep: Path | None = None
+    labels: LabelScheme | None = None
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Numbers of one checkpoint, or of folders.
+
+    Attributes:
+        results: by name; empty in all processes but the first.
+        about: of the checkpoint; empty for folders.
+        skipped: metrics left out because nothing was asked for, with the reason.
+        warnings: what holds for all numbers.
+    """
+
+    results: Results
+    about: Mapping[str, Fact] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def evaluate_folders(
+    subject: Subject, request: Request, *, bars: Bars, shard: Shard = ALONE
+) -> Evaluated:
+    """Measure pictures that are there already, as they are.
+
+    Raises:
+        ConfigError: a protocol is asked for, which says how pictures are made.
+        DataError: pictures are missing, too few or cannot be read.
+        WeightsError: weights are missing.
+    """
+    if request.protocol is not None:
+        raise ConfigError(
+            f"--protocol {request.protocol.name} says how pictures are translated, and these are "
+            f"made already: give a checkpoint, or `--mode {request.protocol.mode}` to measure "
+            "them in its mode."
+        )
+    settings = _settings(request, shard)
+    names, skipped = choose_metrics(request.names, subject, settings)
+    with bars("measuring") as report:
+        results = measure_all(names, subject, _with_progress(settings, report))
+    return Evaluated(_said(results, {"protocol": None}, {}), {}, skipped)
+
+
+def evaluate_checkpoint(
+    checkpoint: Path, request: Request, *, bars: Bars, shard: Shard = ALONE
+) -> Evaluated:
+    """Translate the test pictures with a checkpoint, then measure them.
+
+    Raises:
+        CheckpointError: it is no checkpoint.
+        ConfigError: a setting contradicts another, or the checkpoint.
+        DataError: pictures are missing, too few or cannot be read.
+        WeightsError: weights are missing.
+    """
+    settings = _settings(request, shard)
+    translator = load_translator(checkpoint, device=device_of_rank(request.device))
+    held_out = _held_out(translator, request)
+    subject = _subject(held_out, request)
+    names, skipped = choose_metrics(request.names, subject, settings)
+    with _workplace(request.keep, shard) as place:
+        with bars("translating") as report:
+            total = len(list_pictures(held_out.inputs))
+            translated = translate_held_out(
+                translator,
+                held_out,
+                place,
+                direction=request.direction,
+                protocol=request.protocol,
+                shard=shard,
+                on_done=lambda done: report(done, -(-total // shard.count)) if report else None,
+            )
+        reals = held_out.reals
+        if reals is not None and request.protocol and request.protocol.reals == "resized":
+            reals = resize_all(reals, place / "reals", request.protocol, shard=shard)
+        made = replace(subject, outputs=translated.outputs, inputs=translated.inputs, reals=reals)
+        with bars("measuring") as report:
+            results = measure_all(names, made, _with_progress(settings, report))
+    about = checkpoint_facts(checkpoint)
+    warnings = _count_warnings(held_out) if request.protocol else ()
+    return Evaluated(
+        _said(results, _facts(request, translator), _folders(held_out, request.keep, about)),
+        about,
+        skipped,
+        warnings,
+    )
+
+
+def _settings(request: Request, shard: Shard) -> Settings:
+    default = request.protocol.mode if request.protocol else "clean"
+    return Settings(
+        Reading(
+            mode=request.mode or default,
+            device=resolve_device(device_of_rank(request.device)),
+            batch_size=request.batch_size,
+            shard=shard,
+            keeps_fake=False,
+        ),
+        request.lpips_net,
+        request.labels,
+    )
+
+
+def _with_progress(
+    settings: Settings, report: Callable[[int, int | None], None] | None
+) -> Settings:
+    return replace(settings, reading=replace(settings.reading, progress=report))
+
+
+def _held_out(translator: Translator, request: Request) -> HeldOut:
+    data: DataConfig = translator.config.data
+    return find_held_out(data, root=request.data, direction=request.direction)
+
+
+def _subject(held_out: HeldOut, request: Request) -> Subject:
+    """Return what can be measured; at a protocol's size nothing fits the truth."""
+    truth = request.truth or held_out.truth
+    if request.protocol is not None:
+        truth = None
+    is_own = truth is not None and truth == held_out.truth
+    return Subject(
+        reals=held_out.reals,
+        inputs=held_out.inputs,
+        truth=truth,
+        root=held_out.inputs.parent if is_own else None,
+    )
+
+
+@contextmanager
+def _workplace(keep: Path | None, shard: Shard) -> Iterator[Path]:
+    """Yield the folder for translations, the same in all processes."""
+    if keep is not None:
+        if shard.is_first and keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
+            raise ConfigError(f"{keep} is not empty: name a new folder with --keep.")
+        shard.wait()
+        keep.mkdir(parents=True, exist_ok=True)
+        yield keep
+        return
+    made = tempfile.TemporaryDirectory(prefix="i2i-eval-") if shard.is_first else None
+    place = shard.agree(made.name if made else "")
+    try:
+        yield Path(place)
+    finally:
+        if made:
+            made.cleanup()
+
+
+def _count_warnings(held_out: HeldOut) -> tuple[str, ...]:
+    folders = {folder.name: folder for folder in (held_out.inputs, held_out.reals) if folder}
+    found = {name: len(list_pictures(folder)) for name, folder in folders.items()}
+    return unexpected_counts(held_out.data_set, inputs=held_out.side, found=found)
+
+
+def _facts(request: Request, translator: Translator) -> dict[str, Fact]:
+    facts: dict[str, Fact] = {
+        "protocol": None,
+        "input_size": "their own",
+        "reals": "files as they are",
+    }
+    if request.protocol is not None:
+        facts |= request.protocol.facts()
+    precision = str(translator.precision).removeprefix("torch.")
+    return {**facts, "direction": request.direction, "precision": precision}
+
+
+def _folders(held_out: HeldOut, keep: Path | None, about: Mapping[str, Fact]) -> dict[str, Fact]:
+    kept = {} if keep is None else {"fake": str(keep / "outputs"), "outputs": str(keep / "outputs")}
+    unkept: dict[str, Fact] = {
+        "fake": "translations, not kept",
+        "outputs": "translations, not kept",
+    }
+    return {"inputs": str(held_out.inputs), **unkept, **kept, **about}
+
+
+def _said(results: Results, protocol: Mapping[str, Fact], about: Mapping[str, Fact]) -> Results:
+    return {
+        name: measured.with_facts(protocol=protocol, about=about)
+        for name, measured in results.items()
+    }
+
+
+def check_alike(evaluated: Sequence[Evaluated]) -> None:
+    """Refuse to put checkpoints side by side whose numbers were not measured alike.
+
+    Raises:
+        ConfigError: naming what differs.
+    """
+    for other in evaluated[1:]:
+        for name, measured in evaluated[0].results.items():
+            if name in other.results:
+                measured.comparable_with(other.results[name])

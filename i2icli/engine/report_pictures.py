@@ -1,0 +1,164 @@
+"""The pictures of a run's report: its samples through time, and entropy maps of them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib
+import numpy as np
+from PIL import Image
+
+from i2icli.data.folders import find_domains
+from i2icli.data.images import to_tensor
+from i2icli.engine.folder import RunFolder
+from i2icli.engine.samples import build_drawer
+from i2icli.errors import I2IError
+from i2icli.inference.translator import Translator
+from i2icli.methods.configure import AnyRunConfig
+from i2icli.methods.registry import METHODS
+from i2icli.visual.grid import lay_out
+from i2icli.visual.report import EntropyLayer, EntropyMap
+from i2icli.visual.tiles import (
+    GridRow,
+    Samples,
+    collect_samples,
+    cut_out,
+    encode,
+    encode_exactly,
+    read_rows,
+    rows_of,
+)
+
+if TYPE_CHECKING:
+    from i2icli.methods.views import View
+
+_BUDGET = 12_000_000  # bytes of the samples' pictures in the page
+_ENTROPY_PICTURES = 4
+
+
+def find_grids(folder: RunFolder) -> dict[int, Path]:
+    """Return the sample grids of a run by their steps."""
+    found = [(re.fullmatch(r"step-(\d+)", p.stem), p) for p in folder.samples.glob("step-*.png")]
+    return dict(sorted((int(match[1]), path) for match, path in found if match))
+
+
+def find_rows(
+    grids: dict[int, Path], config: AnyRunConfig | None
+) -> dict[int, tuple[GridRow, ...]]:
+    """Return where the pictures lie in the grids, as far as that can be told.
+
+    A grid tells it itself. Of one that does not, drawn by an earlier i2i, it is worked out from
+    the data set, if that is still there and the size agrees.
+    """
+    rows: dict[int, tuple[GridRow, ...]] = {}
+    untold = None
+    for step, path in grids.items():
+        try:
+            rows[step] = read_rows(path)
+            if rows[step] or config is None:
+                continue
+            if untold is None:
+                untold = _work_out_rows(config)
+            size, worked_out = untold
+            with Image.open(path) as image:
+                rows[step] = worked_out if image.size == size else ()
+        except (OSError, ValueError, Image.DecompressionBombError):
+            rows[step] = ()
+    return rows
+
+
+def show_samples(folder: RunFolder, config: AnyRunConfig | None) -> Samples | None:
+    """Return the samples of a run through time; None where there are none."""
+    grids = find_grids(folder)
+    return collect_samples(grids, find_rows(grids, config), budget=_BUDGET)
+
+
+def show_entropy(
+    translator: Translator, grid: Path, rows: Sequence[GridRow]
+) -> tuple[EntropyLayer, ...]:
+    """Return the entropy maps of the first few samples.
+
+    Args:
+        translator: the newest weights.
+        grid: a sample grid, whose sources are looked at.
+        rows: where they are.
+
+    Returns:
+        One a layer; none where the method shows no entropy.
+    """
+    views: dict[int, list[tuple[GridRow, View]]] = {}
+    for row in [row for row in rows if row.title.startswith("a2b ")][:_ENTROPY_PICTURES]:
+        for view in _views(translator, cut_out(grid, row.boxes[0])):
+            if hasattr(view, "entropy"):
+                views.setdefault(view.layer, []).append((row, view))
+    return tuple(_entropy_layer(layer, found, grid) for layer, found in sorted(views.items()))
+
+
+def _work_out_rows(config: AnyRunConfig) -> tuple[tuple[int, int], tuple[GridRow, ...]]:
+    """Return the size and the rows of the grids that a run with this configuration draws."""
+    directions = METHODS[config.method.name].directions  # type: ignore[attr-defined]
+    try:
+        domains = find_domains(config.data)
+        samples = build_drawer(
+            config.samples, config.data, domains, directions=directions, on_skip=lambda _: None
+        ).samples
+    except (I2IError, OSError):
+        return (0, 0), ()
+    if not samples:
+        return (0, 0), ()
+    titles = [f"{sample.direction} {sample.name}" for sample in samples]
+    pictures = [(sample.picture.pixels,) * 2 for sample in samples]
+    layout = lay_out(pictures, column_titles=("source", "translation"), row_titles=titles)
+    return layout.size, rows_of(layout, titles)
+
+
+def _views(translator: Translator, picture: Image.Image) -> Sequence[View]:
+    """Return what the method shows of a picture; nothing where it shows nothing."""
+    multiple = translator.size_multiple
+    width, height = (side // multiple * multiple for side in picture.size)
+    if min(width, height) < translator.method.min_size:
+        return ()
+    channels = translator.channels["a"]
+    pixels = np.asarray(picture.crop((0, 0, width, height)))[..., :channels]
+    images = to_tensor(pixels)[None].to(translator.device)
+    (found,) = translator.method.views(images, direction="a2b") or [[]]
+    return found
+
+
+def _entropy_layer(layer: int, found: Sequence[tuple[GridRow, View]], grid: Path) -> EntropyLayer:
+    arrays = [view.entropy.numpy() for _, view in found]
+    low = min(float(array.min()) for array in arrays)
+    high = max(float(array.max()) for array in arrays)
+    return EntropyLayer(
+        layer=layer,
+        size=(int(arrays[0].shape[0]), int(arrays[0].shape[1])),
+        low=low,
+        high=high,
+        most=max(math.log(_reach(view)) for _, view in found),
+        maps=tuple(
+            EntropyMap(
+                row.title.removeprefix("a2b "),
+                encode(cut_out(grid, row.boxes[0]), side=256),
+                encode_exactly(_coloured(array, low, high)),
+            )
+            for (row, _), array in zip(found, arrays, strict=True)
+        ),
+    )
+
+
+def _reach(view: View) -> int:
+    """Return the places that a place can attend to."""
+    return view.window**2 if view.has_window else int(view.entropy.numel())
+
+
+def _coloured(
+    values: np.ndarray[tuple[int, ...], np.dtype[np.float32]], low: float, high: float
+) -> Image.Image:
+    """Return (H, W) values in the colours of the page's scale."""
+    unit = np.clip((values - low) / max(high - low, 1e-12), 0.0, 1.0)
+    colours = matplotlib.colormaps["viridis"](unit, bytes=True)
+    return Image.fromarray(np.ascontiguousarray(colours[..., :3]))

@@ -1,0 +1,337 @@
+"""`i2i report`: a run folder, whatever state it is in, as one page."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from i2icli import __version__
+from i2icli.checkpoint.file import load_checkpoint
+from i2icli.checkpoint.state import CheckpointState
+from i2icli.config.document import write_toml
+from i2icli.config.words import toml_like
+from i2icli.data.folders import find_domains
+from i2icli.engine.folder import Line, RunFolder, find_run
+from i2icli.engine.plan import human_time
+from i2icli.engine.report_metrics import (
+    has_broken_term,
+    loss_charts,
+    measured_charts,
+    progress_charts,
+    read_alarms,
+    read_scores,
+)
+from i2icli.engine.report_pictures import find_grids, find_rows, show_entropy, show_samples
+from i2icli.errors import ConfigError, I2IError
+from i2icli.inference.translator import load_translator
+from i2icli.methods.configure import AnyRunConfig, build_method, changes_from_paper, restore_config
+from i2icli.visual.report import ConfigChange, Fact, RunReport, Status, format_number
+
+if sys.platform != "win32":
+    import fcntl
+
+_ENVIRONMENT = {
+    "i2i": "i2i",
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "python": "Python",
+    "numpy": "NumPy",
+    "pillow": "Pillow",
+    "platform": "platform",
+    "device": "device",
+    "precision": "precision",
+    "threads": "threads",
+    "started": "started",
+    "executable": "Python executable",
+}
+
+
+@dataclass
+class _Run:
+    """What is known of a run while its report is made; `missing` grows as parts turn out absent."""
+
+    folder: RunFolder
+    lines: list[Line]
+    document: dict[str, Any]
+    config: AnyRunConfig | None
+    state: CheckpointState | None
+    missing: list[str]
+
+    @property
+    def step(self) -> int:
+        """The last step known of."""
+        logged = max((int(line["step"]) for line in self.lines), default=0)
+        return max(logged, self.state.step if self.state else 0)
+
+    @cached_property
+    def last_step(self) -> int | None:
+        """The step the run was to reach; None where that is not known."""
+        if self.config is None:
+            return None
+        train = self.config.train
+        if train.steps is not None:
+            return train.steps
+        counts = self.counts
+        if not counts:
+            try:
+                domains = find_domains(self.config.data)
+                counts = (len(domains.train_a), len(domains.train_b))
+            except (I2IError, OSError):
+                return None
+        epochs = train.epochs or max(
+            player.schedule.total_epochs for player in build_method(self.config).players.values()
+        )
+        return epochs * (max(counts) // self.config.data.batch_size)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Training pictures of A and of B; nothing where the checkpoint does not say."""
+        if self.state is None or not {"a", "b"} <= set(self.state.data):
+            return ()
+        return tuple(int(self.state.data[key]["count"]) for key in ("a", "b"))
+
+
+def report_run(path: Path) -> RunReport:
+    """Gather all that a run folder tells.
+
+    Args:
+        path: the folder, or a checkpoint or folder within it.
+
+    Raises:
+        ConfigError: if there is no run.
+    """
+    run = _open(find_report_run(path))
+    scores, faults = read_scores(run.folder.path)
+    run.missing += faults
+    losses = loss_charts(run.lines)
+    if not losses:
+        run.missing.append("Loss curves: metrics.jsonl holds no line yet.")
+    samples = show_samples(run.folder, run.config)
+    if samples is None:
+        run.missing.append("Samples: there is no grid in samples/.")
+    elif samples.rows[0].source is None:
+        run.missing.append(
+            "Before-and-after sliders: the grids do not tell where their pictures are, and the "
+            "data set is not where the run found it."
+        )
+    about = run.document.get("about", {})
+    measured, protocol = measured_charts(run.lines)
+    report = RunReport(
+        name=run.folder.path.resolve().name,
+        method=str(run.document.get("method", {}).get("name", "an unknown method")),
+        preset=str(run.document.get("preset", "unknown")),
+        data=_data_name(run),
+        status=_status(run),
+        facts=_facts(run),
+        samples=samples,
+        losses=losses,
+        progress=progress_charts(run.lines),
+        measured=measured,
+        measured_protocol=protocol,
+        scores=tuple(scores),
+        alarms=read_alarms(run.lines),
+        entropy=_entropy(run),
+        about=tuple(
+            Fact(key, str(about[key]))
+            for key in ("paper", "table", "published", "protocol")
+            if about.get(key)
+        ),
+        deviations=tuple(map(str, about.get("deviations", ()))),
+        changes=_changes(run.config),
+        config_text=write_toml(run.document) if run.document else "",
+        environment=_environment(run),
+        command=_read(run.folder.path / "command.txt", run.missing),
+        made=f"Made by i2i {__version__} from {run.folder.path}.",
+    )
+    return replace(report, missing=tuple(run.missing))
+
+
+def find_report_run(path: Path) -> RunFolder:
+    """Return the run that `path` names; its checkpoints may be gone.
+
+    Raises:
+        ConfigError: if there is no run.
+    """
+    if (path / "config.toml").is_file() and (path / "metrics.jsonl").exists():
+        return RunFolder(path)
+    return find_run(path)
+
+
+def newest_run(parent: Path = Path("runs")) -> Path:
+    """Return the run folder under `parent` that changed last.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    folders = [RunFolder(path.parent) for path in parent.glob("*/config.toml")]
+    if not folders:
+        raise ConfigError(
+            f"there is no run in {parent}/: name a run folder, or train one with "
+            "`i2i train --preset demo`."
+        )
+    return max(folders, key=_changed).path
+
+
+def _changed(folder: RunFolder) -> float:
+    files = (folder.config, folder.metrics, folder.last)
+    return max(path.stat().st_mtime for path in files if path.exists())
+
+
+def _open(folder: RunFolder) -> _Run:
+    """Read what there is; what cannot be read is said, not fatal."""
+    missing: list[str] = []
+    document: dict[str, Any] = {}
+    config = None
+    try:
+        document = folder.read_config()
+        config = restore_config(document)
+    except (I2IError, OSError) as fault:
+        missing.append(f"The comparison with the paper: {_sentence(fault)}")
+    state = None
+    try:
+        state = load_checkpoint(folder.last)
+    except I2IError as fault:
+        missing.append(f"What the last checkpoint tells: {_sentence(fault)}")
+    try:
+        lines = [line for line in folder.read_metrics() if isinstance(line.get("step"), int)]
+    except (OSError, UnicodeDecodeError, AttributeError):
+        lines = []
+    return _Run(folder, lines, document, config, state, missing)
+
+
+def _sentence(fault: Exception) -> str:
+    return " ".join(str(fault).split())
+
+
+def _status(run: _Run) -> Status:
+    last = run.last_step
+    of = f" of {last:,}" if last else ""
+    where = f"step {run.step:,}{of}"
+    resume = f"`{run.folder.resume_command}`"
+    if last is not None and run.state is not None and run.state.step >= last:
+        return Status("Finished", "good", f"All {last:,} steps are done.")
+    if _is_busy(run.folder):
+        return Status(
+            "Running", "busy", f"A process is training it: at {where} when this was made."
+        )
+    if has_broken_term(run.lines):
+        return Status("Diverged", "bad", f"A loss was not finite by {where}.")
+    if run.state is None:
+        return Status("Stopped", "warn", f"It ended at {where} without a checkpoint to go on from.")
+    saved = f"saved at step {run.state.step:,}"
+    word = "Stopped" if last is not None else "Unknown end"
+    return Status(
+        word,
+        "warn",
+        f"It ended at {where}, {saved}: interrupted, killed or diverged. Go on with {resume}.",
+    )
+
+
+def _is_busy(folder: RunFolder) -> bool:
+    """Say whether a process is training in this folder; nothing is written to find out."""
+    if sys.platform == "win32":
+        return False  # there, asking would take the lock
+    try:
+        with (folder.path / ".lock").open("r") as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _facts(run: _Run) -> tuple[Fact, ...]:
+    """Return the figures at the head of the page."""
+    facts = []
+    last = run.last_step
+    facts.append(Fact("Steps", f"{run.step:,}", f"of {last:,}" if last else ""))
+    epoch = max((int(line.get("epoch", 0)) for line in run.lines), default=0)
+    if epoch:
+        facts.append(Fact("Epoch", f"{epoch:,}"))
+    seconds = max((float(line.get("seconds", 0.0)) for line in run.lines), default=0.0)
+    if seconds:
+        facts.append(Fact("Time training", human_time(seconds)))
+    speeds = [float(line["images_per_s"]) for line in run.lines if "images_per_s" in line]
+    if speeds:
+        median = sorted(speeds)[len(speeds) // 2]
+        facts.append(Fact("Speed", f"{median:.3g}", "images a second, median"))
+    if run.state is not None and run.state.best:
+        best = run.state.best
+        name = str(best.get("name", "")).removeprefix("eval/").replace("_", " ")
+        facts.append(
+            Fact(
+                "Best measured",
+                format_number(float(best["value"])),
+                f"{name}, at step {int(best['step']):,}",
+            )
+        )
+    if counts := run.counts:
+        facts.append(Fact("Training pictures", " + ".join(f"{c:,}" for c in counts), "A + B"))
+    return tuple(facts)
+
+
+def _data_name(run: _Run) -> str:
+    data = run.document.get("data", {})
+    named = data.get("root") or data.get("domain_a")
+    if named is None:
+        return "unknown data"
+    direction = " (b2a)" if data.get("direction") == "b2a" else ""
+    return f"{Path(str(named)).name}{direction}"
+
+
+def _changes(config: AnyRunConfig | None) -> tuple[ConfigChange, ...] | None:
+    if config is None:
+        return None
+    return tuple(
+        ConfigChange(
+            change.path,
+            *(
+                "not set" if value is None else toml_like(value)
+                for value in (change.before, change.after)
+            ),
+        )
+        for change in changes_from_paper(config)
+    )
+
+
+def _entropy(run: _Run) -> tuple[Any, ...]:
+    """Return entropy maps of the samples with the newest weights, where the method has any."""
+    grids = find_grids(run.folder)
+    if not grids or run.state is None or run.config is None:
+        return ()
+    newest = max(grids)
+    rows = find_rows({newest: grids[newest]}, run.config)[newest]
+    if not rows:
+        return ()
+    try:
+        translator = load_translator(run.folder.last, device="cpu")
+        return show_entropy(translator, grids[newest], rows)
+    except I2IError as fault:
+        run.missing.append(f"Entropy maps: {_sentence(fault)}")
+        return ()
+
+
+def _environment(run: _Run) -> tuple[Fact, ...]:
+    text = _read(run.folder.path / "env.json", run.missing)
+    try:
+        found = json.loads(text) if text else {}
+        items = found.items()
+    except (ValueError, AttributeError):
+        run.missing.append("The environment: env.json is no JSON object.")
+        return ()
+    named = [Fact(_ENVIRONMENT[key], str(found[key])) for key in _ENVIRONMENT if key in found]
+    others = [Fact(str(key), str(value)) for key, value in items if key not in _ENVIRONMENT]
+    return (*named, *others)
+
+
+def _read(path: Path, missing: list[str]) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        missing.append(f"{path.name}: it is not in the run folder.")
+        return ""

@@ -1,0 +1,269 @@
+"""The metrics of `i2i eval`: what each needs, and the function that measures it.
+
+Another metric is another entry of `METRICS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from i2icli.errors import ConfigError, DataError, WeightsError
+from i2icli.evaluation.inception import find_inception
+from i2icli.evaluation.label_maps import LabelScheme
+from i2icli.evaluation.picture_sets import find_set
+from i2icli.evaluation.realism import Reading, measure_distances
+from i2icli.evaluation.results import Measurement
+from i2icli.evaluation.truth import FolderScore, score_folder
+from i2icli.evaluation.weights import find_weights
+
+Results = dict[str, Measurement]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Folders to measure; what is None is not there.
+
+    Attributes:
+        outputs: made pictures; None before they are made.
+        reals: real pictures of the target.
+        inputs: what the outputs were made from, of equal names.
+        truth: the true translations, of equal names.
+        root: the data set that holds the truth and its masks.
+    """
+
+    outputs: Path | None = None
+    reals: Path | None = None
+    inputs: Path | None = None
+    truth: Path | None = None
+    root: Path | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure.
+
+    Attributes:
+        reading: how pictures become features.
+        lpips_net: network of LPIPS, alex or vgg.
+        labels: what label maps hold; None where none are scored.
+    """
+
+    reading: Reading = field(default_factory=Reading)
+    lpips_net: Literal["alex", "vgg"] = "alex"
+    labels: LabelScheme | None = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    Attributes:
+        name: of its flag.
+        title: in words.
+        check: raises an `I2IError` where it cannot be measured; called before anything is made.
+        measure: returns its numbers by name.
+        only_named: it is not measured unless it is asked for.
+    """
+
+    name: str
+    title: str
+    check: Callable[[Subject, Settings], None]
+    measure: Callable[[Path, Subject, Settings], Results]
+    only_named: bool = False
+
+
+def choose_metrics(
+    names: Sequence[str], subject: Subject, settings: Settings
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the metrics to measure, and why others are left out.
+
+    Args:
+        names: those asked for, which must be possible; none: all that are.
+        subject: what there is to measure; outputs may be still to come.
+        settings: how.
+
+    Raises:
+        DataError: pictures that a metric needs are not there.
+        WeightsError: weights that it needs are not there.
+    """
+    if names:
+        for name in names:
+            METRICS[name].check(subject, settings)
+        return tuple(names), {}
+    possible: list[str] = []
+    faults: dict[str, DataError | WeightsError] = {}
+    for name, metric in METRICS.items():
+        if metric.only_named:
+            continue
+        try:
+            metric.check(subject, settings)
+            possible.append(name)
+        except (DataError, WeightsError) as fault:
+            faults[name] = fault
+    if not possible:
+        missing = [fault for fault in faults.values() if isinstance(fault, WeightsError)]
+        raise missing[0] if missing else next(iter(faults.values()))
+    return tuple(possible), {name: str(fault) for name, fault in faults.items()}
+
+
+def measure_all(names: Sequence[str], subject: Subject, settings: Settings) -> Results:
+    """Measure by several metrics; of several processes only the first gets numbers.
+
+    Raises:
+        DataError: pictures are missing, too few or cannot be read.
+        WeightsError: weights are missing.
+    """
+    outputs = subject.outputs
+    assert outputs is not None, "the pictures are made before they are measured"
+    found: Results = {}
+    # One pass over the pictures serves both.
+    distances = [name for name in names if name in ("fid", "kid")]
+    if distances and subject.reals is not None:
+        found |= measure_distances(subject.reals, outputs, distances, settings.reading)
+    if settings.reading.shard.is_first:
+        for name in names:
+            if name not in distances:
+                found |= METRICS[name].measure(outputs, subject, settings)
+    return found
+
+
+def _check_distance(subject: Subject, settings: Settings) -> None:
+    if subject.reals is None:
+        raise DataError(
+            "there are no real pictures of the target to compare with: a data set needs testB "
+            "beside testA (--data DIR), or give --real DIR."
+        )
+    find_set(subject.reals)
+    find_inception(settings.reading.mode)
+
+
+def _measure_distance(name: str) -> Callable[[Path, Subject, Settings], Results]:
+    def measure(outputs: Path, subject: Subject, settings: Settings) -> Results:
+        assert subject.reals is not None, "checked before"
+        return measure_distances(subject.reals, outputs, [name], settings.reading)
+
+    return measure
+
+
+def _check_lpips(subject: Subject, settings: Settings) -> None:
+    if subject.inputs is None and subject.truth is None:
+        raise DataError(
+            "LPIPS compares pictures one with one: give a checkpoint, or with --fake also the "
+            "inputs (--inputs DIR) or the true pictures (--truth DIR)."
+        )
+    find_weights("alexnet" if settings.lpips_net == "alex" else "vgg16")
+
+
+def _measure_lpips(outputs: Path, subject: Subject, settings: Settings) -> Results:
+    from i2icli.evaluation.perceptual import load_lpips, lpips_content, lpips_paired
+
+    lpips = load_lpips(settings.lpips_net, device=settings.reading.device)
+    progress = settings.reading.progress
+    found: Results = {}
+    if subject.inputs is not None:
+        content = lpips_content(subject.inputs, outputs, lpips=lpips, progress=progress)
+        found["lpips"] = replace(content, name="lpips")
+    if subject.truth is not None:
+        paired = lpips_paired(outputs, subject.truth, lpips=lpips, progress=progress)
+        name = "lpips_paired" if found else "lpips"
+        found[name] = replace(paired, name=name)
+    return found
+
+
+def _check_diversity(subject: Subject, settings: Settings) -> None:
+    assert subject.outputs is not None, "the command line asks for them"
+    find_weights("alexnet" if settings.lpips_net == "alex" else "vgg16")
+
+
+def _measure_diversity(outputs: Path, _: Subject, settings: Settings) -> Results:
+    from i2icli.evaluation.perceptual import load_lpips, lpips_diversity
+
+    lpips = load_lpips(settings.lpips_net, device=settings.reading.device)
+    measured = lpips_diversity(outputs, lpips=lpips, progress=settings.reading.progress)
+    return {"lpips_diversity": replace(measured, name="lpips_diversity")}
+
+
+def _check_labels(subject: Subject, settings: Settings) -> None:
+    assert settings.labels is not None, "the command line asks for the classes"
+    if subject.reals is None:
+        raise ConfigError(
+            "segmentation scores compare predicted label maps with the true ones: add --real DIR."
+        )
+
+
+def _measure_labels(outputs: Path, subject: Subject, settings: Settings) -> Results:
+    from i2icli.evaluation.segmentation import score_label_maps
+
+    assert subject.reals is not None, "checked before"
+    assert settings.labels is not None, "checked before"
+    progress = settings.reading.progress
+    report = score_label_maps(subject.reals, outputs, settings.labels, progress=progress)
+    return {measured.name: measured for measured in report.measurements}
+
+
+def _check_structure(subject: Subject, _: Settings) -> None:
+    if subject.inputs is None:
+        raise DataError(
+            "the structure distance compares outputs with their inputs: give a checkpoint, or "
+            "with --fake also --inputs DIR."
+        )
+    find_weights("vgg16")
+
+
+def _measure_structure(outputs: Path, subject: Subject, settings: Settings) -> Results:
+    from i2icli.evaluation.structure import load_self_similarity, structure_distance
+
+    assert subject.inputs is not None, "checked before"
+    network = load_self_similarity(settings.reading.device)
+    progress = settings.reading.progress
+    measured = structure_distance(subject.inputs, outputs, network=network, progress=progress)
+    return {"structure": replace(measured, name="structure")}
+
+
+def _check_truth(subject: Subject, _: Settings) -> None:
+    if subject.root is None or subject.truth is None:
+        raise DataError(
+            "this data set does not hold the true translations (testA_truth beside testA, as the "
+            "demo set has)."
+        )
+
+
+def _measure_truth(outputs: Path, subject: Subject, _: Settings) -> Results:
+    assert subject.root is not None, "checked before"
+    score = score_folder(outputs, subject.root)
+    if score.missing:
+        raise DataError(f"{len(score.missing)} pictures have a truth but no translation.")
+    return {"truth": _truth_measurement(score, subject.root)}
+
+
+def _truth_measurement(score: FolderScore, root: Path) -> Measurement:
+    ours, identity = score.translation, score.identity
+    return Measurement(
+        name="truth",
+        value=ours.total,
+        counts={"pictures": score.count},
+        protocol={"error": "mean absolute, pixels in [0, 1], over the whole picture"},
+        about={"truth": str(root)},
+        parts={
+            "inside": ours.inside,
+            "outside": ours.outside,
+            "identity": identity.total,
+            "identity_inside": identity.inside,
+            "identity_outside": identity.outside,
+        },
+    )
+
+
+_ALL = (
+    Metric("fid", "Frechet Inception distance", _check_distance, _measure_distance("fid")),
+    Metric("kid", "kernel Inception distance", _check_distance, _measure_distance("kid")),
+    Metric("lpips", "perceptual distance", _check_lpips, _measure_lpips),
+    Metric("structure", "VGG16 self-similarity distance", _check_structure, _measure_structure),
+    Metric("diversity", "LPIPS among styles", _check_diversity, _measure_diversity, True),
+    Metric("seg", "segmentation scores", _check_labels, _measure_labels, True),
+    Metric("truth", "error against the true translations", _check_truth, _measure_truth),
+)
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}

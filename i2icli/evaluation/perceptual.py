@@ -1,0 +1,347 @@
+"""LPIPS (Zhang et al., CVPR 2018), computed by the lpips package: how unlike two pictures look.
+
+Three uses: `content`, each input against its translation (how much was changed); `paired`, each
+translation against its true one; `diversity`, among several translations of one input.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from i2icli.data.images import read_picture, read_size, to_tensor
+from i2icli.errors import DataError
+from i2icli.evaluation.pairing import Pair, match_folders, pair_facts, pictures_by_stem
+from i2icli.evaluation.picture_sets import describe_set
+from i2icli.evaluation.reading import batch_by_size, load_ahead
+from i2icli.evaluation.resampling import mean_interval
+from i2icli.evaluation.results import Fact, Measurement
+from i2icli.evaluation.weights import FoundWeights, load_weights
+
+Net = Literal["alex", "vgg"]
+Kind = Literal["content", "paired", "diversity"]
+Progress = Callable[[int, int], None]
+
+VERSION = "0.1"
+BATCH_SIZE = 16
+_WEIGHTS: Mapping[Net, str] = {"alex": "alexnet", "vgg": "vgg16"}
+# Below these its last layers have nothing left to look at.
+MIN_SIDE: Mapping[Net, int] = {"alex": 31, "vgg": 16}
+_STYLE = re.compile(r"(?P<name>.+)_(?P<style>\d+)")
+
+
+class Lpips:
+    """The distance of the lpips package with given convolutions.
+
+    Attributes:
+        net: whose convolutions they are.
+        device: where it computes.
+        weights: the file they came from; None for tensors given by hand.
+    """
+
+    def __init__(
+        self,
+        net: Net,
+        convolutions: Mapping[str, Tensor],
+        *,
+        device: torch.device | None = None,
+        weights: FoundWeights | None = None,
+    ) -> None:
+        """Build the network.
+
+        Args:
+            net: `alex` or `vgg`.
+            convolutions: with the names and shapes of torchvision, `features.N.weight` and
+                `features.N.bias`; further tensors are left alone.
+            device: the CPU by default.
+            weights: where the convolutions came from.
+        """
+        self.net, self.weights = net, weights
+        self.device = device or torch.device("cpu")
+        self._module = _build_module(net, convolutions).to(self.device)
+
+    @torch.inference_mode()
+    def distances(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the distance of each pair.
+
+        Args:
+            first: pictures, (B, 3, H, W), in [-1, 1]: another range would give other numbers.
+            second: their partners, same shape and range.
+
+        Returns:
+            (B,), on the CPU, float64.
+
+        Raises:
+            ValueError: the shapes differ, or a value lies outside [-1, 1].
+        """
+        if first.shape != second.shape:
+            raise ValueError(f"shapes differ: {tuple(first.shape)} against {tuple(second.shape)}")
+        if max(float(first.abs().max()), float(second.abs().max())) > 1.0:
+            raise ValueError("LPIPS takes pictures in [-1, 1]")
+        # TensorFloat-32, PyTorch's default for convolutions, would change the third digit.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            values: Tensor = self._module(first.to(self.device), second.to(self.device))
+        return values.reshape(-1).to(device="cpu", dtype=torch.float64)
+
+
+def load_lpips(net: Net = "alex", *, device: torch.device | None = None) -> Lpips:
+    """Return LPIPS with the real weights of the weights folder; nothing is downloaded.
+
+    Raises:
+        WeightsError: the convolutions are not there.
+    """
+    tensors, found = load_weights(_WEIGHTS[net])
+    return Lpips(net, tensors, device=device, weights=found)
+
+
+def diversity_of(pictures: Tensor, lpips: Lpips) -> float:
+    """Return the mean distance over all pairs of K translations of one input.
+
+    Args:
+        pictures: (K, 3, H, W) in [-1, 1], K at least 2.
+        lpips: the distance.
+
+    Raises:
+        ValueError: fewer than two pictures.
+    """
+    count = len(pictures)
+    if count < 2:
+        raise ValueError(f"diversity needs two translations or more, got {count}")
+    pairs = list(itertools.combinations(range(count), 2))
+    distances = [
+        lpips.distances(
+            pictures[[one for one, _ in some]], pictures[[other for _, other in some]]
+        ).numpy()
+        for some in (pairs[at : at + BATCH_SIZE] for at in range(0, len(pairs), BATCH_SIZE))
+    ]
+    return float(np.concatenate(distances).mean())
+
+
+def lpips_content(
+    inputs: Path,
+    outputs: Path,
+    *,
+    lpips: Lpips,
+    batch_size: int = BATCH_SIZE,
+    progress: Progress | None = None,
+) -> Measurement:
+    """Measure how far translations are from their inputs, matched by name, at their own size.
+
+    Raises:
+        DataError: a picture without partner, of another size than its partner, too small, or
+            unreadable.
+    """
+    pairs = match_folders(inputs, outputs)
+    values = measure_pairs(pairs, lpips=lpips, batch_size=batch_size, progress=progress)
+    return _summary(
+        "content",
+        values,
+        lpips,
+        counts={"pairs": len(pairs)},
+        facts=pair_facts(pairs, "input", "output"),
+        about={"inputs": str(inputs), "outputs": str(outputs)},
+    )
+
+
+def lpips_paired(
+    outputs: Path,
+    truth: Path,
+    *,
+    lpips: Lpips,
+    batch_size: int = BATCH_SIZE,
+    progress: Progress | None = None,
+) -> Measurement:
+    """Measure how far translations are from the true ones, matched by name.
+
+    Raises:
+        DataError: as `lpips_content`.
+    """
+    pairs = match_folders(outputs, truth)
+    values = measure_pairs(pairs, lpips=lpips, batch_size=batch_size, progress=progress)
+    return _summary(
+        "paired",
+        values,
+        lpips,
+        counts={"pairs": len(pairs)},
+        facts=pair_facts(pairs, "output", "truth"),
+        about={"outputs": str(outputs), "truth": str(truth)},
+    )
+
+
+def lpips_diversity(
+    outputs: Path,
+    *,
+    lpips: Lpips,
+    batch_size: int = BATCH_SIZE,
+    progress: Progress | None = None,
+) -> Measurement:
+    """Measure how unlike the translations of one input are: over all pairs, then over inputs.
+
+    Args:
+        outputs: pictures called `NAME_0.png`, `NAME_1.png`, ...: the styles of input NAME.
+        lpips: the distance.
+        batch_size: pairs at once, at 256x256.
+        progress: called with pairs done and pairs in all.
+
+    Raises:
+        DataError: a name without a number, an input with one style, unequal numbers of styles,
+            or as `lpips_content`.
+    """
+    groups = _group_styles(outputs)
+    pairs = [
+        Pair(name, *two)
+        for name, paths in groups.items()
+        for two in itertools.combinations(paths, 2)
+    ]
+    values = measure_pairs(pairs, lpips=lpips, batch_size=batch_size, progress=progress)
+    styles = len(next(iter(groups.values())))
+    facts = describe_set([path for paths in groups.values() for path in paths])
+    return _summary(
+        "diversity",
+        values.reshape(len(groups), -1).mean(axis=1),
+        lpips,
+        counts={"inputs": len(groups), "styles": styles},
+        facts={"size": facts.sizes, "output_format": facts.formats},
+        about={"outputs": str(outputs)},
+    )
+
+
+def measure_pairs(
+    pairs: Sequence[Pair],
+    *,
+    lpips: Lpips,
+    batch_size: int = BATCH_SIZE,
+    progress: Progress | None = None,
+) -> NDArray[np.float64]:
+    """Return the distance of each pair of picture files, (N,), in their order.
+
+    Raises:
+        DataError: a pair of two sizes, too small a picture, or an unreadable one.
+    """
+    sizes = [_common_size(pair, lpips.net) for pair in pairs]
+    distances = np.empty(len(pairs))
+    done = 0
+
+    def load(places: list[int]) -> tuple[Tensor, Tensor]:
+        firsts = torch.stack([_read(pairs[place].first) for place in places])
+        return firsts, torch.stack([_read(pairs[place].second) for place in places])
+
+    for places, (first, second) in load_ahead(batch_by_size(sizes, batch_size), load):
+        distances[places] = lpips.distances(first, second).numpy()
+        done += len(places)
+        if progress:
+            progress(done, len(pairs))
+    return distances
+
+
+def _build_module(net: Net, convolutions: Mapping[str, Tensor]) -> nn.Module:
+    """Build the package's network around given convolutions, with the package's linear heads.
+
+    It is built without memory and then filled, because the package would make torchvision
+    download its weights, or draw half a gigabyte of random ones.
+    """
+    import lpips
+
+    with warnings.catch_warnings(), torch.device("meta"):
+        # The package speaks to torchvision in words that are deprecated there.
+        warnings.simplefilter("ignore", UserWarning)
+        module: nn.Module = lpips.LPIPS(
+            net=net, version=VERSION, pretrained=False, pnet_rand=True, verbose=False
+        )
+    heads = Path(lpips.__file__).parent / "weights" / f"v{VERSION}" / f"{net}.pth"
+    state: dict[str, Any] = torch.load(heads, map_location="cpu", weights_only=True)
+    scaling = lpips.ScalingLayer().state_dict()
+    state |= {f"scaling_layer.{name}": value for name, value in scaling.items()}
+    for name in module.state_dict():
+        if name.startswith("net."):  # net.slice2.3.weight is torchvision's features.3.weight
+            state[name] = convolutions["features." + name.split(".", 2)[2]].detach().float()
+        elif name.startswith("lins."):  # the heads again, under a second name
+            state[name] = state["lin" + name.removeprefix("lins.")]
+    module.load_state_dict(state, assign=True)
+    return module.eval().requires_grad_(False)
+
+
+def _read(path: Path) -> Tensor:
+    """Return a picture, (3, H, W) in [-1, 1]; grey is repeated, alpha left out."""
+    return to_tensor(read_picture(path).pixels)
+
+
+def _common_size(pair: Pair, net: Net) -> tuple[int, int]:
+    first, second = read_size(pair.first), read_size(pair.second)
+    if first != second:
+        raise DataError(
+            f"{pair.first} is {first[0]}x{first[1]} and {pair.second} {second[0]}x{second[1]}: "
+            "LPIPS compares pictures of one size and resizes none; translate at the size of the "
+            "inputs, or resize one folder."
+        )
+    if min(first) < MIN_SIDE[net]:
+        raise DataError(
+            f"{pair.first} is {first[0]}x{first[1]}: LPIPS with {net} needs pictures of "
+            f"{MIN_SIDE[net]} pixels a side or more."
+        )
+    return first
+
+
+def _group_styles(folder: Path) -> dict[str, list[Path]]:
+    """Group `NAME_0.png`, `NAME_1.png`, ... by NAME, each in the order of the numbers."""
+    groups: dict[str, dict[int, Path]] = {}
+    for stem, path in pictures_by_stem(folder).items():
+        match = _STYLE.fullmatch(stem)
+        if match is None:
+            raise DataError(
+                f"{path} has no style number in its name: diversity needs NAME_0.png, NAME_1.png, "
+                "... for the translations of one input."
+            )
+        groups.setdefault(match["name"], {})[int(match["style"])] = path
+    counts = {name: len(styles) for name, styles in groups.items()}
+    few = min(counts, key=lambda name: counts[name])
+    many = max(counts, key=lambda name: counts[name])
+    if counts[few] < 2 or counts[few] != counts[many]:
+        wanted = max(2, counts[many])
+        raise DataError(
+            f"{folder} holds {counts[few]} translation(s) of {few}, but diversity needs two or "
+            f"more of each input and as many of one as of another: make {wanted} of each."
+        )
+    return {name: [styles[key] for key in sorted(styles)] for name, styles in groups.items()}
+
+
+def _summary(
+    kind: Kind,
+    values: NDArray[np.float64],
+    lpips: Lpips,
+    *,
+    counts: Mapping[str, int],
+    facts: Mapping[str, Fact],
+    about: Mapping[str, Fact],
+) -> Measurement:
+    weights = lpips.weights
+    spread = float(values.std(ddof=1)) if values.size > 1 else None
+    return Measurement(
+        name="lpips",
+        value=float(values.mean()),
+        interval=mean_interval(values),
+        counts=counts,
+        protocol={
+            "kind": kind,
+            "net": lpips.net,
+            "version": VERSION,
+            "range": "[-1, 1]",
+            "resize": "none",
+            **facts,
+        },
+        about={
+            **about,
+            "weights": weights.name if weights else None,
+            "weights_sha256": weights.sha256 if weights else None,
+        },
+        parts={"standard deviation": spread},
+    )

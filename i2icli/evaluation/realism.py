@@ -1,0 +1,176 @@
+"""FID and KID between two folders, each with everything that must be said with the number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from i2icli.errors import DataError
+from i2icli.evaluation.distances import Features, kid, kid_unbiased
+from i2icli.evaluation.features import Progress, extract_features
+from i2icli.evaluation.inception import RESIZERS, FeatureMode, find_inception
+from i2icli.evaluation.intervals import fid_with_error, interval_about, kid_interval
+from i2icli.evaluation.picture_sets import SetFacts, describe_set, find_set
+from i2icli.evaluation.results import Fact, Measurement
+from i2icli.evaluation.shards import ALONE, Shard
+
+ENOUGH = 2048  # pictures; the covariance of fewer is singular, and FID depends on their number
+SUBSETS, SUBSET_SIZE = 100, 1000
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How pictures become features.
+
+    Attributes:
+        mode: clean-fid's way of resizing.
+        device: where the network computes.
+        batch_size: pictures through the network at once; None: as the device likes.
+        progress: called with the pictures done and their total, for each folder anew.
+        shard: this process' part in the work; only the first gets numbers.
+        keeps_fake: whether features of the made pictures are kept too, as those of real ones are.
+    """
+
+    mode: FeatureMode = "clean"
+    device: torch.device = torch.device("cpu")
+    batch_size: int | None = None
+    progress: Progress | None = None
+    shard: Shard = ALONE
+    keeps_fake: bool = True
+
+
+def measure_distances(
+    real: Path, fake: Path, names: Sequence[str], reading: Reading | None = None
+) -> dict[str, Measurement]:
+    """Measure how far the pictures of one folder are from those of another.
+
+    Args:
+        real: folder of real pictures, at any depth; their features are kept by content.
+        fake: folder of made pictures, at any depth.
+        names: "fid", "kid" or both.
+        reading: how pictures become features; None: clean, on the CPU.
+
+    Returns:
+        The measurements by name, in the order of `names`.
+
+    Raises:
+        DataError: a folder has fewer than two pictures, or some cannot be read.
+        WeightsError: the weights are not here.
+    """
+    reading = reading or Reading()
+    folders = {"real": real, "fake": fake}
+    paths = {kind: _enough_pictures(folder) for kind, folder in folders.items()}
+    weights = find_inception(reading.mode)
+    facts = {kind: describe_set(paths[kind]) for kind in paths}
+    features = {kind: _read(paths[kind], reading, kind == "real") for kind in paths}
+    if not reading.shard.is_first:
+        return {}
+    about: dict[str, Fact] = {
+        "real": str(real),
+        "fake": str(fake),
+        "weights_sha256": weights.sha256,
+        "device": str(reading.device),
+    }
+    measure = {"fid": _measure_fid, "kid": _measure_kid}
+    protocol = _protocol(reading.mode, weights.name, facts)
+    warnings = _warnings(facts)
+    return {
+        name: measure[name](
+            features["real"],
+            features["fake"],
+            Measurement(
+                name,
+                0.0,
+                counts={kind: facts[kind].count for kind in facts},
+                protocol=protocol,
+                about=about,
+                warnings=warnings + (_few(facts) if name == "fid" else ()),
+            ),
+        )
+        for name in names
+    }
+
+
+def _read(paths: Sequence[Path], reading: Reading, is_real: bool) -> Features:
+    """Return the features of one set, (N, 2048)."""
+    return extract_features(
+        paths,
+        mode=reading.mode,
+        device=reading.device,
+        batch_size=reading.batch_size,
+        progress=reading.progress,
+        cache=is_real or reading.keeps_fake,
+        shard=reading.shard,
+    )
+
+
+def _measure_fid(real: Features, fake: Features, frame: Measurement) -> Measurement:
+    value, error = fid_with_error(real, fake)
+    return frame.with_value(
+        value, interval=interval_about(value, error), parts={"standard_error": error}
+    )
+
+
+def _measure_kid(real: Features, fake: Features, frame: Measurement) -> Measurement:
+    size = min(SUBSET_SIZE, len(real), len(fake))
+    value = kid(real, fake, subsets=SUBSETS, subset_size=SUBSET_SIZE)
+    whole = kid_unbiased(real, fake)
+    return frame.with_value(
+        value,
+        interval=kid_interval(real, fake, value),
+        parts={"unbiased_full_set": whole},
+    ).with_facts(protocol={"kernel": "(x.y/2048 + 1)^3", "subsets": SUBSETS, "subset_size": size})
+
+
+def _enough_pictures(folder: Path) -> tuple[Path, ...]:
+    paths = find_set(folder)
+    if len(paths) < 2:
+        raise DataError(
+            f"{folder} holds one picture ({paths[0].name}): FID and KID compare the spread of two "
+            "sets, and need 2 pictures of each at the least."
+        )
+    return paths
+
+
+def _protocol(mode: FeatureMode, weights: str, facts: dict[str, SetFacts]) -> dict[str, Fact]:
+    return {
+        "mode": mode,
+        "resizer": RESIZERS[mode],
+        "weights": weights,
+        "decoding": "stored RGB values, as clean-fid",
+        "real_formats": facts["real"].formats,
+        "real_sizes": facts["real"].sizes,
+        "fake_formats": facts["fake"].formats,
+        "fake_sizes": facts["fake"].sizes,
+        "real_content": facts["real"].digest[:16],
+        "clean-fid": version("clean-fid"),
+    }
+
+
+def _few(facts: dict[str, SetFacts]) -> tuple[str, ...]:
+    """Return what limits an FID of few pictures."""
+    real, fake = facts["real"].count, facts["fake"].count
+    if min(real, fake) >= ENOUGH:
+        return ()
+    return (
+        f"FID of {fake} against {real} pictures: with fewer than {ENOUGH:,} it depends on their "
+        "number, so compare it only with numbers of equal counts; KID does not",
+    )
+
+
+def _warnings(facts: dict[str, SetFacts]) -> tuple[str, ...]:
+    """Return what limits both numbers."""
+    real, fake = facts["real"], facts["fake"]
+    said = []
+    if real.sizes != fake.sizes:
+        said.append(
+            f"real pictures are {real.sizes} and fake ones {fake.sizes}: a difference in "
+            "sharpness counts as a difference"
+        )
+    if real.digest == fake.digest:
+        said.append("both folders hold the same pictures")
+    return tuple(said)

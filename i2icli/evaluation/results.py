@@ -1,0 +1,146 @@
+"""A measured number, and all that must be said with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from i2icli.errors import ConfigError
+
+Fact = str | int | float | None
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Where the number would lie if other pictures of the same kind had been drawn.
+
+    Attributes:
+        low, high: the ends, in the unit of the value.
+        level: the share of such draws that it is meant to hold, for example 0.95.
+        method: how it was computed, in words.
+    """
+
+    low: float
+    high: float
+    level: float
+    method: str
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the interval for JSON."""
+        return {"low": self.low, "high": self.high, "level": self.level, "method": self.method}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number with its protocol.
+
+    Attributes:
+        name: as the JSON output calls it, for example "fid".
+        value: the number.
+        interval: its interval; None where there is none.
+        counts: pictures it was computed from, for example {"real": 140, "fake": 120}.
+        protocol: how it was computed: whatever changes the number. Two numbers are compared only
+            if these are equal.
+        about: what was measured and with which files (checkpoint, step, folders, SHA-256 of the
+            weights): free to differ between numbers that are compared.
+        parts: further numbers beside the value, for example its standard deviation.
+        warnings: what limits the number, in sentences.
+    """
+
+    name: str
+    value: float
+    interval: Interval | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    protocol: Mapping[str, Fact] = field(default_factory=dict)
+    about: Mapping[str, Fact] = field(default_factory=dict)
+    parts: Mapping[str, float | None] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def as_document(self) -> dict[str, Any]:
+        """Return everything for JSON."""
+        return {
+            "value": self.value,
+            "interval": None if self.interval is None else self.interval.as_document(),
+            "counts": dict(self.counts),
+            "protocol": dict(self.protocol),
+            "about": dict(self.about),
+            "parts": dict(self.parts),
+            "warnings": list(self.warnings),
+        }
+
+    def with_value(
+        self, value: float, *, interval: Interval | None, parts: Mapping[str, float | None]
+    ) -> Measurement:
+        """Return what is said here, said of another number."""
+        return replace(self, value=value, interval=interval, parts=parts)
+
+    def with_facts(
+        self, *, protocol: Mapping[str, Fact] | None = None, about: Mapping[str, Fact] | None = None
+    ) -> Measurement:
+        """Return the same number with more said of it."""
+        return replace(
+            self,
+            protocol={**self.protocol, **(protocol or {})},
+            about={**self.about, **(about or {})},
+        )
+
+    def comparable_with(self, other: Measurement) -> None:
+        """Refuse to put unlike numbers side by side.
+
+        Raises:
+            ConfigError: naming every field in which the two protocols or counts differ.
+        """
+        if self.name != other.name:
+            raise ConfigError(
+                f"{self.name} and {other.name} are different metrics and cannot be compared: "
+                "name one metric."
+            )
+        differences = _differences(_facts(self), _facts(other))
+        if differences:
+            raise ConfigError(
+                f"these two numbers of {self.name} were not measured alike and cannot be compared: "
+                f"{'; '.join(differences)}. Measure both with one `i2i eval` protocol."
+            )
+
+
+def measurement_from(name: str, document: Mapping[str, Any]) -> Measurement:
+    """Read back what `Measurement.as_document` wrote.
+
+    Raises:
+        ConfigError: if it is no such document.
+    """
+    try:
+        given = document.get("interval")
+        return Measurement(
+            name=name,
+            value=float(document["value"]),
+            interval=None if given is None else Interval(**given),
+            counts=dict(document.get("counts", {})),
+            protocol=dict(document.get("protocol", {})),
+            about=dict(document.get("about", {})),
+            parts=dict(document.get("parts", {})),
+            warnings=tuple(document.get("warnings", ())),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise ConfigError(
+            f"this is no result of {name}: expected what `i2i eval --json` prints under metrics."
+        ) from None
+
+
+def _facts(measurement: Measurement) -> dict[str, Fact]:
+    counts = {f"N {name}": count for name, count in measurement.counts.items()}
+    return {**measurement.protocol, **counts}
+
+
+def _differences(one: Mapping[str, Fact], two: Mapping[str, Fact]) -> list[str]:
+    names = [*one, *(name for name in two if name not in one)]
+    return [
+        f"{name} is {_word(one, name)} in one and {_word(two, name)} in the other"
+        for name in names
+        if name not in one or name not in two or one[name] != two[name]
+    ]
+
+
+def _word(facts: Mapping[str, Fact], name: str) -> str:
+    return str(facts[name]) if name in facts else "not said"

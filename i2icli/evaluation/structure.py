@@ -1,0 +1,158 @@
+"""Structure distance: how far a translation moved what stands where, whatever it looks like.
+
+The mean squared difference of cosine self-similarities of deep features, as in the structure loss
+of Tumanyan et al. (CVPR 2022), but with VGG16 in place of the vision transformer DINO. It
+is not the "DINO structure distance" of other papers, and its numbers do not compare with theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from i2icli.data.images import read_picture, to_tensor
+from i2icli.evaluation.pairing import Pair, match_folders, pair_facts
+from i2icli.evaluation.perceptual import BATCH_SIZE, Progress
+from i2icli.evaluation.reading import load_ahead
+from i2icli.evaluation.resampling import mean_interval
+from i2icli.evaluation.results import Measurement
+from i2icli.evaluation.weights import FoundWeights, load_weights
+
+SIDE = 224
+LAYER = "relu4_3"
+_DEPTH = 23  # torchvision's features[:23] ends with relu4_3: 28x28 places at 224x224
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+
+
+class SelfSimilarity:
+    """Cosine self-similarity of VGG16 features.
+
+    Attributes:
+        device: where it computes.
+        weights: the file the convolutions came from; None for tensors given by hand.
+    """
+
+    def __init__(
+        self,
+        convolutions: Mapping[str, Tensor],
+        *,
+        device: torch.device | None = None,
+        weights: FoundWeights | None = None,
+    ) -> None:
+        self.weights = weights
+        self.device = device or torch.device("cpu")
+        self._features = _build_features(convolutions).to(self.device)
+        self._mean = torch.tensor(_MEAN, device=self.device).view(3, 1, 1)
+        self._std = torch.tensor(_STD, device=self.device).view(3, 1, 1)
+
+    @torch.inference_mode()
+    def maps(self, pictures: Tensor) -> Tensor:
+        """Return the self-similarity of each picture.
+
+        Args:
+            pictures: (B, 3, H, W) in [-1, 1].
+
+        Returns:
+            (B, P, P), cosines of the features of P = (H / 8) * (W / 8) places.
+        """
+        unit = (pictures.to(self.device) + 1.0) / 2.0
+        # TensorFloat-32, PyTorch's default for convolutions, would change the third digit.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            features = self._features((unit - self._mean) / self._std)
+        vectors = F.normalize(features.flatten(2), dim=1)
+        return vectors.mT @ vectors
+
+    def distances(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the mean squared difference of the maps of each pair, (B,), float64.
+
+        Args:
+            first: pictures, (B, 3, H, W) in [-1, 1].
+            second: their partners, the same shape.
+        """
+        difference = (self.maps(first) - self.maps(second)).square()
+        return difference.mean(dim=(1, 2)).to(device="cpu", dtype=torch.float64)
+
+
+def load_self_similarity(device: torch.device | None = None) -> SelfSimilarity:
+    """Return it with the real weights of the weights folder; nothing is downloaded.
+
+    Raises:
+        WeightsError: the weights `vgg16` are not there.
+    """
+    tensors, found = load_weights("vgg16")
+    return SelfSimilarity(tensors, device=device, weights=found)
+
+
+def structure_distance(
+    inputs: Path,
+    outputs: Path,
+    *,
+    network: SelfSimilarity,
+    batch_size: int = BATCH_SIZE,
+    progress: Progress | None = None,
+) -> Measurement:
+    """Measure how far translations keep the structure of their inputs, matched by name; 0 is best.
+
+    Both are resized to 224x224, so a translation may have another size than its input.
+
+    Raises:
+        DataError: a picture without partner, or unreadable.
+    """
+    pairs = match_folders(inputs, outputs)
+    batches = [pairs[at : at + batch_size] for at in range(0, len(pairs), batch_size)]
+    values: list[float] = []
+    for _, (first, second) in load_ahead(batches, _load):
+        values += network.distances(first, second).tolist()
+        if progress:
+            progress(len(values), len(pairs))
+    weights, numbers = network.weights, np.array(values)
+    return Measurement(
+        name="structure",
+        value=float(numbers.mean()),
+        interval=mean_interval(numbers),
+        counts={"pairs": len(pairs)},
+        protocol={
+            "features": f"vgg16 {LAYER}, not DINO",
+            "similarity": "cosine",
+            "difference": "mean square",
+            "resize": f"{SIDE}x{SIDE} bicubic, antialiased",
+            **pair_facts(pairs, "input", "output"),
+        },
+        about={
+            "inputs": str(inputs),
+            "outputs": str(outputs),
+            "weights": weights.name if weights else None,
+            "weights_sha256": weights.sha256 if weights else None,
+        },
+        parts={"standard deviation": float(numbers.std(ddof=1)) if numbers.size > 1 else None},
+    )
+
+
+def _build_features(convolutions: Mapping[str, Tensor]) -> nn.Module:
+    from torchvision.models import vgg16
+
+    with torch.device("meta"):  # the classifier, which is not used, would be half a gigabyte
+        features: nn.Sequential = vgg16(weights=None, init_weights=False).features[:_DEPTH]
+    state = {
+        name: convolutions[f"features.{name}"].detach().float() for name in features.state_dict()
+    }
+    features.load_state_dict(state, assign=True)
+    return features.eval().requires_grad_(False)
+
+
+def _load(pairs: list[Pair]) -> tuple[Tensor, Tensor]:
+    first = torch.stack([_read(pair.first) for pair in pairs])
+    return first, torch.stack([_read(pair.second) for pair in pairs])
+
+
+def _read(path: Path) -> Tensor:
+    """Return a picture, (3, 224, 224) in [-1, 1]."""
+    picture = to_tensor(read_picture(path).pixels)[None]
+    resized = F.interpolate(picture, size=(SIDE, SIDE), mode="bicubic", antialias=True)
+    return resized[0].clamp(-1.0, 1.0)

@@ -1,0 +1,189 @@
+"""What a file of pretrained weights holds, told by its tensors.
+
+The same network circulates in files of different bytes: the published original, a copy saved
+again, one cut down to its convolutions. So a file is known by its tensors: their names, their
+shapes, and one SHA-256 over their values. Nothing in a file is ever run, except a TorchScript
+network's own graph.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from i2icli.errors import WeightsError
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+# Index in `features`, channels out, channels in, side of the kernel.
+_ALEXNET = ((0, 64, 3, 11), (3, 192, 64, 5), (6, 384, 192, 3), (8, 256, 384, 3), (10, 256, 256, 3))
+_VGG16_WIDTHS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
+_VGG16_PLACES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+_TORCHSCRIPT_TENSORS = 376  # 94 convolutions, each with weight, beta, mean and variance
+
+
+@dataclass(frozen=True)
+class Content:
+    """The tensors of a file.
+
+    Attributes:
+        tensors: by name, on the CPU.
+        is_torchscript: it is a network, not a plain dictionary.
+        fault: why a TorchScript network cannot serve; empty where it can.
+    """
+
+    tensors: Mapping[str, Tensor]
+    is_torchscript: bool = False
+    fault: str = ""
+
+
+def read_tensors(path: Path) -> Content:
+    """Read a file of weights without running anything of it.
+
+    Raises:
+        WeightsError: if it is missing, a folder, damaged, or holds something else.
+    """
+    if not path.is_file():
+        kind = "is a folder" if path.is_dir() else "does not exist"
+        raise WeightsError(f"{path} {kind}: name a file of weights.")
+    try:
+        if _is_torchscript(path):
+            return _read_torchscript(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as fault:  # torch raises anything on files that are none of its own
+        raise WeightsError(
+            f"{path} ({path.stat().st_size:,} bytes) cannot be read as weights: "
+            f"{_first_words(fault)}. It is damaged, or another kind of file."
+        ) from None
+    if not isinstance(loaded, dict) or not loaded:
+        raise WeightsError(f"{path} holds no table of weights but a {type(loaded).__name__}.")
+    tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
+    if not tensors:
+        names = ", ".join(map(str, list(loaded)[:4]))
+        raise WeightsError(f"{path} holds no weights; at its top are: {names}.")
+    return Content(tensors)
+
+
+def load_torchscript(path: Path, device: torch.device) -> nn.Module:
+    """Load a TorchScript network for computing."""
+    with warnings.catch_warnings():
+        # torch announces that TorchScript will go; the published file has no other form.
+        warnings.simplefilter("ignore")
+        network: nn.Module = torch.jit.load(  # type: ignore[no-untyped-call]
+            str(path), map_location=device
+        )
+    return network.eval()
+
+
+def expected_shapes(name: str) -> Shapes:
+    """Return the tensors that a file of these weights must have, with their shapes.
+
+    Only what is used counts: convolutions of VGG16 and AlexNet, for Inception everything but its
+    classifier. For the TorchScript file, whose names are its own affair, nothing.
+    """
+    if name == "vgg16":
+        inputs = (3, *_VGG16_WIDTHS[:-1])
+        places = zip(_VGG16_PLACES, _VGG16_WIDTHS, inputs, strict=True)
+        return _convolutions(tuple((place, out, into, 3) for place, out, into in places))
+    if name == "alexnet":
+        return _convolutions(_ALEXNET)
+    if name == "inception-pytorch":
+        return _inception_shapes()
+    return {}
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return one SHA-256 over names, shapes and values, whatever order or file they came in."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().to(device="cpu", dtype=torch.float32).contiguous()
+        total.update(f"{name}{tuple(value.shape)}".encode())
+        total.update(value.numpy().tobytes())
+    return total.hexdigest()
+
+
+def fault_of(name: str, content: Content, wanted_digest: str) -> str:
+    """Say why the content is not the weights called `name`; an empty text where it is."""
+    wants_torchscript = name == "inception"
+    if content.is_torchscript != wants_torchscript:
+        kinds = ("a plain table of tensors", "a TorchScript network")
+        return f"it is {kinds[content.is_torchscript]}, not {kinds[wants_torchscript]}"
+    if content.fault:
+        return content.fault
+    shapes = expected_shapes(name)
+    missing = [key for key in shapes if key not in content.tensors]
+    if missing:
+        return (
+            f"it lacks {len(missing)} of {len(shapes)} tensors, first {missing[0]} "
+            f"(it holds {len(content.tensors)}, first {next(iter(content.tensors))})"
+        )
+    for key, shape in shapes.items():
+        if tuple(content.tensors[key].shape) != shape:
+            return f"its {key} is {tuple(content.tensors[key].shape)} instead of {shape}"
+    if wants_torchscript and len(content.tensors) < _TORCHSCRIPT_TENSORS:
+        return f"it has {len(content.tensors)} tensors instead of {_TORCHSCRIPT_TENSORS}"
+    if digest(used_tensors(name, content)) != wanted_digest:
+        return "its tensors have the right names and shapes but other values"
+    return ""
+
+
+def used_tensors(name: str, content: Content) -> dict[str, Tensor]:
+    """Return the tensors by which weights are known."""
+    shapes = expected_shapes(name)
+    if shapes:
+        return {key: content.tensors[key] for key in shapes}
+    return {key: value for key, value in content.tensors.items() if key.startswith("layers.")}
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(entry.endswith("/constants.pkl") for entry in archive.namelist())
+
+
+def _read_torchscript(path: Path) -> Content:
+    network: Any = load_torchscript(path, torch.device("cpu"))
+    tensors = {name: value.detach() for name, value in network.state_dict().items()}
+    fault = ""
+    if not hasattr(network, "layers"):
+        fault = "its network has no part `layers`, which computes the features"
+    elif "return_features" not in {argument.name for argument in network.forward.schema.arguments}:
+        fault = "its network does not take `return_features`"
+    return Content(tensors, is_torchscript=True, fault=fault)
+
+
+def _convolutions(places: tuple[tuple[int, int, int, int], ...]) -> Shapes:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for place, out, into, side in places:
+        shapes[f"features.{place}.weight"] = (out, into, side, side)
+        shapes[f"features.{place}.bias"] = (out,)
+    return shapes
+
+
+@lru_cache(maxsize=1)
+def _inception_shapes() -> Shapes:
+    from torchvision.models import inception_v3
+
+    with torch.device("meta"):
+        network = inception_v3(weights=None, aux_logits=False, num_classes=1008, init_weights=False)
+    # The network of the FID differs from torchvision's in its pooling alone, not in its tensors.
+    return {
+        name: tuple(value.shape)
+        for name, value in network.state_dict().items()
+        if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
+    }
+
+
+def _first_words(fault: Exception) -> str:
+    words = " ".join(str(fault).split())
+    return words[:100].rstrip(".") or type(fault).__name__

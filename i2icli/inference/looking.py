@@ -1,0 +1,137 @@
+"""Pictures through a checkpoint, with what the method shows of its own workings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from i2icli.checkpoint.file import load_checkpoint
+from i2icli.data.images import Picture, Pixels, to_8_bits, to_tensor
+from i2icli.errors import CheckpointError, ConfigError
+from i2icli.inference.pictures import translate_pictures
+from i2icli.inference.pixels import evaluating, pad_to_suit
+from i2icli.inference.translator import Translator
+from i2icli.methods import METHODS
+from i2icli.methods.base import Method
+from i2icli.methods.views import View
+from i2icli.visual.grid import shrink
+from i2icli.visual.looks import Look
+
+
+@dataclass(frozen=True)
+class StepFile:
+    """A checkpoint of a run and the steps it was trained for."""
+
+    step: int
+    path: Path
+
+
+def look_at(
+    translator: Translator,
+    picture: Picture,
+    *,
+    name: str,
+    max_side: int = 512,
+    layers: Sequence[int] | None = None,
+) -> Look:
+    """Translate a picture and show what the method attends to in it.
+
+    The translation has the pixels of `i2i translate`; what is shown beside it is computed in
+    float32 whatever the precision of the run.
+
+    Args:
+        translator: what translates.
+        picture: read with the channels of the domain.
+        name: what captions call it.
+        max_side: a longer side is scaled down to this, pixels.
+        layers: numbers of the generator's modules; None: all that the method attends in.
+
+    Raises:
+        ConfigError: if the method shows nothing, or not those layers.
+    """
+    method = translator.method
+    require_views(translator)
+    small = Picture(shrink(picture.pixels, side=max_side))
+    (translation,) = translate_pictures(method, [small], precision=translator.precision)
+    images = pad_to_suit(method, to_tensor(small.pixels)[None])
+    with torch.no_grad(), evaluating(method):
+        (views,) = method.views(images.to(translator.device))
+    covered = (images.shape[2], images.shape[3])
+    chosen = _choose(views, layers)
+    return Look(name, _colour(small.pixels), _colour(translation), covered, chosen)
+
+
+def require_views(translator: Translator) -> None:
+    """Refuse a method that has nothing to show.
+
+    Raises:
+        ConfigError: naming the methods that have.
+    """
+    if type(translator.method).views is Method.views:
+        able = [name for name, kind in METHODS.items() if kind.views is not Method.views]
+        raise ConfigError(
+            f"this checkpoint is of method {translator.name}, which has no attention to show: "
+            f"give one of {' or '.join(able)}."
+        )
+
+
+def checkpoints_of(path: Path) -> list[StepFile]:
+    """Return all checkpoints of a run that stand for a step, oldest first, each step once.
+
+    Args:
+        path: the run folder, or any checkpoint in it.
+
+    Raises:
+        CheckpointError: if there is none.
+        ConfigError: if there is only one.
+    """
+    folder = path.parent if path.is_file() else path
+    if (folder / "checkpoints").is_dir():
+        folder = folder / "checkpoints"
+    found = {
+        int(match[1]): file
+        for file in folder.glob("step-*.pt")
+        if (match := re.fullmatch(r"step-(\d+)\.pt", file.name))
+    }
+    last = folder / "last.pt"
+    if last.is_file():
+        found.setdefault(step_of(last), last)
+    if not found:
+        raise CheckpointError(f"{folder} holds no checkpoints such as step-0001000.pt or last.pt.")
+    if len(found) == 1:
+        raise ConfigError(
+            f"{folder} holds the checkpoint of one step only: train with `--set "
+            "checkpoint.keep_every_steps=N` to keep numbered ones, or leave out --all-checkpoints."
+        )
+    return [StepFile(step, found[step]) for step in sorted(found)]
+
+
+def step_of(path: Path) -> int:
+    """Return the steps that a checkpoint was trained for."""
+    return load_checkpoint(path).step
+
+
+def _choose(views: Sequence[View], layers: Sequence[int] | None) -> tuple[View, ...]:
+    there = [view.layer for view in views]
+    if not there:
+        raise ConfigError(
+            "no layer of this checkpoint selects by attention: selection begins at the fourth "
+            "layer of method.nce_layers, or at method.attend_from."
+        )
+    if missing := [layer for layer in layers or () if layer not in there]:
+        raise ConfigError(
+            f"--layers names {missing[0]}, but this checkpoint attends in layers "
+            f"{', '.join(map(str, there))}."
+        )
+    return tuple(view for view in views if layers is None or view.layer in layers)
+
+
+def _colour(pixels: Pixels) -> Pixels:
+    """Return (H, W, 3) uint8."""
+    planes = to_8_bits(pixels)
+    return np.ascontiguousarray(np.broadcast_to(planes, (*planes.shape[:2], 3)))

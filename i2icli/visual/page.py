@@ -1,0 +1,214 @@
+"""The interactive page: one file that computes attention from the features it holds."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import jinja2
+import matplotlib
+import numpy as np
+from PIL import Image
+
+from i2icli import __version__
+from i2icli.data.decode import Pixels
+from i2icli.methods.views import SIDES, AttentionView
+from i2icli.visual.attention import ENTROPY, HEAT, RANK, bound
+from i2icli.visual.looks import Look
+from i2icli.visual.quantise import pack
+
+LIMIT = 20_000_000  # bytes of the whole page
+_ROOM = LIMIT - 400_000  # what the page itself and rounding need
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One picture at one checkpoint, ready for the page.
+
+    Attributes:
+        step: training steps of the checkpoint.
+        name: the picture's.
+        picture: what does not change with the checkpoint, as JSON.
+        text: the rest, as JSON.
+        error: largest error of a weight in the page's attention over a whole map.
+    """
+
+    step: int
+    name: str
+    picture: str
+    text: str
+    error: float
+
+    @property
+    def size(self) -> int:
+        """Bytes in the page."""
+        return len(self.picture) + len(self.text)
+
+
+def build_part(look: Look, *, step: int, room: int = _ROOM) -> Part:
+    """Pack one picture at one checkpoint.
+
+    Args:
+        look: the picture.
+        step: training steps of the checkpoint.
+        room: the most bytes it may take; where all features need more, axes are left out.
+    """
+    part = _build(look, step=step, share=1.0)
+    if part.size > room:
+        part = _build(look, step=step, share=0.97 * room / part.size)
+    return part
+
+
+def affordable(part: Part, *, pictures: int, steps: int) -> tuple[int, int]:
+    """Return how many pictures and checkpoints of the size of `part` a page can hold.
+
+    All checkpoints of one picture come before a second picture.
+    """
+    slots = max(1, _ROOM // part.size)
+    if steps <= slots:
+        return min(pictures, slots // steps), steps
+    return 1, slots
+
+
+def fitting(parts: Sequence[Part]) -> list[Part]:
+    """Leave out the last pictures, at all checkpoints, until what is left fits into a page."""
+    kept = list(parts)
+    while sum(part.size for part in kept) > _ROOM:
+        names = list(dict.fromkeys(part.name for part in kept))
+        if len(names) > 1:
+            kept = [part for part in kept if part.name != names[-1]]
+        elif len(kept) > 1:
+            kept = kept[1:]
+        else:
+            break
+    return kept
+
+
+def build_page(parts: Sequence[Part], *, title: str, method: str, notes: Sequence[str] = ()) -> str:
+    """Return the page as text.
+
+    Args:
+        parts: every shown picture at every shown checkpoint.
+        title: heading, for example the run's name.
+        method: the method's name.
+        notes: sentences for the foot of the page, such as what was left out.
+
+    Returns:
+        HTML that needs no other file and asks for none.
+    """
+    steps = sorted({part.step for part in parts})
+    names = list(dict.fromkeys(part.name for part in parts))
+    found = {(part.name, part.step): part for part in parts}
+    pictures = [
+        f'{{"picture":{_first(parts, name).picture},"moments":['
+        + ",".join(found[name, step].text for step in steps)
+        + "]}"
+        for name in names
+    ]
+    about = {
+        "title": title,
+        "method": method,
+        "version": __version__,
+        "steps": steps,
+        "error": max(part.error for part in parts),
+        "notes": list(notes),
+        "colours": {
+            "heat": _colours(HEAT),
+            "entropy": _colours(ENTROPY),
+            "rank": _colours(RANK),
+        },
+    }
+    data = f'{{"about":{json.dumps(about)},"pictures":[{",".join(pictures)}]}}'
+    template = jinja2.Template(_template("attention.html.j2"), autoescape=True)
+    page: str = template.render(
+        title=title,
+        style=_template("attention.css"),
+        numbers=_template("attention_numbers.js"),
+        script=_template("attention.js"),
+        # Within a script element only its end tag has a meaning.
+        data=data.replace("<", "\\u003c"),
+    )
+    return page
+
+
+def _template(name: str) -> str:
+    return (resources.files("i2icli.visual") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _first(parts: Iterable[Part], name: str) -> Part:
+    return next(part for part in parts if part.name == name)
+
+
+def _build(look: Look, *, step: int, share: float) -> Part:
+    layers, errors = [], [0.0]
+    for view in look.views:
+        document, error = _pack_layer(view, share)
+        layers.append(document)
+        errors.append(error)
+    height, width = look.size
+    picture = {
+        "name": look.name,
+        "width": width,
+        "height": height,
+        "covered": list(look.covered),
+        "source": _picture_url(look.source),
+    }
+    moment = {"step": step, "translation": _picture_url(look.translation), "layers": layers}
+    return Part(
+        step, look.name, json.dumps(picture), json.dumps(moment, separators=(",", ":")), max(errors)
+    )
+
+
+def _pack_layer(view: AttentionView, share: float) -> tuple[Document, float]:
+    height, width = view.entropy.shape
+    channels = view.source.shape[0]
+    axes = None if share >= 1 else max(4, int(share * channels))
+    packed = {side: pack(view, side, axes=axes) for side in SIDES}
+    document: Document = {
+        "layer": view.layer,
+        "width": width,
+        "height": height,
+        "channels": channels,
+        "selection": view.selection,
+        "window": view.window,
+        "layout": view.layout,
+        "bound": bound(view),
+        "places": _base64(view.places.numpy().astype("<i4")),
+        "entropy": {
+            "source": _base64(view.entropy.numpy().astype("<f4")),
+            "translation": _base64(view.translation_entropy.numpy().astype("<f4")),
+        },
+        "features": {
+            side: {
+                "rank": part.rank,
+                "values": _base64(part.values.astype("<i2")),
+                "scales": _base64(part.scales.astype("<f4")),
+                "bias": _base64(part.bias.astype("<f4")),
+                "constant": part.constant,
+            }
+            for side, part in packed.items()
+        },
+    }
+    return document, max(part.error for part in packed.values())
+
+
+def _picture_url(pixels: Pixels) -> str:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="JPEG", quality=92, subsampling=0)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+
+
+def _colours(name: str) -> str:
+    """Return 256 colours of a map, RGB bytes."""
+    table = matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3]
+    return _base64(np.ascontiguousarray(table))
+
+
+def _base64(array: np.ndarray[Any, Any]) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")

@@ -1,0 +1,40 @@
+"""A real headless Chromium for the pages that the tool writes; without one the ring is skipped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "visual"))  # attention_kit.py, made-up views
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put all tests of this folder into the ring `browser`."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+# One a module: two of playwright's loops cannot run at once.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Start Chromium: the one that I2I_CHROMIUM names, or that is on the path."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs `pip install playwright`")
+    named = os.environ.get("I2I_CHROMIUM")
+    found = named or next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        pytest.skip("needs Chromium on the path, or I2I_CHROMIUM=FILE")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=found, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield started
+        started.close()

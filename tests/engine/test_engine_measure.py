@@ -1,0 +1,430 @@
+"""Measurements in a run: what is chosen, the best, the advice to stop, the same after a resume."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from engine_kit import Watcher, assert_same, pair_config, send, without_timings
+from numpy.typing import NDArray
+from PIL import Image
+
+from i2icli.checkpoint.file import load_checkpoint
+from i2icli.config.sections import EvalConfig
+from i2icli.data.images import Pixels, read_picture
+from i2icli.engine import distributions, measure
+from i2icli.engine.curve import draw_curve
+from i2icli.engine.folder import RunFolder
+from i2icli.engine.run import resume_run, start_run
+from i2icli.engine.scoreboard import Point, Scoreboard
+from i2icli.engine.session import open_session
+from i2icli.errors import ConfigError, DataError, Interrupted, WeightsError
+from i2icli.evaluation.distances import fid, kid
+
+pytestmark = pytest.mark.usefixtures("pair")
+
+
+def look(pixels: Pixels) -> NDArray[np.float32]:
+    """Stand in for a network: three features of a picture."""
+    values = pixels.astype(np.float32) / 255
+    return np.array([values.mean(), values.std(), values[::2].mean()], dtype=np.float32)
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Replace the Inception network, which spends random numbers; return the sizes of its work."""
+    work: list[int] = []
+
+    def of_files(paths: Sequence[Path], **_: object) -> NDArray[np.float32]:
+        return of_pixels([read_picture(path).pixels for path in paths])
+
+    def of_pixels(pictures: Sequence[Pixels], **_: object) -> NDArray[np.float32]:
+        torch.rand(7)  # building a network draws its weights
+        work.append(len(pictures))
+        return np.array([look(pixels) for pixels in pictures])
+
+    monkeypatch.setattr(distributions, "features_of_files", of_files)
+    monkeypatch.setattr(distributions, "features_of_pixels", of_pixels)
+    monkeypatch.setattr(measure, "find_inception", lambda _mode: None)
+    return work
+
+
+@pytest.fixture(scope="module")
+def photo_root(picture_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the tiny data set with as many test pictures as training pictures."""
+    root = tmp_path_factory.mktemp("photos") / "data"
+    shutil.copytree(picture_root, root)
+    for domain in "AB":
+        for path in sorted((root / f"train{domain}").iterdir()):
+            shutil.copy(path, root / f"test{domain}" / f"more-{path.name}")
+    return root
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    return [without_timings(line) for line in RunFolder(folder).read_metrics()]
+
+
+def measured(folder: Path, key: str) -> dict[int, float]:
+    return {line["step"]: line[key] for line in metrics(folder) if key in line}
+
+
+def whole(folder: Path) -> dict[str, Any]:
+    return vars(load_checkpoint(folder / "checkpoints/last.pt"))
+
+
+# What is measured
+
+
+@pytest.mark.usefixtures("network")
+def test_auto_measures_the_truth_where_there_is_one(truth_root: Path) -> None:
+    session = open_session(pair_config(truth_root, eval={"every_steps": 1}))
+    assert session.measurer is not None
+    assert session.measurer.judge == "eval/truth_total"
+    assert session.measurer.protocol == "2 of A against their truth"
+
+
+@pytest.mark.usefixtures("network")
+def test_auto_measures_distributions_of_photographs(photo_root: Path) -> None:
+    session = open_session(pair_config(photo_root, eval={"every_steps": 1, "count": 6}))
+    assert session.measurer is not None
+    assert session.measurer.judge == "eval/fid"
+    assert session.measurer.protocol == "6 of A against 10 of B, clean"
+
+
+@pytest.mark.usefixtures("network")
+def test_first_metric_named_is_the_judge(truth_root: Path) -> None:
+    config = pair_config(truth_root, eval={"every_steps": 1, "metrics": ("kid", "truth")})
+    session = open_session(config)
+    assert session.measurer is not None
+    assert session.measurer.judge == "eval/kid"
+
+
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [
+        ("clean", "inception"),
+        ("legacy_tensorflow", "inception"),
+        ("legacy_pytorch", "inception-pytorch"),
+    ],
+)
+def test_missing_network_ends_the_run_before_it_begins(
+    photo_root: Path, tmp_path: Path, mode: str, name: str
+) -> None:
+    config = pair_config(photo_root, eval={"every_steps": 2, "mode": mode})
+    with pytest.raises(
+        WeightsError, match=rf"eval\.every_steps is 2.*`i2i weights get {name}`"
+    ) as got:
+        start_run(config, run_dir=tmp_path / "run")
+    assert got.value.exit_code == 4
+    assert "eval.every_steps=0" in str(got.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("network")
+def test_data_set_with_nothing_to_measure_against_is_refused(
+    photo_root: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(photo_root, root)
+    shutil.rmtree(root / "testB")
+    config = pair_config(root, eval={"every_steps": 2})
+    with pytest.raises(ConfigError, match=r"10 of A, 0 of B.*`i2i data prepare`"):
+        start_run(config, run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("network")
+def test_one_translation_has_no_distribution(photo_root: Path) -> None:
+    config = pair_config(photo_root, eval={"every_steps": 2, "count": 1})
+    with pytest.raises(DataError, match=r"1 of A and 10 of B: raise eval\.count"):
+        open_session(config)
+
+
+def test_truth_asked_of_a_set_without_is_refused(photo_root: Path) -> None:
+    config = pair_config(photo_root, eval={"every_steps": 2, "metrics": ("truth",)})
+    with pytest.raises(ConfigError, match=r"eval\.metrics has truth, but .*demo set"):
+        open_session(config)
+
+
+def test_truth_of_another_size_is_refused_at_the_start(truth_root: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(truth_root, root)
+    Image.new("RGB", (30, 24)).save(root / "testA_truth/01.png")
+    with pytest.raises(DataError, match=r"01\.png is 24x24 and its truth .*01\.png 30x24"):
+        open_session(pair_config(root, eval={"every_steps": 2}))
+
+
+@pytest.mark.usefixtures("network")
+def test_unreadable_test_picture_is_left_out_and_named(photo_root: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(photo_root, root)
+    (root / "testA/00.png").write_bytes(b"no picture")
+    told: list[str] = []
+    session = open_session(pair_config(root, eval={"every_steps": 1}), on_skip=told.append)
+    assert session.measurer is not None
+    assert session.measurer.protocol == "9 of A against 10 of B, clean"
+    assert any("left out of the measurements" in text and "00.png" in text for text in told)
+    strict = pair_config(root, data={"corrupt": "error"}, eval={"every_steps": 1})
+    with pytest.raises(DataError, match=r"00\.png"):
+        open_session(strict)
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ({"metrics": ()}, "at least 1 item"),
+        ({"metrics": ("fid", "fid")}, "each metric once"),
+        ({"metrics": ("auto", "kid")}, "alone"),
+        ({"stop": True, "patience": 0}, r"eval\.patience above 0"),
+    ],
+)
+def test_senseless_measurements_are_refused(values: dict[str, object], fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        EvalConfig.model_validate(values)
+
+
+# The numbers
+
+
+def test_run_measures_the_distance_of_its_translations(
+    photo_root: Path, tmp_path: Path, network: list[int]
+) -> None:
+    config = pair_config(photo_root, steps=4, eval={"every_steps": 4, "count": 6})
+    watcher = Watcher()
+    start_run(config, run_dir=tmp_path / "run", reporter=watcher)
+    line = metrics(tmp_path / "run")[-1]
+    session = open_session(config)
+    session.restore(load_checkpoint(tmp_path / "run/checkpoints/last.pt"))
+    from i2icli.inference.pictures import translate_pictures
+
+    assert session.measurer is not None
+    sources = [read_picture(path) for path in session.measurer.pictures]
+    made = np.array([look(p) for p in translate_pictures(session.method, sources)])
+    paths = sorted((photo_root / "testB").iterdir())
+    real = np.array([look(read_picture(path).pixels) for path in paths])
+    assert line["eval/fid"] == pytest.approx(fid(real, made))
+    assert line["eval/kid"] == pytest.approx(kid(real, made))
+    assert line["protocol"] == "6 of A against 10 of B, clean"
+    assert network == [10, 6]
+    assert "protocol" not in watcher.lines[-1]
+    assert any(
+        "FID and KID (clean) of 6 translations against 10 test pictures of B" in note
+        and "fewer than 2,048" in note
+        for note in watcher.notes
+    )
+
+
+def test_real_pictures_are_looked_at_once(
+    photo_root: Path, tmp_path: Path, network: list[int]
+) -> None:
+    start_run(pair_config(photo_root, eval={"every_steps": 2}), run_dir=tmp_path / "run")
+    assert network == [10, 10, 10, 10]
+
+
+@pytest.mark.usefixtures("network")
+def test_best_checkpoint_is_that_of_the_first_metric(photo_root: Path, tmp_path: Path) -> None:
+    config = pair_config(photo_root, eval={"every_steps": 1, "metrics": ("kid", "fid")})
+    start_run(config, run_dir=tmp_path / "run")
+    values = measured(tmp_path / "run", "eval/kid")
+    best = load_checkpoint(tmp_path / "run/checkpoints/best.pt")
+    assert best.step == min(values, key=lambda step: values[step])
+    assert best.best == {
+        "name": "eval/kid",
+        "value": min(values.values()),
+        "step": best.step,
+        "protocol": "10 of A against 10 of B, clean",
+    }
+
+
+@pytest.mark.usefixtures("network")
+def test_measuring_distances_does_not_change_the_run(photo_root: Path, tmp_path: Path) -> None:
+    states = []
+    for name, every in (("plain", 0), ("busy", 1)):
+        config = pair_config(photo_root, method={"dropout": 0.5}, eval={"every_steps": every})
+        start_run(config, run_dir=tmp_path / name)
+        state = whole(tmp_path / name)
+        del state["config"], state["best"]
+        states.append(state)
+    assert_same(*states)
+
+
+# The best, and the advice to stop
+
+
+def board_of(*values: float, judge: str = "eval/fid") -> Scoreboard:
+    points = [Point(10 * (i + 1), {judge: value}) for i, value in enumerate(values)]
+    return Scoreboard(judge, "10 of A", points)
+
+
+def test_lower_is_better_and_a_tie_is_not() -> None:
+    best = board_of(5.0).improved({})
+    assert best == {"name": "eval/fid", "value": 5.0, "step": 10, "protocol": "10 of A"}
+    assert board_of(5.0, 5.0).improved(best) is None
+    assert board_of(5.0, float("nan")).improved(best) is None
+    assert (board_of(5.0, 4.0).improved(best) or {})["step"] == 20
+
+
+def test_stall_is_counted_from_the_best_step() -> None:
+    board, best = board_of(5, 4, 6, 6, 6), {"value": 4.0, "step": 20}
+    assert board.stall(best, patience=4) is None
+    alarm = board.stall(best, patience=3)
+    assert alarm is not None
+    assert alarm.saw == "no gain in eval/fid since step 20 (4), in 3 measurements"
+    assert board.stall(best, patience=0) is None
+
+
+def test_board_reads_the_lines_of_its_own_protocol() -> None:
+    board = Scoreboard("eval/fid", "10 of A")
+    board.read(
+        [
+            {"step": 1, "eval/fid": 3.0, "protocol": "10 of A"},
+            {"step": 1, "generator/gan": 1.0},
+            {"step": 2, "eval/fid": 2.0, "protocol": "9 of A"},
+        ]
+    )
+    assert board.points == [Point(1, {"eval/fid": 3.0})]
+    assert board.is_comparable({})
+    assert not board.is_comparable({"name": "eval/fid", "value": 1.0, "protocol": "9 of A"})
+
+
+@pytest.fixture
+def falling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let errors fall until the fourth measurement, and rise from then on."""
+
+    def scores(self: measure.TruthMeter) -> dict[str, float]:
+        return {"eval/truth_total": next(values)}
+
+    values = iter([0.5, 0.4, 0.3, 0.2, 0.3, 0.4, 0.5, 0.1, 0.3, 0.3, 0.3])
+    monkeypatch.setattr(measure.TruthMeter, "scores", scores)
+
+
+@pytest.mark.usefixtures("falling")
+def test_lack_of_gain_is_said_once_until_there_is_one(truth_root: Path, tmp_path: Path) -> None:
+    watcher = Watcher()
+    config = pair_config(truth_root, steps=10, eval={"every_steps": 1, "patience": 2})
+    start_run(config, run_dir=tmp_path / "run", reporter=watcher)
+    said = [line for line in metrics(tmp_path / "run") if {"alarm", "cleared"} & set(line)]
+    assert [(line["step"], "alarm" in line) for line in said] == [(6, True), (8, False), (10, True)]
+    assert said[0]["saw"] == "no gain in eval/truth_total since step 4 (0.2), in 2 measurements"
+    notes = [note for note in watcher.notes if "no-improvement" in note]
+    assert "best.pt holds that step" in notes[0]
+    assert notes[1] == "step 8: alarm cleared: no-improvement"
+    assert whole(tmp_path / "run")["step"] == 10
+
+
+@pytest.mark.usefixtures("falling")
+def test_run_stops_for_want_of_gain_where_it_is_told_to(truth_root: Path, tmp_path: Path) -> None:
+    watcher = Watcher()
+    limits = {"every_steps": 1, "patience": 2, "stop": True}
+    config = pair_config(truth_root, steps=10, eval=limits)
+    result = start_run(config, run_dir=tmp_path / "run", reporter=watcher)
+    assert result.step == 6
+    assert whole(tmp_path / "run")["step"] == 6
+    assert load_checkpoint(tmp_path / "run/checkpoints/best.pt").step == 4
+    assert any("stopped after step 6 of 10, for want of gain" in note for note in watcher.notes)
+
+
+@pytest.mark.usefixtures("network")
+@pytest.mark.parametrize("at", [1, 6])
+def test_interrupted_run_measures_and_advises_like_the_uninterrupted_one(
+    photo_root: Path, tmp_path: Path, at: int
+) -> None:
+    config = pair_config(
+        photo_root,
+        steps=9,
+        method={"dropout": 0.5, "optimizer": {"lr": 0.3}},
+        eval={"every_steps": 2, "count": 4, "patience": 1},
+    )
+    start_run(config, run_dir=tmp_path / "through")
+    with pytest.raises(Interrupted):
+        start_run(
+            config, run_dir=tmp_path / "run", reporter=Watcher(at=at, act=send(signal.SIGTERM))
+        )
+    resume_run(tmp_path / "run")
+    assert "alarm" in {key for line in metrics(tmp_path / "through") for key in line}
+    assert metrics(tmp_path / "through") == metrics(tmp_path / "run")
+    assert_same(whole(tmp_path / "through"), whole(tmp_path / "run"))
+    curves = [(tmp_path / name / "curve.png").read_bytes() for name in ("through", "run")]
+    assert curves[0] == curves[1]
+
+
+def test_best_of_another_protocol_is_not_compared(truth_root: Path, tmp_path: Path) -> None:
+    config = pair_config(truth_root, steps=4, eval={"every_steps": 2, "count": 2})
+    start_run(config, run_dir=tmp_path / "run")
+    path = tmp_path / "run/config.toml"
+    path.write_text(path.read_text().replace("count = 2\nmetrics", "count = 1\nmetrics"))
+    watcher = Watcher()
+    resume_run(tmp_path / "run", steps=6, reporter=watcher)
+    assert any("what is measured changed (1 of A against their truth)" in n for n in watcher.notes)
+    best = whole(tmp_path / "run")["best"]
+    assert best["step"] == 6
+    assert best["protocol"] == "1 of A against their truth"
+
+
+# The curve
+
+
+def test_curve_is_drawn_after_every_measurement(truth_root: Path, tmp_path: Path) -> None:
+    start_run(pair_config(truth_root, eval={"every_steps": 2}), run_dir=tmp_path / "run")
+    with Image.open(tmp_path / "run/curve.png") as picture:
+        assert picture.width > 500
+    assert not list((tmp_path / "run").glob(".curve*"))
+
+
+@pytest.mark.parametrize("values", [(3.0,), (3.0, 2.0, 2.5), (1.0, float("nan"), 2.0)])
+def test_curve_of_any_length_is_drawn(tmp_path: Path, values: tuple[float, ...]) -> None:
+    board = board_of(*values)
+    draw_curve(tmp_path, board, {"name": "eval/fid", "value": min(values), "step": 10})
+    assert (tmp_path / "curve.png").stat().st_size > 5000
+
+
+# With the real network
+
+
+@pytest.fixture
+def weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Make the user's own weights those of the test, and nothing else of theirs."""
+    home = os.environ.get("I2I_INCEPTION_HOME")
+    if home is None:
+        pytest.skip("I2I_INCEPTION_HOME names no folder with Inception weights")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/weights").symlink_to(Path(home) / "weights")
+    monkeypatch.setenv("I2I_HOME", str(tmp_path / "home"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("weights")
+@pytest.mark.parametrize("mode", ["clean", "legacy_pytorch", "legacy_tensorflow"])
+def test_pictures_in_memory_have_the_features_of_their_files(photo_root: Path, mode: Any) -> None:
+    paths = sorted((photo_root / "testB").iterdir())[:4]
+    pictures = [read_picture(path).pixels for path in paths]
+    device = torch.device("cpu")
+    ours = distributions.features_of_pixels(pictures, mode=mode, device=device)
+    files = distributions.features_of_files(paths, mode=mode, device=device)
+    assert np.allclose(ours, files, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("weights")
+def test_run_measures_with_the_real_network_and_is_not_changed_by_it(
+    photo_root: Path, tmp_path: Path
+) -> None:
+    states = []
+    for name, every in (("plain", 0), ("busy", 1)):
+        limits = {"every_steps": every, "count": 4}
+        config = pair_config(photo_root, steps=2, method={"dropout": 0.5}, eval=limits)
+        start_run(config, run_dir=tmp_path / name)
+        state = whole(tmp_path / name)
+        del state["config"], state["best"]
+        states.append(state)
+    assert_same(*states)
+    values = measured(tmp_path / "busy", "eval/fid")
+    assert list(values) == [1, 2]
+    assert all(value > 0 for value in values.values())

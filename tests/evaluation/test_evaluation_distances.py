@@ -1,0 +1,198 @@
+"""FID, KID and their intervals, on made-up features."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from i2icli.evaluation.distances import (
+    draw_subsets,
+    fid,
+    frechet_distance,
+    kid,
+    kid_of_subsets,
+    kid_unbiased,
+)
+from i2icli.evaluation.intervals import fid_interval, fid_with_error, kid_interval
+
+Rows = NDArray[np.float64]
+
+
+def draw(random: np.random.Generator, count: int, size: int, *, shift: float = 0.0) -> Rows:
+    scale = np.linspace(0.2, 2.0, size)
+    return np.abs(random.normal(size=(count, size))) * scale + shift
+
+
+def gaussian(rows: Rows) -> tuple[Rows, Rows]:
+    return rows.mean(axis=0), np.cov(rows, rowvar=False)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_frechet_distance_equals_that_of_clean_fid_where_that_works(seed: int) -> None:
+    clean_fid = pytest.importorskip("cleanfid.fid")
+    random = np.random.default_rng(seed)
+    one, two = draw(random, 90, 12), draw(random, 70, 12, shift=0.3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = clean_fid.frechet_distance(*gaussian(one), *gaussian(two))
+    assert frechet_distance(*gaussian(one), *gaussian(two)) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("first", "second"), [(90, 70), (5, 70), (6, 4), (2, 2)])
+def test_fid_of_features_equals_the_distance_of_their_gaussians(first: int, second: int) -> None:
+    random = np.random.default_rng(first)
+    one, two = draw(random, first, 12), draw(random, second, 12, shift=0.3)
+    expected = frechet_distance(*gaussian(one), *gaussian(two))
+    assert fid(one, two) == pytest.approx(expected, rel=1e-6)
+
+
+def test_frechet_distance_of_commuting_covariances_is_the_known_one() -> None:
+    # Of diagonal covariances it is the sum of squared differences of standard deviations.
+    one, two = np.array([1.0, 4.0, 0.0]), np.array([9.0, 0.0, 0.0])
+    mean = np.array([1.0, 2.0, 2.0])
+    found = frechet_distance(mean, np.diag(one), np.zeros(3), np.diag(two))
+    assert found == pytest.approx(9.0 + (1 - 3) ** 2 + 2**2 + 0.0)
+
+
+def test_frechet_distance_does_not_fail_on_singular_covariances() -> None:
+    random = np.random.default_rng(0)
+    one, two = draw(random, 3, 64), draw(random, 4, 64)
+    assert np.isfinite(frechet_distance(*gaussian(one), *gaussian(two)))
+    zero = np.zeros((64, 64))
+    assert frechet_distance(np.zeros(64), zero, np.ones(64), zero) == pytest.approx(64.0)
+
+
+def test_distance_of_a_set_to_itself_is_zero() -> None:
+    rows = draw(np.random.default_rng(1), 30, 8)
+    assert fid(rows, rows) == pytest.approx(0.0, abs=1e-9)
+    assert fid_with_error(rows, rows)[0] >= 0.0
+    assert frechet_distance(*gaussian(rows), *gaussian(rows)) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_fid_does_not_depend_on_the_order_of_pictures_or_sets() -> None:
+    random = np.random.default_rng(2)
+    one, two = draw(random, 9, 16), draw(random, 40, 16)
+    expected = fid(one, two)
+    assert fid(two, one) == pytest.approx(expected, rel=1e-10)
+    assert fid(one[::-1], random.permutation(two)) == pytest.approx(expected, rel=1e-10)
+
+
+def test_features_that_are_not_numbers_are_refused() -> None:
+    rows = draw(np.random.default_rng(3), 5, 4)
+    broken = rows.copy()
+    broken[2, 1] = np.nan
+    with pytest.raises(ValueError, match="not a finite number"):
+        fid(rows, broken)
+    with pytest.raises(ValueError, match="N >= 2"):
+        kid(rows[:1], rows)
+
+
+@pytest.mark.parametrize(("first", "second", "size"), [(60, 50, 20), (60, 50, 1000), (2, 3, 1000)])
+def test_kid_equals_that_of_clean_fid_given_its_draws(first: int, second: int, size: int) -> None:
+    clean_fid = pytest.importorskip("cleanfid.fid")
+    random = np.random.default_rng(4)
+    one, two = draw(random, first, 16), draw(random, second, 16, shift=0.1)
+    before = np.random.get_state()
+    np.random.seed(11)
+    expected = clean_fid.kernel_distance(one, two, num_subsets=20, max_subset_size=size)
+    np.random.set_state(before)
+    found = kid(one, two, subsets=20, subset_size=size, seed=11)
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_kid_leaves_the_global_draws_of_numpy_alone() -> None:
+    rows = draw(np.random.default_rng(5), 12, 4)
+    np.random.seed(0)
+    expected = np.random.random()
+    np.random.seed(0)
+    kid(rows, rows + 1.0)
+    assert np.random.random() == expected
+
+
+def test_unbiased_kid_is_the_mean_over_all_pairs() -> None:
+    random = np.random.default_rng(6)
+    one, two = draw(random, 7, 5), draw(random, 6, 5)
+
+    def kernel(x: Rows, y: Rows) -> float:
+        return float((x @ y / 5 + 1) ** 3)
+
+    within1 = np.mean([kernel(one[i], one[j]) for i in range(7) for j in range(7) if i != j])
+    within2 = np.mean([kernel(two[i], two[j]) for i in range(6) for j in range(6) if i != j])
+    across = np.mean([kernel(x, y) for x in one for y in two])
+    assert kid_unbiased(one, two) == pytest.approx(within1 + within2 - 2 * across, rel=1e-10)
+
+
+def test_kid_of_whole_sets_as_subsets_is_the_unbiased_one() -> None:
+    random = np.random.default_rng(7)
+    one, two = draw(random, 9, 5), draw(random, 9, 5)
+    values = kid_of_subsets(one, two, draw_subsets(9, 9, size=9, count=3, seed=0))
+    np.testing.assert_allclose(values, kid_unbiased(one, two), rtol=1e-9)
+
+
+def test_unbiased_kid_of_two_draws_of_one_kind_is_zero_on_average() -> None:
+    random = np.random.default_rng(8)
+    values = [kid_unbiased(draw(random, 8, 4), draw(random, 6, 4)) for _ in range(600)]
+    assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(600)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "size"), [(10, 12, 16), (30, 40, 64), (8, 8, 32), (100, 80, 6), (3, 3, 8)]
+)
+def test_interval_of_fid_holds_the_number_and_covers_the_expected_one(
+    first: int, second: int, size: int
+) -> None:
+    random = np.random.default_rng(size)
+    values, held = [], []
+    for _ in range(200):
+        one, two = draw(random, first, size), draw(random, second, size, shift=0.2)
+        value, interval = fid(one, two), fid_interval(one, two)
+        assert interval.low <= value <= interval.high
+        values.append(value)
+        held.append((interval.low, interval.high))
+    expected = np.mean(values)
+    coverage = np.mean([low <= expected <= high for low, high in held])
+    # Of three pictures a spread cannot be told well.
+    assert coverage >= (0.85 if first > 3 else 0.7)
+
+
+def test_plain_percentile_bootstrap_of_fid_would_miss_the_number() -> None:
+    random = np.random.default_rng(9)
+    one, two = draw(random, 30, 64), draw(random, 40, 64, shift=0.2)
+    draws = [
+        fid(one[random.integers(0, 30, 30)], two[random.integers(0, 40, 40)]) for _ in range(100)
+    ]
+    assert np.quantile(draws, 0.025) > fid(one, two)
+    interval = fid_interval(one, two)
+    assert interval.low < fid(one, two) < interval.high
+
+
+def test_error_of_fid_agrees_with_leaving_out_each_picture() -> None:
+    random = np.random.default_rng(10)
+    one, two = draw(random, 150, 5), draw(random, 120, 5, shift=0.2)
+    value, error = fid_with_error(one, two)
+    assert value == pytest.approx(fid(one, two), rel=1e-10)
+    variance = 0.0
+    for rows, other in ((one, two), (two, one)):
+        left_out = [fid(np.delete(rows, i, axis=0), other) for i in range(len(rows))]
+        variance += (len(rows) - 1) * float(np.var(left_out))
+    assert error == pytest.approx(np.sqrt(variance), rel=0.05)
+
+
+@pytest.mark.parametrize(("first", "second", "size"), [(10, 12, 16), (60, 50, 8), (2, 3, 4)])
+def test_interval_of_kid_holds_the_number_and_covers_the_expected_one(
+    first: int, second: int, size: int
+) -> None:
+    random = np.random.default_rng(size)
+    values, held = [], []
+    for _ in range(100):
+        one, two = draw(random, first, size), draw(random, second, size, shift=0.2)
+        value = kid_unbiased(one, two)
+        interval = kid_interval(one, two, value, draws=200)
+        assert interval.low <= value <= interval.high
+        values.append(value)
+        held.append((interval.low, interval.high))
+    coverage = np.mean([low <= np.mean(values) <= high for low, high in held])
+    assert coverage >= (0.85 if first > 3 else 0.5)

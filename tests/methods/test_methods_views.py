@@ -1,0 +1,93 @@
+"""What methods show of their own workings."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny import tiny_batch, tiny_method
+
+from i2icli.losses.attention import global_entropy, global_rows, local_rows
+from i2icli.methods import METHODS, Method
+from i2icli.methods.views import SIDES
+
+SELECTIONS = ("global", "local", "local-global")
+
+
+def attentive(**changes: object) -> Method:
+    return tiny_method("qs-attn", window=3, **changes).eval()
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_views_hold_one_entry_a_picture_without_gradient(name: str) -> None:
+    views = tiny_method(name).eval().views(tiny_batch(count=2).real_a)
+    assert len(views) == 2
+    assert len(views[0]) == len(views[1])
+    for view in views[0]:
+        assert not view.entropy.requires_grad
+        assert not view.source.requires_grad
+        assert view.entropy.shape == view.source.shape[1:] == view.translation.shape[1:]
+
+
+def test_a_method_without_attention_shows_nothing() -> None:
+    assert tiny_method("cyclegan").views(tiny_batch(count=2).real_a) == [[], []]
+
+
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_qs_attn_shows_the_places_that_a_training_step_selects(
+    selection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = attentive(selection=selection)
+    chosen: dict[str, torch.Tensor] = {}
+    lowest = method.draws.lowest
+
+    def spy(name: str, scores: torch.Tensor, *, count: int) -> torch.Tensor:
+        chosen[name] = lowest(name, scores, count=count)
+        return chosen[name]
+
+    monkeypatch.setattr(method.draws, "lowest", spy)
+    batch = tiny_batch(count=2)
+    dict(method.losses(batch))
+    trained = dict(chosen)
+    views = method.views(batch.real_a)
+    for picture in range(2):
+        assert [view.layer for view in views[picture]] == [12, 13]
+        for position, view in zip((3, 4), views[picture], strict=True):
+            assert torch.equal(view.places, trained[f"nce.{position}"][picture])
+            assert (view.selection, view.window, view.layout) == (selection, 3, "paper")
+
+
+def test_cut_shows_what_qs_attn_would_select() -> None:
+    cut, attn = tiny_method("cut").eval(), tiny_method("qs-attn").eval()
+    attn.load_state_dict(cut.state_dict())
+    images = tiny_batch(count=1).real_a
+    for ours, theirs in zip(cut.views(images)[0], attn.views(images)[0], strict=True):
+        assert ours.layer == theirs.layer
+        assert ours.selection == "global"
+        assert torch.equal(ours.places, theirs.places)
+        assert torch.equal(ours.entropy, theirs.entropy)
+
+
+def test_the_translations_entropy_is_measured_in_its_own_features() -> None:
+    (view,) = attentive(nce_layers=[0, 4, 8, 12]).views(tiny_batch(count=1).real_a)[0]
+    expected = global_entropy(view.translation[None])[0].view_as(view.entropy)
+    torch.testing.assert_close(view.translation_entropy, expected)
+    assert not torch.allclose(view.translation_entropy, view.entropy)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_rows_are_those_of_the_losses(side: str) -> None:
+    (view, _) = attentive(selection="local-global").views(tiny_batch(count=1).real_a)[0]
+    places = torch.tensor([0, 9, 63])
+    features = view.features(side)[None]
+    wanted = global_rows(features, places[None])[0].view(3, *view.entropy.shape)
+    assert torch.equal(view.map_rows(side, places), wanted)
+    near = local_rows(features, places[None], window=3, layout="paper")[0].view(3, 3, 3)
+    assert torch.equal(view.window_rows(side, places), near)
+    torch.testing.assert_close(near.sum((1, 2)), torch.ones(3))
+
+
+def test_looking_draws_nothing_from_the_random_state() -> None:
+    method = attentive()
+    before = method.draws.state().clone()
+    method.views(tiny_batch(count=1).real_a)
+    assert torch.equal(method.draws.state(), before)
