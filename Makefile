@@ -22,7 +22,7 @@ demo: $(VENV)/.installed
 	    $(I2I) resume $(RUN); \
 	else \
 	    echo "== training QS-Attn on the built-in demo set: minutes on two cores"; \
-	    $(I2I) train --preset demo --run-dir $(RUN) $(DEMO_FLAGS); \
+	    $(I2I) train --preset demo --run-dir $(RUN) --set eval.every_steps=500 $(DEMO_FLAGS); \
 	fi
 	@echo "== translating the test pictures"
 	@$(I2I) translate $(RUN)/checkpoints/last.pt \

@@ -1,4 +1,7 @@
-"""Learning-rate schedules: pure functions of the epoch, so that resuming cannot shift them."""
+"""Learning-rate schedules: pure functions of the epoch, so that resuming cannot shift them.
+
+Beyond its last epoch a schedule holds its last value, for runs that are taken further.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,8 @@ class LinearSchedule(StrictModel):
 
     def factor(self, epoch: int) -> float:
         """Return the multiplier of the learning rate in `epoch`, counted from 1."""
-        return 1.0 - max(0, epoch - self.epochs) / (self.epochs_decay + 1)
+        decayed = min(max(0, epoch - self.epochs), self.epochs_decay)
+        return 1.0 - decayed / (self.epochs_decay + 1)
 
     def is_decaying(self, epoch: int) -> bool:
         """Say whether `epoch`, counted from 1, lies in the second, falling part."""
@@ -46,7 +50,7 @@ class StepSchedule(StrictModel):
 
     def factor(self, epoch: int) -> float:
         """Return the multiplier of the learning rate in `epoch`, counted from 1."""
-        return float(self.gamma ** ((epoch - 1) // self.every_epochs))
+        return float(self.gamma ** ((min(epoch, self.epochs) - 1) // self.every_epochs))
 
     def is_decaying(self, epoch: int) -> bool:  # noqa: ARG002 - same form as the others
         """Say that there is no decay half."""
@@ -67,7 +71,8 @@ class CosineSchedule(StrictModel):
 
     def factor(self, epoch: int) -> float:
         """Return the multiplier of the learning rate in `epoch`, counted from 1."""
-        return 0.5 * (1.0 + math.cos(math.pi * (epoch - 1) / self.epochs))
+        passed = min(epoch, self.total_epochs) - 1
+        return 0.5 * (1.0 + math.cos(math.pi * passed / self.epochs))
 
     def is_decaying(self, epoch: int) -> bool:
         """Say whether `epoch`, counted from 1, lies after the half period."""

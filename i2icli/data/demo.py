@@ -25,7 +25,7 @@ from i2icli.data.demo_scene import draw_scene
 from i2icli.errors import ConfigError
 from i2icli.home import home
 
-VERSION = 3  # raise it when the pictures change: older folders in I2I_HOME are then made anew
+VERSION = 4  # raise it when the pictures change: older folders in I2I_HOME are then made anew
 MARKER = "demo-set.json"
 MIN_SIZE, MAX_SIZE = 32, 1024
 Progress = Callable[[int, int], None]

@@ -148,9 +148,9 @@ PALETTES = (
 # Warmer than any ground: what is animal can be told from the colour of a few pixels, so that the
 # translation is learned in minutes.
 HUES: tuple[Colour, ...] = (
-    (0.80, 0.45, 0.22),  # chestnut
-    (0.86, 0.50, 0.20),  # amber
-    (0.73, 0.37, 0.19),  # russet
+    (0.58, 0.29, 0.13),  # chestnut
+    (0.64, 0.35, 0.12),  # amber
+    (0.52, 0.23, 0.11),  # russet
 )
 
 
@@ -179,7 +179,7 @@ def _draw_animals(rng: np.random.Generator) -> tuple[Animal, ...]:
                 rng,
                 x=rng.uniform(0.42, 0.58),
                 ground=rng.uniform(0.82, 0.94),
-                scale=rng.uniform(0.44, 0.54),
+                scale=rng.uniform(0.50, 0.60),
             ),
         )
     side = float(rng.choice((-1.0, 1.0)))
@@ -187,13 +187,13 @@ def _draw_animals(rng: np.random.Generator) -> tuple[Animal, ...]:
         rng,
         x=0.5 + side * rng.uniform(0.17, 0.24),
         ground=rng.uniform(0.60, 0.68),
-        scale=rng.uniform(0.27, 0.32),
+        scale=rng.uniform(0.30, 0.35),
     )
     near = _draw_animal(
         rng,
         x=0.5 - side * rng.uniform(0.10, 0.16),
         ground=rng.uniform(0.86, 0.95),
-        scale=rng.uniform(0.37, 0.43),
+        scale=rng.uniform(0.42, 0.48),
     )
     return far, near
 

@@ -43,6 +43,7 @@ def read(path: Path) -> int | str:
 
 
 def main(folder: Path, rounds: int, seed: int) -> None:
+    torch.set_num_threads(1)  # a forked child has no thread pool, and would wait for it forever
     path, chance = folder / "last.pt", random.Random(seed)
     save_checkpoint(path, state_of(0))
     seen: list[int | str] = []

@@ -119,7 +119,7 @@ def test_all_faults_are_reported_at_once() -> None:
 def test_rule_between_keys_names_the_keys() -> None:
     message = message_of("data.crop=256")
     assert message == (
-        "preset 'demo': data.crop (256) is larger than data.resize (72): "
+        "preset 'demo': data.crop (256) is larger than data.resize (136): "
         "the crop is cut from the resized picture."
     )
 

@@ -34,6 +34,23 @@ def test_cosine_schedule_halves_in_the_middle_and_rises_again_beyond() -> None:
 
 
 @pytest.mark.parametrize(
+    "schedule",
+    [
+        LinearSchedule(epochs=3, epochs_decay=4),
+        LinearSchedule(epochs=3, epochs_decay=0),
+        StepSchedule(epochs=7, every_epochs=2),
+        CosineSchedule(epochs=5, epochs_extra=2),
+    ],
+    ids=lambda schedule: schedule.policy,
+)
+def test_schedule_holds_its_last_value_beyond_its_end(schedule) -> None:
+    last = schedule.factor(schedule.total_epochs)
+    assert last > 0
+    assert schedule.factor(schedule.total_epochs + 1) == last
+    assert schedule.factor(schedule.total_epochs + 1000) == last
+
+
+@pytest.mark.parametrize(
     ("values", "sentence"),
     [
         ({"domain_a": "a"}, "data.domain_a and data.domain_b are given together or not at all"),

@@ -92,10 +92,11 @@ def test_coats_share_light_tone_and_dark_tone_only_in_place() -> None:
     both = render_both(draw_scene(np.random.default_rng([9, 1])), size=128)
     inside = both.mask > 0
     plain, striped = both.plain[inside].mean(axis=1), both.striped[inside].mean(axis=1)
-    # Light parts grow lighter and dark parts darker: no inverted translation fits as well.
+    # Light parts grow lighter and dark parts stay dark: no inverted translation fits as well.
     is_light = striped > 128
     assert (striped - plain)[is_light].mean() > 40
-    assert (striped - plain)[~is_light].mean() < -10
+    assert abs((striped - plain)[~is_light]).mean() < 25
+    assert plain[is_light].mean() > 1.5 * plain[~is_light].mean()
 
 
 def test_training_pictures_of_b_are_striped_scenes(small_set: Path) -> None:
