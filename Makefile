@@ -29,7 +29,11 @@ demo: $(VENV)/.installed
 	    "$$($(I2I) data demo --json | $(FOLDER_OF))/testA" $(OUT) --grid --skip-existing
 	@echo "== comparing with the true translations"
 	@$(I2I) data demo --score $(OUT)
-	@echo "== look at $(RUN)/samples (while learning) and at $(OUT) (the result)"
+	@echo "== looking inside: what the queries attend to"
+	@$(I2I) viz-attention $(RUN) --html
+	@$(I2I) report $(RUN)
+	@echo "== look at $(RUN)/report.html (all of it), $(RUN)/attention/attention.html (move the"
+	@echo "== mouse over the pictures), $(RUN)/samples (while learning) and $(OUT) (the result)"
 
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -6,13 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-
-PICTURES = 8
-SIDE = 24
+from picture_folders import write_pictures
 
 
 def pytest_configure() -> None:
@@ -31,16 +27,6 @@ def i2i_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         del os.environ["I2I_HOME"]
     else:
         os.environ["I2I_HOME"] = before
-
-
-def write_pictures(folder: Path, *, seed: int, count: int = PICTURES, side: int = SIDE) -> None:
-    """Write smooth random pictures named 00.png, 01.png, ..."""
-    folder.mkdir(parents=True)
-    random = np.random.default_rng(seed)
-    for number in range(count):
-        coarse = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
-        picture = Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
-        picture.save(folder / f"{number:02d}.png")
 
 
 @pytest.fixture(scope="session")

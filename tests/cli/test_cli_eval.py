@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import write_pictures
+from picture_folders import write_pictures
 from torch import Tensor
 
 from i2icli.checkpoint.file import save_checkpoint

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import write_pictures
 from numpy.typing import NDArray
+from picture_folders import write_pictures
 from PIL import Image
 from real_weights import real_home, real_pictures
 from torch import Tensor
