@@ -25,6 +25,7 @@ from i2icli.engine.logs import MetricsLog
 from i2icli.engine.loop import Trainer
 from i2icli.engine.meters import Clock
 from i2icli.engine.reporter import Reporter, Silent
+from i2icli.engine.scale import scale_note
 from i2icli.engine.session import Session, open_session, versions
 from i2icli.engine.signals import stop_on_signals
 from i2icli.errors import CheckpointError, ConfigError, Interrupted
@@ -88,6 +89,8 @@ def start_run(
     if is_demo:
         reporter.note(f"no --data given: training on the built-in demo set, {config.data.root}")
     session = open_session(config, on_skip=reporter.note)
+    if note := scale_note(config.data, session.domains.train_a):
+        reporter.note(f"note: {note}")
     if init_from is not None:
         on_loaded(load_initial_weights(session.method, init_from))
         session.restart_average()
