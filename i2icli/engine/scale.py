@@ -37,8 +37,8 @@ def scale_note(data: DataConfig, pictures: Sequence[Path]) -> str | None:
         return None
     return (
         f"training shows pictures at {worst / side:.2g} of their size ({worst} of {side:g} "
-        "pixels), but `i2i translate` keeps sizes: set data.resize (and data.jitter_in_decay=true for crops "
-        "much smaller than that) to what will be translated, or scale those pictures too."
+        "pixels), but `i2i translate` keeps sizes: set data.resize to what will be translated "
+        "(and, for crops much smaller than that, data.jitter_in_decay=true), or scale those too."
     )
 
 
