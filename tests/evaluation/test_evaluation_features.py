@@ -21,7 +21,7 @@ from torch import Tensor
 
 from i2icli.errors import DataError, WeightsError
 from i2icli.evaluation import features as module
-from i2icli.evaluation.distances import fid, kid, kid_of_subsets
+from i2icli.evaluation.distances import fid, kid
 from i2icli.evaluation.features import extract_features, read_stored
 from i2icli.evaluation.inception import FEATURES, RESIZERS, FeatureMode, build_resizer, prepare
 from i2icli.evaluation.picture_sets import describe_set, find_set
@@ -356,30 +356,3 @@ def test_real_fid_and_kid_equal_those_of_clean_fid(
     expected_kid = clean_fid.kernel_distance(*theirs)
     np.random.set_state(before)
     assert kid(*ours) == pytest.approx(expected_kid, abs=1e-4)
-
-
-@pytest.mark.slow
-def test_documented_kid_example_of_torchmetrics_is_reproduced(
-    real: Callable[..., None], tmp_path: Path
-) -> None:
-    real("inception")
-    random = torch.manual_seed(123)
-    sets = []
-    for name, (low, high) in {"real": (0, 200), "fake": (100, 255)}.items():
-        pictures = torch.randint(low, high, (100, 3, 299, 299), dtype=torch.uint8, generator=random)
-        (tmp_path / name).mkdir()
-        for number, picture in enumerate(pictures):
-            path = tmp_path / name / f"{number:03d}.png"
-            Image.fromarray(picture.permute(1, 2, 0).numpy()).save(path, compress_level=1)
-        sets.append(find_set(tmp_path / name))
-    rows = [
-        extract_features(paths, mode="legacy_tensorflow", device=CPU, cache=False) for paths in sets
-    ]
-
-    def fifty() -> NDArray[np.int64]:
-        drawn: NDArray[np.int64] = torch.randperm(100, generator=random)[:50].numpy()
-        return drawn
-
-    values = kid_of_subsets(rows[0], rows[1], [(fifty(), fifty()) for _ in range(100)])
-    assert round(float(values.mean()), 4) == pytest.approx(0.0312, abs=1e-4)
-    assert round(float(values.std()), 4) == pytest.approx(0.0025, abs=1e-4)
