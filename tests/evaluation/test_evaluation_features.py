@@ -21,7 +21,7 @@ from torch import Tensor
 
 from i2icli.errors import DataError, WeightsError
 from i2icli.evaluation import features as module
-from i2icli.evaluation.distances import fid, kid
+from i2icli.evaluation.distances import fid, kid, kid_of_subsets
 from i2icli.evaluation.features import extract_features, read_stored
 from i2icli.evaluation.inception import FEATURES, RESIZERS, FeatureMode, build_resizer, prepare
 from i2icli.evaluation.picture_sets import describe_set, find_set
@@ -356,3 +356,42 @@ def test_real_fid_and_kid_equal_those_of_clean_fid(
     expected_kid = clean_fid.kernel_distance(*theirs)
     np.random.set_state(before)
     assert kid(*ours) == pytest.approx(expected_kid, abs=1e-4)
+
+
+def _seed_as_the_example() -> None:
+    """Bring torch's draws to where they are once its example has built its network.
+
+    The documentation is run with seed 42, and the network there, with the layers of
+    torchvision's, draws initial weights before the published ones replace them.
+    """
+    from torchvision.models import inception_v3
+
+    torch.manual_seed(42)
+    inception_v3(weights=None, aux_logits=False, num_classes=1008, init_weights=False)
+
+
+@pytest.mark.slow
+def test_documented_kid_example_of_torchmetrics_is_reproduced(
+    real: Callable[..., None], tmp_path: Path
+) -> None:
+    real("inception")
+    before = torch.get_rng_state()
+    _seed_as_the_example()
+    limits = {"real": (0, 200), "fake": (100, 255)}
+    sets = {
+        name: torch.randint(low, high, (100, 3, 299, 299), dtype=torch.uint8)
+        for name, (low, high) in limits.items()
+    }
+    draws = [tuple(torch.randperm(100)[:50].numpy() for _ in limits) for _ in range(100)]
+    torch.set_rng_state(before)
+    rows = []
+    for name, pictures in sets.items():
+        (tmp_path / name).mkdir()
+        for number, picture in enumerate(pictures):
+            path = tmp_path / name / f"{number:03d}.png"
+            Image.fromarray(picture.permute(1, 2, 0).numpy()).save(path, compress_level=1)
+        paths = find_set(tmp_path / name)
+        rows.append(extract_features(paths, mode="legacy_tensorflow", device=CPU, cache=False))
+    values = kid_of_subsets(rows[0], rows[1], [(one, two) for one, two in draws])
+    assert float(values.mean()) == pytest.approx(0.0312, abs=6e-5)
+    assert float(values.std()) == pytest.approx(0.0025, abs=6e-5)
