@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from golden import Case, golden_cases
+from recorded_views import check_views
 from replay import NETWORKS, ReplayDraws, build_recorded, reported_losses, translated_images
 from torch import Tensor
 
@@ -115,4 +116,5 @@ def test_five_training_steps_equal_the_released_code(case: Case) -> None:
     _check_images(case, run)
     _check_final_weights(case, run)
     _check_entropies(case, run)
+    check_views(case)
     _check_losses(case, _replay(case, torch.float32, steps=1))
