@@ -49,15 +49,6 @@ def parse_toml(text: str, *, source: str) -> Document:
         raise ConfigError(f"{source} is not valid TOML: {error}.") from None
 
 
-def read_toml(path: Path) -> Document:
-    """Read a TOML file.
-
-    Raises:
-        ConfigError: if it cannot be read, or is not UTF-8 or not TOML.
-    """
-    return parse_toml(read_text(path), source=str(path))
-
-
 def read_text(path: Path) -> str:
     """Read a text file.
 

@@ -25,7 +25,7 @@ M = TypeVar("M", bound=MethodConfig)
 
 
 class RunConfig(StrictModel, Generic[M]):
-    """Everything that defines a run; `methods.run_schema()` fills in the union of methods."""
+    """Everything that defines a run; `methods.configure.run_schema()` fills in the methods."""
 
     preset: str = Field("custom", description="Name of the preset the run started from.")
     about: AboutConfig = Field(AboutConfig(), description="Where the preset's numbers come from.")
