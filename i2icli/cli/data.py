@@ -186,7 +186,7 @@ def stats(
     plan = plan_training(
         domains,
         batch_size=config.data.batch_size,
-        epochs=config.method.schedule.total_epochs,
+        total_steps=config.method.schedule.total_steps,
         is_random_pairing=config.data.pairing == "random",
         seconds_per_step=seconds_per_step,
     )

@@ -13,8 +13,8 @@ from i2icli.cli.progress import progress_bar
 from i2icli.errors import ConfigError
 
 if TYPE_CHECKING:
+    from i2icli.data.label_maps import LabelScheme
     from i2icli.engine.evaluating import Evaluated, Request
-    from i2icli.evaluation.label_maps import LabelScheme
     from i2icli.evaluation.metrics import Subject
     from i2icli.evaluation.shards import Shard
 
@@ -203,7 +203,7 @@ def _label_scheme(
     classes: int | None, ignore: int | None, palette: str | None, *, is_scored: bool
 ) -> LabelScheme | None:
     """Return what label maps hold; refuse flags that would be without effect."""
-    from i2icli.evaluation.label_maps import LabelScheme, load_palette
+    from i2icli.data.label_maps import LabelScheme, load_palette
 
     given = {"--classes": classes, "--ignore": ignore, "--palette": palette}
     if not is_scored:

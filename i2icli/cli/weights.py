@@ -13,7 +13,7 @@ from i2icli.cli.progress import progress_bar
 from i2icli.errors import WeightsError
 
 if TYPE_CHECKING:
-    from i2icli.evaluation.weights import FoundWeights, WeightsStatus
+    from i2icli.pretrained.weights import FoundWeights, WeightsStatus
 
 weights_app = typer.Typer(
     help="Get, add and check the pretrained weights that measuring needs.",
@@ -42,7 +42,7 @@ def list_all(as_json: AsJson = False) -> None:
 @weights_app.command("get", epilog=examples("i2i weights get inception", "i2i weights get alexnet"))
 def get(name: Name, offline: Offline = False, as_json: AsJson = False) -> None:
     """Download weights, unless they are here; an interrupted download goes on where it broke."""
-    from i2icli.evaluation.weights import Fetching, get_weights
+    from i2icli.pretrained.weights import Fetching, get_weights
 
     with progress_bar(name, is_bytes=True) as report:
         found, was_there = get_weights(name, Fetching(is_offline=offline, progress=report))
@@ -69,7 +69,7 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Copy a file of weights that you have, once its tensors are found to be the right ones."""
-    from i2icli.evaluation.weights import add_weights
+    from i2icli.pretrained.weights import add_weights
 
     _show(add_weights(name, file.expanduser()), "added", as_json=as_json)
 
@@ -95,14 +95,14 @@ def verify(as_json: AsJson = False) -> None:
 @weights_app.command("where", epilog=examples("i2i weights where"))
 def where(as_json: AsJson = False) -> None:
     """Print the folder of the weights; `I2I_HOME` moves it."""
-    from i2icli.evaluation.weights import weights_folder
+    from i2icli.pretrained.weights import weights_folder
 
     folder = str(weights_folder())
     typer.echo(json.dumps({"folder": folder}, indent=2) if as_json else folder)
 
 
 def _statuses(*, again: bool) -> list[WeightsStatus]:
-    from i2icli.evaluation.weights import WEIGHTS, look_up
+    from i2icli.pretrained.weights import WEIGHTS, look_up
 
     return [look_up(name, again=again) for name in WEIGHTS]
 

@@ -15,11 +15,13 @@ from i2icli.config.sections import (
     EmaConfig,
     EvalConfig,
     HealthConfig,
+    LabelsConfig,
     LogConfig,
     RuntimeConfig,
     SamplesConfig,
     TrainConfig,
 )
+from i2icli.config.structure import StructureConfig
 
 M = TypeVar("M", bound=MethodConfig)
 
@@ -31,6 +33,10 @@ class RunConfig(StrictModel, Generic[M]):
     about: AboutConfig = Field(AboutConfig(), description="Where the preset's numbers come from.")
     method: M = Field(description="The method and its hyperparameters.")
     data: DataConfig = Field(DataConfig(), description="Pictures and their preparation.")
+    labels: LabelsConfig = Field(LabelsConfig(), description="Classes of a labelled data set.")
+    structure: StructureConfig = Field(
+        StructureConfig(), description="Self-similarity term added to the method's own."
+    )
     train: TrainConfig = Field(TrainConfig(), description="Seed and stopping point.")
     checkpoint: CheckpointConfig = Field(CheckpointConfig(), description="Checkpoints.")
     samples: SamplesConfig = Field(SamplesConfig(), description="Sample grids.")

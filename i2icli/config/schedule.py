@@ -1,11 +1,13 @@
-"""Learning-rate schedules: pure functions of the epoch, so that resuming cannot shift them.
+"""Learning-rate schedules: pure functions of the moment, so that resuming cannot shift them.
 
-Beyond its last epoch a schedule holds its last value, for runs that are taken further.
+Beyond its end a schedule holds its last value, for runs that are taken further.
 """
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -13,7 +15,50 @@ from pydantic import Field
 from i2icli.config.base import StrictModel
 
 
-class LinearSchedule(StrictModel):
+@dataclass(frozen=True)
+class Moment:
+    """A training step.
+
+    Attributes:
+        step: counted from 1.
+        steps_per_epoch: steps that take in the larger domain once.
+    """
+
+    step: int
+    steps_per_epoch: int
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the step, counted from 1."""
+        return (self.step - 1) // self.steps_per_epoch + 1
+
+
+class EpochSchedule(StrictModel):
+    """Base of the schedules that change between epochs only."""
+
+    @property
+    @abstractmethod
+    def total_epochs(self) -> int:
+        """Epochs of the whole schedule."""
+
+    @abstractmethod
+    def factor(self, epoch: int) -> float:
+        """Return the multiplier of the learning rate in `epoch`, counted from 1."""
+
+    @abstractmethod
+    def is_decaying(self, epoch: int) -> bool:
+        """Say whether `epoch`, counted from 1, lies in the falling part."""
+
+    def rate(self, moment: Moment) -> float:
+        """Return the multiplier of the learning rate at a step."""
+        return self.factor(moment.epoch)
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Return the steps of the whole schedule."""
+        return self.total_epochs * steps_per_epoch
+
+
+class LinearSchedule(EpochSchedule):
     """Constant, then linearly falling, never quite reaching zero (CycleGAN, CUT, QS-Attn)."""
 
     policy: Literal["linear"] = "linear"
@@ -35,7 +80,7 @@ class LinearSchedule(StrictModel):
         return epoch > self.epochs
 
 
-class StepSchedule(StrictModel):
+class StepSchedule(EpochSchedule):
     """Multiply the learning rate by `gamma` every so many epochs."""
 
     policy: Literal["step"] = "step"
@@ -57,7 +102,7 @@ class StepSchedule(StrictModel):
         return False
 
 
-class CosineSchedule(StrictModel):
+class CosineSchedule(EpochSchedule):
     """Half a cosine down to zero over `epochs`, rising again beyond them as released."""
 
     policy: Literal["cosine"] = "cosine"
@@ -79,4 +124,49 @@ class CosineSchedule(StrictModel):
         return epoch > self.epochs
 
 
-Schedule = Annotated[LinearSchedule | StepSchedule | CosineSchedule, Field(discriminator="policy")]
+class IterationSchedule(StrictModel):
+    """Multiply the learning rate by `gamma` every so many steps (MUNIT)."""
+
+    policy: Literal["iterations"] = "iterations"
+    steps: int = Field(1_000_000, ge=1, description="Steps of the whole schedule.")
+    every_steps: int = Field(100_000, ge=1, description="Steps between two drops.")
+    gamma: float = Field(0.5, gt=0, le=1, description="Multiplier at each drop.")
+
+    def rate(self, moment: Moment) -> float:
+        """Return the multiplier of the learning rate at a step."""
+        return float(self.gamma ** ((min(moment.step, self.steps) - 1) // self.every_steps))
+
+    def total_steps(self, steps_per_epoch: int) -> int:  # noqa: ARG002 - same form as the others
+        """Return the steps of the whole schedule."""
+        return self.steps
+
+    def is_decaying(self, epoch: int) -> bool:  # noqa: ARG002 - same form as the others
+        """Say that there is no decay half."""
+        return False
+
+
+class PolySchedule(StrictModel):
+    """Fall at every step as (1 - share of the run done) to a power (segmentation networks)."""
+
+    policy: Literal["poly"] = "poly"
+    epochs: int = Field(240, ge=1, description="Epochs of the whole schedule.")
+    power: float = Field(0.9, gt=0, description="Power of the remaining share.")
+
+    def rate(self, moment: Moment) -> float:
+        """Return the multiplier of the learning rate at a step."""
+        total = self.total_steps(moment.steps_per_epoch)
+        return float((1.0 - (min(moment.step, total) - 1) / total) ** self.power)
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Return the steps of the whole schedule."""
+        return self.epochs * steps_per_epoch
+
+    def is_decaying(self, epoch: int) -> bool:  # noqa: ARG002 - same form as the others
+        """Say that there is no decay half."""
+        return False
+
+
+Schedule = Annotated[
+    LinearSchedule | StepSchedule | CosineSchedule | IterationSchedule | PolySchedule,
+    Field(discriminator="policy"),
+]

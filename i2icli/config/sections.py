@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from i2icli.config.base import StrictModel
 
+DatasetKind = Literal["unpaired", "labelled", "single"]
 Direction = Literal["a2b", "b2a"]
 Preprocess = Literal[
     "resize-and-crop", "scale-width-and-crop", "scale-width", "resize", "crop", "none"
@@ -76,6 +77,19 @@ class DataConfig(StrictModel):
         if self.root is not None and self.domain_a is not None:
             raise ValueError("give data.root, or data.domain_a and data.domain_b, not both")
         return self
+
+
+class LabelsConfig(StrictModel):
+    """What the label maps of a labelled data set mean."""
+
+    classes: int = Field(
+        0, ge=0, le=1000, description="Classes, ids from 0; 0: as many as the training maps use."
+    )
+    ignore: int = Field(255, ge=0, description="Id of pixels that are neither trained nor scored.")
+    palette: str = Field(
+        "auto", description="Colours to draw label maps with: a known palette, or a text file."
+    )
+    names: tuple[str, ...] = Field((), description="Names of the classes, in the order of ids.")
 
 
 class TrainConfig(StrictModel):

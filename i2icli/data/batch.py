@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 
+class _Tensors:
+    """Moves all tensors of a record together."""
+
+    def to(self, device: torch.device) -> Self:
+        """Return the batch with its tensors on `device`."""
+        return self._with({k: v.to(device, non_blocking=True) for k, v in self._tensors().items()})
+
+    def pin_memory(self) -> Self:
+        """Return the batch in page-locked memory; DataLoader calls this by name."""
+        return self._with({name: value.pin_memory() for name, value in self._tensors().items()})
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+
+    def _with(self, tensors: dict[str, Tensor]) -> Self:
+        record: Any = self
+        moved: Self = replace(record, **tensors)
+        return moved
+
+
 @dataclass(frozen=True)
-class Batch:
+class Batch(_Tensors):
     """Training crops of both domains.
 
     Attributes:
@@ -24,14 +45,43 @@ class Batch:
     names_a: tuple[str, ...] = ()
     names_b: tuple[str, ...] = ()
 
-    def to(self, device: torch.device) -> Batch:
-        """Return the batch with its tensors on `device`."""
-        return replace(
-            self,
-            real_a=self.real_a.to(device, non_blocking=True),
-            real_b=self.real_b.to(device, non_blocking=True),
-        )
+    def __len__(self) -> int:
+        """Return the pictures of each domain."""
+        return len(self.real_a)
 
-    def pin_memory(self) -> Batch:
-        """Return the batch in page-locked memory; DataLoader calls this by name."""
-        return replace(self, real_a=self.real_a.pin_memory(), real_b=self.real_b.pin_memory())
+    @property
+    def sources(self) -> Tensor:
+        """The pictures that are translated."""
+        return self.real_a
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All files."""
+        return self.names_a + self.names_b
+
+
+@dataclass(frozen=True)
+class LabelledBatch(_Tensors):
+    """Training crops with what each of their pixels shows.
+
+    Attributes:
+        images: crops, (B, C, H, W) in [-1, 1].
+        labels: class ids, (B, H, W) int64; `labels.ignore` where nothing is known.
+        names: the files of the pictures, B of them, for error messages.
+    """
+
+    images: Tensor
+    labels: Tensor
+    names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Return the pictures."""
+        return len(self.images)
+
+    @property
+    def sources(self) -> Tensor:
+        """The pictures that are segmented."""
+        return self.images
+
+
+AnyBatch = Batch | LabelledBatch

@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from i2icli.config.sections import DataConfig
+from i2icli.config.sections import DataConfig, DatasetKind
 from i2icli.data.decode import SUFFIXES
 from i2icli.errors import DataError
 
@@ -66,17 +66,22 @@ def list_pictures(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def find_domains(config: DataConfig) -> Domains:
+def find_domains(config: DataConfig, kind: DatasetKind = "unpaired") -> Domains:
     """Find the pictures that a configuration names, A and B swapped for `b2a`.
 
     Either `data.root` holds trainA and trainB, and where there are test pictures testA, testB,
     testA_truth and testA_mask; or `data.domain_a` and `data.domain_b` name plain folders, all of
     whose pictures are for training, and `data.test_a` and `data.test_b` others for testing.
 
+    Args:
+        config: which folders.
+        kind: of the data set.
+
     Raises:
         DataError: when a folder is missing or holds no pictures, saying what is there instead.
         ValueError: when neither a root nor plain folders are configured.
     """
+    del kind  # one layout so far
     if config.root is not None:
         domains = _find_in_root(Path(config.root).expanduser())
     elif config.domain_a is not None and config.domain_b is not None:

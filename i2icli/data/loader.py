@@ -10,16 +10,15 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import FrameType
-from typing import Self
+from typing import Any, Self
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from i2icli.config.sections import DataConfig
-from i2icli.data.batch import Batch
+from i2icli.data.batch import AnyBatch
 from i2icli.data.decode import max_pixels
-from i2icli.data.unpaired import Sample, SampleKey, UnpairedSet
+from i2icli.data.training_set import AnySample, TrainingSet
 from i2icli.errors import DataError, I2IError
 
 _log = logging.getLogger(__name__)
@@ -28,7 +27,7 @@ _log = logging.getLogger(__name__)
 _WORKER_GONE = (RuntimeError, OSError, EOFError)
 
 
-def steps_per_epoch(dataset: UnpairedSet, batch_size: int) -> int:
+def steps_per_epoch(dataset: TrainingSet, batch_size: int) -> int:
     """Return the batches of one epoch; the last incomplete one is dropped.
 
     Raises:
@@ -43,7 +42,7 @@ def steps_per_epoch(dataset: UnpairedSet, batch_size: int) -> int:
 
 
 def build_loader(
-    dataset: UnpairedSet,
+    dataset: TrainingSet,
     config: DataConfig,
     *,
     seed: int,
@@ -81,7 +80,7 @@ def build_loader(
     )
 
 
-class BatchStream(Iterator[Batch]):
+class BatchStream(Iterator[AnyBatch]):
     """The batches of a run from some step on.
 
     Attributes:
@@ -91,7 +90,7 @@ class BatchStream(Iterator[Batch]):
 
     def __init__(
         self,
-        dataset: UnpairedSet,
+        dataset: TrainingSet,
         keys: _BatchKeys,
         *,
         step: int,
@@ -109,7 +108,7 @@ class BatchStream(Iterator[Batch]):
         self._reported: set[str] = set()
         self._loaded: Iterator[_Loaded] | None = self._start()
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> AnyBatch:
         """Return the batch of the next step.
 
         Raises:
@@ -175,12 +174,12 @@ class BatchStream(Iterator[Batch]):
             warnings.filterwarnings("ignore", message="This DataLoader will create")
             return iter(self._loader())
 
-    def _loader(self) -> DataLoader[Sample | str]:
+    def _loader(self) -> DataLoader[AnySample | str]:
         return DataLoader(
             self._dataset,
             batch_sampler=self._keys.from_step(self.step),
             num_workers=self._workers,
-            collate_fn=_collate,
+            collate_fn=self._dataset.collate,
             pin_memory=self._pin,
             worker_init_fn=_prepare_worker if self._workers else None,
             # Its own generator: starting an iterator draws a number, the global one must not move.
@@ -192,7 +191,7 @@ class BatchStream(Iterator[Batch]):
 class _Loaded:
     """A batch, or why there is none; errors travel as text, not as a worker's traceback."""
 
-    batch: Batch | None = None
+    batch: AnyBatch | None = None
     error: str | None = None
     skipped: tuple[str, ...] = ()
 
@@ -200,17 +199,29 @@ class _Loaded:
         return self if self.batch is None else replace(self, batch=self.batch.pin_memory())
 
 
-class _Guarded(Dataset[Sample | str]):
+class _Guarded(Dataset[AnySample | str]):
     """The data set, with a DataError's text instead of the error."""
 
-    def __init__(self, dataset: UnpairedSet) -> None:
+    def __init__(self, dataset: TrainingSet) -> None:
         self._dataset = dataset
 
-    def __getitem__(self, key: SampleKey) -> Sample | str:
+    def __getitem__(self, key: Any) -> AnySample | str:
         try:
             return self._dataset[key]
         except DataError as error:
             return str(error)
+
+    def collate(self, samples: Sequence[AnySample | str]) -> _Loaded:
+        """Put samples into a batch."""
+        good = [sample for sample in samples if not isinstance(sample, str)]
+        skipped = tuple(sentence for sample in good for sentence in sample.skipped)
+        for sample in samples:
+            if isinstance(sample, str):
+                return _Loaded(error=sample, skipped=skipped)
+        try:
+            return _Loaded(batch=self._dataset.collate(good), skipped=skipped)
+        except DataError as error:
+            return _Loaded(error=str(error), skipped=skipped)
 
 
 class _BatchKeys:
@@ -218,7 +229,7 @@ class _BatchKeys:
 
     def __init__(
         self,
-        dataset: UnpairedSet,
+        dataset: TrainingSet,
         config: DataConfig,
         *,
         seed: int,
@@ -235,7 +246,7 @@ class _BatchKeys:
         """Return the endless key lists that begin after `step` finished steps."""
         return _KeysFrom(self, step)
 
-    def epoch(self, epoch: int, first: int) -> Iterator[list[SampleKey]]:
+    def epoch(self, epoch: int, first: int) -> Iterator[list[Any]]:
         """Yield the key lists of one epoch, counted from 1, from batch `first` on."""
         jitter = self._jitters_in_decay or not self._is_decaying(epoch)
         keys = self._dataset.epoch_keys(
@@ -249,63 +260,18 @@ class _BatchKeys:
         return step // self._steps + 1, step % self._steps
 
 
-class _KeysFrom(Sampler[list[SampleKey]]):
+class _KeysFrom(Sampler[list[Any]]):
     """What a DataLoader takes as its batch sampler; endless."""
 
     def __init__(self, keys: _BatchKeys, step: int) -> None:
         self._keys = keys
         self._step = step
 
-    def __iter__(self) -> Iterator[list[SampleKey]]:
+    def __iter__(self) -> Iterator[list[Any]]:
         epoch, first = self._keys.place(self._step)
         while True:
             yield from self._keys.epoch(epoch, first)
             epoch, first = epoch + 1, 0
-
-
-def _collate(samples: Sequence[Sample | str]) -> _Loaded:
-    """Put samples into a batch."""
-    good = [sample for sample in samples if isinstance(sample, Sample)]
-    skipped = tuple(sentence for sample in good for sentence in sample.skipped)
-    for sample in samples:
-        if isinstance(sample, str):
-            return _Loaded(error=sample, skipped=skipped)
-    error = _size_fault(good)
-    if error is not None:
-        return _Loaded(error=error, skipped=skipped)
-    batch = Batch(
-        real_a=torch.stack([sample.real_a for sample in good]),
-        real_b=torch.stack([sample.real_b for sample in good]),
-        names_a=tuple(sample.name_a for sample in good),
-        names_b=tuple(sample.name_b for sample in good),
-    )
-    return _Loaded(batch=batch, skipped=skipped)
-
-
-def _size_fault(samples: Sequence[Sample]) -> str | None:
-    """Say which pictures cannot lie in one batch, or None if all can."""
-    first = samples[0]
-
-    def compare(name: str, crop: Tensor, other_name: str, other: Tensor) -> str | None:
-        if crop.shape == other.shape:
-            return None
-        return (
-            f"{other_name} gives a crop of {_size(other)} and {name} one of {_size(crop)}: a batch "
-            "needs one size; use `--set data.batch_size=1` or "
-            "`--set data.preprocess=resize-and-crop`"
-        )
-
-    for sample in samples[1:]:
-        fault = compare(sample.name_a, sample.real_a, first.name_a, first.real_a) or compare(
-            sample.name_b, sample.real_b, first.name_b, first.real_b
-        )
-        if fault:
-            return fault
-    return None
-
-
-def _size(crop: Tensor) -> str:
-    return f"{crop.shape[2]} x {crop.shape[1]}"
 
 
 def _prepare_worker(_index: int) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -81,11 +82,18 @@ def plan_training(
     domains: Domains,
     *,
     batch_size: int,
-    epochs: int,
+    total_steps: Callable[[int], int],
     is_random_pairing: bool = True,
     seconds_per_step: float | None = None,
 ) -> Plan:
     """Work out what a schedule means; an epoch is one pass over the larger domain.
+
+    Args:
+        domains: the data set.
+        batch_size: pictures of each domain a step.
+        total_steps: returns the steps of the schedule, given those of an epoch.
+        is_random_pairing: pictures of B are drawn at random.
+        seconds_per_step: to estimate the time; None: no estimate.
 
     Raises:
         ConfigError: `seconds_per_step` is not above 0.
@@ -101,11 +109,11 @@ def plan_training(
             "pictures); train with --set data.batch_size=1."
         )
     drawn = per_epoch * batch_size
-    steps = per_epoch * epochs
+    steps = total_steps(per_epoch)
     return Plan(
         batch_size=batch_size,
         steps_per_epoch=per_epoch,
-        epochs=epochs,
+        epochs=math.ceil(steps / per_epoch),
         steps=steps,
         uses_a=drawn / count_a,
         uses_b=drawn / count_b,

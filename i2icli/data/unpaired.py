@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from i2icli.config.sections import DataConfig
+from i2icli.data.batch import Batch
 from i2icli.data.folders import Domains
 from i2icli.data.images import Picture, read_picture
 from i2icli.data.keyed import KeyedDraws
@@ -19,6 +21,29 @@ from i2icli.errors import DataError
 _MAX_UNREADABLE = 10
 # What a stream of choices is for; part of its key.
 _ORDER, _PARTNER, _CROP_A, _CROP_B = range(4)
+
+
+def check_one_size(crops: Sequence[tuple[str, Tensor]]) -> None:
+    """Refuse crops that cannot lie in one batch.
+
+    Args:
+        crops: of each the file and the crop, (C, H, W).
+
+    Raises:
+        DataError: naming two that differ.
+    """
+    first_name, first = crops[0]
+    for name, crop in crops[1:]:
+        if crop.shape != first.shape:
+            raise DataError(
+                f"{first_name} gives a crop of {_size(first)} and {name} one of {_size(crop)}: a "
+                "batch needs one size; use `--set data.batch_size=1` or "
+                "`--set data.preprocess=resize-and-crop`"
+            )
+
+
+def _size(crop: Tensor) -> str:
+    return f"{crop.shape[2]} x {crop.shape[1]}"
 
 
 @dataclass(frozen=True)
@@ -117,6 +142,21 @@ class UnpairedSet(Dataset[Sample]):
             yield SampleKey(
                 seed, epoch, place, position % len(self.train_a), partner, jitter=jitter
             )
+
+    def collate(self, samples: Sequence[Sample]) -> Batch:
+        """Put samples into a batch.
+
+        Raises:
+            DataError: when their crops have different sizes.
+        """
+        check_one_size([(sample.name_a, sample.real_a) for sample in samples])
+        check_one_size([(sample.name_b, sample.real_b) for sample in samples])
+        return Batch(
+            real_a=torch.stack([sample.real_a for sample in samples]),
+            real_b=torch.stack([sample.real_b for sample in samples]),
+            names_a=tuple(sample.name_a for sample in samples),
+            names_b=tuple(sample.name_b for sample in samples),
+        )
 
     def _read(
         self, files: Sequence[Path], index: int, channels: int, report: Callable[[str], None]

@@ -11,6 +11,7 @@ from typing import Literal
 
 from i2icli.config.sections import DataConfig
 from i2icli.data.folders import list_pictures
+from i2icli.data.label_maps import LabelScheme
 from i2icli.engine.held_out import (
     HeldOut,
     checkpoint_facts,
@@ -20,7 +21,6 @@ from i2icli.engine.held_out import (
 )
 from i2icli.errors import ConfigError
 from i2icli.evaluation.inception import FeatureMode
-from i2icli.evaluation.label_maps import LabelScheme
 from i2icli.evaluation.metrics import Results, Settings, Subject, choose_metrics, measure_all
 from i2icli.evaluation.protocols import Protocol, unexpected_counts
 from i2icli.evaluation.realism import Reading

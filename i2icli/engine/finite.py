@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from i2icli.data.batch import Batch
+from i2icli.data.batch import AnyBatch
 from i2icli.engine.folder import RunFolder
 from i2icli.engine.step import StepLosses
 from i2icli.errors import DivergedError
@@ -50,9 +50,9 @@ class FiniteGuard:
         self._seen: list[_Seen] = []
         self._files: tuple[str, ...] = ()
 
-    def note(self, losses: StepLosses, batch: Batch, *, step: int) -> None:
+    def note(self, losses: StepLosses, batch: AnyBatch, *, step: int) -> None:
         """Remember the terms of `step`, counted from 1."""
-        self._files = batch.names_a + batch.names_b
+        self._files = batch.names
         values = [value for terms in losses.values() for value in terms.values()]
         if values:
             terms = tuple((player, term) for player in losses for term in losses[player])

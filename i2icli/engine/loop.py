@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 
 from i2icli.checkpoint.file import copy_checkpoint, save_checkpoint
-from i2icli.data.batch import Batch
+from i2icli.data.batch import AnyBatch
 from i2icli.engine.curve import draw_curve
 from i2icli.engine.finite import Fault, FiniteGuard, diverged
 from i2icli.engine.folder import Line, RunFolder
@@ -72,7 +72,7 @@ class Trainer:
                 f"(eval.stop). Go on with `{self._folder.resume_command}`."
             )
 
-    def _train_on(self, batches: Iterator[Batch]) -> None:
+    def _train_on(self, batches: Iterator[AnyBatch]) -> None:
         session, every = self.session, self.session.config
         is_entering = True
         while session.step < session.last_step and not (self._stop or self._is_settled):
@@ -104,7 +104,7 @@ class Trainer:
             if is_last or is_best or is_kept or step % every.checkpoint.every_steps == 0:
                 self._save(is_best=is_best, is_kept=is_kept)
 
-    def _next(self, batches: Iterator[Batch]) -> Batch | None:
+    def _next(self, batches: Iterator[AnyBatch]) -> AnyBatch | None:
         """Return the next batch on the device; None if the signal that stops us hit the loader."""
         try:
             with self._clock.waiting():
@@ -115,8 +115,9 @@ class Trainer:
                 return None
             raise
 
-    def _step(self, batch: Batch) -> None:
+    def _step(self, batch: AnyBatch) -> None:
         session = self.session
+        session.set_learning_rates()
         losses = train_step(
             session.method,
             batch,
@@ -129,7 +130,7 @@ class Trainer:
         self._guard.note(losses, batch, step=session.step)
         if session.average is not None:
             session.average.update()
-        self._clock.count(len(batch.real_a))
+        self._clock.count(len(batch))
         self._reporter.stepped(self._progress())
 
     def _write_line(self) -> None:
@@ -137,7 +138,7 @@ class Trainer:
         self._check_terms()
         is_partial = session.step % session.config.log.every_steps != 0
         rates = {
-            f"{name}/lr": stepper.learning_rate(session.epoch)
+            f"{name}/lr": stepper.learning_rate(session.moment)
             for name, stepper in session.steppers.items()
         }
         line: dict[str, float | int | bool] = {"step": session.step, "epoch": session.epoch}

@@ -1,4 +1,4 @@
-"""One Adam a player, and the learning rate of an epoch."""
+"""One optimizer a player, and the learning rate of a step."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Adam
+from torch.optim import SGD, Adam, Optimizer
 
+from i2icli.config.method import AdamConfig
+from i2icli.config.schedule import Moment
 from i2icli.methods.base import Method, Player
 
 
@@ -26,24 +28,24 @@ class Stepper:
 
     player: Player
     weights: Mapping[str, nn.Parameter]
-    optimizer: Adam | None
+    optimizer: Optimizer | None
     scaler: torch.amp.GradScaler | None
 
-    def set_learning_rate(self, epoch: int) -> None:
-        """Take the schedule's learning rate of `epoch`, counted from 1."""
+    def set_learning_rate(self, moment: Moment) -> None:
+        """Take the schedule's learning rate of a step."""
         if self.optimizer is not None:
             for group in self.optimizer.param_groups:
-                group["lr"] = self.learning_rate(epoch)
+                group["lr"] = group["rate"] * self.learning_rate(moment)
 
-    def learning_rate(self, epoch: int) -> float:
-        """Return the schedule's learning rate in `epoch`, counted from 1."""
-        return self.player.optimizer.lr * self.player.schedule.factor(epoch)
+    def learning_rate(self, moment: Moment) -> float:
+        """Return the schedule's learning rate at a step, where a module's own rate is 1."""
+        return self.player.optimizer.lr * self.player.schedule.rate(moment)
 
     def state(self) -> dict[str, Any]:
         """Return moments and step counts by the names of the weights, and the scaler's state."""
-        state: dict[str, Any] = {"adam": {}}
+        state: dict[str, Any] = {"moments": {}}
         if self.optimizer is not None:
-            state["adam"] = {
+            state["moments"] = {
                 name: dict(self.optimizer.state[weight])
                 for name, weight in self.weights.items()
                 if weight in self.optimizer.state
@@ -55,10 +57,10 @@ class Stepper:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned; a scaler starts afresh where none was saved."""
         if self.optimizer is not None:
+            # Checkpoints of version 0.1 call them by the only optimizer there was.
+            moments = state["moments"] if "moments" in state else state["adam"]
             numbered = {
-                index: state["adam"][name]
-                for index, name in enumerate(self.weights)
-                if name in state["adam"]
+                index: moments[name] for index, name in enumerate(self.weights) if name in moments
             }
             # The options are those of this run's configuration and device, not the file's.
             groups = self.optimizer.state_dict()["param_groups"]
@@ -76,18 +78,26 @@ def build_steppers(
     for title, player in method.players.items():
         weights = {names[weight]: weight for weight in player.trainable()}
         scaler = torch.amp.GradScaler(device.type) if precision == torch.float16 else None
-        optimizer = _build_adam(player, list(weights.values()), device) if weights else None
+        optimizer = _build_optimizer(player, device) if weights else None
         steppers[title] = Stepper(player, weights, optimizer, scaler)
     return steppers
 
 
-def _build_adam(player: Player, weights: list[nn.Parameter], device: torch.device) -> Adam:
+def _build_optimizer(player: Player, device: torch.device) -> Optimizer:
     config = player.optimizer
-    return Adam(
-        weights,
+    # `rate` is ours: torch keeps what it does not know.
+    groups = [{"params": weights, "rate": rate} for rate, weights in player.groups() if weights]
+    # One kernel for all weights where launches cost; the plain loop is exact on a CPU.
+    fused = True if device.type == "cuda" else None
+    if isinstance(config, AdamConfig):
+        betas = (config.beta1, config.beta2)
+        return Adam(
+            groups, lr=config.lr, betas=betas, weight_decay=config.weight_decay, fused=fused
+        )
+    return SGD(
+        groups,
         lr=config.lr,
-        betas=(config.beta1, config.beta2),
+        momentum=config.momentum,
         weight_decay=config.weight_decay,
-        # One kernel for all weights where launches cost; the plain loop is exact on a CPU.
-        fused=True if device.type == "cuda" else None,
+        fused=fused,
     )

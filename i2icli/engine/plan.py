@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from i2icli.config.document import Change, Document, config_document, differences, write_toml
-from i2icli.data.batch import Batch
 from i2icli.data.transforms import CropPlan, plan_crop
 from i2icli.engine.data import settle_data
 from i2icli.engine.session import Session, open_session
@@ -30,21 +29,19 @@ class Phase:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What real training steps on random pictures cost.
+    """What training steps on the first picture cost.
 
     Attributes:
         device: where they ran.
         precision: the autocast type.
-        shape_a: a batch of domain A, (B, C, H, W).
-        shape_b: a batch of domain B.
+        shape: a batch of source pictures, (B, C, H, W).
         step_seconds: one step, after a first one that does not count.
         memory_bytes: peak of the device; on the CPU, peak of the whole process; None: unknown.
     """
 
     device: str
     precision: str
-    shape_a: tuple[int, ...]
-    shape_b: tuple[int, ...]
+    shape: tuple[int, ...]
     step_seconds: float
     memory_bytes: int | None
 
@@ -92,7 +89,7 @@ class RunPlan:
 
 
 def plan_run(config: AnyRunConfig, *, preset: str, device: str | None = None) -> RunPlan:
-    """Work out a run, and take two of its steps on random pictures to see what they cost.
+    """Work out a run, and take two of its steps on its first picture to see what they cost.
 
     Args:
         config: the configuration.
@@ -163,12 +160,16 @@ def describe_crop(plan: CropPlan) -> str:
 
 
 def _measure(session: Session) -> Measurement:
-    """Take two steps on random pictures; the second counts."""
-    batch = _random_batch(session)
+    """Take two steps on the run's first crop, as often as a batch is large; the second counts."""
+    keys = session.dataset.epoch_keys(seed=session.config.train.seed, epoch=1, jitter=True)
+    sample = session.dataset[next(keys)]
+    samples = [sample] * session.config.data.batch_size
+    batch = session.dataset.collate(samples).to(session.device)
     device = session.device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     session.start_epoch()
+    session.set_learning_rates()
     seconds = 0.0
     for _ in range(2):
         start = time.perf_counter()
@@ -180,24 +181,10 @@ def _measure(session: Session) -> Measurement:
     return Measurement(
         device=str(device),
         precision=str(session.precision).removeprefix("torch."),
-        shape_a=tuple(batch.real_a.shape),
-        shape_b=tuple(batch.real_b.shape),
+        shape=tuple(batch.sources.shape),
         step_seconds=seconds,
         memory_bytes=_peak_memory(device),
     )
-
-
-def _random_batch(session: Session) -> Batch:
-    """Return noise in the shape of the run's first crops, on its device."""
-    keys = session.dataset.epoch_keys(seed=session.config.train.seed, epoch=1, jitter=True)
-    sample = session.dataset[next(keys)]
-    noise = torch.Generator().manual_seed(0)
-    size = session.config.data.batch_size
-    real_a, real_b = (
-        torch.rand((size, *crop.shape), generator=noise) * 2 - 1
-        for crop in (sample.real_a, sample.real_b)
-    )
-    return Batch(real_a, real_b).to(session.device)
 
 
 def _wait_for(device: torch.device) -> None:
@@ -237,10 +224,10 @@ def _lines(plan: RunPlan) -> Iterator[str]:
     for phase in plan.phases:
         yield f"epochs {phase.first_epoch} to {phase.last_epoch}: {phase.augmentation}"
     cost = plan.measured
-    shape = " x ".join(map(str, cost.shape_a))
+    shape = " x ".join(map(str, cost.shape))
     memory = f", {cost.memory_bytes / 2**30:.2f} GiB at the peak" if cost.memory_bytes else ""
     yield (
-        f"measured, training on random pictures ({shape}, {cost.precision}): "
+        f"measured, training on the first picture ({shape}, {cost.precision}): "
         f"one step {human_time(cost.step_seconds)} on {cost.device}{memory}"
     )
     yield (

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
@@ -16,10 +15,11 @@ from i2icli.data.folders import find_domains
 from i2icli.data.images import to_tensor
 from i2icli.engine.folder import RunFolder
 from i2icli.engine.samples import build_drawer
-from i2icli.errors import I2IError
+from i2icli.errors import I2IError, WeightsError
 from i2icli.inference.translator import Translator
 from i2icli.methods.configure import AnyRunConfig
 from i2icli.methods.registry import METHODS
+from i2icli.methods.views import AnyView, AttentionView
 from i2icli.visual.grid import lay_out
 from i2icli.visual.report import EntropyLayer, EntropyMap
 from i2icli.visual.tiles import (
@@ -32,9 +32,6 @@ from i2icli.visual.tiles import (
     read_rows,
     rows_of,
 )
-
-if TYPE_CHECKING:
-    from i2icli.methods.views import View
 
 _BUDGET = 12_000_000  # bytes of the samples' pictures in the page
 _ENTROPY_PICTURES = 4
@@ -90,10 +87,10 @@ def show_entropy(
     Returns:
         One a layer; none where the method shows no entropy.
     """
-    views: dict[int, list[tuple[GridRow, View]]] = {}
+    views: dict[int, list[tuple[GridRow, AttentionView]]] = {}
     for row in [row for row in rows if row.title.startswith("a2b ")][:_ENTROPY_PICTURES]:
         for view in _views(translator, cut_out(grid, row.boxes[0])):
-            if hasattr(view, "entropy"):
+            if isinstance(view, AttentionView):
                 views.setdefault(view.layer, []).append((row, view))
     return tuple(_entropy_layer(layer, found, grid) for layer, found in sorted(views.items()))
 
@@ -116,7 +113,7 @@ def _work_out_rows(config: AnyRunConfig) -> tuple[tuple[int, int], tuple[GridRow
     return layout.size, rows_of(layout, titles)
 
 
-def _views(translator: Translator, picture: Image.Image) -> Sequence[View]:
+def _views(translator: Translator, picture: Image.Image) -> Sequence[AnyView]:
     """Return what the method shows of a picture; nothing where it shows nothing."""
     multiple = translator.size_multiple
     width, height = (side // multiple * multiple for side in picture.size)
@@ -125,11 +122,17 @@ def _views(translator: Translator, picture: Image.Image) -> Sequence[View]:
     channels = translator.channels["a"]
     pixels = np.asarray(picture.crop((0, 0, width, height)))[..., :channels]
     images = to_tensor(pixels)[None].to(translator.device)
+    try:
+        translator.equip()
+    except WeightsError:
+        return ()
     (found,) = translator.method.views(images, direction="a2b") or [[]]
     return found
 
 
-def _entropy_layer(layer: int, found: Sequence[tuple[GridRow, View]], grid: Path) -> EntropyLayer:
+def _entropy_layer(
+    layer: int, found: Sequence[tuple[GridRow, AttentionView]], grid: Path
+) -> EntropyLayer:
     arrays = [view.entropy.numpy() for _, view in found]
     low = min(float(array.min()) for array in arrays)
     high = max(float(array.max()) for array in arrays)
@@ -150,7 +153,7 @@ def _entropy_layer(layer: int, found: Sequence[tuple[GridRow, View]], grid: Path
     )
 
 
-def _reach(view: View) -> int:
+def _reach(view: AttentionView) -> int:
     """Return the places that a place can attend to."""
     return view.window**2 if view.has_window else int(view.entropy.numel())
 

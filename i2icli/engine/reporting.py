@@ -82,10 +82,11 @@ class _Run:
                 counts = (len(domains.train_a), len(domains.train_b))
             except (I2IError, OSError):
                 return None
-        epochs = train.epochs or max(
-            player.schedule.total_epochs for player in build_method(self.config).players.values()
-        )
-        return epochs * (max(counts) // self.config.data.batch_size)
+        per_epoch = max(counts) // self.config.data.batch_size
+        if train.epochs is not None:
+            return train.epochs * per_epoch
+        players = build_method(self.config).players.values()
+        return max(player.schedule.total_steps(per_epoch) for player in players)
 
     @property
     def counts(self) -> tuple[int, ...]:

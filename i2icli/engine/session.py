@@ -13,9 +13,10 @@ from torch import Tensor
 from i2icli import __version__
 from i2icli.checkpoint.state import CheckpointState
 from i2icli.config.document import config_document
+from i2icli.config.schedule import Moment
 from i2icli.data.folders import Domains, find_domains
 from i2icli.data.loader import BatchStream, build_loader, steps_per_epoch
-from i2icli.data.unpaired import UnpairedSet
+from i2icli.data.training_set import TrainingSet, open_training_set
 from i2icli.engine.data import check_same_data, fingerprint
 from i2icli.engine.ema import MovingAverage
 from i2icli.engine.measure import Measurer, build_measurer
@@ -23,9 +24,10 @@ from i2icli.engine.meters import TermMeter
 from i2icli.engine.optimizers import Stepper, build_steppers
 from i2icli.engine.samples import SampleDrawer, build_drawer
 from i2icli.errors import CheckpointError, ConfigError
-from i2icli.methods import build_method
+from i2icli.methods import METHODS, build_method
 from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig
+from i2icli.pretrained.networks import load_networks
 from i2icli.runtime import resolve_device, resolve_precision
 
 
@@ -45,7 +47,7 @@ class Session:
     device: torch.device
     precision: torch.dtype
     domains: Domains
-    dataset: UnpairedSet
+    dataset: TrainingSet
     pictures: dict[str, Any]
     steps_per_epoch: int
     method: Method
@@ -72,9 +74,17 @@ class Session:
         train = self.config.train
         if train.steps is not None:
             return train.steps
-        schedules = [player.schedule for player in self.method.players.values()]
-        epochs = train.epochs or max(schedule.total_epochs for schedule in schedules)
-        return epochs * self.steps_per_epoch
+        if train.epochs is not None:
+            return train.epochs * self.steps_per_epoch
+        return max(
+            player.schedule.total_steps(self.steps_per_epoch)
+            for player in self.method.players.values()
+        )
+
+    @property
+    def moment(self) -> Moment:
+        """The last step done."""
+        return Moment(self.step, self.steps_per_epoch)
 
     def batches(self, *, on_skip: Callable[[str], None]) -> BatchStream:
         """Return the endless stream of batches from the next step on; close it after use."""
@@ -95,11 +105,14 @@ class Session:
             self.average = MovingAverage(self.method, decay=self.config.ema.decay)
 
     def start_epoch(self) -> None:
-        """Enter the epoch of the next step: the method's stage and the learning rates."""
-        epoch = self.epoch_of(self.step + 1)
-        self.method.start_epoch(epoch)
+        """Enter the epoch of the next step: the method's stage."""
+        self.method.start_epoch(self.epoch_of(self.step + 1))
+
+    def set_learning_rates(self) -> None:
+        """Take the learning rates of the next step."""
+        moment = Moment(self.step + 1, self.steps_per_epoch)
         for stepper in self.steppers.values():
-            stepper.set_learning_rate(epoch)
+            stepper.set_learning_rate(moment)
 
     def state(self) -> CheckpointState:
         """Return the run as it is between two steps."""
@@ -160,17 +173,19 @@ def open_session(
     Raises:
         ConfigError: for a device or measurement that cannot be had.
         DataError: for missing or too few pictures.
-        WeightsError: if a measurement needs weights that are not there.
+        WeightsError: if the method or a measurement needs weights that are not there.
     """
     if config.runtime.threads:
         torch.set_num_threads(config.runtime.threads)
     place = resolve_device(device or config.runtime.device)
     precision = resolve_precision(config.runtime.precision, place)
-    domains = find_domains(config.data)
+    kind = METHODS[config.method.name].data  # type: ignore[attr-defined]
+    domains = find_domains(config.data, kind)
     measurer = build_measurer(config.eval, config.data, domains, device=place, on_skip=on_skip)
-    dataset = UnpairedSet(domains, config.data)
+    dataset = open_training_set(kind, domains, config.data)
     epoch_length = steps_per_epoch(dataset, config.data.batch_size)
     method = build_method(config).to(place).train()
+    method.take_pretrained(load_networks(method.pretrained, place))
     session = Session(
         config=config,
         device=place,

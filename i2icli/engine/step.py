@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from i2icli.data.batch import Batch
+from i2icli.data.batch import AnyBatch
 from i2icli.engine.optimizers import Stepper
 from i2icli.methods.base import Method, Terms
 from i2icli.runtime import autocast
@@ -17,7 +17,7 @@ StepLosses = dict[str, Terms]
 
 def train_step(
     method: Method,
-    batch: Batch,
+    batch: AnyBatch,
     steppers: Mapping[str, Stepper],
     *,
     device: torch.device,
@@ -57,7 +57,8 @@ def _update(stepper: Stepper, terms: Terms) -> None:
         return
     stepper.optimizer.zero_grad(set_to_none=True)
     loss = loss_of(terms)
-    weights = list(stepper.weights.values())
+    # A stage of the method may have frozen some for good.
+    weights = [weight for weight in stepper.weights.values() if weight.requires_grad]
     if stepper.scaler is None:
         torch.autograd.backward(loss, inputs=weights)
         stepper.optimizer.step()

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from i2icli.data.images import Pixels
 from i2icli.errors import ConfigError, I2IError
-from i2icli.evaluation.weight_files import read_tensors
-from i2icli.evaluation.weights import FoundWeights, find_weights
+from i2icli.pretrained.weight_files import read_tensors
+from i2icli.pretrained.weights import FoundWeights, find_weights
 
 FeatureMode = Literal["clean", "legacy_pytorch", "legacy_tensorflow"]
 FEATURES = 2048

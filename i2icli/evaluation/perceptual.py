@@ -25,7 +25,7 @@ from i2icli.evaluation.picture_sets import describe_set
 from i2icli.evaluation.reading import batch_by_size, load_ahead
 from i2icli.evaluation.resampling import mean_interval
 from i2icli.evaluation.results import Fact, Measurement
-from i2icli.evaluation.weights import FoundWeights, load_weights
+from i2icli.pretrained.weights import FoundWeights, load_weights
 
 Net = Literal["alex", "vgg"]
 Kind = Literal["content", "paired", "diversity"]

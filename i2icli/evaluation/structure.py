@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from i2icli.data.images import read_picture, to_tensor
 from i2icli.evaluation.pairing import Pair, match_folders, pair_facts
@@ -21,13 +21,11 @@ from i2icli.evaluation.perceptual import BATCH_SIZE, Progress
 from i2icli.evaluation.reading import load_ahead
 from i2icli.evaluation.resampling import mean_interval
 from i2icli.evaluation.results import Measurement
-from i2icli.evaluation.weights import FoundWeights, load_weights
+from i2icli.networks.vgg import VGG16Features
+from i2icli.pretrained.weights import FoundWeights, load_weights
 
 SIDE = 224
-LAYER = "relu4_3"
-_DEPTH = 23  # torchvision's features[:23] ends with relu4_3: 28x28 places at 224x224
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
+LAYER = "relu4_3"  # 28x28 places at 224x224
 
 
 class SelfSimilarity:
@@ -47,9 +45,9 @@ class SelfSimilarity:
     ) -> None:
         self.weights = weights
         self.device = device or torch.device("cpu")
-        self._features = _build_features(convolutions).to(self.device)
-        self._mean = torch.tensor(_MEAN, device=self.device).view(3, 1, 1)
-        self._std = torch.tensor(_STD, device=self.device).view(3, 1, 1)
+        network = VGG16Features()
+        network.load_convolutions(convolutions)
+        self._network = network.eval().requires_grad_(False).to(self.device)
 
     @torch.inference_mode()
     def maps(self, pictures: Tensor) -> Tensor:
@@ -61,10 +59,9 @@ class SelfSimilarity:
         Returns:
             (B, P, P), cosines of the features of P = (H / 8) * (W / 8) places.
         """
-        unit = (pictures.to(self.device) + 1.0) / 2.0
         # TensorFloat-32, PyTorch's default for convolutions, would change the third digit.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            features = self._features((unit - self._mean) / self._std)
+            (features,) = self._network(pictures.to(self.device), [LAYER])
         vectors = F.normalize(features.flatten(2), dim=1)
         return vectors.mT @ vectors
 
@@ -132,18 +129,6 @@ def structure_distance(
         },
         parts={"standard deviation": float(numbers.std(ddof=1)) if numbers.size > 1 else None},
     )
-
-
-def _build_features(convolutions: Mapping[str, Tensor]) -> nn.Module:
-    from torchvision.models import vgg16
-
-    with torch.device("meta"):  # the classifier, which is not used, would be half a gigabyte
-        features: nn.Sequential = vgg16(weights=None, init_weights=False).features[:_DEPTH]
-    state = {
-        name: convolutions[f"features.{name}"].detach().float() for name in features.state_dict()
-    }
-    features.load_state_dict(state, assign=True)
-    return features.eval().requires_grad_(False)
 
 
 def _load(pairs: list[Pair]) -> tuple[Tensor, Tensor]:

@@ -59,10 +59,11 @@ def look_at(
     small = Picture(shrink(picture.pixels, side=max_side))
     (translation,) = translate_pictures(method, [small], precision=translator.precision)
     images = pad_to_suit(method, to_tensor(small.pixels)[None])
+    translator.equip()
     with torch.no_grad(), evaluating(method):
         (views,) = method.views(images.to(translator.device))
     covered = (images.shape[2], images.shape[3])
-    chosen = _choose(views, layers)
+    chosen = _choose([view for view in views if isinstance(view, View)], layers)
     return Look(name, _colour(small.pixels), _colour(translation), covered, chosen)
 
 

@@ -19,6 +19,7 @@ from i2icli.inference.pixels import translate_tensor
 from i2icli.methods import METHODS, build_method, restore_config
 from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig
+from i2icli.pretrained.networks import load_networks
 from i2icli.runtime import resolve_device, resolve_precision
 
 P = TypeVar("P", str, Path)
@@ -38,6 +39,7 @@ class Translator:
         self.method = method
         self.config = config
         self.precision = precision
+        self._is_equipped = False
 
     def __repr__(self) -> str:
         return (
@@ -109,6 +111,16 @@ class Translator:
         if isinstance(pictures, list | tuple):
             return self._translate_all(pictures, direction, batch_size)
         return self._translate_all([pictures], direction, batch_size)[0]
+
+    def equip(self) -> None:
+        """Hand the method the pretrained networks that its views need; once is enough.
+
+        Raises:
+            WeightsError: if their weights are not here.
+        """
+        if not self._is_equipped:
+            self.method.take_pretrained(load_networks(self.method.pretrained, self.device))
+            self._is_equipped = True
 
     def _translate_all(
         self, values: Sequence[object], direction: str, batch_size: int

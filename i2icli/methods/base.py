@@ -9,31 +9,47 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from i2icli.config.method import AdamConfig, MethodConfig
+from i2icli.config.method import MethodConfig, OptimizerConfig, Task
 from i2icli.config.schedule import Schedule
-from i2icli.data.batch import Batch
+from i2icli.config.sections import DatasetKind
 from i2icli.methods.draws import Draws
-from i2icli.methods.views import View
+from i2icli.methods.structure import StructureTerm
+from i2icli.methods.views import AnyView
 
 Terms = dict[str, Tensor]
-DatasetKind = Literal["unpaired", "paired", "labelled", "single"]
 
 
 @dataclass(frozen=True)
 class Player:
-    """A set of modules that one optimizer updates."""
+    """A set of modules that one optimizer updates.
+
+    Attributes:
+        modules: whose weights are updated.
+        optimizer: with the learning rate before any decay.
+        schedule: multiplies it over the training.
+        rates: multiplies it further, one number a module; none: 1 each.
+    """
 
     modules: tuple[nn.Module, ...]
-    optimizer: AdamConfig
+    optimizer: OptimizerConfig
     schedule: Schedule
+    rates: tuple[float, ...] = ()
+
+    def groups(self) -> list[tuple[float, list[nn.Parameter]]]:
+        """Return the weights to update by module, frozen ones left out, each with its rate."""
+        rates = self.rates or (1.0,) * len(self.modules)
+        return [
+            (rate, [p for p in module.parameters() if p.requires_grad])
+            for rate, module in zip(rates, self.modules, strict=True)
+        ]
 
     def trainable(self) -> list[nn.Parameter]:
         """Return the weights to update, frozen ones left out."""
-        return [p for module in self.modules for p in module.parameters() if p.requires_grad]
+        return [weight for _, weights in self.groups() for weight in weights]
 
 
 @dataclass(frozen=True)
@@ -41,12 +57,15 @@ class Translation:
     """What a method makes of a batch of pictures.
 
     Attributes:
-        images: translated pictures, (B, C, H, W) in [-1, 1].
-        extras: further maps a picture by name, for example attention masks, (B, 1, H, W) in [0, 1].
+        images: translated pictures, (B, C, H, W) in [-1, 1]; of label maps a drawing in colours.
+        labels: label maps, (B, H, W) int64, of a method that segments; None of one that does not.
+        masks: maps by name that belong to the pictures, for example where the translation changed
+            them, (B, 1, H, W) in [0, 1].
     """
 
     images: Tensor
-    extras: Mapping[str, Tensor] = field(default_factory=dict)
+    labels: Tensor | None = None
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Method(nn.Module, ABC):
@@ -58,31 +77,105 @@ class Method(nn.Module, ABC):
     Attributes:
         Config: the method's configuration class; its `name` literal is the method's name.
         data: the kind of data set it trains on.
-        pretrained: names of the weights it needs.
         directions: directions it translates in.
+        mask_names: names of the masks that come with its translations.
+        style_size: numbers in a style code; 0: the method has no styles.
         size_multiple: sides of a picture must be a multiple of this, pixels.
         min_size: the smallest side that its networks accept, pixels.
     """
 
     Config: ClassVar[type[MethodConfig]]
     data: ClassVar[DatasetKind] = "unpaired"
-    pretrained: ClassVar[tuple[str, ...]] = ()
     directions: ClassVar[tuple[str, ...]] = ("a2b",)
+    mask_names: ClassVar[tuple[str, ...]] = ()
     size_multiple: ClassVar[int] = 4
     min_size: ClassVar[int] = 16
 
-    def __init__(self, config: MethodConfig, *, channels_a: int = 3, channels_b: int = 3) -> None:
+    def __init__(self, config: MethodConfig, task: Task | None = None) -> None:
         """Build the networks with fresh weights from torch's global random state.
 
         Args:
             config: the method's own configuration, of type `Config`.
-            channels_a: channels of domain A.
-            channels_b: channels of domain B.
+            task: what the run's other sections say; None: three channels, no structure term.
         """
         super().__init__()
-        config.check_channels(channels_a, channels_b)
-        self.channels = {"a": channels_a, "b": channels_b}
+        self.task = task or Task()
+        config.check_channels(self.task.channels_a, self.task.channels_b)
+        self.channels = {"a": self.task.channels_a, "b": self.task.channels_b}
         self.draws = Draws()
+        has_structure = self.task.structure.kind != "none"
+        self.structure = StructureTerm(self.task.structure) if has_structure else None
+        self._pretrained: dict[str, nn.Module] = {}
+
+    @property
+    def style_size(self) -> int:
+        """Numbers in a style code; 0: the method has no styles."""
+        return 0
+
+    @property
+    def pretrained(self) -> tuple[str, ...]:
+        """Names of the frozen networks that `losses` and `views` need; `translate` needs none."""
+        return () if self.structure is None else ("vgg16",)
+
+    def take_pretrained(self, networks: Mapping[str, nn.Module]) -> None:
+        """Take the networks that `pretrained` names, frozen, on the device of the method.
+
+        They are no part of the method: neither its weights nor its checkpoint hold them.
+        """
+        self._pretrained = dict(networks)
+
+    def network(self, name: str) -> nn.Module:
+        """Return a network that was handed in."""
+        assert name in self._pretrained, f"{name} was not handed in: call take_pretrained first"
+        return self._pretrained[name]
+
+    @property
+    def starts_from(self) -> tuple[str, ...]:
+        """Names of the pretrained weights that a new run starts from; none: all weights fresh."""
+        return ()
+
+    def start_from(self, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Fill fresh networks with the weights that `starts_from` names; for a new run only."""
+
+    def structure_players(
+        self, optimizer: OptimizerConfig, schedule: Schedule
+    ) -> dict[str, Player]:
+        """Return the player of the structure term's learned head, before all others; or none."""
+        if self.structure is None or not self.structure.is_learned:
+            return {}
+        return {"structure": Player((self.structure,), optimizer, schedule)}
+
+    def structure_turns(
+        self, source: Tensor, translated: Tensor, other: Tensor, *, name: str = "structure"
+    ) -> Iterator[tuple[str, Terms]]:
+        """Yield the turn of the learned head; nothing where none is configured.
+
+        Args:
+            source: pictures, (B, C, H, W) in [-1, 1].
+            translated: their translations, the same shape; taken as constants.
+            other: real pictures of the target domain, the same shape.
+            name: names the random draws.
+        """
+        if self.structure is not None and self.structure.is_learned:
+            loss = self.structure.contrast(
+                self.network("vgg16"), source, translated.detach(), other, self.draws, name=name
+            )
+            yield "structure", {"contrast": loss}
+
+    def structure_terms(
+        self, source: Tensor, translated: Tensor, *, name: str = "structure"
+    ) -> Terms:
+        """Return the configured structure term of a translation; empty where none is.
+
+        Args:
+            source: pictures, (B, C, H, W) in [-1, 1].
+            translated: their translations, the same shape.
+            name: of the term and of its random draws.
+        """
+        if self.structure is None:
+            return {}
+        network = self.network("vgg16")
+        return {name: self.structure.loss(network, source, translated, self.draws, name=name)}
 
     @property
     @abstractmethod
@@ -90,18 +183,47 @@ class Method(nn.Module, ABC):
         """The players in the order they are first updated; every trainable weight has one."""
 
     @abstractmethod
-    def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
+    def losses(self, batch: Any) -> Iterator[tuple[str, Terms]]:
         """Yield the weighted terms of one player after the other.
 
-        The player's loss is the sum of its terms. When the generator goes on after a yield, that
+        The batch is of the kind that `data` names: a `Batch`, or a `LabelledBatch`. The player's
+        loss is the sum of its terms. When the generator goes on after a yield, that
         player has been updated.
         """
 
     @abstractmethod
-    def translate(self, images: Tensor, *, direction: str = "a2b") -> Translation:
-        """Translate pictures, (B, C, H, W) in [-1, 1], sides a multiple of `size_multiple`."""
+    def translate(
+        self, images: Tensor, *, direction: str = "a2b", style: Tensor | None = None
+    ) -> Translation:
+        """Translate pictures.
 
-    def views(self, images: Tensor, *, direction: str = "a2b") -> list[list[View]]:  # noqa: ARG002
+        Args:
+            images: (B, C, H, W) in [-1, 1], sides a multiple of `size_multiple`.
+            direction: one of `directions`.
+            style: style codes, (B, style_size); None where the method has no styles.
+        """
+
+    def default_style(self) -> Tensor:
+        """Return the style of samples and of a plain `translate`, (style_size,).
+
+        Raises:
+            NotImplementedError: the method has no styles.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no styles")
+
+    def encode_style(self, images: Tensor, *, direction: str = "a2b") -> Tensor:
+        """Return the styles of pictures of the target domain, (B, style_size).
+
+        Args:
+            images: pictures of the domain that `direction` leads to, (B, C, H, W) in [-1, 1].
+            direction: one of `directions`.
+
+        Raises:
+            NotImplementedError: the method has no styles.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no styles")
+
+    def views(self, images: Tensor, *, direction: str = "a2b") -> list[list[AnyView]]:  # noqa: ARG002
         """Return what `viz-attention` draws of each picture; nothing unless a method says so.
 
         Args:
@@ -119,7 +241,11 @@ class Method(nn.Module, ABC):
         """The modules that `translate` uses; the moving average follows these."""
 
     def start_epoch(self, epoch: int) -> None:
-        """Enter `epoch`, counted from 1: the place for stages. Called again on resume."""
+        """Enter `epoch`, counted from 1: the place for stages. Called again on resume.
+
+        A stage may freeze weights for good by `requires_grad_(False)`; the engine leaves them
+        alone from then on.
+        """
 
     def memory(self) -> dict[str, Any]:
         """Return all state that is not weights: choices and pools; plain types and tensors."""

@@ -12,11 +12,12 @@ from pydantic import Field
 
 from i2icli.config.document import Change, Document, config_document, differences, merge
 from i2icli.config.faults import validate
-from i2icli.config.method import MethodConfig
+from i2icli.config.method import MethodConfig, Task
 from i2icli.config.overrides import nest, parse_overrides, settle
 from i2icli.config.presets import read_preset
 from i2icli.config.run import RunConfig
 from i2icli.config.shape import Shape
+from i2icli.data.label_maps import class_colours
 from i2icli.errors import ConfigError
 from i2icli.methods.base import Method
 from i2icli.methods.registry import METHODS
@@ -98,17 +99,32 @@ def build_method(config: AnyRunConfig) -> Method:
         ConfigError: if its networks cannot be built as configured.
     """
     name = config.method.name  # type: ignore[attr-defined]
-    data = config.data
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.train.seed)
         try:
-            method = METHODS[name](
-                config.method, channels_a=data.channels_a, channels_b=data.channels_b
-            )
+            method = METHODS[name](config.method, task_of(config))
         except ValueError as error:
             raise ConfigError(f"method {name!r} cannot be built as configured: {error}.") from error
     method.draws.restore(torch.Generator().manual_seed(config.train.seed).get_state())
     return method
+
+
+def task_of(config: AnyRunConfig) -> Task:
+    """Return what a method learns of the other sections.
+
+    Raises:
+        ConfigError: for a palette that is not there.
+    """
+    data, labels = config.data, config.labels
+    return Task(
+        channels_a=data.channels_a,
+        channels_b=data.channels_b,
+        crop=data.crop,
+        classes=labels.classes,
+        ignore=labels.ignore,
+        colours=class_colours(labels.palette, labels.classes) if labels.classes else (),
+        structure=config.structure,
+    )
 
 
 def _method_name(document: Mapping[str, Any]) -> str | None:

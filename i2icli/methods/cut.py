@@ -14,14 +14,14 @@ import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
-from i2icli.config.method import MethodConfig
+from i2icli.config.method import MethodConfig, Task
 from i2icli.config.networks import InitConfig, PatchDiscriminatorConfig, ResnetGeneratorConfig
 from i2icli.data.batch import Batch
 from i2icli.losses.gan import GanMode, discriminator_gan_loss, generator_gan_loss
 from i2icli.losses.nce import gather_places, patch_nce
 from i2icli.methods.base import Method, Player, Terms, Translation
 from i2icli.methods.registry import register
-from i2icli.methods.views import Attending, View, attention_views
+from i2icli.methods.views import AnyView, Attending, attention_views
 from i2icli.networks.init import init_weights
 from i2icli.networks.patchgan import PatchDiscriminator
 from i2icli.networks.projector import ProjectionHead
@@ -102,11 +102,12 @@ class CUT(Method):
     # CUT's keys are constants: no gradient flows into the encoder on the source side.
     source_has_gradient: ClassVar[bool] = False
 
-    def __init__(self, config: CUTConfig, *, channels_a: int = 3, channels_b: int = 3) -> None:
-        super().__init__(config, channels_a=channels_a, channels_b=channels_b)
+    def __init__(self, config: CUTConfig, task: Task | None = None) -> None:
+        super().__init__(config, task)
         self.config = config
-        self.generator = ResnetGenerator(channels_a, channels_b, **config.generator.model_dump())
-        self.discriminator = PatchDiscriminator(channels_b, **config.discriminator.model_dump())
+        inside, outside = self.channels["a"], self.channels["b"]
+        self.generator = ResnetGenerator(inside, outside, **config.generator.model_dump())
+        self.discriminator = PatchDiscriminator(outside, **config.discriminator.model_dump())
         # Departs from the official code: the projection head is built here, not at the first
         # batch, because a checkpoint must rebuild the method without data.
         self.projector = ProjectionHead(
@@ -210,7 +211,13 @@ class CUT(Method):
         places = places.to(source.device, non_blocking=True)
         return gather_places(query, places), gather_places(source.detach(), places)
 
-    def translate(self, images: Tensor, *, direction: str = "a2b") -> Translation:
+    def translate(
+        self,
+        images: Tensor,
+        *,
+        direction: str = "a2b",
+        style: Tensor | None = None,  # noqa: ARG002 - one translation a picture
+    ) -> Translation:
         """Translate pictures of A into B."""
         assert direction in self.directions, direction
         return Translation(self.generator(images)[0])
@@ -226,7 +233,7 @@ class CUT(Method):
         return Attending("global", window=7, layout="paper")
 
     @torch.no_grad()
-    def views(self, images: Tensor, *, direction: str = "a2b") -> list[list[View]]:
+    def views(self, images: Tensor, *, direction: str = "a2b") -> list[list[AnyView]]:
         """Show the attention of the deeper layers, and which places it would select."""
         assert direction in self.directions, direction
         layers = self.config.nce_layers

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from i2icli.config.method import MethodConfig
+from i2icli.config.method import MethodConfig, Task
 from i2icli.config.networks import InitConfig, PatchDiscriminatorConfig, ResnetGeneratorConfig
 from i2icli.config.schedule import LinearSchedule, Schedule
 from i2icli.data.batch import Batch
@@ -69,9 +69,10 @@ class CycleGAN(Method):
     Config = CycleGANConfig
     directions = ("a2b", "b2a")
 
-    def __init__(self, config: CycleGANConfig, *, channels_a: int = 3, channels_b: int = 3) -> None:
-        super().__init__(config, channels_a=channels_a, channels_b=channels_b)
+    def __init__(self, config: CycleGANConfig, task: Task | None = None) -> None:
+        super().__init__(config, task)
         self.config = config
+        channels_a, channels_b = self.channels["a"], self.channels["b"]
         generator, discriminator = config.generator.model_dump(), config.discriminator.model_dump()
         self.generator_ab = ResnetGenerator(channels_a, channels_b, **generator)
         self.generator_ba = ResnetGenerator(channels_b, channels_a, **generator)
@@ -126,7 +127,13 @@ class CycleGAN(Method):
             },
         )
 
-    def translate(self, images: Tensor, *, direction: str = "a2b") -> Translation:
+    def translate(
+        self,
+        images: Tensor,
+        *,
+        direction: str = "a2b",
+        style: Tensor | None = None,  # noqa: ARG002 - one translation a picture
+    ) -> Translation:
         """Translate pictures of A into B, or of B into A."""
         assert direction in self.directions, direction
         return Translation(self._send("ab" if direction == "a2b" else "ba", images))

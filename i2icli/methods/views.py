@@ -159,5 +159,104 @@ def _kept(tensor: Tensor) -> Tensor:
     return tensor.detach().float().cpu()
 
 
-# Further kinds join this union as methods bring them (masks, self-similarity maps, scale weights).
+@dataclass(frozen=True)
+class MaskView:
+    """Where a translation changes the picture, or any map that belongs to one of its pixels.
+
+    Attributes:
+        layer: what it is called in captions and file names.
+        name: what the values mean, for the legend, for example "attention mask".
+        low: what 0 means, in words, for example "kept from the source".
+        high: what 1 means, in words.
+        mask: (H, W) in [0, 1], float32, on the CPU.
+    """
+
+    layer: str
+    name: str
+    low: str
+    high: str
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class SimilarityView:
+    """Self-similarity of the features of two pictures: rows are computed when asked for.
+
+    Attributes:
+        layer: name of the tapped layer.
+        source: features of the source, (C, H, W), as they are compared, float32, on the CPU.
+        translation: the same of the translation.
+        rows_of: takes features, (C, H, W), and flat positions, (N,); returns the similarity of
+            each with all places, (N, H, W).
+        name: what the values mean, for the legend.
+    """
+
+    layer: str
+    source: Tensor
+    translation: Tensor
+    rows_of: Callable[[Tensor, Tensor], Tensor]
+    name: str = "self-similarity"
+
+    def features(self, side: Side) -> Tensor:
+        """Return the features of one side, (C, H, W)."""
+        return self.source if side == "source" else self.translation
+
+    def map_rows(self, side: Side, places: Tensor) -> Tensor:
+        """Return the similarity of places, (N,), with one side's whole map, (N, H, W)."""
+        return self.rows_of(self.features(side), places)
+
+
+@dataclass(frozen=True)
+class PositionView:
+    """Learned position attention (DANet): what each place gathers from all others.
+
+    Attributes:
+        layer: what it is called in captions and file names.
+        queries: (C', H, W), float32, on the CPU.
+        keys: (C', H, W).
+    """
+
+    layer: str
+    queries: Tensor
+    keys: Tensor
+
+    def map_rows(self, places: Tensor) -> Tensor:
+        """Return the attention of flat positions, (N,), over the map, (N, H, W), each sums to 1."""
+        rows = self.queries.flatten(1)[:, places].mT @ self.keys.flatten(1)
+        return rows.softmax(dim=1).view(-1, *self.keys.shape[1:])
+
+
+@dataclass(frozen=True)
+class ChannelView:
+    """Channel attention (DANet): how much each channel gathers from every other.
+
+    Attributes:
+        layer: what it is called in captions and file names.
+        weights: (C, C), each row sums to 1, float32, on the CPU.
+        channels: responses of the channels that are shown, (K, H, W).
+        numbers: which channels those are, K of them.
+    """
+
+    layer: str
+    weights: Tensor
+    channels: Tensor
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ScaleView:
+    """How much each scale of the picture says at each pixel (Attention-to-Scale).
+
+    Attributes:
+        layer: what it is called in captions and file names.
+        scales: sizes relative to the picture, for example (1.0, 0.75, 0.5).
+        weights: (S, H, W), sum 1 over the scales, float32, on the CPU.
+    """
+
+    layer: str
+    scales: tuple[float, ...]
+    weights: Tensor
+
+
+AnyView = AttentionView | MaskView | SimilarityView | PositionView | ChannelView | ScaleView
 View = AttentionView

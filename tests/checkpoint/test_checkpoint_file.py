@@ -32,7 +32,7 @@ def make_state(step: int = 3, size: int = 10) -> CheckpointState:
         weights={"g.weight": torch.arange(float(size)), "d.weight": torch.ones(2)},
         step=step,
         epoch=1,
-        optimizers={"g": {"adam": {"g.weight": {"step": torch.tensor(3.0)}}}},
+        optimizers={"g": {"moments": {"g.weight": {"step": torch.tensor(3.0)}}}},
         memory={"draws": torch.zeros(4, dtype=torch.uint8), "pool": {"images": []}},
         rng={"cpu": torch.get_rng_state()},
         best={"value": 0.5, "step": 2},

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from i2icli.cli import app as app_module
-from i2icli.evaluation import weights as module
-from i2icli.evaluation.weight_files import digest, expected_shapes
-from i2icli.evaluation.weights import WEIGHTS, Weights
+from i2icli.pretrained import weights as module
+from i2icli.pretrained.weight_files import digest, expected_shapes
+from i2icli.pretrained.weights import WEIGHTS, Weights
 
 Call = Callable[..., tuple[int, str, str]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,18 @@ def domains(count_a: int, count_b: int) -> Domains:
     )
 
 
+def epochs(count: int) -> Callable[[int], int]:
+    """Return the steps of a schedule of `count` epochs."""
+    return lambda steps_per_epoch: count * steps_per_epoch
+
+
 def test_horse2zebra_counts_as_the_papers_do() -> None:
-    plan = plan_training(domains(1067, 1334), batch_size=1, epochs=400, seconds_per_step=0.1)
+    plan = plan_training(
+        domains(1067, 1334),
+        batch_size=1,
+        total_steps=epochs(400),
+        seconds_per_step=0.1,
+    )
     assert (plan.steps_per_epoch, plan.steps) == (1334, 533_600)
     assert plan.uses_a == pytest.approx(1334 / 1067)
     assert plan.uses_b == 1.0
@@ -29,22 +40,32 @@ def test_horse2zebra_counts_as_the_papers_do() -> None:
 
 
 def test_an_incomplete_batch_is_dropped() -> None:
-    plan = plan_training(domains(10, 7), batch_size=4, epochs=2)
+    plan = plan_training(domains(10, 7), batch_size=4, total_steps=epochs(2))
     assert (plan.steps_per_epoch, plan.steps) == (2, 4)
     assert plan.uses_b == pytest.approx(8 / 7)
     assert plan.hours is None
 
 
 def test_ordered_pairing_leaves_nothing_to_chance() -> None:
-    plan = plan_training(domains(4, 4), batch_size=1, epochs=1, is_random_pairing=False)
+    plan = plan_training(
+        domains(4, 4),
+        batch_size=1,
+        total_steps=epochs(1),
+        is_random_pairing=False,
+    )
     assert plan.unseen_b is None
 
 
 def test_impossible_plans_are_refused() -> None:
     with pytest.raises(DataError, match="A batch of 8 is larger than both domains"):
-        plan_training(domains(3, 4), batch_size=8, epochs=1)
+        plan_training(domains(3, 4), batch_size=8, total_steps=epochs(1))
     with pytest.raises(ConfigError, match="--seconds-per-step is 0"):
-        plan_training(domains(3, 4), batch_size=1, epochs=1, seconds_per_step=0.0)
+        plan_training(
+            domains(3, 4),
+            batch_size=1,
+            total_steps=epochs(1),
+            seconds_per_step=0.0,
+        )
 
 
 def test_sizes_come_from_readable_headers(tmp_path: Path) -> None:

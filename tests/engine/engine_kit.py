@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from i2icli.config.method import MethodConfig
+from i2icli.config.method import MethodConfig, Task
 from i2icli.data.batch import Batch
 from i2icli.engine.reporter import Progress
 from i2icli.methods import Method, Player, Terms, Translation
@@ -38,9 +38,10 @@ class PairMethod(Method):
     size_multiple = 2
     min_size = 4
 
-    def __init__(self, config: PairConfig, *, channels_a: int = 3, channels_b: int = 3) -> None:
-        super().__init__(config, channels_a=channels_a, channels_b=channels_b)
+    def __init__(self, config: PairConfig, task: Task | None = None) -> None:
+        super().__init__(config, task)
         self.config = config
+        channels_a, channels_b = self.channels["a"], self.channels["b"]
         self.generator = nn.Sequential(
             nn.Conv2d(channels_a, config.width, 3, padding=1),
             nn.Dropout(config.dropout),
@@ -83,7 +84,9 @@ class PairMethod(Method):
             with torch.no_grad():
                 self.generator[0].bias.fill_(float("inf"))
 
-    def translate(self, images: Tensor, *, direction: str = "a2b") -> Translation:
+    def translate(
+        self, images: Tensor, *, direction: str = "a2b", style: Tensor | None = None
+    ) -> Translation:
         return Translation(torch.tanh(self.generator(images)))
 
     def start_epoch(self, epoch: int) -> None:

@@ -74,7 +74,7 @@ def test_run_from_weights_starts_at_step_0_with_a_fresh_optimizer(
     start_run(config, run_dir=tmp_path / "run", init_from=source, on_loaded=seen.append)
     state = load_checkpoint(tmp_path / "run/checkpoints/last.pt")
     assert state.step == 1
-    assert state.optimizers["generator"]["adam"]["generator.0.weight"]["step"] == 1
+    assert state.optimizers["generator"]["moments"]["generator.0.weight"]["step"] == 1
     start = load_checkpoint(source / "checkpoints/last.pt").weights["generator.0.weight"]
     # Adam's first step moves every weight by the learning rate at the most.
     assert (state.weights["generator.0.weight"] - start).abs().max() <= 0.01 + 1e-6

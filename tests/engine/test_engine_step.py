@@ -8,7 +8,7 @@ from engine_kit import PairConfig, PairMethod
 from torch import Tensor
 
 from i2icli.config.method import AdamConfig
-from i2icli.config.schedule import LinearSchedule
+from i2icli.config.schedule import LinearSchedule, Moment
 from i2icli.data.batch import Batch
 from i2icli.engine.optimizers import build_steppers
 from i2icli.engine.step import StepLosses, train_step
@@ -124,7 +124,7 @@ def test_step_leaves_weights_that_no_loss_reaches_without_gradient_and_state() -
     steppers = build_steppers(method, device=CPU, precision=torch.float32)
     train_step(method, make_batch(), steppers, device=CPU, precision=torch.float32)
     assert method.spare.weight.grad is None
-    names = set(steppers["generator"].state()["adam"])
+    names = set(steppers["generator"].state()["moments"])
     assert names == {f"generator.{index}.{kind}" for index in (0, 2) for kind in ("weight", "bias")}
 
 
@@ -184,7 +184,7 @@ def test_stepper_takes_the_rate_of_the_epoch_from_the_schedule() -> None:
     assert stepper.optimizer is not None
     rates = []
     for epoch in range(1, 6):
-        stepper.set_learning_rate(epoch)
+        stepper.set_learning_rate(Moment(step=7 * epoch, steps_per_epoch=7))
         rates.append(stepper.optimizer.param_groups[0]["lr"])
     assert rates == pytest.approx([0.01, 0.01, 0.0075, 0.005, 0.0025])
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from i2icli.errors import WeightsError
-from i2icli.evaluation.weights import find_weights
+from i2icli.pretrained.weights import find_weights
 
 # Read while tests are collected, before they get a home of their own.
 _HOME = os.environ.get("I2I_HOME")

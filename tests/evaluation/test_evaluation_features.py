@@ -27,7 +27,7 @@ from i2icli.evaluation.inception import FEATURES, RESIZERS, FeatureMode, build_r
 from i2icli.evaluation.picture_sets import describe_set, find_set
 from i2icli.evaluation.realism import Reading, measure_distances
 from i2icli.evaluation.shards import Shard
-from i2icli.evaluation.weights import FoundWeights
+from i2icli.pretrained.weights import FoundWeights
 
 CPU = torch.device("cpu")
 MODES: list[FeatureMode] = list(RESIZERS)
@@ -272,7 +272,7 @@ import numpy as np, pytest
 from test_evaluation_features import Counter
 from i2icli.evaluation import features
 from i2icli.evaluation.shards import joined_shards
-from i2icli.evaluation.weights import FoundWeights
+from i2icli.pretrained.weights import FoundWeights
 from i2icli.evaluation.picture_sets import find_set
 counter = Counter()
 features.build_network = lambda *_: counter

@@ -28,7 +28,7 @@ from i2icli.evaluation.perceptual import (
     lpips_diversity,
     lpips_paired,
 )
-from i2icli.evaluation.weight_files import expected_shapes
+from i2icli.pretrained.weight_files import expected_shapes
 
 EXAMPLES = os.environ.get("I2I_LPIPS_EXAMPLES")
 NETS = {"alex": "alexnet", "vgg": "vgg16"}

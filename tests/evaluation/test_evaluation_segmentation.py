@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from i2icli.data.label_maps import PALETTES, LabelScheme, load_palette, read_labels
 from i2icli.errors import ConfigError, DataError
-from i2icli.evaluation.label_maps import PALETTES, LabelScheme, load_palette, read_labels
 from i2icli.evaluation.results import Measurement
 from i2icli.evaluation.segmentation import (
     Convention,

@@ -15,7 +15,7 @@ from torchvision.models import vgg16
 from i2icli.data.images import to_tensor, write_picture
 from i2icli.errors import DataError, WeightsError
 from i2icli.evaluation.structure import SelfSimilarity, load_self_similarity, structure_distance
-from i2icli.evaluation.weight_files import expected_shapes
+from i2icli.pretrained.weight_files import expected_shapes
 
 
 def random_convolutions() -> dict[str, Tensor]:

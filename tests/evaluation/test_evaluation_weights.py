@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from i2icli.data.download import Patience
 from i2icli.errors import ConfigError, WeightsError
-from i2icli.evaluation import weights as module
-from i2icli.evaluation.weight_files import digest, expected_shapes, fault_of, read_tensors
-from i2icli.evaluation.weights import (
+from i2icli.pretrained import weights as module
+from i2icli.pretrained.weight_files import digest, expected_shapes, fault_of, read_tensors
+from i2icli.pretrained.weights import (
     WEIGHTS,
     Fetching,
     Weights,

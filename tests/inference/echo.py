@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from i2icli.checkpoint.file import save_checkpoint
 from i2icli.checkpoint.state import CheckpointState
 from i2icli.config.document import config_document
-from i2icli.config.method import MethodConfig
+from i2icli.config.method import MethodConfig, Task
 from i2icli.data.batch import Batch
 from i2icli.data.images import Pixels
 from i2icli.methods import Method, Player, Terms, Translation, build_method, configure_run
@@ -26,7 +26,7 @@ class Echo(Method):
     directions = ("a2b", "b2a")
 
     def __init__(self, **channels: int) -> None:
-        super().__init__(MethodConfig(), **channels)
+        super().__init__(MethodConfig(), Task(**channels))
         self.scale = nn.Parameter(torch.ones(()))
         self.parts = nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5))
         self.seen: list[tuple[int, ...]] = []
@@ -42,7 +42,9 @@ class Echo(Method):
     def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         yield from ()
 
-    def translate(self, images: Tensor, *, direction: str = "a2b") -> Translation:
+    def translate(
+        self, images: Tensor, *, direction: str = "a2b", style: Tensor | None = None
+    ) -> Translation:
         self.seen.append(tuple(images.shape))
         wanted = self.channels["b" if direction == "a2b" else "a"]
         if wanted < images.shape[1]:

@@ -111,6 +111,37 @@ def load_palette(name: str) -> Palette:
     return np.array(rows, dtype=np.uint8)
 
 
+def class_colours(palette: str, classes: int) -> tuple[tuple[int, int, int], ...]:
+    """Return a colour (R, G, B), 0 to 255, a class, to draw label maps with.
+
+    Args:
+        palette: as `load_palette` takes it; "auto": as many distinct colours as there are classes.
+        classes: number of classes.
+
+    Raises:
+        ConfigError: neither a known name nor such a file, or too few colours.
+    """
+    if palette == "auto":
+        return tuple(_distinct_colour(label) for label in range(classes))
+    colours = load_palette(palette)
+    if len(colours) < classes:
+        raise ConfigError(
+            f"the palette {palette} has {len(colours)} colours for {classes} classes: give a "
+            "colour a class."
+        )
+    return tuple((int(r), int(g), int(b)) for r, g, b in colours[:classes])
+
+
+def _distinct_colour(label: int) -> tuple[int, int, int]:
+    """Return the colour of PASCAL VOC's scheme: the bits of `label + 1`, dealt to the channels."""
+    rest, channels = label + 1, [0, 0, 0]
+    for place in range(7, -1, -1):
+        for channel in range(3):
+            channels[channel] |= (rest >> channel & 1) << place
+        rest >>= 3
+    return channels[0], channels[1], channels[2]
+
+
 def read_labels(path: Path) -> Labels | Palette:
     """Read a label map as it is stored.
 

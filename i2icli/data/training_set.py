@@ -1,0 +1,49 @@
+"""What the loader needs of a data set, and the data set of each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from i2icli.config.sections import DataConfig, DatasetKind
+from i2icli.data.batch import AnyBatch
+from i2icli.data.folders import Domains
+from i2icli.data.unpaired import UnpairedSet
+
+
+class AnySample(Protocol):
+    """One element of a batch."""
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """What was wrong with files that others stood in for, one sentence each."""
+
+
+class TrainingSet(Protocol):
+    """A pure function from a key to a sample; keys hold all that decides one."""
+
+    def __len__(self) -> int:
+        """Return the samples of one epoch."""
+
+    def __getitem__(self, key: Any) -> AnySample:
+        """Return the sample of a key that `epoch_keys` gave.
+
+        Raises:
+            DataError: when a picture cannot be read.
+        """
+
+    def epoch_keys(self, *, seed: int, epoch: int, jitter: bool, start: int = 0) -> Iterator[Any]:
+        """Yield the keys of one epoch, counted from 1, from place `start` on."""
+
+    def collate(self, samples: Sequence[Any]) -> AnyBatch:
+        """Put samples into a batch.
+
+        Raises:
+            DataError: when they have different sizes.
+        """
+
+
+def open_training_set(kind: DatasetKind, domains: Domains, config: DataConfig) -> TrainingSet:
+    """Return the data set that a method of this kind trains on."""
+    del kind  # one kind so far
+    return UnpairedSet(domains, config)

@@ -1,0 +1,1 @@
+"""Pretrained weights: got, checked, and made into networks."""

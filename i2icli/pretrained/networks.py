@@ -1,0 +1,34 @@
+"""Frozen networks with pretrained weights, for the methods and measurements that need them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from i2icli.networks.vgg import VGG16Features
+from i2icli.pretrained.weights import load_weights
+
+
+def load_network(name: str) -> nn.Module:
+    """Return the frozen network of that name, in evaluation mode, on the CPU.
+
+    Raises:
+        WeightsError: its weights are not here; says what to type.
+        ValueError: no network is built from weights of that name.
+    """
+    if name != "vgg16":
+        raise ValueError(f"no network is built from the weights {name!r}")
+    network = VGG16Features()
+    network.load_convolutions(load_weights(name)[0])
+    return network.eval().requires_grad_(False)
+
+
+def load_networks(names: Iterable[str], device: torch.device) -> dict[str, nn.Module]:
+    """Return several, on `device`.
+
+    Raises:
+        WeightsError: as `load_network`.
+    """
+    return {name: load_network(name).to(device) for name in names}
