@@ -6,6 +6,8 @@ checkpoint; a test hands the method a subclass that returns recorded choices ins
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -48,6 +50,19 @@ class Draws:
     def flip(self, name: str) -> bool:  # noqa: ARG002
         """Draw a fair coin."""
         return bool(torch.randint(2, (), generator=self._generator))
+
+    def uniform(self, name: str, *, low: float, high: float) -> float:  # noqa: ARG002
+        """Draw a number between `low` and `high`."""
+        return low + (high - low) * float(torch.rand((), generator=self._generator))
+
+    def normal(self, name: str, shape: Sequence[int]) -> Tensor:  # noqa: ARG002
+        """Draw standard normal numbers, float32, on the CPU.
+
+        Args:
+            name: which draw this is, for example "style_a".
+            shape: of the result.
+        """
+        return torch.randn(tuple(shape), generator=self._generator)
 
     def swap(self, name: str, *, size: int) -> int | None:  # noqa: ARG002
         """Draw an image-pool decision: the slot to swap with, or None to keep the new image.

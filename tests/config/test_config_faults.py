@@ -91,10 +91,8 @@ def test_unknown_method_names_the_nearest() -> None:
 
 def test_unknown_kind_of_schedule_names_the_kinds() -> None:
     message = message_of("method.schedule.policy=lineer")
-    assert (
-        'method.schedule.policy = "lineer": must be "cosine", "iterations", "linear", "poly" or "step"'
-        in message
-    )
+    kinds = 'must be "cosine", "iterations", "linear", "poly" or "step"'
+    assert f'method.schedule.policy = "lineer": {kinds}' in message
     assert 'did you mean "linear"?' in message
 
 

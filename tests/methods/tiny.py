@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from i2icli.data.batch import Batch
+from i2icli.data.batch import AnyBatch, Batch, LabelledBatch
 from i2icli.methods import METHODS, Method, build_method
 from i2icli.methods.configure import AnyRunConfig, run_schema
 
+CLASSES = 4
+# By key of a method's configuration; what a method does not have is left out.
 _SMALL: dict[str, Any] = {
     "generator": {"width": 4, "blocks": 2},
     "discriminator": {"width": 4, "layers": 2},
@@ -19,13 +23,16 @@ _SMALL: dict[str, Any] = {
     "projection_dim": 8,
     "pool_size": 3,
 }
+# The same for one method alone, where its networks are others.
+_OWN: dict[str, dict[str, Any]] = {}
 
 
 def tiny_document(name: str, **changes: Any) -> dict[str, Any]:
     """Return the `method` section of the smallest configuration of `name`."""
     fields = METHODS[name].Config.model_fields
     defaults = METHODS[name].Config().model_dump(mode="json")
-    small = {key: value for key, value in {**_SMALL, **changes}.items() if key in fields}
+    wanted = {**_SMALL, **_OWN.get(name, {}), **changes}
+    small = {key: value for key, value in wanted.items() if key in fields}
     for key, value in small.items():
         if isinstance(value, dict):
             small[key] = {**defaults[key], **value}
@@ -34,18 +41,57 @@ def tiny_document(name: str, **changes: Any) -> dict[str, Any]:
 
 def tiny_config(name: str, **changes: Any) -> AnyRunConfig:
     """Return a whole run configuration around `tiny_document`."""
-    return run_schema().model_validate(
-        {
-            "method": tiny_document(name, **changes),
-            "data": {"resize": 36, "crop": 32},
-            "runtime": {"device": "cpu", "precision": "float32", "workers": 0},
-        }
-    )
+    sections: dict[str, dict[str, Any]] = {
+        "data": {"resize": 36, "crop": 32},
+        "labels": {"classes": CLASSES if METHODS[name].data == "labelled" else 0},
+        "runtime": {"device": "cpu", "precision": "float32", "workers": 0},
+    }
+    for title, values in METHODS[name].Config.run_defaults.items():
+        sections[title] = {**values, **sections.get(title, {})}
+    return run_schema().model_validate({"method": tiny_document(name, **changes), **sections})
 
 
 def tiny_method(name: str, **changes: Any) -> Method:
-    """Build the method of `tiny_config`."""
-    return build_method(tiny_config(name, **changes))
+    """Build the method of `tiny_config`, with small stand-ins for pretrained networks."""
+    method = build_method(tiny_config(name, **changes))
+    method.take_pretrained({wanted: TinyVGG() for wanted in method.pretrained})
+    return method
+
+
+class TinyVGG(nn.Module):
+    """Stands in for `VGG16Features`: frozen random convolutions of a few channels."""
+
+    names = tuple(f"relu{block}_{layer}" for block in range(1, 6) for layer in range(1, 4))
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(7)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(3 if block == 0 else 6, 6, 3, padding=1) for block in range(5)
+        )
+        for weight in self.parameters():
+            weight.data = 0.2 * torch.randn(weight.shape, generator=generator)
+        self.eval().requires_grad_(False)
+
+    def forward(self, images: Tensor, layers: Sequence[str]) -> list[Tensor]:
+        """Return features of the named layers; those of one block are the same."""
+        blocks, value = [], images
+        for number, convolution in enumerate(self.convolutions):
+            value = convolution(value).relu()
+            blocks.append(value)
+            if number < 3:
+                value = nn.functional.max_pool2d(value, 2)
+        return [blocks[int(name[4]) - 1] for name in layers]
+
+
+def batch_for(name: str, *, count: int = 2, size: int = 32, seed: int = 1) -> AnyBatch:
+    """Return a batch of the kind that a method trains on."""
+    batch = tiny_batch(count, size, seed)
+    if METHODS[name].data != "labelled":
+        return batch
+    labels = (batch.real_a.mean(dim=1) * 2 + 2).clamp(0, CLASSES - 1).long()
+    labels[:, :4, :4] = 255
+    return LabelledBatch(batch.real_a, labels)
 
 
 def tiny_batch(count: int = 2, size: int = 32, seed: int = 1) -> Batch:
@@ -58,4 +104,12 @@ def tiny_batch(count: int = 2, size: int = 32, seed: int = 1) -> Batch:
     return Batch(real_a, real_b.flip(1) * 0.8)
 
 
-__all__ = ["tiny_batch", "tiny_config", "tiny_document", "tiny_method"]
+__all__ = [
+    "CLASSES",
+    "TinyVGG",
+    "batch_for",
+    "tiny_batch",
+    "tiny_config",
+    "tiny_document",
+    "tiny_method",
+]
