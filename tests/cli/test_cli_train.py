@@ -11,10 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
+from command_line import run_i2i as i2i
 
 from i2icli.checkpoint.file import load_checkpoint
-from i2icli.cli.app import main
 
 TINY = """
 [method]
@@ -60,17 +59,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
-
-
-def i2i(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
-    """Run a command in this process and return its exit code."""
-    monkeypatch.setattr(sys, "argv", ["i2i", *(str(word) for word in words)])
-    with torch.random.fork_rng(devices=[]):
-        try:
-            main()
-        except SystemExit as end:
-            return int(end.code or 0)
-    return 0
 
 
 def test_train_and_resume_end_with_the_next_command(
