@@ -82,3 +82,11 @@ def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextMan
     if precision == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=precision)
+
+
+def without_autocast(device_type: str) -> AbstractContextManager[object]:
+    """Return the context in which nothing is cast, also inside `autocast`."""
+    # the "meta" device of a dry run has no autocast to switch off
+    if not torch.amp.is_autocast_available(device_type):
+        return contextlib.nullcontext()
+    return torch.autocast(device_type=device_type, enabled=False)

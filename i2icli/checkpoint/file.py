@@ -24,6 +24,10 @@ from i2icli.errors import CheckpointError, I2IError
 FORMAT = 1
 KIND = "i2i checkpoint"
 _PARTIAL = ".partial"
+# How PyTorch began its files before they were zip archives: a pickle of its magic number.
+_OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+# What early files of this format do not have.
+_ADDED: dict[str, Any] = {"origin": {}}
 
 
 class _Sink:
@@ -84,7 +88,8 @@ def load_checkpoint(path: Path) -> CheckpointState:
     document = _read(path)
     if not isinstance(document, dict) or document.get("kind") != KIND:
         raise CheckpointError(
-            f"{path} is not a checkpoint of i2i: give a file such as RUN/checkpoints/last.pt."
+            f"{path} is not a checkpoint of i2i: give a file such as RUN/checkpoints/last.pt. What "
+            f"a paper's own code saved becomes one by `i2i import {path}`."
         )
     number = document.get("format")
     if not isinstance(number, int) or number > FORMAT:
@@ -92,6 +97,7 @@ def load_checkpoint(path: Path) -> CheckpointState:
             f"{path} has checkpoint format {number}, and this i2i reads up to {FORMAT}: "
             "update it with `pip install --upgrade i2icli`."
         )
+    document = {**_ADDED, **document}
     try:
         return CheckpointState(
             **{part.name: document[part.name] for part in fields(CheckpointState)}
@@ -124,7 +130,13 @@ def _read(path: Path) -> object:
 
 def _unpack(path: Path, file: BinaryIO) -> object:
     # Checkpoints are zip archives; anything else would reach torch's older readers.
-    if file.read(4) != b"PK\x03\x04":
+    start = file.read(len(_OLD_TORCH))
+    if start == _OLD_TORCH:
+        raise CheckpointError(
+            f"{path} was written by an old PyTorch, not by i2i. What a paper's own code saved "
+            f"becomes a checkpoint of i2i by `i2i import {path}`."
+        )
+    if start[:4] != b"PK\x03\x04":
         raise _unreadable(path)
     file.seek(0)
     try:

@@ -27,6 +27,8 @@ class CheckpointState:
         best: the lowest measured error so far and its step; empty where nothing was measured.
         data: fingerprint of the training pictures.
         versions: of i2i, torch and Python, as text.
+        origin: of an imported checkpoint: `files`, names of files by network, and `fresh`, the
+            networks that came from none; empty of a run's.
     """
 
     config: Mapping[str, Any]
@@ -41,6 +43,7 @@ class CheckpointState:
     best: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     def translating_weights(self) -> dict[str, Tensor]:
         """Return the state dict to translate with: averaged weights where there are any."""

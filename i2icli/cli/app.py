@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from i2icli import __version__
+from i2icli.cli.analyse_structure import analyse_structure
 from i2icli.cli.compare import compare
 from i2icli.cli.data import data_app
 from i2icli.cli.evaluate import evaluate
+from i2icli.cli.import_checkpoint import import_checkpoint
 from i2icli.cli.options import examples
 from i2icli.cli.presets import presets_app
 from i2icli.cli.report import report as report_command
@@ -82,6 +84,21 @@ app.command(
         "i2i viz-attention runs/qs-attn-global-001 horse.jpg --query 120,80 --all-checkpoints",
     ),
 )(viz_attention)
+app.command(
+    "analyse-structure",
+    epilog=examples(
+        "i2i analyse-structure facades/test",
+        "i2i analyse-structure photos/ labels/ --count 100 --out analysis",
+    ),
+)(analyse_structure)
+app.command(
+    "import",
+    epilog=examples(
+        "i2i import checkpoints/horse2zebra_cut_pretrained/latest_net_G.pth",
+        "i2i import latest_net_G.pth horse2zebra.pt --preset qs-attn-global",
+        "i2i import gen_01000000.pt edges2shoes.pt",
+    ),
+)(import_checkpoint)
 app.add_typer(data_app, name="data")
 app.add_typer(presets_app, name="presets")
 app.add_typer(weights_app, name="weights")

@@ -173,10 +173,12 @@ def stats(
     """Count pictures, and say what a preset's schedule amounts to on them."""
     from i2icli.data.folders import find_domains
     from i2icli.data.stats import measure_part, plan_training
+    from i2icli.methods import METHODS
     from i2icli.methods.configure import configure_run
 
     config = configure_run(preset)
-    domains = find_domains(_data_config(root, domain_a, domain_b))
+    kind = METHODS[config.method.name].data  # type: ignore[attr-defined]
+    domains = find_domains(_data_config(root, domain_a, domain_b), kind)
     parts = {
         "trainA": domains.train_a,
         "trainB": domains.train_b,
@@ -189,6 +191,7 @@ def stats(
         total_steps=config.method.schedule.total_steps,
         is_random_pairing=config.data.pairing == "random",
         seconds_per_step=seconds_per_step,
+        crops=config.data.patches_per_epoch if kind == "single" else None,
     )
     sizes = {part: measure_part(paths) for part, paths in parts.items() if paths}
     result = {"preset": preset, "parts": sizes, "plan": plan}

@@ -114,7 +114,9 @@ def stats_lines(preset: str, sizes: Mapping[str, PartStats], plan: Plan, where: 
         "",
         f"With the preset {preset} (batch {plan.batch_size}):",
         f"an epoch is {plan.steps_per_epoch} steps, one pass over the larger domain; each picture "
-        f"of A is used {plan.uses_a:.2f} times an epoch, of B {plan.uses_b:.2f} times",
+        f"of A is used {plan.uses_a:.2f} times an epoch, of B {plan.uses_b:.2f} times"
+        if plan.crops is None
+        else f"an epoch is {plan.steps_per_epoch} steps, {plan.crops} crops of each picture",
     ]
     if plan.unseen_b is not None:
         lines.append(f"B is drawn at random: an epoch leaves out {plan.unseen_b:.0%} of it")

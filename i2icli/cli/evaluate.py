@@ -15,6 +15,7 @@ from i2icli.errors import ConfigError
 if TYPE_CHECKING:
     from i2icli.data.label_maps import LabelScheme
     from i2icli.engine.evaluating import Evaluated, Request
+    from i2icli.engine.label_scores import Judging
     from i2icli.evaluation.metrics import Subject
     from i2icli.evaluation.shards import Shard
 
@@ -37,17 +38,35 @@ Diversity = Annotated[
     bool,
     typer.Option(
         "--diversity",
-        help="LPIPS among NAME_0.png, NAME_1.png, ... in --fake: styles of one input.",
+        help="LPIPS among translations of one input in --styles random styles; in --fake among "
+        "NAME_1.png, NAME_2.png, ...",
     ),
 ]
+Styles = Annotated[
+    int | None, typer.Option(min=2, metavar="N", help="With --diversity: styles an input; 10.")
+]
 Seg = Annotated[
-    bool, typer.Option("--seg", help="Scores of label maps: true ones --real, predicted --fake.")
+    bool,
+    typer.Option(
+        "--seg",
+        help="Scores of label maps: a segmenter's; a translator's by --judge; or true ones --real, "
+        "predicted --fake.",
+    ),
+]
+Judge = Annotated[
+    Path | None,
+    typer.Option(
+        "--judge",
+        metavar="CKPT",
+        help="With --seg: a segmenter that tells what the photos made of label maps show.",
+    ),
 ]
 Classes = Annotated[
     int | None, typer.Option(metavar="N", help="With --seg: classes, with ids from 0 on.")
 ]
 Ignore = Annotated[
-    int | None, typer.Option(metavar="ID", help="With --seg: id that is not scored; 255.")
+    int | None,
+    typer.Option(metavar="ID", help="With --seg: id that is not scored; 255, or the judge's."),
 ]
 PaletteName = Annotated[
     str | None,
@@ -110,6 +129,7 @@ def evaluate(
     lpips: Lpips = False,
     structure: Structure = False,
     diversity: Diversity = False,
+    styles: Styles = None,
     seg: Seg = False,
     truth_error: TruthError = False,
     net: Net = "alex",
@@ -121,6 +141,7 @@ def evaluate(
     classes: Classes = None,
     ignore: Ignore = None,
     palette: PaletteName = None,
+    judge: Judge = None,
     all_checkpoints: AllCheckpoints = False,
     protocol: Named = None,
     mode: Mode = None,
@@ -135,7 +156,8 @@ def evaluate(
 
     Without metrics, all that the data and the weights at hand allow.
     """
-    _check_ready_made(fake, seg=seg, diversity=diversity)
+    _check_judge(judge, fake, seg=seg)
+    _check_styles(styles, fake, diversity=diversity)
     flags = (fid, kid, lpips, structure, diversity, seg, truth_error)
     _check_folders(checkpoint, real=real, fake=fake, inputs=inputs, others=all_checkpoints or keep)
     from i2icli.engine.evaluating import Request
@@ -154,7 +176,9 @@ def evaluate(
         device=device,
         batch_size=batch,
         keep=keep,
-        labels=_label_scheme(classes, ignore, palette, is_scored=seg),
+        labels=_label_scheme(classes, ignore, palette, is_scored=seg, fake=fake, judge=judge),
+        styles=styles or 10,
+        judging=_judging(judge, ignore, palette),
     )
     subject = Subject(outputs=fake, reals=real, inputs=inputs, truth=truth)
     _measure(checkpoint, subject, request, is_whole_run=all_checkpoints, as_json=as_json)
@@ -185,24 +209,42 @@ def _check_net(net: str) -> Literal["alex", "vgg"]:
     raise ConfigError(f"--net {net!r} is no network of LPIPS: use alex or vgg.")
 
 
-def _check_ready_made(fake: Path | None, *, seg: bool, diversity: bool) -> None:
-    """Refuse to score a checkpoint by what its translations do not give."""
-    if seg and fake is None:
+def _check_styles(styles: int | None, fake: Path | None, *, diversity: bool) -> None:
+    """Refuse styles that would be without effect."""
+    if styles is not None and (fake is not None or not diversity):
         raise ConfigError(
-            "--seg scores label maps that are made already: "
-            "i2i eval --seg --real TRUE --fake PREDICTED --classes N."
+            f"--styles {styles} is of the random styles that --diversity translates a checkpoint's "
+            "test pictures in: i2i eval RUN --diversity --styles N."
         )
-    if diversity and fake is None:
+
+
+def _check_judge(judge: Path | None, fake: Path | None, *, seg: bool) -> None:
+    """Refuse a judge that would be without effect."""
+    if judge is not None and (fake is not None or not seg):
         raise ConfigError(
-            "--diversity needs several translations of each input: "
-            "i2i eval --diversity --fake DIR, with NAME_0.png, NAME_1.png, ... in it."
+            f"--judge {judge} segments the photos that a translator makes of label maps: "
+            "i2i eval RUN --seg --judge CKPT."
         )
+
+
+def _judging(judge: Path | None, ignore: int | None, palette: str | None) -> Judging | None:
+    if judge is None:
+        return None
+    from i2icli.engine.label_scores import Judging
+
+    return Judging(judge.expanduser(), ignore, palette)
 
 
 def _label_scheme(
-    classes: int | None, ignore: int | None, palette: str | None, *, is_scored: bool
+    classes: int | None,
+    ignore: int | None,
+    palette: str | None,
+    *,
+    is_scored: bool,
+    fake: Path | None,
+    judge: Path | None,
 ) -> LabelScheme | None:
-    """Return what label maps hold; refuse flags that would be without effect."""
+    """Return what label maps in folders hold; refuse flags that would be without effect."""
     from i2icli.data.label_maps import LabelScheme, load_palette
 
     given = {"--classes": classes, "--ignore": ignore, "--palette": palette}
@@ -210,6 +252,15 @@ def _label_scheme(
         for flag, value in given.items():
             if value is not None:
                 raise ConfigError(f"{flag} {value} is about label maps: add --seg.")
+        return None
+    if fake is None:
+        given = {"--classes": classes} if judge else given
+        for flag, value in given.items():
+            if value is not None:
+                raise ConfigError(
+                    f"{flag} {value}: a segmenter's checkpoint says it, leave it out; label maps "
+                    "that are made already: i2i eval --seg --real TRUE --fake PREDICTED."
+                )
         return None
     if classes is None:
         raise ConfigError("--seg needs the number of classes: add --classes N.")

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from i2icli.evaluation.protocols import Protocol
     from i2icli.evaluation.results import Measurement
 
+_HIGH_IS_GOOD = frozenset({"pixel_accuracy", "class_accuracy", "mean_iou"})
 _HIDDEN = frozenset({"outputs", "device", "best_step"})
+_NEITHER = frozenset({"lpips_diversity"})  # noise is diverse too
 
 
 def show_one(evaluated: Evaluated, protocol: Protocol | None, *, as_json: bool) -> None:
@@ -36,9 +38,9 @@ def show_several(found: Sequence[Evaluated], protocol: Protocol | None, *, as_js
         typer.echo(json.dumps(document, indent=2))
     else:
         names = list(found[-1].results)
-        typer.echo("step".rjust(10) + "".join(name.rjust(14) for name in names))
+        typer.echo("step".rjust(10) + "".join(name.rjust(_width(name)) for name in names))
         for entry in found:
-            cells = [_cell(entry, name, is_best=best[name] is entry) for name in names]
+            cells = [_cell(entry, name, is_best=best.get(name) is entry) for name in names]
             typer.echo(str(entry.about["step"]).rjust(10) + "".join(cells))
         typer.echo("* the best over training; the last line is the last checkpoint")
         for line in _lines(found[-1]):
@@ -61,16 +63,23 @@ def _metrics(evaluated: Evaluated) -> dict[str, Any]:
 
 
 def _best(found: Sequence[Evaluated]) -> Mapping[str, Evaluated]:
-    """Return which checkpoint has the lowest number; of all these metrics, low is good."""
-    return {
-        name: min((e for e in found if name in e.results), key=lambda e: e.results[name].value)
-        for name in found[-1].results
-    }
+    """Return which checkpoint has the lowest number, of segmentation scores the highest."""
+    best = {}
+    for name in found[-1].results:
+        if name not in _NEITHER:
+            sign = -1 if name.removesuffix("_released") in _HIGH_IS_GOOD else 1
+            measured = [(sign * e.results[name].value, e) for e in found if name in e.results]
+            best[name] = min(measured, key=lambda pair: pair[0])[1]
+    return best
 
 
 def _cell(entry: Evaluated, name: str, *, is_best: bool) -> str:
     text = _number(entry.results[name].value) if name in entry.results else "-"
-    return (text + ("*" if is_best else " ")).rjust(14)
+    return (text + ("*" if is_best else " ")).rjust(_width(name))
+
+
+def _width(name: str) -> int:
+    return max(14, len(name) + 2)
 
 
 def _lines(evaluated: Evaluated) -> list[str]:

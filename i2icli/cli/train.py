@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from i2icli.cli.options import AsJson, Overrides
 from i2icli.errors import ConfigError
 
-if TYPE_CHECKING:
-    from i2icli.engine.initial import Loaded
+InitFrom = Annotated[
+    Path | None,
+    typer.Option(metavar="CKPT", help="Begin with the weights of this checkpoint or run."),
+]
 
 
 def train(
@@ -33,10 +35,7 @@ def train(
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of all randomness.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
     set_: Overrides = None,
-    init_from: Annotated[
-        Path | None,
-        typer.Option(metavar="CKPT", help="Begin with the weights of this checkpoint or run."),
-    ] = None,
+    init_from: InitFrom = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would run, and stop.")
     ] = False,
@@ -63,6 +62,7 @@ def train(
         show_plan(preset, overrides, as_json=as_json)
         return
 
+    from i2icli.cli.train_words import show_loaded
     from i2icli.cli.training import open_view, show_result  # imports torch; keeps --help instant
     from i2icli.engine.run import start_run
     from i2icli.methods import configure_run
@@ -73,7 +73,7 @@ def train(
         init_from=init_from,
         command=["i2i", *sys.argv[1:]],
         reporter=open_view(),
-        on_loaded=_show_loaded,
+        on_loaded=show_loaded,
     )
     show_result(result, as_json=as_json)
 
@@ -97,22 +97,3 @@ def _stop_overrides(*, steps: int | None, epochs: int | None) -> list[str]:
     if epochs is not None:
         return [f"train.epochs={epochs}", "train.steps=null"]
     return []
-
-
-def _show_loaded(loaded: Loaded) -> None:
-    """Print on stderr which weights a new run begins with."""
-    lines = [
-        f"weights from {loaded.source} (step {loaded.step}); optimizers and steps start anew. "
-        "To go on with that run itself, use `i2i resume`.",
-        f"  loaded      {len(loaded.loaded):5d}",
-        f"  fresh       {len(loaded.fresh):5d}  {_some(loaded.fresh)}",
-        f"  mismatched  {len(loaded.mismatched):5d}",
-        *(f"    {name}: {theirs} there, {ours} here" for name, theirs, ours in loaded.mismatched),
-        f"  unused      {len(loaded.unused):5d}  {_some(loaded.unused)}",
-    ]
-    typer.echo("\n".join(line.rstrip() for line in lines), err=True)
-
-
-def _some(names: tuple[str, ...]) -> str:
-    """Return the first few names."""
-    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,8 +15,11 @@ from i2icli.cli.options import AsJson, Device
 from i2icli.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from i2icli.inference.folder import FolderOptions, FolderReport
-    from i2icli.inference.targets import Plan
+    from i2icli.inference.sources import Source
+    from i2icli.inference.targets import Job, Plan
     from i2icli.inference.translator import Translator
 
 _LOSSLESS = ("png", "bmp", "tif", "tiff")
@@ -54,6 +59,25 @@ Suffix = Annotated[str, typer.Option(help="Added to every output's name, for exa
 Grid = Annotated[
     bool, typer.Option("--grid", help="Also write contact sheets, source beside translation.")
 ]
+Styles = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Outputs in N random styles, of methods with styles."),
+]
+Seed = Annotated[
+    int | None, typer.Option(min=0, metavar="S", help="With --styles: of the random styles; 0.")
+]
+StyleFrom = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--style-from",
+        metavar="PICTURE",
+        help="An output in the style of this picture of the target domain, or of each picture of "
+        "a folder; may be given several times.",
+    ),
+]
+Masks = Annotated[
+    bool, typer.Option("--masks", help="Also write the masks of methods that make some.")
+]
 SkipExisting = Annotated[
     bool, typer.Option("--skip-existing", help="Leave outputs that are already there.")
 ]
@@ -71,22 +95,32 @@ def translate(
     quality: Quality = None,
     suffix: Suffix = "",
     grid: Grid = False,
+    styles: Styles = None,
+    seed: Seed = None,
+    style_from: StyleFrom = None,
+    masks: Masks = False,
     skip_existing: SkipExisting = False,
     as_json: AsJson = False,
 ) -> None:
     """Translate pictures of any size with a trained checkpoint."""
     from i2icli.inference.folder import FolderOptions
-
-    plan = _plan(source, out, format_=format_, suffix=suffix, quality=quality, with_grids=grid)
-    options = FolderOptions(
-        direction=direction,
-        batch_size=_parse_batch(batch),
-        quality=quality or 95,
-        skip_existing=skip_existing,
-    )
     from i2icli.inference.translator import load_translator
 
+    _check_styles(styles, seed, style_from)
+    wanted = _find(source, out, format_=format_, suffix=suffix, quality=quality)
+    batch_size = _parse_batch(batch)
     translator = load_translator(checkpoint, device=device, precision=precision)
+    _check_made(translator, wanted, wants_masks=masks)
+    names, codes = _choose_styles(translator, styles, seed, style_from, direction=direction)
+    named_masks = translator.mask_names if masks else ()
+    plan = _plan(wanted, styles=names, masks=named_masks, with_grids=grid)
+    options = FolderOptions(
+        direction=direction,
+        batch_size=batch_size,
+        quality=quality or 95,
+        skip_existing=skip_existing,
+        styles_of=None if codes is None else lambda _job: codes,
+    )
     report, grids = _run(translator, plan, options)
     if as_json:
         typer.echo(json.dumps(_as_document(report, grids), indent=2))
@@ -99,18 +133,22 @@ def translate(
         raise typer.Exit(DataError.exit_code)
 
 
-def _plan(
-    named: str,
-    out: Path,
-    *,
-    format_: str | None,
-    suffix: str,
-    quality: int | None,
-    with_grids: bool,
-) -> Plan:
-    """Decide what is read and written; refuse what contradicts itself."""
+@dataclass(frozen=True)
+class _Wanted:
+    """What is read, and where it goes."""
+
+    sources: Sequence[Source]
+    out: Path
+    is_file: bool
+    format: str
+    suffix: str
+
+
+def _find(
+    named: str, out: Path, *, format_: str | None, suffix: str, quality: int | None
+) -> _Wanted:
+    """Find what is read; refuse what contradicts itself."""
     from i2icli.inference.sources import find_sources, is_list, is_picture
-    from i2icli.inference.targets import plan_outputs
 
     path = Path(named).expanduser()
     is_one = named != "-" and path.is_file() and not is_list(path)
@@ -129,15 +167,71 @@ def _plan(
         raise ConfigError(f"OUT is IN ({out}): give another folder, such as {out / 'translated'}.")
     lines = sys.stdin.read().splitlines() if named == "-" else ()
     sources = find_sources(named, lines=lines, out=None if is_file else out)
+    return _Wanted(sources, out, is_file, format_, suffix)
+
+
+def _plan(
+    wanted: _Wanted, *, styles: Sequence[str], masks: Sequence[str], with_grids: bool
+) -> Plan:
+    """Decide what is written, and make its folder."""
+    from i2icli.inference.targets import plan_outputs
+
     plan = plan_outputs(
-        sources, out, is_file=is_file, format=format_, suffix=suffix, with_grids=with_grids
+        wanted.sources,
+        wanted.out,
+        is_file=wanted.is_file,
+        format=wanted.format,
+        suffix=wanted.suffix,
+        styles=styles,
+        masks=masks,
+        with_grids=with_grids,
     )
-    folder = out.parent if is_file else out
+    folder = wanted.out.parent if wanted.is_file else wanted.out
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
         raise ConfigError(f"the folder {folder} cannot be made: {fault.strerror}.") from None
     return plan
+
+
+def _check_styles(count: int | None, seed: int | None, pictures: list[str] | None) -> None:
+    """Refuse options of styles that contradict each other."""
+    if count is not None and pictures:
+        raise ConfigError(
+            "--styles draws styles at random and --style-from takes them from pictures: "
+            "leave one of them out."
+        )
+    if seed is not None and count is None:
+        raise ConfigError(f"--seed {seed} is of random styles: add --styles N.")
+
+
+def _check_made(translator: Translator, wanted: _Wanted, *, wants_masks: bool) -> None:
+    """Refuse to write what the method does not make."""
+    if wants_masks and not translator.mask_names:
+        raise ConfigError(f"{translator.name} makes no masks: leave --masks out.")
+    if translator.segments and wanted.format != "png":
+        raise ConfigError(
+            f"{translator.name} makes label maps, and these are written as png, which keeps the "
+            f"ids: {wanted.format} is not possible."
+        )
+
+
+def _choose_styles(
+    translator: Translator,
+    count: int | None,
+    seed: int | None,
+    pictures: list[str] | None,
+    *,
+    direction: str,
+) -> tuple[tuple[str, ...], Tensor | None]:
+    """Return the names of the styles and their codes; none for the default style."""
+    from i2icli.inference.styles import style_names, styles_of_pictures
+
+    if count is not None:
+        return style_names(count), translator.styles(count, seed or 0)
+    if pictures:
+        return styles_of_pictures(translator.method, pictures, direction)
+    return (), None
 
 
 def _parse_batch(text: str) -> int | None:
@@ -163,7 +257,6 @@ def _run(
 
     from i2icli.inference.folder import translate_jobs
     from i2icli.inference.sheets import write_sheets
-    from i2icli.inference.targets import Job
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -191,7 +284,13 @@ def _run(
         report = translate_jobs(translator, plan.jobs, options, on_done=note, warn=say)
         failed = {failure.path for failure in report.failures}
         shown = [job for job in plan.jobs if job.source not in failed]
-        grids = write_sheets(plan.grids, shown, direction=options.direction)
+        grids = write_sheets(
+            plan.grids,
+            shown,
+            direction=options.direction,
+            styles=plan.styles,
+            masks=plan.masks,
+        )
     return report, grids
 
 
@@ -202,8 +301,18 @@ def _as_document(report: FolderReport, grids: list[Path]) -> dict[str, Any]:
         "skipped": report.skipped,
         "failed": len(report.failures),
         "failures": [{"path": str(f.path), "error": f.error} for f in report.failures],
-        "outputs": [{"path": str(j.source), "output": str(j.target)} for j in report.written],
+        "outputs": [entry for job in report.written for entry in _entries(job)],
         "grids": [str(path) for path in grids],
         "seconds": round(report.seconds, 3),
         "images_per_s": round(report.images_per_s, 3),
     }
+
+
+def _entries(job: Job) -> list[dict[str, Any]]:
+    """Return an entry an output, with its masks where there are some."""
+    entries: list[dict[str, Any]] = [
+        {"path": str(job.source), "output": str(target)} for target in job.targets
+    ]
+    for entry, masks in zip(entries, job.masks, strict=False):
+        entry["masks"] = [str(path) for path in masks]
+    return entries

@@ -1,4 +1,4 @@
-"""`i2i viz-attention`: what a method attends to, as pictures, arrays and an interactive page."""
+"""`i2i viz-attention`: a method's workings, as pictures, arrays and an interactive page."""
 
 from __future__ import annotations
 
@@ -40,21 +40,25 @@ Html = Annotated[
 ]
 Layers = Annotated[
     str | None,
-    typer.Option(metavar="N,N", help="Generator modules to show; none: all that attend."),
+    typer.Option(metavar="N,N", help="Layers to show, by number or name; none: all."),
 ]
 Queries = Annotated[
-    int, typer.Option(min=0, max=32, help="Selected places whose attention is drawn.")
+    int, typer.Option(min=0, max=32, help="Places whose attention or similarity is drawn.")
 ]
 Query = Annotated[
     list[str] | None,
     typer.Option(
-        "--query", metavar="X,Y", help="A pixel whose attention is drawn instead; repeatable."
+        "--query", metavar="X,Y", help="A pixel whose place is drawn instead; repeatable."
     ),
 ]
 AllCheckpoints = Annotated[
     bool,
     typer.Option("--all-checkpoints", help="Also draw strips and films over the run's training."),
 ]
+InvertMask = Annotated[
+    bool, typer.Option("--invert-mask", help="Show masks the other way round, legend and all.")
+]
+Direction = Annotated[str, typer.Option(help="a2b; b2a too where the method translates both ways.")]
 MaxSide = Annotated[
     int, typer.Option(min=16, metavar="PIXELS", help="Larger pictures are scaled down to this.")
 ]
@@ -69,27 +73,31 @@ def viz_attention(
     queries: Queries = 4,
     query: Query = None,
     all_checkpoints: AllCheckpoints = False,
+    invert_mask: InvertMask = False,
+    direction: Direction = "a2b",
     max_side: MaxSide = 512,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Draw where attention is concentrated, which places are selected and what they attend to."""
-    numbers, points = _parse_layers(layers), tuple(_parse_point(text) for text in query or ())
+    """Draw what a method attends to, its masks, or what places of a picture are alike."""
+    names, points = _parse_layers(layers), tuple(_parse_point(text) for text in query or ())
     from i2icli.inference.exhibit import ExhibitOptions
 
     checkpoint, folder = _locate(checkpoint)
     out = (out or folder / "attention").expanduser()
     options = ExhibitOptions(
-        layers=numbers,
+        layers=names,
         queries=queries,
         points=points,
         max_side=max_side,
         with_page=html,
         title=folder.resolve().name,
+        direction=direction,
+        invert_mask=invert_mask,
         device=device,
     )
     files = _find_checkpoints(checkpoint, every=all_checkpoints)
-    report = _run(files, _plan(files[-1], images, out), out, options)
+    report = _run(files, _plan(files[-1], images, out, direction), out, options)
     if as_json:
         typer.echo(json.dumps(_as_document(report, files), indent=2))
     else:
@@ -101,13 +109,13 @@ def viz_attention(
         raise typer.Exit(DataError.exit_code)
 
 
-def _parse_layers(text: str | None) -> tuple[int, ...] | None:
+def _parse_layers(text: str | None) -> tuple[str, ...] | None:
     if text is None:
         return None
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise ConfigError(f"--layers {text!r} are no module numbers: give such as --layers 12,16.")
-    return tuple(int(part) for part in parts)
+    parts = tuple(part.strip() for part in text.split(","))
+    if not all(parts):
+        raise ConfigError(f"--layers {text!r} names nothing: give such as --layers 12,16.")
+    return parts
 
 
 def _parse_point(text: str) -> tuple[float, float]:
@@ -146,7 +154,7 @@ def _find_checkpoints(path: Path, *, every: bool) -> list[StepFile]:
     return [StepFile(step_of(path), path)]
 
 
-def _plan(newest: StepFile, named: str | None, out: Path) -> tuple[Job, ...]:
+def _plan(newest: StepFile, named: str | None, out: Path, direction: str) -> tuple[Job, ...]:
     from i2icli.inference.sources import Source, find_sources
     from i2icli.inference.targets import plan_outputs
 
@@ -155,26 +163,31 @@ def _plan(newest: StepFile, named: str | None, out: Path) -> tuple[Job, ...]:
     if named is not None:
         sources = find_sources(named, out=out)
     else:
-        sources = [Source(path, Path(path.name)) for path in _own_pictures(newest.path)]
+        pictures = _own_pictures(newest.path, direction)
+        sources = [Source(path, Path(path.name)) for path in pictures]
     return plan_outputs(sources, out).jobs
 
 
-def _own_pictures(checkpoint: Path) -> tuple[Path, ...]:
+def _own_pictures(checkpoint: Path, direction: str) -> tuple[Path, ...]:
     """Return the sample pictures of the run; where its data set is gone, those of the demo set."""
     from i2icli.checkpoint.file import load_checkpoint
     from i2icli.data.demo import demo_folder
     from i2icli.data.folders import find_domains, list_pictures
     from i2icli.engine.samples import spaced
-    from i2icli.methods import restore_config
+    from i2icli.methods import METHODS, restore_config
 
     config = restore_config(load_checkpoint(checkpoint).config)
     count = config.samples.count
     try:
-        domains = find_domains(config.data)
+        kind = METHODS[config.method.name].data  # type: ignore[attr-defined]
+        domains = find_domains(config.data, kind)
+        if direction == "b2a":
+            return spaced(domains.test_b or domains.train_b, count=count)
         return spaced(domains.test_a or domains.train_a, count=count)
     except (DataError, ValueError):
         typer.echo("the run's data set is not there: pictures of the demo set instead", err=True)
-        return spaced(list_pictures(demo_folder() / "testA"), count=count)
+        folder = demo_folder() / ("testB" if direction == "b2a" else "testA")
+        return spaced(list_pictures(folder), count=count)
 
 
 def _run(

@@ -22,6 +22,11 @@ class ResnetGeneratorConfig(StrictModel):
     )
     norm: Norm = Field("instance", description="Normalisation layers.")
     dropout: bool = Field(False, description="Dropout of 0.5 inside the residual blocks.")
+    attention: Literal["none", "dual"] = Field(
+        "none",
+        description="dual: attention over places and channels (DANet) after the residual blocks, "
+        "at first the identity.",
+    )
 
 
 class PatchDiscriminatorConfig(StrictModel):
@@ -31,6 +36,24 @@ class PatchDiscriminatorConfig(StrictModel):
     layers: int = Field(3, ge=1, description="Downsampling layers; 3 sees 70x70 pixels.")
     antialias: bool = Field(True, description="Blur before each downsampling.")
     norm: Norm = Field("instance", description="Normalisation layers.")
+
+
+class StyleGAN2GeneratorConfig(StrictModel):
+    """A small StyleGAN2-like generator without normalisation (CUT's single-image network)."""
+
+    width: int = Field(10, ge=1, description="Scales the channels (ngf): / 32 of 256 at 64 pixels.")
+    downsamplings: Literal[1, 2] = Field(1, description="Halvings of the sides.")
+    blocks: int = Field(6, ge=0, description="Residual blocks at the lowest level.")
+    tanh: bool = Field(
+        False, description="End with tanh; else translations are unbounded in training."
+    )
+
+
+class StyleGAN2DiscriminatorConfig(StrictModel):
+    """A StyleGAN2 discriminator, which judges a crop as a whole."""
+
+    width: int = Field(8, ge=1, description="Scales the channels (ndf): / 64 of 256 at 64 pixels.")
+    last_side: Literal[4, 8] = Field(4, description="Side of the last feature map, pixels.")
 
 
 class InitConfig(StrictModel):

@@ -11,7 +11,15 @@ from i2icli.config.base import StrictModel
 DatasetKind = Literal["unpaired", "labelled", "single"]
 Direction = Literal["a2b", "b2a"]
 Preprocess = Literal[
-    "resize-and-crop", "scale-width-and-crop", "scale-width", "resize", "crop", "none"
+    "resize-and-crop",
+    "scale-width-and-crop",
+    "scale-shorter-and-crop",
+    "random-scale-and-crop",
+    "scale-width",
+    "resize",
+    "crop",
+    "zoom-and-patch",
+    "none",
 ]
 
 
@@ -29,10 +37,15 @@ class DataConfig(StrictModel):
     """Which pictures, and how they are prepared for training."""
 
     root: str | None = Field(
-        None, description="Folder with trainA, trainB, testA, testB; none: the demo set."
+        None,
+        description="Folder with trainA, trainB, testA, testB; none: the demo set. Of labelled "
+        "data with train, trainannot, val, valannot.",
     )
     domain_a: str | None = Field(None, description="Plain folder of domain A, instead of root.")
-    domain_b: str | None = Field(None, description="Plain folder of domain B, instead of root.")
+    domain_b: str | None = Field(
+        None,
+        description="Plain folder of domain B, instead of root; of labelled data the label maps.",
+    )
     test_a: str | None = Field(None, description="Test pictures of A for plain folders.")
     test_b: str | None = Field(None, description="Test pictures of B for plain folders.")
     direction: Direction = Field("a2b", description="`b2a` swaps the two domains.")
@@ -53,6 +66,17 @@ class DataConfig(StrictModel):
         description="Keep resizing beyond the crop while the learning rate decays; "
         "the code of CUT and QS-Attn does not.",
     )
+    zoom_min: float = Field(
+        1 / 3,
+        gt=0,
+        le=1,
+        description="Smallest zoom of a side for `zoom-and-patch`; the largest is 1.",
+    )
+    patches_per_epoch: int = Field(
+        100_000,
+        ge=1,
+        description="Crops that make an epoch for methods that train on one picture of a domain.",
+    )
     pairing: Literal["random", "ordered"] = Field(
         "random", description="How a picture of B is chosen for one of A."
     )
@@ -72,6 +96,11 @@ class DataConfig(StrictModel):
                 f"data.crop ({self.crop}) is larger than data.resize ({self.resize}): "
                 "the crop is cut from the resized picture"
             )
+        if self.preprocess == "scale-shorter-and-crop" and self.crop > self.resize:
+            raise ValueError(
+                f"data.crop ({self.crop}) is larger than data.resize ({self.resize}): "
+                "the crop is cut from a picture whose shorter side is that"
+            )
         if (self.domain_a is None) != (self.domain_b is None):
             raise ValueError("data.domain_a and data.domain_b are given together or not at all")
         if self.root is not None and self.domain_a is not None:
@@ -87,7 +116,9 @@ class LabelsConfig(StrictModel):
     )
     ignore: int = Field(255, ge=0, description="Id of pixels that are neither trained nor scored.")
     palette: str = Field(
-        "auto", description="Colours to draw label maps with: a known palette, or a text file."
+        "auto",
+        description="Colours of the classes, to draw label maps with and to read those that hold "
+        "colours: a known palette, a text file, or `#rrggbb` a class with spaces between.",
     )
     names: tuple[str, ...] = Field((), description="Names of the classes, in the order of ids.")
 
@@ -204,6 +235,13 @@ class HealthConfig(StrictModel):
     )
     references: int = Field(
         1000, ge=0, description="Training pictures of the target compared with; 0: none."
+    )
+    mask: float = Field(
+        0.05,
+        ge=0,
+        lt=0.5,
+        description="Alarm if a mask that comes with a translation is below this on average and "
+        "picks out nothing, or is as near to 1 and leaves out nothing, on most samples; 0: never.",
     )
     discriminator: float = Field(
         0.1,

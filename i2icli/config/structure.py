@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from i2icli.config.base import StrictModel
 
@@ -41,3 +41,10 @@ class StructureConfig(StrictModel):
     augment: bool = Field(
         True, description="Also contrast colour-jittered pictures when the head is learned."
     )
+
+    @field_validator("layers")
+    @classmethod
+    def _ascend(cls, layers: tuple[VGGLayer, ...]) -> tuple[VGGLayer, ...]:
+        if [name for name in get_args(VGGLayer) if name in layers] != list(layers):
+            raise ValueError("must be layers of VGG16 from the first on, none twice")
+        return layers

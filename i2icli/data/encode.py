@@ -6,10 +6,12 @@ import os
 import secrets
 import struct
 import zlib
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from i2icli.data.decode import Pixels
@@ -55,11 +57,35 @@ def write_picture(
         I2IError: when the file cannot be written; nothing is left behind then.
     """
     content = encode_picture(pixels, suffix=path.suffix, alpha=alpha, quality=quality, matte=matte)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(path, content)
-    except OSError as error:
-        raise I2IError(f"cannot write {path}: {error.strerror or error}") from error
+    _write_file(path, content)
+
+
+def write_labels(
+    path: Path, labels: NDArray[np.int64], colours: Sequence[tuple[int, int, int]]
+) -> None:
+    """Write a label map as palette PNG, all of it or nothing: the ids are its indices.
+
+    Args:
+        path: where to write; ends in .png.
+        labels: ids, (H, W), 0 to 255.
+        colours: (R, G, B) of the ids from 0 on; the others are black.
+
+    Raises:
+        DataError: for another suffix, or ids that a byte does not hold.
+        I2IError: as `write_picture`.
+    """
+    if path.suffix.lower() != ".png":
+        raise DataError(f"cannot write {path}: label maps are written as PNG, which keeps the ids.")
+    if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) <= 255:
+        raise DataError(
+            f"cannot write {path}: its ids run from {labels.min()} to {labels.max()}, and a "
+            "palette holds 0 to 255."
+        )
+    image = Image.fromarray(np.ascontiguousarray(labels.astype(np.uint8)))
+    entries = np.zeros((256, 3), np.uint8)
+    entries[: len(colours)] = np.array(colours, np.uint8).reshape(-1, 3)[:256]
+    image.putpalette(entries.tobytes())
+    _write_file(path, _save(image, "PNG", quality=100))
 
 
 def encode_picture(
@@ -161,6 +187,15 @@ def _save(image: Image.Image, name: str, quality: int) -> bytes:
             f"a picture of {width} x {height} cannot be stored as {name} ({error}); use .png"
         ) from error
     return stream.getvalue()
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    """Write a file and the folders above it, all of it or nothing."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_whole(path, content)
+    except OSError as error:
+        raise I2IError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -72,6 +72,7 @@ def find_domains(config: DataConfig, kind: DatasetKind = "unpaired") -> Domains:
     Either `data.root` holds trainA and trainB, and where there are test pictures testA, testB,
     testA_truth and testA_mask; or `data.domain_a` and `data.domain_b` name plain folders, all of
     whose pictures are for training, and `data.test_a` and `data.test_b` others for testing.
+    For labelled data see `labelled.find_labelled`.
 
     Args:
         config: which folders.
@@ -81,11 +82,14 @@ def find_domains(config: DataConfig, kind: DatasetKind = "unpaired") -> Domains:
         DataError: when a folder is missing or holds no pictures, saying what is there instead.
         ValueError: when neither a root nor plain folders are configured.
     """
-    del kind  # one layout so far
+    if kind == "labelled":
+        from i2icli.data.labelled import find_labelled  # which lists pictures as this file does
+
+        return find_labelled(config)
     if config.root is not None:
         domains = _find_in_root(Path(config.root).expanduser())
     elif config.domain_a is not None and config.domain_b is not None:
-        domains = _find_plain(config)
+        domains = _find_plain(config, takes_files=kind == "single")
     else:
         raise ValueError("the configuration names no data; resolve the demo set first")
     if config.direction == "a2b":
@@ -152,9 +156,12 @@ def _find_in_root(root: Path) -> Domains:
     )
 
 
-def _find_plain(config: DataConfig) -> Domains:
+def _find_plain(config: DataConfig, *, takes_files: bool) -> Domains:
     def pictures(name: str | None) -> tuple[Path, ...]:
-        return () if name is None else _some_pictures(Path(name).expanduser())
+        if name is None:
+            return ()
+        path = Path(name).expanduser()
+        return (path,) if takes_files and path.is_file() else _some_pictures(path)
 
     return Domains(
         train_a=pictures(config.domain_a),

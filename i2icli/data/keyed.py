@@ -28,6 +28,10 @@ class KeyedDraws:
         """Draw from 0 .. count - 1, each alike (to within 2**-32 for any real count)."""
         return int(self._bits.random_raw()) * count >> 64
 
+    def share(self) -> float:
+        """Draw a number of [0, 1), in steps of 2**-53."""
+        return self.below(2**53) / 2**53
+
     def coin(self) -> bool:
         """Draw a fair coin."""
         return self.below(2) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +56,7 @@ class LabelScheme:
         ignore: id of pixels that are not scored; may be that of a class.
         palette: colours of the classes, (K, 3), for colour maps; those from `classes` on mean
             `ignore`.
+        names: of the classes, as far as they have one.
 
     Raises:
         ConfigError: `classes` is below 1, or the palette has fewer colours.
@@ -63,6 +65,7 @@ class LabelScheme:
     classes: int
     ignore: int = 255
     palette: Palette | None = None
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.classes < 1:
@@ -75,6 +78,10 @@ class LabelScheme:
                 "a colour a class, or fewer classes."
             )
 
+    def name_of(self, label: int) -> str:
+        """Return what a class is called."""
+        return self.names[label] if label < len(self.names) else f"class {label}"
+
     def palette_facts(self) -> str:
         """Return how many colours the palette has and the beginning of their SHA-256."""
         assert self.palette is not None, "only colour maps are read by a palette"
@@ -85,6 +92,8 @@ class LabelScheme:
 def load_palette(name: str) -> Palette:
     """Return a palette, (K, 3) uint8 in RGB: a known one by its name, else from a text file.
 
+    Or the colours themselves: `#rrggbb` for each, with spaces between.
+
     The file has a line a class in the order of the ids, `R G B` with anything behind; lines that
     are empty or start with `#` are left out. Colours after the last class mean: not scored.
 
@@ -93,6 +102,8 @@ def load_palette(name: str) -> Palette:
     """
     if name in PALETTES:
         return PALETTES[name]
+    if name.startswith("#"):
+        return _written_colours(name)
     path = Path(name).expanduser()
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -109,6 +120,26 @@ def load_palette(name: str) -> Palette:
     if not rows:
         raise ConfigError(f"{path} holds no colours: give a line `R G B` a class, ids from 0 on.")
     return np.array(rows, dtype=np.uint8)
+
+
+def palette_text(name: str) -> str:
+    """Return a palette in words that need no file: a known name, or `#rrggbb` a colour.
+
+    Raises:
+        ConfigError: neither a known name nor colours nor such a file.
+    """
+    palette = load_palette(name)
+    return name if name in PALETTES else " ".join("#" + bytes(row).hex() for row in palette)
+
+
+def scored_colours(name: str) -> Palette:
+    """Return the colours of a palette that are classes: of Cityscapes all but black.
+
+    Raises:
+        ConfigError: neither a known name nor colours nor such a file.
+    """
+    palette = load_palette(name)
+    return palette[:-1] if name == "cityscapes" else palette
 
 
 def class_colours(palette: str, classes: int) -> tuple[tuple[int, int, int], ...]:
@@ -196,6 +227,17 @@ def _nearest(packed: NDArray[np.uint32], palette: Palette) -> Labels:
     distances = np.abs(colours.astype(np.int64)[:, None] - palette.astype(np.int64)).sum(axis=2)
     nearest: Labels = distances.argmin(axis=1)
     return nearest
+
+
+def _written_colours(text: str) -> Palette:
+    words = text.split()
+    for word in words:
+        if re.fullmatch(r"#[0-9a-fA-F]{6}", word) is None:
+            raise ConfigError(
+                f"the palette has {word!r}, which is no colour: write `#rrggbb` a class, with "
+                "spaces between."
+            )
+    return np.array([list(bytes.fromhex(word[1:])) for word in words], dtype=np.uint8)
 
 
 def _colour_of(line: str, place: str) -> tuple[int, int, int]:

@@ -77,7 +77,7 @@ def _from_halves(
         names = unique_names(paths, pairs, suffix=".png")
         for path in paths:
             try:
-                left, right = _halves(path)
+                left, right = read_halves(path)
             except DataError as error:
                 tally.failed.append(str(error))
                 continue
@@ -88,7 +88,12 @@ def _from_halves(
     _check_some(fresh, pairs, tally)
 
 
-def _halves(path: Path) -> tuple[Picture, Picture]:
+def read_halves(path: Path) -> tuple[Picture, Picture]:
+    """Return the left and the right half of a picture that holds a pair.
+
+    Raises:
+        DataError: it cannot be read, or its width is odd.
+    """
     picture = read_picture(path, channels=None)
     width = picture.pixels.shape[1]
     if width % 2 or width < 2:

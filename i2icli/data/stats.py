@@ -40,12 +40,13 @@ class Plan:
 
     Attributes:
         batch_size: pictures of each domain a step.
-        steps_per_epoch: the larger domain, once.
+        steps_per_epoch: the larger domain, once; or `crops`.
         epochs: of the whole schedule.
         steps: of the whole schedule.
         uses_a, uses_b: how often each picture of A and of B is used an epoch, on average.
         unseen_b: expected share of B that an epoch leaves out, where B is drawn at random.
         hours: None where the time of a step is not known.
+        crops: of each picture an epoch, for methods that train on one of a domain; else None.
     """
 
     batch_size: int
@@ -56,6 +57,7 @@ class Plan:
     uses_b: float
     unseen_b: float | None
     hours: float | None
+    crops: int | None = None
 
 
 def measure_part(paths: Sequence[Path]) -> PartStats:
@@ -85,8 +87,9 @@ def plan_training(
     total_steps: Callable[[int], int],
     is_random_pairing: bool = True,
     seconds_per_step: float | None = None,
+    crops: int | None = None,
 ) -> Plan:
-    """Work out what a schedule means; an epoch is one pass over the larger domain.
+    """Work out what a schedule means; an epoch is one pass over the larger domain, or `crops`.
 
     Args:
         domains: the data set.
@@ -94,6 +97,7 @@ def plan_training(
         total_steps: returns the steps of the schedule, given those of an epoch.
         is_random_pairing: pictures of B are drawn at random.
         seconds_per_step: to estimate the time; None: no estimate.
+        crops: that make an epoch, of methods that train on one picture of a domain.
 
     Raises:
         ConfigError: `seconds_per_step` is not above 0.
@@ -102,7 +106,7 @@ def plan_training(
     if seconds_per_step is not None and not seconds_per_step > 0:
         raise ConfigError(f"--seconds-per-step is {seconds_per_step:g}; give more than 0.")
     count_a, count_b = len(domains.train_a), len(domains.train_b)
-    per_epoch = max(count_a, count_b) // batch_size
+    per_epoch = (crops or max(count_a, count_b)) // batch_size
     if not per_epoch:
         raise DataError(
             f"A batch of {batch_size} is larger than both domains ({count_a} and {count_b} "
@@ -117,6 +121,7 @@ def plan_training(
         steps=steps,
         uses_a=drawn / count_a,
         uses_b=drawn / count_b,
-        unseen_b=(1 - 1 / count_b) ** drawn if is_random_pairing else None,
+        unseen_b=(1 - 1 / count_b) ** drawn if is_random_pairing and not crops else None,
         hours=None if seconds_per_step is None else steps * seconds_per_step / 3600,
+        crops=crops,
     )

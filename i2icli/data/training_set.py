@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from i2icli.config.sections import DataConfig, DatasetKind
+from i2icli.config.sections import DataConfig, DatasetKind, LabelsConfig
 from i2icli.data.batch import AnyBatch
 from i2icli.data.folders import Domains
+from i2icli.data.segmented import LabelledSet
+from i2icli.data.single import SingleSet
 from i2icli.data.unpaired import UnpairedSet
+from i2icli.errors import ConfigError
 
 
 class AnySample(Protocol):
@@ -43,7 +46,28 @@ class TrainingSet(Protocol):
         """
 
 
-def open_training_set(kind: DatasetKind, domains: Domains, config: DataConfig) -> TrainingSet:
-    """Return the data set that a method of this kind trains on."""
-    del kind  # one kind so far
+def open_training_set(
+    kind: DatasetKind, domains: Domains, config: DataConfig, labels: LabelsConfig
+) -> TrainingSet:
+    """Return the data set that a method of this kind trains on.
+
+    Args:
+        kind: of the data set.
+        domains: its pictures.
+        config: how they become crops.
+        labels: what label maps hold, where there are some.
+
+    Raises:
+        ConfigError: if the crops do not suit the kind.
+        DataError: if a method that trains on one picture of each domain finds more.
+    """
+    if kind == "labelled":
+        return LabelledSet(domains, config, labels)
+    if kind == "single":
+        return SingleSet(domains, config)
+    if config.preprocess == "zoom-and-patch":
+        raise ConfigError(
+            'data.preprocess "zoom-and-patch" is for methods that train on one picture of each '
+            "domain, and this one trains on many: use `--set data.preprocess=resize-and-crop`"
+        )
     return UnpairedSet(domains, config)

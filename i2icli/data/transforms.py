@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -16,12 +17,15 @@ from i2icli.config.sections import DataConfig, Preprocess
 from i2icli.data.encode import to_8_bits
 from i2icli.data.images import Pixels, to_tensor
 from i2icli.data.keyed import KeyedDraws
+from i2icli.data.label_maps import Labels
 
 _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
 }
 _MULTIPLE = 4
+# Of ImageNet, 0 to 255.
+_MEAN: dict[str, int | tuple[int, int, int]] = {"L": 116, "RGB": (124, 116, 104)}
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,13 @@ class CropPlan:
 
     Attributes:
         preprocess: which of the released ways.
-        width: side after resizing, pixels.
+        width: side after resizing, pixels; of the shorter side for "scale-shorter-and-crop";
+            what the longer side is half to twice of for "random-scale-and-crop".
         height: height after resizing, pixels; only for the ways that resize to a fixed size.
         crop: side of the crop, pixels.
         interpolation: bicubic or bilinear.
         flip: whether half of the crops are mirrored.
+        zoom_min: smallest zoom of a side for "zoom-and-patch".
     """
 
     preprocess: Preprocess
@@ -43,15 +49,23 @@ class CropPlan:
     crop: int
     interpolation: str = "bicubic"
     flip: bool = True
+    zoom_min: float = 1.0
 
 
 @dataclass(frozen=True)
 class CropChoice:
-    """Where to cut, in pixels of the resized picture, and whether to mirror the crop."""
+    """Where to cut, in pixels of the resized picture, and whether to mirror the crop.
+
+    Attributes:
+        x, y: upper left corner.
+        flip: whether to mirror.
+        longer: the longer side after resizing, for "random-scale-and-crop", pixels.
+    """
 
     x: int = 0
     y: int = 0
     flip: bool = False
+    longer: int = 0
 
 
 def plan_crop(config: DataConfig, *, jitter: bool = True) -> CropPlan:
@@ -65,7 +79,9 @@ def plan_crop(config: DataConfig, *, jitter: bool = True) -> CropPlan:
     width, height = config.resize, config.resize_height or config.resize
     # Departs from the official code: ways without a crop keep their size in the decay half,
     # because they have no jitter that could end, and pictures would change size in mid-run.
-    if not jitter and config.preprocess in ("resize-and-crop", "scale-width-and-crop"):
+    # The scales of segmentation networks are no jitter beyond the crop either.
+    scales = config.preprocess == "random-scale-and-crop"
+    if not jitter and config.preprocess.endswith("-and-crop") and not scales:
         width = height = config.crop
     return CropPlan(
         preprocess=config.preprocess,
@@ -74,6 +90,7 @@ def plan_crop(config: DataConfig, *, jitter: bool = True) -> CropPlan:
         crop=config.crop,
         interpolation=config.interpolation,
         flip=config.flip,
+        zoom_min=config.zoom_min,
     )
 
 
@@ -88,14 +105,24 @@ def choose_crop(plan: CropPlan, size: tuple[int, int], draws: KeyedDraws) -> Cro
     is_flipped = draws.coin() and plan.flip
     if "crop" not in plan.preprocess:
         return CropChoice(flip=is_flipped)
-    width, height = resized_size(plan, size)
+    longer = 0
+    if plan.preprocess == "random-scale-and-crop":
+        lowest = max(1, plan.width // 2)
+        longer = lowest + draws.below(2 * plan.width - lowest + 1)
+    width, height = resized_size(plan, size, longer=longer)
     x = draws.below(max(0, width - plan.crop) + 1)
     y = draws.below(max(0, height - plan.crop) + 1)
-    return CropChoice(x=x, y=y, flip=is_flipped)
+    return CropChoice(x=x, y=y, flip=is_flipped, longer=longer)
 
 
-def resized_size(plan: CropPlan, size: tuple[int, int]) -> tuple[int, int]:
-    """Return (width, height) of a picture after the first resize, before the crop."""
+def resized_size(plan: CropPlan, size: tuple[int, int], *, longer: int = 0) -> tuple[int, int]:
+    """Return (width, height) of a picture after the first resize, before the crop.
+
+    Args:
+        plan: what happens to the picture.
+        size: width and height of the picture as it was read, pixels.
+        longer: as `CropChoice` says.
+    """
     width, height = size
     if plan.preprocess in ("resize", "resize-and-crop"):
         return plan.width, plan.height
@@ -103,6 +130,14 @@ def resized_size(plan: CropPlan, size: tuple[int, int]) -> tuple[int, int]:
         if width == plan.width and height >= plan.crop:
             return size
         return plan.width, int(max(plan.width * height / width, plan.crop))
+    if plan.preprocess == "scale-shorter-and-crop":
+        shorter = min(size)
+        # The longer side is cut off to whole pixels, as torchvision does it for MUNIT.
+        return plan.width * width // shorter, plan.width * height // shorter
+    if plan.preprocess == "random-scale-and-crop":
+        # The other side to the nearest pixel, as DANet's trainer has it.
+        first, second = (max(1, int(side * longer / max(size) + 0.5)) for side in size)
+        return first, second
     return size
 
 
@@ -122,14 +157,58 @@ def make_crop(pixels: Pixels, plan: CropPlan, choice: CropChoice) -> Tensor:
     """
     pixels = to_8_bits(pixels)
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    image = _resize(image, resized_size(plan, image.size), plan.interpolation)
+    size = resized_size(plan, image.size, longer=choice.longer)
+    image = _resize(image, size, plan.interpolation)
     if "crop" in plan.preprocess:
         image = _cut(image, plan.crop, choice)
+    if plan.preprocess == "random-scale-and-crop":
+        # Departs from the official code: what is missing is filled with the mean colour of
+        # ImageNet, because black is as far from what the networks expect as colours get.
+        image = _fill_up(image, plan.crop, _MEAN[image.mode])
     image = _resize(image, _nearest_multiples(image.size), plan.interpolation)
     if choice.flip:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     array = np.asarray(image)
     return to_tensor(array.reshape(*array.shape[:2], -1))
+
+
+def make_label_crop(ids: Labels, plan: CropPlan, choice: CropChoice, *, ignore: int) -> Tensor:
+    """Turn a label map into the crop that belongs to its picture's `make_crop`.
+
+    Nearest neighbours where the picture is resampled; what is missing becomes `ignore`.
+
+    Args:
+        ids: (H, W), each below 2**31.
+        plan: what to do.
+        choice: the picture's.
+        ignore: id of pixels that do not count.
+
+    Returns:
+        int64 (h, w).
+    """
+    nearest = Image.Resampling.NEAREST
+    image = Image.fromarray(ids.astype(np.int32))
+    image = image.resize(resized_size(plan, image.size, longer=choice.longer), nearest)
+    if "crop" in plan.preprocess:
+        image = _cut(image, plan.crop, choice)
+    if plan.preprocess == "random-scale-and-crop":
+        image = _fill_up(image, plan.crop, ignore)
+    image = image.resize(_nearest_multiples(image.size), nearest)
+    if choice.flip:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return torch.from_numpy(np.array(image).astype(np.int64))
+
+
+def plan_patch(config: DataConfig) -> CropPlan:
+    """Return the plan of cutting a crop from a picture that is zoomed already."""
+    return CropPlan("crop", width=0, height=0, crop=config.crop, interpolation=config.interpolation)
+
+
+def resize_pixels(pixels: Pixels, size: tuple[int, int], interpolation: str) -> Pixels:
+    """Resize a picture of 8 bits, (H, W, 1 or 3), to (width, height)."""
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    resized: Pixels = np.asarray(_resize(image, size, interpolation))
+    return resized.reshape(*resized.shape[:2], -1)
 
 
 def _resize(image: Image.Image, size: tuple[int, int], interpolation: str) -> Image.Image:
@@ -155,6 +234,16 @@ def _cut(image: Image.Image, side: int, choice: CropChoice) -> Image.Image:
     # released crop fills up with black there, or stops.
     box = (choice.x, choice.y, min(choice.x + side, width), min(choice.y + side, height))
     return image if box == (0, 0, width, height) else image.crop(box)
+
+
+def _fill_up(image: Image.Image, side: int, colour: int | tuple[int, int, int]) -> Image.Image:
+    """Fill a picture up on the right and at the bottom, so that both sides are at least `side`."""
+    width, height = image.size
+    if min(width, height) >= side:
+        return image
+    filled = Image.new(image.mode, (max(width, side), max(height, side)), colour)
+    filled.paste(image, (0, 0))
+    return filled
 
 
 def _nearest_multiples(size: tuple[int, int]) -> tuple[int, int]:

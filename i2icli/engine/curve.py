@@ -17,6 +17,8 @@ _PANELS = (
     ("error against the truth, mean absolute", ("truth_total", "truth_inside", "truth_outside")),
     ("FID", ("fid",)),
     ("KID", ("kid",)),
+    ("1 - mean IoU", ("iou_error",)),
+    ("accuracies, higher is better", ("mean_iou", "pixel_accuracy", "class_accuracy")),
 )
 _COLOURS = ("#20639b", "#d1495b", "#3c8c5a")
 

@@ -9,19 +9,33 @@ from pathlib import Path
 from typing import Any
 
 from i2icli.config.document import config_document
-from i2icli.data.folders import Domains
-from i2icli.errors import DataError
+from i2icli.data.folders import Domains, find_domains
+from i2icli.data.labelled import LAYOUT, settle_labels
+from i2icli.errors import ConfigError, DataError
+from i2icli.methods import METHODS
 from i2icli.methods.configure import AnyRunConfig, restore_config
 
 
 def settle_data(config: AnyRunConfig) -> tuple[AnyRunConfig, bool]:
     """Return the configuration with absolute folders, and whether they are the demo set's.
 
-    Without any folder, the demo set is taken; it is made on first use.
+    Without any folder, the demo set is taken; it is made on first use. Of labelled data the
+    classes are counted, and a palette's file replaced by its colours.
+
+    Raises:
+        ConfigError: for a method that needs labelled data and has none, or a palette that is
+            not there.
+        DataError: for label maps that are missing or cannot be read.
     """
+    kind = METHODS[config.method.name].data  # type: ignore[attr-defined]
     document = config_document(config)
     data = document["data"]
     is_demo = config.data.root is None and config.data.domain_a is None
+    if is_demo and kind == "labelled":
+        raise ConfigError(
+            f"method {config.method.name!r} learns from labelled pictures, which the demo set does "  # type: ignore[attr-defined]
+            f"not have: name a folder of them with --data DIR, {LAYOUT}."
+        )
     if is_demo:
         from i2icli.data.demo import demo_folder
 
@@ -29,6 +43,9 @@ def settle_data(config: AnyRunConfig) -> tuple[AnyRunConfig, bool]:
     for key in ("root", "domain_a", "domain_b", "test_a", "test_b"):
         if data.get(key) is not None:
             data[key] = os.path.abspath(Path(data[key]).expanduser())
+    if kind == "labelled":
+        maps = find_domains(restore_config(document).data, kind).train_b
+        document["labels"] = settle_labels(config.labels, maps).model_dump(mode="json")
     return restore_config(document), is_demo
 
 

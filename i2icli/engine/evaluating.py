@@ -19,6 +19,14 @@ from i2icli.engine.held_out import (
     resize_all,
     translate_held_out,
 )
+from i2icli.engine.label_scores import (
+    Judging,
+    is_segmenter,
+    judging_scheme,
+    load_judge,
+    score_by_judge,
+    score_segmenter,
+)
 from i2icli.errors import ConfigError
 from i2icli.evaluation.inception import FeatureMode
 from i2icli.evaluation.metrics import Results, Settings, Subject, choose_metrics, measure_all
@@ -26,9 +34,13 @@ from i2icli.evaluation.protocols import Protocol, unexpected_counts
 from i2icli.evaluation.realism import Reading
 from i2icli.evaluation.results import Fact
 from i2icli.evaluation.shards import ALONE, Shard, device_of_rank
+from i2icli.inference.pixels import check_styles
 from i2icli.inference.translator import Translator, load_translator
 from i2icli.runtime import resolve_device
 
+_STYLE_CODES: Mapping[str, Fact] = {
+    "style_codes": "standard normal, own of each input, fixed seeds"
+}
 Bars = Callable[[str], AbstractContextManager[Callable[[int, int | None], None] | None]]
 
 
@@ -48,6 +60,8 @@ class Request:
         batch_size: pictures through Inception at once; None: as the device likes.
         keep: folder that keeps the translations; None: they go when they are measured.
         labels: what label maps hold; None where none are scored.
+        styles: random styles a picture, of which diversity is measured; 2 or more.
+        judging: the segmenter that judges translations of label maps; None: none does.
     """
 
     names: tuple[str, ...] = ()
@@ -61,6 +75,8 @@ class Request:
     batch_size: int | None = None
     keep: Path | None = None
     labels: LabelScheme | None = None
+    styles: int = 10
+    judging: Judging | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +124,8 @@ def evaluate_checkpoint(
 ) -> Evaluated:
     """Translate the test pictures with a checkpoint, then measure them.
 
+    Of a segmenter the label maps of the labelled test pictures are scored.
+
     Raises:
         CheckpointError: it is no checkpoint.
         ConfigError: a setting contradicts another, or the checkpoint.
@@ -116,35 +134,107 @@ def evaluate_checkpoint(
     """
     settings = _settings(request, shard)
     translator = load_translator(checkpoint, device=device_of_rank(request.device))
+    if is_segmenter(translator):
+        return _evaluate_segmenter(translator, checkpoint, request, bars=bars, shard=shard)
+    judge = _load_judge(request)
+    styles = request.styles if "diversity" in request.names else 0
+    if styles:
+        check_styles(translator.method)
     held_out = _held_out(translator, request)
     subject = _subject(held_out, request)
-    names, skipped = choose_metrics(request.names, subject, settings)
+    names, skipped = _choose(request, subject, settings)
     with _workplace(request.keep, shard) as place:
         with bars("translating") as report:
-            total = len(list_pictures(held_out.inputs))
+            total = len(list_pictures(held_out.inputs)) * (1 + styles)
             translated = translate_held_out(
                 translator,
                 held_out,
                 place,
                 direction=request.direction,
                 protocol=request.protocol,
+                styles=styles,
                 shard=shard,
                 on_done=lambda done: report(done, -(-total // shard.count)) if report else None,
             )
         reals = held_out.reals
         if reals is not None and request.protocol and request.protocol.reals == "resized":
             reals = resize_all(reals, place / "reals", request.protocol, shard=shard)
-        made = replace(subject, outputs=translated.outputs, inputs=translated.inputs, reals=reals)
+        made = replace(
+            subject,
+            outputs=translated.outputs,
+            inputs=translated.inputs,
+            reals=reals,
+            styles=translated.styles,
+        )
         with bars("measuring") as report:
             results = measure_all(names, made, _with_progress(settings, report))
+        if judge is not None and request.judging is not None:
+            with bars("judging") as report:
+                results |= score_by_judge(
+                    judge, request.judging, translated, place / "labels", report=report, shard=shard
+                )
     about = checkpoint_facts(checkpoint)
     warnings = _count_warnings(held_out) if request.protocol else ()
-    return Evaluated(
-        _said(results, _facts(request, translator), _folders(held_out, request.keep, about)),
-        about,
-        skipped,
-        warnings,
-    )
+    said = _said(results, _facts(request, translator), _folders(held_out, request.keep, about))
+    return Evaluated(_with_style_codes(said), about, skipped, warnings)
+
+
+def _evaluate_segmenter(
+    translator: Translator, checkpoint: Path, request: Request, *, bars: Bars, shard: Shard
+) -> Evaluated:
+    """Score the label maps that a segmenter makes of its labelled test pictures.
+
+    Raises:
+        ConfigError: something else is to be measured than label maps.
+        DataError: there are no labelled test pictures, or they cannot be used.
+    """
+    others = [name for name in request.names if name != "seg"]
+    if others or request.protocol is not None or request.judging is not None:
+        raise ConfigError(
+            f"{checkpoint} segments: its label maps are scored by --seg alone; the other metrics, "
+            "--protocol and --judge are about translations."
+        )
+    with _workplace(request.keep, shard) as place, bars("segmenting") as report:
+        results = score_segmenter(
+            translator, request.data, place / "outputs", report=report, shard=shard
+        )
+    about = checkpoint_facts(checkpoint)
+    precision = str(translator.precision).removeprefix("torch.")
+    facts: dict[str, Fact] = {"input_size": "their own", "precision": precision}
+    kept: dict[str, Fact] = {}
+    if request.keep is None:
+        kept["predicted"] = "label maps, not kept"
+    return Evaluated(_said(results, facts, {**kept, **about}), about)
+
+
+def _load_judge(request: Request) -> Translator | None:
+    """Return the segmenter that judges, before anything is translated.
+
+    Raises:
+        CheckpointError: it is no checkpoint.
+        ConfigError: there is none, or it does not segment, or a palette is not there.
+    """
+    if "seg" not in request.names:
+        return None
+    if request.judging is None:
+        raise ConfigError(
+            "--seg of a translator needs a segmenter that judges its photos: add --judge CKPT. "
+            "Label maps that are made already: "
+            "i2i eval --seg --real TRUE --fake PREDICTED --classes N."
+        )
+    judge = load_judge(request.judging, device=device_of_rank(request.device))
+    judging_scheme(judge, request.judging)
+    return judge
+
+
+def _choose(
+    request: Request, subject: Subject, settings: Settings
+) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    """Return the metrics besides the judge's scores, and why others are left out."""
+    others = tuple(name for name in request.names if name != "seg")
+    if request.names and not others:
+        return (), {}
+    return choose_metrics(others, subject, settings)
 
 
 def _settings(request: Request, shard: Shard) -> Settings:
@@ -236,6 +326,13 @@ def _folders(held_out: HeldOut, keep: Path | None, about: Mapping[str, Fact]) ->
 def _said(results: Results, protocol: Mapping[str, Fact], about: Mapping[str, Fact]) -> Results:
     return {
         name: measured.with_facts(protocol=protocol, about=about)
+        for name, measured in results.items()
+    }
+
+
+def _with_style_codes(results: Results) -> Results:
+    return {
+        name: measured.with_facts(protocol=_STYLE_CODES) if name == "lpips_diversity" else measured
         for name, measured in results.items()
     }
 

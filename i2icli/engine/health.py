@@ -19,9 +19,18 @@ from i2icli.engine.samples import Drawn, source_channels, spaced
 from i2icli.errors import DataError
 from i2icli.evaluation.alarms import Alarm, discriminator_alarm, discriminator_won, picture_alarms
 from i2icli.evaluation.appearance import References, describe_references
+from i2icli.methods import METHODS
 from i2icli.methods.configure import AnyRunConfig
 
-_PICTURES = ("inversion", "collapse", "saturation", "checkerboard", "copying")
+_PICTURES = (
+    "inversion",
+    "collapse",
+    "saturation",
+    "checkerboard",
+    "copying",
+    "mask-empty",
+    "mask-full",
+)
 _DISCRIMINATOR = "discriminator-won"
 _STALL = "no-improvement"
 
@@ -71,6 +80,8 @@ class HealthWatch:
     ) -> None:
         self._config = config
         self._limits: HealthConfig = config.health
+        # Drawings of label maps are flat and few-coloured by nature.
+        self._is_segmenter = METHODS[config.method.name].data == "labelled"  # type: ignore[attr-defined]
         self._domains = domains
         self._up: set[tuple[str, str]] = set()
         self._references: dict[str, References | None] = {}
@@ -81,7 +92,7 @@ class HealthWatch:
 
     def look_at_samples(self, step: int, drawn: Sequence[Drawn]) -> list[Event]:
         """Return the alarms that the sample pictures of a step raise or clear."""
-        if not self._limits.enabled or step < self._limits.warmup_steps:
+        if not self._limits.enabled or step < self._limits.warmup_steps or self._is_segmenter:
             return []
         events: list[Event] = []
         for direction in dict.fromkeys(one.sample.direction for one in drawn):
@@ -91,6 +102,7 @@ class HealthWatch:
                 [one.output for one in chosen],
                 references=self._references_of(direction),
                 limits=self._limits,
+                masks={name: [one.masks[name] for one in chosen] for name in chosen[0].masks},
             )
             events += self._changes(_PICTURES, direction, alarms)
         return events

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
+
 from i2icli.checkpoint.file import load_checkpoint
 from i2icli.config.sections import DataConfig
 from i2icli.errors import ConfigError, DataError
@@ -15,7 +17,8 @@ from i2icli.evaluation.results import Fact
 from i2icli.evaluation.shards import ALONE, Shard
 from i2icli.inference.folder import FolderOptions, translate_jobs
 from i2icli.inference.sources import find_sources
-from i2icli.inference.targets import Job, plan_outputs
+from i2icli.inference.styles import style_names
+from i2icli.inference.targets import Job, Plan, plan_outputs
 from i2icli.inference.translator import Translator
 
 _TESTS = {"a": "testA", "b": "testB"}
@@ -44,10 +47,17 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Translated:
-    """Folders of equal names: what was fed to the network, and what came out."""
+    """Folders of equal names: what was fed to the network, and what came out.
+
+    Attributes:
+        inputs: what was fed.
+        outputs: what came out.
+        styles: what came out in random styles, NAME_style1.png, ...; None where none were wanted.
+    """
 
     inputs: Path
     outputs: Path
+    styles: Path | None = None
 
 
 def find_held_out(data: DataConfig, *, root: Path | None, direction: str) -> HeldOut:
@@ -97,47 +107,62 @@ def translate_held_out(
     *,
     direction: str,
     protocol: Protocol | None,
+    styles: int = 0,
     shard: Shard = ALONE,
     on_done: Callable[[int], None] = lambda _count: None,
     warn: Callable[[str], None] = lambda _message: None,
 ) -> Translated:
-    """Translate all test pictures into `out`/outputs, as PNG.
+    """Translate all test pictures into `out`/outputs, as PNG; in random styles into `out`/styles.
 
     Args:
         translator: what translates.
         held_out: the pictures.
-        out: gets outputs/, and inputs/ where the protocol resizes them.
+        out: gets outputs/, styles/ where some are wanted, and inputs/ where the protocol resizes
+            them.
         direction: of the translator.
         protocol: resizes the inputs; None: every picture at its own size.
+        styles: how many random styles to translate each picture in, each picture in its own.
         shard: this process' part in the work; all return when all are done.
-        on_done: called with the pictures that are done here.
+        on_done: called with the translations that are done here.
         warn: called with a sentence when a batch had to be made smaller.
 
     Raises:
-        ConfigError: the translator does not offer the direction.
+        ConfigError: the translator does not offer the direction, or has no styles.
         DataError: naming the pictures that cannot be read; no number leaves any out.
     """
     inputs = held_out.inputs
     find_set(inputs)
     if protocol is not None:
         inputs = resize_all(inputs, out / "inputs", protocol, shard=shard)
-    plan = plan_outputs(find_sources(str(inputs)), out / "outputs")
-    jobs = shard.share(plan.jobs)
-    done = 0
+    sources, done = find_sources(str(inputs)), 0
+    plans = [(plan_outputs(sources, out / "outputs"), FolderOptions(direction=direction))]
+    if styles:
+        plan = plan_outputs(sources, out / "styles", styles=style_names(styles))
+        draw = _styles_by_job(translator, plan, styles)
+        plans.append((plan, FolderOptions(direction=direction, styles_of=draw)))
 
-    def count(_job: Job, _error: str | None) -> None:
+    def count(job: Job, _error: str | None) -> None:
         nonlocal done
-        done += 1
+        done += len(job.targets)
         on_done(done)
 
-    report = translate_jobs(
-        translator, jobs, FolderOptions(direction=direction), on_done=count, warn=warn
-    )
-    if report.failures:
-        faults = [DataError(failure.error) for failure in report.failures]
-        raise broken_pictures(faults, report.found)
+    for plan, options in plans:
+        jobs = shard.share(plan.jobs)
+        report = translate_jobs(translator, jobs, options, on_done=count, warn=warn)
+        if report.failures:
+            faults = [DataError(failure.error) for failure in report.failures]
+            raise broken_pictures(faults, report.found)
     shard.wait()
-    return Translated(inputs, out / "outputs")
+    return Translated(inputs, out / "outputs", out / "styles" if styles else None)
+
+
+def _styles_by_job(translator: Translator, plan: Plan, count: int) -> Callable[[Job], Tensor]:
+    """Return what gives every picture styles of its own, the same in every measurement.
+
+    Common styles would make the pictures depend on each other, and the interval too narrow.
+    """
+    seeds = {job: place for place, job in enumerate(plan.jobs)}
+    return lambda job: translator.styles(count, seed=seeds[job])
 
 
 def resize_all(folder: Path, out: Path, protocol: Protocol, *, shard: Shard = ALONE) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from i2icli.checkpoint.file import load_checkpoint
 from i2icli.engine.folder import RunFolder
 from i2icli.errors import ConfigError
 from i2icli.methods.base import Method
+from i2icli.pretrained.networks import load_table
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class Loaded:
         source: the checkpoint.
         step: the steps it had behind it.
         loaded: names taken from the checkpoint.
-        fresh: names that the checkpoint does not have.
+        fresh: names that the checkpoint does not have, or has fresh as well.
+        untrained: networks that are fresh in the checkpoint, for they were not imported.
         mismatched: names it has in another shape, with its shape and the one needed.
         unused: names that only the checkpoint has.
     """
@@ -30,6 +33,7 @@ class Loaded:
     fresh: tuple[str, ...]
     mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
     unused: tuple[str, ...]
+    untrained: tuple[str, ...] = ()
 
 
 def load_initial_weights(method: Method, path: Path) -> Loaded:
@@ -48,7 +52,14 @@ def load_initial_weights(method: Method, path: Path) -> Loaded:
     """
     source = RunFolder(path).last if path.is_dir() else path
     state = load_checkpoint(source)
-    theirs, ours = state.translating_weights(), method.state_dict()
+    untrained = tuple(state.origin.get("fresh", ()))
+    prefixes = tuple(f"{name}." for name in untrained)
+    theirs = {
+        name: weight
+        for name, weight in state.translating_weights().items()
+        if not name.startswith(prefixes)
+    }
+    ours = method.state_dict()
     shared = [name for name in ours if name in theirs]
     loaded = tuple(name for name in shared if theirs[name].shape == ours[name].shape)
     if not loaded:
@@ -69,4 +80,22 @@ def load_initial_weights(method: Method, path: Path) -> Loaded:
             if name not in loaded
         ),
         unused=tuple(name for name in theirs if name not in ours),
+        untrained=untrained,
     )
+
+
+def start_from_pretrained(method: Method, names: Sequence[str]) -> None:
+    """Fill a fresh method with the pretrained weights that it starts from.
+
+    Args:
+        method: changed in place.
+        names: of `i2i weights`, or paths of files of weights.
+
+    Raises:
+        ConfigError: if they do not fit the method's networks.
+        WeightsError: if they are not here.
+    """
+    try:
+        method.start_from({name: load_table(name) for name in names})
+    except ValueError as error:
+        raise ConfigError(f"{error}.") from error

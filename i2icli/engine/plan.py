@@ -13,6 +13,7 @@ import torch
 from i2icli.config.document import Change, Document, config_document, differences, write_toml
 from i2icli.data.transforms import CropPlan, plan_crop
 from i2icli.engine.data import settle_data
+from i2icli.engine.initial import start_from_pretrained
 from i2icli.engine.session import Session, open_session
 from i2icli.engine.step import train_step
 from i2icli.methods.configure import AnyRunConfig, changes_from_paper, configure_run
@@ -99,9 +100,11 @@ def plan_run(config: AnyRunConfig, *, preset: str, device: str | None = None) ->
     Raises:
         ConfigError: for a device that is not there.
         DataError: for missing pictures.
+        WeightsError: for weights to start from that are not there.
     """
     base = config_document(configure_run(preset))
     session = open_session(settle_data(config)[0], device=device)
+    start_from_pretrained(session.method, session.method.starts_from)
     return RunPlan(
         config=config_document(session.config),
         preset=preset,
@@ -148,12 +151,18 @@ def describe_crop(plan: CropPlan) -> str:
     resized = {
         "resize": f"resize to {plan.width} x {plan.height} ({plan.interpolation})",
         "scale-width": f"scale to width {plan.width} ({plan.interpolation})",
+        "scale-shorter": f"scale the shorter side to {plan.width} ({plan.interpolation})",
     }
+    half, twice = max(1, plan.width // 2), 2 * plan.width
+    resized["random-scale"] = f"scale the longer side to {half} - {twice} ({plan.interpolation})"
     way = plan.preprocess.removesuffix("-and-crop")
     parts = [resized[way]] if way in resized else []
     is_whole = plan.preprocess == "resize-and-crop" and plan.width == plan.height == plan.crop
     if "crop" in plan.preprocess and not is_whole:
         parts.append(f"random crop {plan.crop} x {plan.crop}")
+    if plan.preprocess == "zoom-and-patch":
+        zoom = f"zoom each side by {plan.zoom_min:.2g} to 1 ({plan.interpolation})"
+        parts += [zoom, f"patch {plan.crop} x {plan.crop}"]
     if plan.flip:
         parts.append("mirror half of them")
     return ", ".join(parts) or "nothing"

@@ -97,9 +97,10 @@ def show_entropy(
 
 def _work_out_rows(config: AnyRunConfig) -> tuple[tuple[int, int], tuple[GridRow, ...]]:
     """Return the size and the rows of the grids that a run with this configuration draws."""
-    directions = METHODS[config.method.name].directions  # type: ignore[attr-defined]
+    method = METHODS[config.method.name]  # type: ignore[attr-defined]
+    directions = method.directions
     try:
-        domains = find_domains(config.data)
+        domains = find_domains(config.data, method.data)
         samples = build_drawer(
             config.samples, config.data, domains, directions=directions, on_skip=lambda _: None
         ).samples

@@ -29,6 +29,7 @@ from i2icli.engine.report_pictures import find_grids, find_rows, show_entropy, s
 from i2icli.errors import ConfigError, I2IError
 from i2icli.inference.translator import load_translator
 from i2icli.methods.configure import AnyRunConfig, build_method, changes_from_paper, restore_config
+from i2icli.methods.registry import METHODS
 from i2icli.visual.report import ConfigChange, Fact, RunReport, Status, format_number
 
 if sys.platform != "win32":
@@ -75,10 +76,11 @@ class _Run:
         train = self.config.train
         if train.steps is not None:
             return train.steps
-        counts = self.counts
+        kind = METHODS[self.config.method.name].data  # type: ignore[attr-defined]
+        counts = (self.config.data.patches_per_epoch,) if kind == "single" else self.counts
         if not counts:
             try:
-                domains = find_domains(self.config.data)
+                domains = find_domains(self.config.data, kind)
                 counts = (len(domains.train_a), len(domains.train_b))
             except (I2IError, OSError):
                 return None

@@ -20,7 +20,7 @@ from i2icli.checkpoint.state import CheckpointState
 from i2icli.config.document import config_document, flatten
 from i2icli.engine.data import settle_data
 from i2icli.engine.folder import RunFolder, check_free, create_folder, find_run
-from i2icli.engine.initial import Loaded, load_initial_weights
+from i2icli.engine.initial import Loaded, load_initial_weights, start_from_pretrained
 from i2icli.engine.logs import MetricsLog
 from i2icli.engine.loop import Trainer
 from i2icli.engine.meters import Clock
@@ -33,7 +33,7 @@ from i2icli.methods.configure import AnyRunConfig, restore_config
 from i2icli.runtime import device_title
 
 # What a run cannot change on its way, for its results would belong to neither setting.
-_FIXED = ("method.", "data.", "train.seed", "ema.")
+_FIXED = ("method.", "data.", "labels.classes", "labels.ignore", "train.seed", "ema.")
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,14 @@ def start_run(
     if init_from is not None:
         on_loaded(load_initial_weights(session.method, init_from))
         session.restart_average()
+    elif names := session.method.starts_from:
+        start_from_pretrained(session.method, names)
+        session.restart_average()
     folder = create_folder(run_dir, preset=config.preset)
     with folder.locked():
         folder.write_config(config_document(config))
         folder.write_story(command=command, environment=describe_machine(session))
-        if init_from is not None:
+        if init_from is not None or session.method.starts_from:
             # A run killed before its first save must not go on with fresh weights instead.
             save_checkpoint(folder.last, session.state())
         reporter.note(f"run folder {folder.path}, on {device_title(session.device)}")

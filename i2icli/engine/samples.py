@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin
 
 from i2icli.config.sections import DataConfig, SamplesConfig
 from i2icli.data.folders import Domains
 from i2icli.data.images import Picture, Pixels, read_picture
 from i2icli.errors import DataError
-from i2icli.inference.pictures import translate_pictures
+from i2icli.inference.pictures import mask_pixels, translate_pictures_full
 from i2icli.methods.base import Method
 from i2icli.visual.grid import draw_grid, lay_out, shrink
 from i2icli.visual.tiles import describe_rows
@@ -36,10 +39,17 @@ class Sample:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A fixed picture and its translation, (H, W, C)."""
+    """A fixed picture and what became of it.
+
+    Attributes:
+        sample: the picture.
+        output: its translation, (H, W, C).
+        masks: maps by name that came with it, (H, W) float32 in [0, 1]; empty for most methods.
+    """
 
     sample: Sample
     output: Pixels
+    masks: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,20 +71,15 @@ class SampleDrawer:
             return ()
         with quiet_randomness(method):
             drawn = tuple(
-                Drawn(sample, output)
+                Drawn(sample, made.pixels, made.masks)
                 for sample in self.samples
-                for output in translate_pictures(
+                for made in translate_pictures_full(
                     method, [sample.picture], sample.direction, precision=precision
                 )
             )
-        rows = [(one.sample.picture.pixels, one.output) for one in drawn]
-        titles = [f"{sample.direction} {sample.name}" for sample in self.samples]
-        columns = ("source", "translation")
-        grid = draw_grid(rows, column_titles=columns, row_titles=titles)
-        layout = lay_out(rows, column_titles=columns, row_titles=titles)
+        grid, info = _draw_rows(drawn, method.mask_names)
         partial = path.with_name(f".{path.name}.partial")
-        # Says where the pictures are, for the report.
-        grid.save(partial, format="PNG", pnginfo=describe_rows(layout, titles))
+        grid.save(partial, format="PNG", pnginfo=info)
         partial.replace(path)
         return drawn
 
@@ -119,6 +124,23 @@ def build_drawer(
             small = shrink(pixels, side=config.max_side)[..., :channels]
             samples.append(Sample(path.stem, direction, Picture(small)))
     return SampleDrawer(tuple(samples))
+
+
+def _draw_rows(
+    drawn: Sequence[Drawn], mask_names: Sequence[str]
+) -> tuple[Image.Image, PngImagePlugin.PngInfo]:
+    """Draw a row a picture: source, translation, masks; and say where the pictures are."""
+    rows = [
+        (one.sample.picture.pixels, one.output, *(mask_pixels(one.masks[n]) for n in mask_names))
+        for one in drawn
+    ]
+    titles = [f"{one.sample.direction} {one.sample.name}" for one in drawn]
+    columns = ("source", "translation", *mask_names)
+    grid = draw_grid(rows, column_titles=columns, row_titles=titles)
+    layout = lay_out(rows, column_titles=columns, row_titles=titles)
+    # For the report, which shows a translation beside its source and nothing else.
+    pairs = replace(layout, boxes=tuple(boxes[:2] for boxes in layout.boxes))
+    return grid, describe_rows(pairs, titles)
 
 
 def source_channels(data: DataConfig, direction: str) -> int:

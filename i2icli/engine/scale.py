@@ -25,15 +25,18 @@ def scale_note(data: DataConfig, pictures: Sequence[Path]) -> str | None:
         data: how training prepares pictures.
         pictures: training pictures, of which some are looked at.
     """
-    if data.preprocess in ("crop", "none"):
+    if data.preprocess in ("crop", "none", "zoom-and-patch"):
         return None
-    sides = list(_sides(pictures[:: max(1, len(pictures) // _LOOKED_AT)]))
+    looked_at = pictures[:: max(1, len(pictures) // _LOOKED_AT)]
+    sides = list(_sides(looked_at, shorter=data.preprocess == "scale-shorter-and-crop"))
     if not sides:
         return None
     side = median(sides)
     in_decay = data.resize if data.jitter_in_decay or data.preprocess == "resize" else data.crop
     worst = max(data.resize, in_decay, key=lambda shown: max(shown / side, side / shown))
-    if max(worst / side, side / worst) <= _TOLERATED:
+    # Random scales from half to twice reach so far anyway.
+    tolerated = 2.0 if data.preprocess == "random-scale-and-crop" else _TOLERATED
+    if max(worst / side, side / worst) <= tolerated:
         return None
     return (
         f"training shows pictures at {worst / side:.2g} of their size ({worst} of {side:g} "
@@ -42,12 +45,13 @@ def scale_note(data: DataConfig, pictures: Sequence[Path]) -> str | None:
     )
 
 
-def _sides(pictures: Sequence[Path]) -> list[int]:
-    """Return the widths of the pictures that can be read."""
+def _sides(pictures: Sequence[Path], *, shorter: bool) -> list[int]:
+    """Return the widths, or the shorter sides, of the pictures that can be read."""
     sides = []
     for path in pictures:
         try:
-            sides.append(read_size(path)[0])
+            size = read_size(path)
+            sides.append(min(size) if shorter else size[0])
         except DataError:
             continue
     return sides

@@ -20,6 +20,7 @@ from i2icli.data.training_set import TrainingSet, open_training_set
 from i2icli.engine.data import check_same_data, fingerprint
 from i2icli.engine.ema import MovingAverage
 from i2icli.engine.measure import Measurer, build_measurer
+from i2icli.engine.measure_labels import LabelMeasurer, build_label_measurer
 from i2icli.engine.meters import TermMeter
 from i2icli.engine.optimizers import Stepper, build_steppers
 from i2icli.engine.samples import SampleDrawer, build_drawer
@@ -54,7 +55,7 @@ class Session:
     steppers: dict[str, Stepper]
     average: MovingAverage | None
     drawer: SampleDrawer
-    measurer: Measurer | None
+    measurer: Measurer | LabelMeasurer | None
     terms: TermMeter = field(default_factory=TermMeter)
     step: int = 0
     best: dict[str, Any] = field(default_factory=dict)
@@ -181,8 +182,13 @@ def open_session(
     precision = resolve_precision(config.runtime.precision, place)
     kind = METHODS[config.method.name].data  # type: ignore[attr-defined]
     domains = find_domains(config.data, kind)
-    measurer = build_measurer(config.eval, config.data, domains, device=place, on_skip=on_skip)
-    dataset = open_training_set(kind, domains, config.data)
+    measurer: Measurer | LabelMeasurer | None
+    if kind == "labelled":
+        channels = config.data.channels_a
+        measurer = build_label_measurer(config.eval, config.labels, domains, channels=channels)
+    else:
+        measurer = build_measurer(config.eval, config.data, domains, device=place, on_skip=on_skip)
+    dataset = open_training_set(kind, domains, config.data, config.labels)
     epoch_length = steps_per_epoch(dataset, config.data.batch_size)
     method = build_method(config).to(place).train()
     method.take_pretrained(load_networks(method.pretrained, place))

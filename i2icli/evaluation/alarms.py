@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -33,11 +34,15 @@ Name = Literal[
     "saturation",
     "checkerboard",
     "copying",
+    "mask-empty",
+    "mask-full",
     "discriminator-won",
     "no-improvement",
 ]
+Mask = NDArray[np.float32]
 _INVERSION_SIDE = 32  # of the thumbnails that are correlated, pixels
 _FEWEST_DIFFERENCES = 0.02  # sources nearer to each other than this do not tell of a collapse
+_SMALLEST_FOREGROUND = 0.005  # share of a picture that a mask may leave it at
 _FEWEST_REFERENCES = 8  # training pictures without which a typical distance means nothing
 # A blind discriminator's sum of terms, its half weights counted, and the value from which the
 # generator's term is near its worst: lsgan ends at 1, hinge's margin at 1, the logistic loss has
@@ -67,6 +72,7 @@ def picture_alarms(
     *,
     references: References | None,
     limits: HealthConfig,
+    masks: Mapping[str, Sequence[Mask]] = MappingProxyType({}),
 ) -> list[Alarm]:
     """Return all alarms that translations raise.
 
@@ -75,6 +81,7 @@ def picture_alarms(
         outputs: their translations, of the same sizes.
         references: real pictures of the target domain; None: only the sources are compared with.
         limits: the thresholds.
+        masks: what came with the translations by name, (H, W) each in [0, 1].
 
     Raises:
         ValueError: if there are not as many outputs as sources.
@@ -87,6 +94,8 @@ def picture_alarms(
         saturation(sources, outputs, references, limit=limits.saturation),
         checkerboard(sources, outputs, limit=limits.checkerboard),
         copying(sources, outputs, references, limit=limits.copying),
+        empty_mask(masks, limit=limits.mask),
+        full_mask(masks, limit=limits.mask),
     )
     return [alarm for alarm in found if alarm is not None]
 
@@ -216,6 +225,41 @@ def copying(
     )
 
 
+def empty_mask(masks: Mapping[str, Sequence[Mask]], *, limit: float) -> Alarm | None:
+    """Say whether a mask picks out nothing: low on average, and nowhere one half or more.
+
+    A small foreground is no fault: a mask that picks out as little as 0.5 % of a picture is fine.
+    """
+    for name, each in masks.items():
+        empty = [float(mask.mean()) for mask in each if _is_empty(mask, limit)]
+        if _are_most(empty, each):
+            return Alarm(
+                "mask-empty",
+                f"the {name} mask is {np.mean(empty):.3f} on average and picks out nothing, on "
+                f"{len(empty)} of {len(each)} samples",
+                "the source comes back as it is and the generator learns next to nothing, which "
+                "rarely mends itself: start anew with another `--set train.seed=N`, for much "
+                "hangs on the start.",
+            )
+    return None
+
+
+def full_mask(masks: Mapping[str, Sequence[Mask]], *, limit: float) -> Alarm | None:
+    """Say whether a mask picks out everything: the opposite of `empty_mask`."""
+    for name, each in masks.items():
+        full = [float(mask.mean()) for mask in each if _is_empty(1 - mask, limit)]
+        if _are_most(full, each):
+            return Alarm(
+                "mask-full",
+                f"the {name} mask is {np.mean(full):.3f} on average and leaves out nothing, on "
+                f"{len(full)} of {len(each)} samples",
+                "the background is translated too, as without a mask: start anew with another "
+                "`--set train.seed=N`, or freeze the masks before they open "
+                "(a lower method.switch_epoch).",
+            )
+    return None
+
+
 def discriminator_won(
     terms: Mapping[str, float], *, mode: str, weight: float = 1.0, share: float
 ) -> tuple[str, float, float] | None:
@@ -273,6 +317,10 @@ def stall_alarm(*, metric: str, best: float, best_step: int, count: int) -> Alar
         "best.pt holds that step. Stop with Ctrl-C if the samples look no better either; "
         "`--set eval.stop=true` does it by itself.",
     )
+
+
+def _is_empty(mask: Mask, limit: float) -> bool:
+    return bool(mask.mean() < limit and (mask >= 0.5).mean() < _SMALLEST_FOREGROUND)
 
 
 def _are_most(those: Sequence[object], among: Sequence[object]) -> bool:

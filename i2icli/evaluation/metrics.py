@@ -32,6 +32,7 @@ class Subject:
         inputs: what the outputs were made from, of equal names.
         truth: the true translations, of equal names.
         root: the data set that holds the truth and its masks.
+        styles: outputs in several styles, NAME_1.png, NAME_2.png, ...; None: `outputs` are such.
     """
 
     outputs: Path | None = None
@@ -39,6 +40,7 @@ class Subject:
     inputs: Path | None = None
     truth: Path | None = None
     root: Path | None = None
+    styles: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -173,16 +175,16 @@ def _measure_lpips(outputs: Path, subject: Subject, settings: Settings) -> Resul
     return found
 
 
-def _check_diversity(subject: Subject, settings: Settings) -> None:
-    assert subject.outputs is not None, "the command line asks for them"
+def _check_diversity(_: Subject, settings: Settings) -> None:
     find_weights("alexnet" if settings.lpips_net == "alex" else "vgg16")
 
 
-def _measure_diversity(outputs: Path, _: Subject, settings: Settings) -> Results:
+def _measure_diversity(outputs: Path, subject: Subject, settings: Settings) -> Results:
     from i2icli.evaluation.perceptual import load_lpips, lpips_diversity
 
     lpips = load_lpips(settings.lpips_net, device=settings.reading.device)
-    measured = lpips_diversity(outputs, lpips=lpips, progress=settings.reading.progress)
+    made = subject.styles or outputs
+    measured = lpips_diversity(made, lpips=lpips, progress=settings.reading.progress)
     return {"lpips_diversity": replace(measured, name="lpips_diversity")}
 
 

@@ -36,7 +36,7 @@ BATCH_SIZE = 16
 _WEIGHTS: Mapping[Net, str] = {"alex": "alexnet", "vgg": "vgg16"}
 # Below these its last layers have nothing left to look at.
 MIN_SIDE: Mapping[Net, int] = {"alex": 31, "vgg": 16}
-_STYLE = re.compile(r"(?P<name>.+)_(?P<style>\d+)")
+_STYLE = re.compile(r"(?P<name>.+)_(?:style)?(?P<style>\d+)")
 
 
 class Lpips:
@@ -103,29 +103,6 @@ def load_lpips(net: Net = "alex", *, device: torch.device | None = None) -> Lpip
     return Lpips(net, tensors, device=device, weights=found)
 
 
-def diversity_of(pictures: Tensor, lpips: Lpips) -> float:
-    """Return the mean distance over all pairs of K translations of one input.
-
-    Args:
-        pictures: (K, 3, H, W) in [-1, 1], K at least 2.
-        lpips: the distance.
-
-    Raises:
-        ValueError: fewer than two pictures.
-    """
-    count = len(pictures)
-    if count < 2:
-        raise ValueError(f"diversity needs two translations or more, got {count}")
-    pairs = list(itertools.combinations(range(count), 2))
-    distances = [
-        lpips.distances(
-            pictures[[one for one, _ in some]], pictures[[other for _, other in some]]
-        ).numpy()
-        for some in (pairs[at : at + BATCH_SIZE] for at in range(0, len(pairs), BATCH_SIZE))
-    ]
-    return float(np.concatenate(distances).mean())
-
-
 def lpips_content(
     inputs: Path,
     outputs: Path,
@@ -186,8 +163,12 @@ def lpips_diversity(
 ) -> Measurement:
     """Measure how unlike the translations of one input are: over all pairs, then over inputs.
 
+    The mean over all pairs of N styles has the expected value of the papers' 19 pairs of random
+    styles an input (Zhu et al., NeurIPS 2017; MUNIT), and varies less.
+
     Args:
-        outputs: pictures called `NAME_0.png`, `NAME_1.png`, ...: the styles of input NAME.
+        outputs: pictures called `NAME_1.png`, `NAME_2.png`, ..., or `NAME_style1.png`, ...: the
+            styles of input NAME.
         lpips: the distance.
         batch_size: pairs at once, at 256x256.
         progress: called with pairs done and pairs in all.
@@ -210,7 +191,11 @@ def lpips_diversity(
         values.reshape(len(groups), -1).mean(axis=1),
         lpips,
         counts={"inputs": len(groups), "styles": styles},
-        facts={"size": facts.sizes, "output_format": facts.formats},
+        facts={
+            "pairs": "all of an input",
+            "size": facts.sizes,
+            "output_format": facts.formats,
+        },
         about={"outputs": str(outputs)},
     )
 
@@ -292,14 +277,14 @@ def _common_size(pair: Pair, net: Net) -> tuple[int, int]:
 
 
 def _group_styles(folder: Path) -> dict[str, list[Path]]:
-    """Group `NAME_0.png`, `NAME_1.png`, ... by NAME, each in the order of the numbers."""
+    """Group `NAME_1.png`, `NAME_style2.png`, ... by NAME, each in the order of the numbers."""
     groups: dict[str, dict[int, Path]] = {}
     for stem, path in pictures_by_stem(folder).items():
         match = _STYLE.fullmatch(stem)
         if match is None:
             raise DataError(
-                f"{path} has no style number in its name: diversity needs NAME_0.png, NAME_1.png, "
-                "... for the translations of one input."
+                f"{path} has no style number in its name: diversity needs NAME_1.png, NAME_2.png, "
+                "... for the translations of one input, as `i2i translate --styles` calls them."
             )
         groups.setdefault(match["name"], {})[int(match["style"])] = path
     counts = {name: len(styles) for name, styles in groups.items()}

@@ -8,8 +8,8 @@ tables alone: ignored pixels count as errors, and a class that does not occur co
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -135,6 +135,16 @@ def tally_labels(
     )
 
 
+def sum_tallies(tallies: Sequence[Tally]) -> Tally:
+    """Return the counts of all pictures together; at least one."""
+    return Tally(
+        correct=np.sum([tally.correct for tally in tallies], axis=0),
+        truth=np.sum([tally.truth for tally in tallies], axis=0),
+        predicted=np.sum([tally.predicted for tally in tallies], axis=0),
+        pixels=sum(tally.pixels for tally in tallies),
+    )
+
+
 def score_tally(tally: Tally, convention: Convention) -> Scores:
     """Return the scores of counted pixels; NaN where nothing was to be scored."""
     recall, iou = tally.recall(), tally.iou()
@@ -162,7 +172,24 @@ def score_label_maps(
         DataError: a picture without partner, of another size, with ids out of range, in colours
             without a palette, or unreadable; or nothing to score.
     """
-    pairs = match_folders(truth, predicted)
+    report = score_label_pairs(match_folders(truth, predicted), scheme, progress=progress)
+    about = {"truth": str(truth), "predicted": str(predicted)}
+    return replace(
+        report, measurements=tuple(one.with_facts(about=about) for one in report.measurements)
+    )
+
+
+def score_label_pairs(
+    pairs: Sequence[Pair],
+    scheme: LabelScheme,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> SegmentationReport:
+    """Score predicted label maps, the second of each pair, against true ones, the first.
+
+    Raises:
+        DataError: as `score_label_maps`.
+    """
     reader, classes, ignore = _Reader(scheme), scheme.classes, scheme.ignore
     tallies: dict[Convention, list[Tally]] = {"standard": [], "released": []}
     total = np.zeros((classes, classes), dtype=np.int64)
@@ -180,15 +207,12 @@ def score_label_maps(
         for convention, counts in tallies.items()
         for measurement in _measure(counts, convention, reader)
     ]
-    about = {"truth": str(truth), "predicted": str(predicted)}
     if np.isnan(measurements[0].value):
         raise DataError(
-            f"every pixel of the {len(pairs)} label maps in {truth} is {ignore}, which --ignore "
-            "leaves out: nothing is left to score."
+            f"every pixel of the {len(pairs)} label maps in {pairs[0].first.parent} is {ignore}, "
+            "which --ignore leaves out: nothing is left to score."
         )
-    return SegmentationReport(
-        tuple(measurement.with_facts(about=about) for measurement in measurements), total
-    )
+    return SegmentationReport(tuple(measurements), total)
 
 
 class _Reader:
@@ -197,6 +221,7 @@ class _Reader:
     def __init__(self, scheme: LabelScheme) -> None:
         self.scheme = scheme
         self.has_colours = False
+        self.has_swapped = False
         self._last: tuple[str, list[Labels | Palette]] = ("", [])
 
     def read(self, pair: Pair, convention: Convention) -> tuple[Labels, Labels]:
@@ -210,9 +235,16 @@ class _Reader:
                 f"{true.shape[1]}x{true.shape[0]}: bring both to one size, without blending ids "
                 "(nearest neighbour)."
             )
-        return self._ids(true, pair.first, convention), self._ids(ours, pair.second, convention)
+        # The released script reads BGR and compares with RGB colours, truth and prediction
+        # alike; only the score by its name repeats that, and not where one of the two is ids.
+        is_swapped = convention == "released" and true.ndim == ours.ndim == 3
+        self.has_swapped |= is_swapped
+        return (
+            self._ids(true, pair.first, is_swapped=is_swapped),
+            self._ids(ours, pair.second, is_swapped=is_swapped),
+        )
 
-    def _ids(self, stored: Labels | Palette, path: Path, convention: Convention) -> Labels:
+    def _ids(self, stored: Labels | Palette, path: Path, *, is_swapped: bool) -> Labels:
         if stored.ndim == 3:
             if self.scheme.palette is None:
                 raise DataError(
@@ -220,9 +252,7 @@ class _Reader:
                     "with a line `R G B` a class."
                 )
             self.has_colours = True
-            # The released script reads BGR and compares with RGB colours, truth and prediction
-            # alike; only the score by its name repeats that.
-            colours = stored[..., ::-1] if convention == "released" else stored
+            colours = stored[..., ::-1] if is_swapped else stored
             return colours_to_ids(colours.astype(np.uint8), self.scheme)
         classes, ignore = self.scheme.classes, self.scheme.ignore
         ids = stored.astype(np.int64)
@@ -255,7 +285,7 @@ def _measure(tallies: list[Tally], convention: Convention, reader: _Reader) -> l
             interval=_interval(scores_of, name, len(tallies)),
             counts={"pairs": len(tallies)},
             protocol=protocol,
-            parts=_per_class(values),
+            parts=_per_class(values, reader.scheme),
         )
         for name, values in zip(NAMES, classwise, strict=True)
     ]
@@ -282,11 +312,11 @@ def _interval(scores_of: Callable[[Counts], Scores], name: str, count: int) -> I
     return bootstrap_interval(statistic, count)
 
 
-def _per_class(values: Counts | None) -> dict[str, float | None]:
+def _per_class(values: Counts | None, scheme: LabelScheme) -> dict[str, float | None]:
     if values is None:
         return {}
     return {
-        f"class {number}": None if np.isnan(value) else float(value)
+        scheme.name_of(number): None if np.isnan(value) else float(value)
         for number, value in enumerate(values)
     }
 
@@ -294,7 +324,8 @@ def _per_class(values: Counts | None) -> dict[str, float | None]:
 def _reading(reader: _Reader, convention: Convention) -> str:
     if not reader.has_colours:
         return "ids"
-    order = "BGR of an RGB palette" if convention == "released" else "RGB"
+    is_swapped = convention == "released" and reader.has_swapped
+    order = "BGR of an RGB palette" if is_swapped else "RGB"
     return f"nearest colour in {order} ({reader.scheme.palette_facts()})"
 
 

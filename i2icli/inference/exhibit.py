@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from i2icli.data.images import Picture, read_picture
 from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.inference.looking import StepFile, look_at, require_views
 from i2icli.inference.pictures import source_channels
+from i2icli.inference.pixels import check_direction
 from i2icli.inference.targets import Job
 from i2icli.inference.translator import Translator, load_translator
-from i2icli.methods.views import SIDES, AttentionView
-from i2icli.visual.attention import draw_sheet
-from i2icli.visual.looks import Look, Moment, ranks, spread, window_map
+from i2icli.methods.views import AnyView
+from i2icli.visual.drawers import drawer_of
+from i2icli.visual.looks import Look, Moment
 from i2icli.visual.page import Part, affordable, build_page, build_part, fitting
 from i2icli.visual.strip import draw_film, draw_strip, evenly, film_bytes
 
@@ -35,21 +34,25 @@ class ExhibitOptions:
     """What is shown and how.
 
     Attributes:
-        layers: numbers of the generator's modules; None: all that the method attends in.
-        queries: places whose attention is drawn, spread over the selected ones.
+        layers: numbers or names of layers; None: all that there are.
+        queries: places whose rows are drawn, where a view has rows.
         points: pixels, x and y in the picture as it is on disk, whose places are drawn instead.
         max_side: a longer side is scaled down to this, pixels.
         with_page: also write the interactive page.
         title: of the page.
+        direction: one of the method's directions.
+        invert_mask: show masks the other way round.
         device: where to compute.
     """
 
-    layers: tuple[int, ...] | None = None
+    layers: tuple[str, ...] | None = None
     queries: int = 4
     points: tuple[Point, ...] = ()
     max_side: int = 512
     with_page: bool = False
     title: str = "attention"
+    direction: str = "a2b"
+    invert_mask: bool = False
     device: str = "auto"
 
 
@@ -93,9 +96,9 @@ class _Shown:
 
     exhibit: Exhibit
     picture: Picture
-    queries: dict[int, list[int]] = field(default_factory=dict)  # by layer
+    queries: dict[str, list[int]] = field(default_factory=dict)  # by key of the view
     look: Look | None = None  # by the last checkpoint
-    moments: dict[int, list[Moment]] = field(default_factory=dict)  # by layer, newest first
+    moments: dict[str, list[Moment]] = field(default_factory=dict)  # by key, newest first
     parts: list[Part] = field(default_factory=list)  # of the page, newest first
 
 
@@ -123,23 +126,20 @@ def write_exhibits(
     newest = checkpoints[-1]
     translator = load_translator(newest.path, device=options.device)
     require_views(translator)
+    check_direction(translator.method, options.direction)
     exhibits = [Exhibit(job) for job in jobs]
-    shown = _read(exhibits, translator)
+    shown = _read(exhibits, translator, options.direction)
     if not shown:
         raise DataError(f"none of the pictures can be read: {exhibits[0].error}")
+    for item in shown:
+        _check_points(item, options.points)
     plan = _PagePlan(options, pictures=len(shown), steps=[c.step for c in checkpoints])
     total = len(shown) * len(checkpoints)
     for back, checkpoint in enumerate(reversed(checkpoints)):
         if back:
             translator = load_translator(checkpoint.path, device=options.device)
         for number, item in enumerate(shown):
-            look = look_at(
-                translator,
-                item.picture,
-                name=item.exhibit.job.name,
-                max_side=options.max_side,
-                layers=options.layers,
-            )
+            look = _look(translator, item, options, side=options.max_side)
             if not back:
                 _write_newest(item, look, options)
             _remember(item, look, checkpoint.step, keep=len(checkpoints) > 1)
@@ -152,8 +152,20 @@ def write_exhibits(
     return report
 
 
-def _read(exhibits: Sequence[Exhibit], translator: Translator) -> list[_Shown]:
-    channels = source_channels(translator.method, "a2b")
+def _look(translator: Translator, item: _Shown, options: ExhibitOptions, *, side: int) -> Look:
+    return look_at(
+        translator,
+        item.picture,
+        name=item.exhibit.job.name,
+        max_side=side,
+        layers=options.layers,
+        direction=options.direction,
+        invert_mask=options.invert_mask,
+    )
+
+
+def _read(exhibits: Sequence[Exhibit], translator: Translator, direction: str) -> list[_Shown]:
+    channels = source_channels(translator.method, direction)
     shown = []
     for exhibit in exhibits:
         try:
@@ -168,104 +180,67 @@ def _write_newest(item: _Shown, look: Look, options: ExhibitOptions) -> None:
     item.look = look
     arrays: dict[str, Any] = {"source": look.source, "translation": look.translation}
     for view in look.views:
+        drawer = drawer_of(view)
+        key = drawer.key(view)
         queries = _choose_queries(item, look, view, options)
-        item.queries[view.layer] = queries
-        _save_figure(item, f"-layer{view.layer}.png", draw_sheet(look, view, queries))
-        arrays |= _arrays(view, queries)
-        item.exhibit.layers.append(_summary(look, view, queries))
+        item.queries[key] = queries
+        _save_figure(item, f"-{key}.png", drawer.draw(look, view, queries))
+        found = drawer.arrays(look, view, queries)
+        arrays |= {f"{key}_{name}": array.numpy() for name, array in found.items()}
+        summary = drawer.summary(look, view, queries)
+        item.exhibit.layers.append({"layer": view.layer, "kind": drawer.kind, **summary})
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)
     _save(item, ".npz", file.getvalue())
 
 
-def _choose_queries(
-    item: _Shown, look: Look, view: AttentionView, options: ExhibitOptions
-) -> list[int]:
+def _choose_queries(item: _Shown, look: Look, view: AnyView, options: ExhibitOptions) -> list[int]:
+    drawer = drawer_of(view)
+    if not drawer.takes_queries:
+        return []
     if not options.points:
-        width = view.entropy.shape[1]
-        return spread(view.places.tolist(), width=width, count=options.queries)
+        return drawer.choose(look, view, options.queries)
     width, height = item.picture.size
     scale_x, scale_y = look.size[1] / width, look.size[0] / height
-    places = []
-    for x, y in options.points:
+    places = [
+        look.place_at(view, (x + 0.5) * scale_x, (y + 0.5) * scale_y) for x, y in options.points
+    ]
+    return list(dict.fromkeys(places))
+
+
+def _check_points(item: _Shown, points: Sequence[Point]) -> None:
+    width, height = item.picture.size
+    for x, y in points:
         if not (0 <= x < width and 0 <= y < height):
             raise ConfigError(
                 f"--query {x:g},{y:g} lies outside {item.exhibit.job.source}, which is {width} x "
                 f"{height} pixels: give X from 0 to {width - 1} and Y from 0 to {height - 1}."
             )
-        places.append(look.place_at(view, (x + 0.5) * scale_x, (y + 0.5) * scale_y))
-    return list(dict.fromkeys(places))
-
-
-def _arrays(view: AttentionView, queries: Sequence[int]) -> dict[str, Any]:
-    """Return what the .npz holds of a layer, as docs/looking-inside.md lists it."""
-    places = torch.tensor(queries, dtype=torch.int64)
-    arrays: dict[str, Tensor] = {
-        "entropy": view.entropy,
-        "translation_entropy": view.translation_entropy,
-        "selected": view.places,
-        "queries": places,
-    }
-    for side in SIDES:
-        if view.has_map:
-            arrays[f"{side}_rows"] = view.map_rows(side, places)
-        if view.has_window:
-            arrays[f"{side}_windows"] = view.window_rows(side, places)
-    return {f"layer{view.layer}_{name}": array.numpy() for name, array in arrays.items()}
-
-
-def _summary(look: Look, view: AttentionView, queries: Sequence[int]) -> dict[str, Any]:
-    entropy, rank = view.entropy, ranks(view.entropy)
-    return {
-        "layer": view.layer,
-        "selection": view.selection,
-        "map": list(entropy.shape),
-        "selected": len(view.places),
-        "entropy": {
-            "min": max(0.0, float(entropy.min())),
-            "median": max(0.0, float(entropy.median())),
-            "max": float(entropy.max()),
-        },
-        "queries": [
-            {
-                "place": place,
-                "x": round(look.centre_of(view, place)[0], 1),
-                "y": round(look.centre_of(view, place)[1], 1),
-                "rank": int(rank[place]),
-                "entropy": max(0.0, float(entropy.flatten()[place])),
-            }
-            for place in queries
-        ],
-    }
 
 
 def _remember(item: _Shown, look: Look, step: int, *, keep: bool) -> None:
     """Keep what strips and films need, which is little."""
-    if not keep:
-        return
-    for view in look.views:
-        query = item.queries[view.layer][:1]
-        if not query:
-            continue
-        at = torch.tensor(query)
-        if view.has_map:
-            row = view.map_rows("source", at)[0]
-        else:
-            row = window_map(view, query[0], view.window_rows("source", at)[0])
-        moment = Moment(step, look.translation, view.entropy, row)
-        item.moments.setdefault(view.layer, []).append(moment)
+    for view in look.views if keep else ():
+        drawer = drawer_of(view)
+        key = drawer.key(view)
+        moment = drawer.remember(look, view, item.queries[key], step)
+        if moment is not None:
+            item.moments.setdefault(key, []).append(moment)
 
 
 def _write_training(item: _Shown) -> None:
-    """Write the strip and the film of every layer, where there are several checkpoints."""
-    for layer, newest_first in item.moments.items():
+    """Write strip and film of every view that has them, where there are several checkpoints."""
+    for view in item.look.views if item.look else ():
+        key = drawer_of(view).key(view)
+        if key not in item.moments:
+            continue
         assert item.look is not None
-        view = next(view for view in item.look.views if view.layer == layer)
-        moments, query = newest_first[::-1], item.queries[layer][0]
+        moments = item.moments[key][::-1]
+        query = next(iter(item.queries[key]), None)
         strip = draw_strip(item.look, view, moments, query=query)
-        _save_figure(item, f"-layer{layer}-training.png", strip)
+        _save_figure(item, f"-{key}-training.png", strip)
         film = draw_film(item.look, view, moments, query=query)
-        _save(item, f"-layer{layer}-training.gif", film_bytes(film))
+        _save(item, f"-{key}-training.gif", film_bytes(film))
 
 
 class _PagePlan:
@@ -283,13 +258,7 @@ class _PagePlan:
         if not self._options.with_page or step not in self._steps or number >= self._pictures:
             return
         if max(look.size) > PAGE_SIDE:
-            look = look_at(
-                translator,
-                item.picture,
-                name=look.name,
-                max_side=PAGE_SIDE,
-                layers=self._options.layers,
-            )
+            look = _look(translator, item, self._options, side=PAGE_SIDE)
         part = build_part(look, step=step)
         item.parts.append(part)
         if self._room is None:  # the first part tells how many there can be

@@ -12,14 +12,22 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
+from i2icli.data.encode import write_labels
 from i2icli.data.images import Picture, read_picture, write_picture
 from i2icli.errors import I2IError
 from i2icli.inference.forward import BatchRunner
-from i2icli.inference.pictures import batch_key, source_channels, to_pixels
+from i2icli.inference.pictures import (
+    batch_key,
+    mask_pixels,
+    source_channels,
+    to_translated_picture,
+)
 from i2icli.inference.targets import Job
 from i2icli.inference.translator import Translator
+from i2icli.methods.base import Translation
 
 _THREADS = min(8, os.cpu_count() or 1)  # for reading, and as many for writing
 _AHEAD_PIXELS = 64_000_000  # read ahead or waiting to be written, about 200 MB each
@@ -40,8 +48,8 @@ class FolderReport:
 
     Attributes:
         found: pictures there were; the sum of the three below.
-        written: jobs whose output was written, in order.
-        skipped: pictures whose output was there already.
+        written: jobs all of whose outputs were written, in order.
+        skipped: pictures all of whose outputs were there already.
         failures: pictures that could not be read or written, in order.
         seconds: time from the first read to the last write.
     """
@@ -66,13 +74,16 @@ class FolderOptions:
         direction: one of the translator's.
         batch_size: pictures of one size that are translated together; None: as memory allows.
         quality: of lossy formats, 1 to 100.
-        skip_existing: leave outputs that are there.
+        skip_existing: leave a picture whose outputs are all there.
+        styles_of: returns the style codes of a job's targets, (N, style_size); None: the method's
+            default style, if it has styles.
     """
 
     direction: str = "a2b"
     batch_size: int | None = None
     quality: int = 95
     skip_existing: bool = False
+    styles_of: Callable[[Job], Tensor] | None = None
 
 
 def translate_jobs(
@@ -87,7 +98,7 @@ def translate_jobs(
 
     Args:
         translator: what translates.
-        jobs: what to read and to write, see `targets.plan_outputs`.
+        jobs: what to read and to write, of one plan, see `targets.plan_outputs`.
         options: how; None: the defaults.
         on_done: called for each job when it is over, with what failed or None.
         warn: called with a sentence when a batch had to be made smaller.
@@ -133,6 +144,7 @@ class _FolderRun:
         self._channels = source_channels(translator.method, options.direction)
         self._buckets: dict[tuple[int, int, int], list[_Read]] = {}
         self._writes: deque[tuple[_Read, Future[None]]] = deque()
+        self._to_write: dict[Job, int] = {}  # outputs that are not there yet
         self._written: list[Job] = []
         self._errors: dict[Job, str] = {}
 
@@ -163,7 +175,7 @@ class _FolderRun:
         )
 
     def _is_skipped(self, job: Job) -> bool:
-        is_there = self._options.skip_existing and job.target.is_file()
+        is_there = self._options.skip_existing and all(path.is_file() for path in job.files)
         if is_there:
             self._on_done(job, None)
         return is_there
@@ -203,20 +215,34 @@ class _FolderRun:
             self._flush(max(self._buckets, key=lambda k: len(self._buckets[k])))
 
     def _flush(self, key: tuple[int, int, int]) -> None:
+        """Translate a bucket, in one style after the other."""
         reads = self._buckets.pop(key)
-        images = self._runner.translate([read.picture for read in reads])
-        for read, image in zip(reads, images, strict=True):
-            self._writes.append((read, self._writers.submit(self._write, read, image)))
         pixels = max(read.pixels for read in reads)
-        self._settle(leave=max(2, min(4 * _THREADS, _AHEAD_PIXELS // pixels)))
+        for place in range(len(reads[0].job.targets)):
+            styles = self._styles(reads, place)
+            made = self._runner.translate([read.picture for read in reads], styles)
+            for read, translation in zip(reads, made, strict=True):
+                future = self._writers.submit(self._write, read, place, translation)
+                self._writes.append((read, future))
+            self._settle(leave=max(2, min(4 * _THREADS, _AHEAD_PIXELS // pixels)))
 
-    def _write(self, read: _Read, image: Tensor) -> None:
-        write_picture(
-            read.job.target,
-            to_pixels(image, read.picture),
-            alpha=read.picture.alpha,
-            quality=self._options.quality,
-        )
+    def _styles(self, reads: Sequence[_Read], place: int) -> Tensor | None:
+        styles_of = self._options.styles_of
+        if styles_of is None:
+            return None
+        return torch.stack([styles_of(read.job)[place] for read in reads])
+
+    def _write(self, read: _Read, place: int, translation: Translation) -> None:
+        made = to_translated_picture(translation, read.picture)
+        target = read.job.targets[place]
+        if made.labels is None:
+            alpha, quality = read.picture.alpha, self._options.quality
+            write_picture(target, made.pixels, alpha=alpha, quality=quality)
+        else:
+            write_labels(target, made.labels, self._method.task.colours)
+        if read.job.masks:
+            for name, path in zip(self._method.mask_names, read.job.masks[place], strict=True):
+                write_picture(path, mask_pixels(made.masks[name]))
 
     def _settle(self, *, leave: int) -> None:
         """Take note of finished writes; wait until at most `leave` are not."""
@@ -227,8 +253,15 @@ class _FolderRun:
             except (I2IError, OSError) as fault:
                 self._fail(read.job, fault)
             else:
-                self._written.append(read.job)
-                self._on_done(read.job, None)
+                self._note_written(read.job)
+
+    def _note_written(self, job: Job) -> None:
+        left = self._to_write.pop(job, len(job.targets)) - 1
+        if left:
+            self._to_write[job] = left
+        else:
+            self._written.append(job)
+            self._on_done(job, None)
 
     def _fail(self, job: Job, fault: I2IError | OSError) -> None:
         cause = fault if isinstance(fault, OSError) else fault.__cause__ or fault.__context__
@@ -237,6 +270,8 @@ class _FolderRun:
                 f"{job.target} was not written: {cause.strerror}. Make room, then run the same "
                 "command with --skip-existing."
             ) from None
+        if job in self._errors:
+            return  # another output of the same picture
         error = f"{fault.strerror or fault}" if isinstance(fault, OSError) else str(fault)
         self._errors[job] = error
         self._on_done(job, error)

@@ -12,7 +12,7 @@ from i2icli.data.images import Picture
 from i2icli.errors import I2IError
 from i2icli.inference.pictures import batch_key, translate_batch
 from i2icli.inference.pixels import check_direction
-from i2icli.methods.base import Method
+from i2icli.methods.base import Method, Translation
 
 _BYTES_PER_PIXEL = 4096  # of a generator 64 channels wide in float32, generously
 _MOST = 64  # pictures
@@ -54,30 +54,39 @@ class BatchRunner:
         """Return how many pictures of a `batch_key` to translate at once, at least 1."""
         return max(1, int(min(self._batch_size, self._pixels // (key[0] * key[1]))))
 
-    def translate(self, pictures: Sequence[Picture]) -> list[Tensor]:
+    def translate(
+        self, pictures: Sequence[Picture], style: Tensor | None = None
+    ) -> list[Translation]:
         """Translate pictures that have one `batch_key`.
 
+        Args:
+            pictures: B of them.
+            style: their style codes, (B, style_size); None: the method's default, if it has any.
+
         Returns:
-            For each picture its translation, (C', H, W) in [-1, 1], float32, on the CPU.
+            For each picture its translation, a batch of one, on the CPU.
 
         Raises:
             I2IError: if memory does not suffice for one picture.
         """
         key = batch_key(self._method, pictures[0])
-        done: list[Tensor] = []
+        done: list[Translation] = []
         while len(done) < len(pictures):
-            batch = pictures[len(done) : len(done) + self.capacity(key)]
-            translated = self._try(batch)
+            chosen = slice(len(done), len(done) + self.capacity(key))
+            batch = pictures[chosen]
+            translated = self._try(batch, None if style is None else style[chosen])
             if translated is None:
                 self._reduce(batch, key)
             else:
                 done += translated
         return done
 
-    def _try(self, batch: Sequence[Picture]) -> list[Tensor] | None:
+    def _try(self, batch: Sequence[Picture], style: Tensor | None) -> list[Translation] | None:
         """Return the translations, or None where memory ran out."""
         try:
-            return translate_batch(self._method, batch, self._direction, precision=self._precision)
+            return translate_batch(
+                self._method, batch, self._direction, precision=self._precision, style=style
+            )
         except (MemoryError, RuntimeError) as fault:
             if not _is_out_of_memory(fault):
                 raise

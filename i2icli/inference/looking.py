@@ -18,7 +18,8 @@ from i2icli.inference.pixels import evaluating, pad_to_suit
 from i2icli.inference.translator import Translator
 from i2icli.methods import METHODS
 from i2icli.methods.base import Method
-from i2icli.methods.views import View
+from i2icli.methods.views import AnyView
+from i2icli.visual.drawers import drawer_of
 from i2icli.visual.grid import shrink
 from i2icli.visual.looks import Look
 
@@ -37,9 +38,11 @@ def look_at(
     *,
     name: str,
     max_side: int = 512,
-    layers: Sequence[int] | None = None,
+    layers: Sequence[int | str] | None = None,
+    direction: str = "a2b",
+    invert_mask: bool = False,
 ) -> Look:
-    """Translate a picture and show what the method attends to in it.
+    """Translate a picture, and show what the method lets be seen of its workings.
 
     The translation has the pixels of `i2i translate`; what is shown beside it is computed in
     float32 whatever the precision of the run.
@@ -49,22 +52,27 @@ def look_at(
         picture: read with the channels of the domain.
         name: what captions call it.
         max_side: a longer side is scaled down to this, pixels.
-        layers: numbers of the generator's modules; None: all that the method attends in.
+        layers: numbers or names of layers; None: all that there are.
+        direction: one of the method's directions.
+        invert_mask: show masks the other way round, their legends too.
 
     Raises:
-        ConfigError: if the method shows nothing, or not those layers.
+        ConfigError: if the method shows nothing, or not those layers, or has no mask to invert.
     """
     method = translator.method
     require_views(translator)
     small = Picture(shrink(picture.pixels, side=max_side))
-    (translation,) = translate_pictures(method, [small], precision=translator.precision)
+    (translation,) = translate_pictures(method, [small], direction, precision=translator.precision)
     images = pad_to_suit(method, to_tensor(small.pixels)[None])
     translator.equip()
     with torch.no_grad(), evaluating(method):
-        (views,) = method.views(images.to(translator.device))
+        (views,) = method.views(images.to(translator.device), direction=direction)
     covered = (images.shape[2], images.shape[3])
-    chosen = _choose([view for view in views if isinstance(view, View)], layers)
-    return Look(name, _colour(small.pixels), _colour(translation), covered, chosen)
+    chosen = _choose(views, layers)
+    if invert_mask:
+        chosen = _inverted(chosen)
+    made = "segmentation" if method.data == "labelled" else "translation"
+    return Look(name, _colour(small.pixels), _colour(translation), covered, chosen, made)
 
 
 def require_views(translator: Translator) -> None:
@@ -74,10 +82,10 @@ def require_views(translator: Translator) -> None:
         ConfigError: naming the methods that have.
     """
     if type(translator.method).views is Method.views:
-        able = [name for name, kind in METHODS.items() if kind.views is not Method.views]
+        able = sorted(name for name, kind in METHODS.items() if kind.views is not Method.views)
         raise ConfigError(
-            f"this checkpoint is of method {translator.name}, which has no attention to show: "
-            f"give one of {' or '.join(able)}."
+            f"this checkpoint is of method {translator.name}, which has nothing to show: "
+            f"give one of {', '.join(able[:-1])} or {able[-1]}."
         )
 
 
@@ -117,19 +125,26 @@ def step_of(path: Path) -> int:
     return load_checkpoint(path).step
 
 
-def _choose(views: Sequence[View], layers: Sequence[int] | None) -> tuple[View, ...]:
-    there = [view.layer for view in views]
+def _choose(views: Sequence[AnyView], layers: Sequence[int | str] | None) -> tuple[AnyView, ...]:
+    there = [str(view.layer) for view in views]
     if not there:
         raise ConfigError(
             "no layer of this checkpoint selects by attention: selection begins at the fourth "
             "layer of method.nce_layers, or at method.attend_from."
         )
-    if missing := [layer for layer in layers or () if layer not in there]:
+    wanted = there if layers is None else [str(layer) for layer in layers]
+    if missing := [layer for layer in wanted if layer not in there]:
         raise ConfigError(
-            f"--layers names {missing[0]}, but this checkpoint attends in layers "
-            f"{', '.join(map(str, there))}."
+            f"--layers names {missing[0]}, but this checkpoint shows {', '.join(there)}."
         )
-    return tuple(view for view in views if layers is None or view.layer in layers)
+    return tuple(view for view, layer in zip(views, there, strict=True) if layer in wanted)
+
+
+def _inverted(views: Sequence[AnyView]) -> tuple[AnyView, ...]:
+    turned = [drawer_of(view).inverted(view) for view in views]
+    if all(view is None for view in turned):
+        raise ConfigError("--invert-mask: this checkpoint shows no mask.")
+    return tuple(new or view for new, view in zip(turned, views, strict=True))
 
 
 def _colour(pixels: Pixels) -> Pixels:

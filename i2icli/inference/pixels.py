@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate, pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from i2icli.errors import ConfigError
-from i2icli.methods.base import Method
+from i2icli.methods.base import Method, Translation
 from i2icli.runtime import autocast
 
 
@@ -24,6 +25,7 @@ def translate_tensor(
     direction: str = "a2b",
     *,
     precision: torch.dtype = torch.float32,
+    style: Tensor | None = None,
 ) -> Tensor:
     """Translate pictures of one size, whatever that size is.
 
@@ -35,23 +37,26 @@ def translate_tensor(
         images: source pictures, (B, C, H, W) in [-1, 1], on any device, H and W at least 1.
         direction: one of `method.directions`.
         precision: type of the autocast region; `torch.float32` means none.
+        style: as in `translate_full`.
 
     Returns:
         The translations, (B, C', H, W) in [-1, 1], float32, on the device of the method.
 
     Raises:
-        ConfigError: if the method does not translate in that direction.
+        ConfigError: if the method does not translate in that direction, or has no styles.
     """
-    return translate_tensors(method, [images], direction, precision=precision)[0]
+    full = translate_full(method, [images], direction, precision=precision, style=style)
+    return full[0].images
 
 
-def translate_tensors(
+def translate_full(
     method: Method,
     images: Sequence[Tensor],
     direction: str = "a2b",
     *,
     precision: torch.dtype = torch.float32,
-) -> list[Tensor]:
+    style: Tensor | None = None,
+) -> list[Translation]:
     """Translate pictures of several sizes that have one padded size, together.
 
     On a CPU the result for a picture is bit for bit the same whatever it is with; on a GPU the
@@ -63,27 +68,110 @@ def translate_tensors(
             H_i is one number, and of all the W_i one number.
         direction: as in `translate_tensor`.
         precision: as in `translate_tensor`.
+        style: a style code for all, (style_size,), or one a picture, (B, style_size), where B is
+            the sum of the B_i; None: the method's `default_style`, if it has styles.
 
     Returns:
-        For each entry its translations, (B_i, C', H_i, W_i) in [-1, 1], float32.
+        For each entry what became of it, cut to its size: images (B_i, C', H_i, W_i) in [-1, 1]
+        and masks (B_i, 1, H_i, W_i) in [0, 1], float32; labels (B_i, H_i, W_i), int64, or None.
 
     Raises:
-        ConfigError: as in `translate_tensor`.
+        ConfigError: as in `translate_tensor`, or a style for a method that has none.
+        ValueError: if the style has another shape.
     """
     check_direction(method, direction)
     device = next(method.parameters()).device
     padded = torch.cat([pad_to_suit(method, part) for part in images]).to(device)
+    # On a CPU one picture at a time: more at once are no faster, and rounding would depend on
+    # how many there are, so that a batch would not equal its pictures bit for bit.
+    step = 1 if device.type == "cpu" else len(padded)
+    styles = styles_for(method, style, count=len(padded))
+    codes = None if styles is None else styles.to(device)
     with torch.inference_mode(), evaluating(method), autocast(device, precision):
-        # On a CPU one picture at a time: more at once are no faster, and rounding would depend on
-        # how many there are, so that a batch would not equal its pictures bit for bit.
-        portions = torch.split(padded, 1 if device.type == "cpu" else len(padded))
-        translated = torch.cat([method.translate(p, direction=direction).images for p in portions])
-    parts = torch.split(translated.float(), [len(part) for part in images])
-    # Copies: ordinary tensors, which autograd and pickle take without the padding or the batch.
+        translated = _join(
+            [
+                method.translate(
+                    padded[at : at + step],
+                    direction=direction,
+                    style=None if codes is None else codes[at : at + step],
+                )
+                for at in range(0, len(padded), step)
+            ]
+        )
+    ends = list(accumulate((len(part) for part in images), initial=0))
     return [
-        part[..., : source.shape[-2], : source.shape[-1]].clone()
-        for part, source in zip(parts, images, strict=True)
+        _part(translated, slice(*places), size=(source.shape[-2], source.shape[-1]))
+        for places, source in zip(pairwise(ends), images, strict=True)
     ]
+
+
+def styles_for(method: Method, style: Tensor | None, *, count: int) -> Tensor | None:
+    """Return a style code for each of `count` pictures, (count, style_size), float32.
+
+    Args:
+        method: whose styles they are.
+        style: (style_size,) or (count, style_size); None: the method's `default_style`.
+        count: pictures.
+
+    Returns:
+        None where the method has no styles.
+
+    Raises:
+        ConfigError: if there is a style, and the method has none.
+        ValueError: if the style has another shape.
+    """
+    size = method.style_size
+    if size == 0:
+        if style is not None:
+            check_styles(method)
+        return None
+    codes = method.default_style() if style is None else style
+    if tuple(codes.shape) not in ((size,), (count, size)):
+        raise ValueError(
+            f"a style of shape {tuple(codes.shape)} does not suit: give ({size},), or "
+            f"({count}, {size}) for {count} pictures"
+        )
+    return codes.detach().float().expand(count, size)
+
+
+def check_styles(method: Method) -> None:
+    """Refuse styles for a method that has none.
+
+    Raises:
+        ConfigError: saying that its translation of a picture is always the same.
+    """
+    if method.style_size == 0:
+        raise ConfigError(
+            "this checkpoint's method has no styles, it makes one translation of a picture: leave "
+            "the style out (--styles, --style-from)."
+        )
+
+
+def _join(parts: Sequence[Translation]) -> Translation:
+    """Return the translations of one batch after the other as those of one batch."""
+    labels = [part.labels for part in parts if part.labels is not None]
+    return Translation(
+        torch.cat([part.images for part in parts]),
+        torch.cat(labels) if labels else None,
+        {name: torch.cat([part.masks[name] for part in parts]) for name in parts[0].masks},
+    )
+
+
+def _part(translated: Translation, places: slice, *, size: tuple[int, int]) -> Translation:
+    """Return some of a batch without its padding.
+
+    These are copies: ordinary tensors, which autograd and pickle take without the batch.
+    """
+    height, width = size
+
+    def cut(tensor: Tensor, kind: torch.dtype = torch.float32) -> Tensor:
+        return tensor[places, ..., :height, :width].to(kind, copy=True)
+
+    return Translation(
+        cut(translated.images),
+        None if translated.labels is None else cut(translated.labels, torch.int64),
+        {name: cut(mask) for name, mask in translated.masks.items()},
+    )
 
 
 def check_direction(method: Method, direction: str) -> None:

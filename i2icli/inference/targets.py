@@ -21,13 +21,60 @@ class Job:
 
     Attributes:
         source: the file to read.
-        target: the file to write.
+        targets: the files to write, one a style; one where there are no styles.
         name: what captions and messages call it.
+        masks: for each target the files of its masks, in the order of their names.
     """
 
     source: Path
-    target: Path
+    targets: tuple[Path, ...]
     name: str
+    masks: tuple[tuple[Path, ...], ...] = ()
+
+    @property
+    def target(self) -> Path:
+        """The first file to write."""
+        return self.targets[0]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that is written."""
+        return (*self.targets, *(path for paths in self.masks for path in paths))
+
+
+@dataclass(frozen=True)
+class _Naming:
+    """How outputs are called: stem, suffix, style, mask, format."""
+
+    format: str
+    suffix: str
+    styles: tuple[str, ...]
+    masks: tuple[str, ...]
+
+    def targets(self, base: Path) -> tuple[Path, ...]:
+        """Return the outputs of a picture whose one output would be `base`."""
+        if not self.styles:
+            return (base,)
+        return tuple(_extended(base, f"_{style}") for style in self.styles)
+
+    def mask_files(self, base: Path) -> tuple[tuple[Path, ...], ...]:
+        """Return the masks of each of `targets`; empty where none are wanted."""
+        if not self.masks:
+            return ()
+        return tuple(
+            tuple(_extended(target, f"_{mask}", ending=".png") for mask in self.masks)
+            for target in self.targets(base)
+        )
+
+    def keys(self, base: Path) -> set[str]:
+        """Return the keys of all that is written for `base`."""
+        masks = (path for paths in self.mask_files(base) for path in paths)
+        return {_key(path) for path in (*self.targets(base), *masks)}
+
+    def job(self, source: Source, base: Path) -> Job:
+        """Return the job of a picture whose one output would be `base`."""
+        name = source.relative.as_posix()
+        return Job(source.path, self.targets(base), name, self.mask_files(base))
 
 
 @dataclass(frozen=True)
@@ -37,10 +84,14 @@ class Plan:
     Attributes:
         jobs: one for every picture, in order.
         grids: contact sheets, one for every `GRID_ROWS` jobs; empty where none are wanted.
+        styles: names of each job's targets; none: one target.
+        masks: names of the masks beside each target.
     """
 
     jobs: tuple[Job, ...]
     grids: tuple[Path, ...] = ()
+    styles: tuple[str, ...] = ()
+    masks: tuple[str, ...] = ()
 
 
 def plan_outputs(
@@ -50,9 +101,11 @@ def plan_outputs(
     is_file: bool = False,
     format: str = "png",
     suffix: str = "",
+    styles: Sequence[str] = (),
+    masks: Sequence[str] = (),
     with_grids: bool = False,
 ) -> Plan:
-    """Give every source an output of its own.
+    """Give every source outputs of its own.
 
     Two sources whose outputs would have one name (a.tif and a.png, both to a.png) keep their own
     suffix in it (a.tif.png), except one that already ends as its output does. Names that
@@ -60,33 +113,33 @@ def plan_outputs(
 
     Args:
         sources: what is read.
-        out: the folder that mirrors them, or the one output file.
+        out: the folder that mirrors them, or the one output file; of styles and masks it gives
+            stem and format.
         is_file: `out` is that file.
-        format: "keep", or a suffix without the dot.
+        format: "keep", or a suffix without the dot; masks are PNG.
         suffix: text between stem and suffix of an output, for example "_zebra".
+        styles: names of the styles, each with an output of its own; none: one output.
+        masks: names of the masks to write beside each output.
         with_grids: plan contact sheets too.
 
     Raises:
-        ConfigError: if an output would replace a source, or a format or suffix is unusable.
+        ConfigError: if an output would replace a source, two outputs of a picture would have one
+            name, or a format or suffix is unusable.
     """
+    naming = _Naming(format, suffix, tuple(styles), tuple(masks))
     count = -(-len(sources) // GRID_ROWS) if with_grids else 0
     prefix = f"{out.stem}-" if is_file else ""
     folder = out.parent if is_file else out
     grids = tuple(folder / f"{prefix}grid-{i + 1:03d}.png" for i in range(count))
+    _check_naming(out.suffix[1:].lower() if is_file else format, suffix)
     if is_file:
-        _check_naming(out.suffix[1:].lower(), suffix)
         names = [Path(out.name)]
     else:
-        _check_naming(format, suffix)
         wanted = [_name(s.relative, format=format, suffix=suffix) for s in sources]
-        names = _distinct(sources, wanted, taken={_key(Path(grid.name)) for grid in grids})
-    plan = Plan(
-        tuple(
-            Job(source.path, folder / name, source.relative.as_posix())
-            for source, name in zip(sources, names, strict=True)
-        ),
-        grids,
-    )
+        names = _distinct(sources, wanted, naming, taken={_key(Path(grid.name)) for grid in grids})
+    jobs = [naming.job(source, folder / name) for source, name in zip(sources, names, strict=True)]
+    plan = Plan(tuple(jobs), grids, naming.styles, naming.masks)
+    _check_names_differ(plan)
     _check_no_source_is_replaced(plan)
     return plan
 
@@ -111,30 +164,41 @@ def _name(relative: Path, *, format: str, suffix: str) -> Path:
     return relative.with_name(f"{stem}{suffix}{ending}")
 
 
-def _distinct(sources: Sequence[Source], wanted: Sequence[Path], *, taken: set[str]) -> list[Path]:
-    """Return `wanted` with colliding names told apart."""
-    uses = Counter(_key(name) for name in wanted)
+def _distinct(
+    sources: Sequence[Source], wanted: Sequence[Path], naming: _Naming, *, taken: set[str]
+) -> list[Path]:
+    """Return `wanted` with those names told apart whose outputs collide."""
+    keys = [naming.keys(name) for name in wanted]
+    uses = Counter(key for some in keys for key in some)
     names: list[Path | None] = [None] * len(wanted)
     taken = set(taken)
     for i, name in enumerate(wanted):
         owns = sources[i].relative.suffix.lower() == name.suffix.lower()
-        if (uses[_key(name)] == 1 or owns) and _key(name) not in taken:
+        is_sole = all(uses[key] == 1 for key in keys[i])
+        if (is_sole or owns) and not keys[i] & taken:
             names[i] = name
-            taken.add(_key(name))
-    return [name or _free_name(sources[i], wanted[i], taken) for i, name in enumerate(names)]
+            taken |= keys[i]
+    return [
+        name or _free_name(sources[i], wanted[i], naming, taken) for i, name in enumerate(names)
+    ]
 
 
-def _free_name(source: Source, wanted: Path, taken: set[str]) -> Path:
-    """Return a name with the source's own suffix in it, and claim it."""
+def _free_name(source: Source, wanted: Path, naming: _Naming, taken: set[str]) -> Path:
+    """Return a name with the source's own suffix in it, and claim all it stands for."""
     own = source.relative.suffix
-    stem = wanted.name.removesuffix(wanted.suffix)
-    candidate = wanted.with_name(f"{stem}{own}{wanted.suffix}")
+    candidate = _extended(wanted, own)
     number = 2
-    while _key(candidate) in taken:
-        candidate = wanted.with_name(f"{stem}{own}-{number}{wanted.suffix}")
+    while naming.keys(candidate) & taken:
+        candidate = _extended(wanted, f"{own}-{number}")
         number += 1
-    taken.add(_key(candidate))
+    taken |= naming.keys(candidate)
     return candidate
+
+
+def _extended(path: Path, text: str, *, ending: str | None = None) -> Path:
+    """Return a path with text between its stem and its suffix, or `ending` in the suffix' place."""
+    stem = path.name.removesuffix(path.suffix)
+    return path.with_name(f"{stem}{text}{path.suffix if ending is None else ending}")
 
 
 def _key(name: Path) -> str:
@@ -142,9 +206,21 @@ def _key(name: Path) -> str:
     return unicodedata.normalize("NFC", name.as_posix()).casefold()
 
 
+def _check_names_differ(plan: Plan) -> None:
+    """Refuse styles of one name, and one that is called like another with a mask."""
+    for job in plan.jobs[:1]:  # of one picture as of all
+        names = Counter(_key(path) for path in job.files)
+        for path in job.files:
+            if names[_key(path)] > 1:
+                raise ConfigError(
+                    f"two outputs of {job.name} would be called {path.name}: rename a picture of "
+                    "--style-from."
+                )
+
+
 def _check_no_source_is_replaced(plan: Plan) -> None:
     sources = {identity_of(job.source): job.source for job in plan.jobs}
-    for target in (*(job.target for job in plan.jobs), *plan.grids):
+    for target in (*(path for job in plan.jobs for path in job.files), *plan.grids):
         identity = identity_of(target)
         if identity is not None and (source := sources.get(identity)):
             raise ConfigError(

@@ -14,8 +14,15 @@ from i2icli.checkpoint.file import load_checkpoint
 from i2icli.data.images import Picture, Pixels
 from i2icli.errors import CheckpointError
 from i2icli.inference.kinds import Kind, to_kind_of, to_picture
-from i2icli.inference.pictures import source_channels, translate_pictures
+from i2icli.inference.pictures import (
+    TranslatedPicture,
+    source_channels,
+    target_channels,
+    translate_pictures,
+    translate_pictures_full,
+)
 from i2icli.inference.pixels import translate_tensor
+from i2icli.inference.styles import encode_picture_style, random_styles
 from i2icli.methods import METHODS, build_method, restore_config
 from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig
@@ -68,26 +75,70 @@ class Translator:
         return self.method.size_multiple
 
     @property
+    def style_size(self) -> int:
+        """Numbers in a style code; 0: the method has no styles."""
+        return self.method.style_size
+
+    @property
+    def mask_names(self) -> tuple[str, ...]:
+        """Names of the masks that `translate_full` returns."""
+        return self.method.mask_names
+
+    @property
+    def segments(self) -> bool:
+        """Whether it makes label maps of pictures."""
+        return self.method.data == "labelled"
+
+    @property
     def device(self) -> torch.device:
         """Where the networks are."""
         return next(self.method.parameters()).device
 
     @overload
     def translate(
-        self, pictures: str | Path, direction: str = ..., *, batch_size: int = ...
+        self,
+        pictures: str | Path,
+        direction: str = ...,
+        *,
+        batch_size: int = ...,
+        style: Tensor | None = ...,
     ) -> Image.Image: ...
     @overload
-    def translate(self, pictures: T, direction: str = ..., *, batch_size: int = ...) -> T: ...
+    def translate(
+        self,
+        pictures: T,
+        direction: str = ...,
+        *,
+        batch_size: int = ...,
+        style: Tensor | None = ...,
+    ) -> T: ...
     @overload
     def translate(
-        self, pictures: list[P] | tuple[P, ...], direction: str = ..., *, batch_size: int = ...
+        self,
+        pictures: list[P] | tuple[P, ...],
+        direction: str = ...,
+        *,
+        batch_size: int = ...,
+        style: Tensor | None = ...,
     ) -> list[Image.Image]: ...
     @overload
     def translate(
-        self, pictures: list[T] | tuple[T, ...], direction: str = ..., *, batch_size: int = ...
+        self,
+        pictures: list[T] | tuple[T, ...],
+        direction: str = ...,
+        *,
+        batch_size: int = ...,
+        style: Tensor | None = ...,
     ) -> list[T]: ...
 
-    def translate(self, pictures: object, direction: str = "a2b", *, batch_size: int = 1) -> object:
+    def translate(
+        self,
+        pictures: object,
+        direction: str = "a2b",
+        *,
+        batch_size: int = 1,
+        style: Tensor | None = None,
+    ) -> object:
         """Translate one picture or several, of any sizes; each keeps its size, depth and alpha.
 
         Args:
@@ -97,20 +148,62 @@ class Translator:
                 domain; or a list or tuple of these.
             direction: one of `directions`.
             batch_size: pictures of one size that are translated together; no matter to tensors.
+            style: a code of `styles` or `encode_style`, (style_size,); None: the method's default
+                style, if it has styles.
 
         Returns:
             The same kind, with the channels of the other domain; for a path a Pillow image; for
             a list or tuple a list. Tensors are float32, on the device they came from.
 
         Raises:
-            ConfigError: if the direction is not offered.
+            ConfigError: if the direction is not offered, or there are no styles.
             DataError: if a file cannot be read.
             TypeError: if the value is of none of these kinds.
-            ValueError: if an array or tensor has another shape or type.
+            ValueError: if an array, tensor or style has another shape or type.
         """
         if isinstance(pictures, list | tuple):
-            return self._translate_all(pictures, direction, batch_size)
-        return self._translate_all([pictures], direction, batch_size)[0]
+            return self._translate_all(pictures, direction, batch_size, style)
+        return self._translate_all([pictures], direction, batch_size, style)[0]
+
+    def translate_full(
+        self, picture: Kind, direction: str = "a2b", *, style: Tensor | None = None
+    ) -> TranslatedPicture:
+        """Translate one picture, and return its label map and masks with its pixels.
+
+        Args:
+            picture: as `translate` takes it, but no tensor and no list.
+            direction: one of `directions`.
+            style: as in `translate`.
+
+        Raises:
+            ConfigError, DataError, TypeError, ValueError: as `translate`.
+        """
+        given = to_picture(picture, channels=source_channels(self.method, direction))
+        (made,) = translate_pictures_full(
+            self.method, [given], direction, precision=self.precision, style=style
+        )
+        return made
+
+    def styles(self, count: int, seed: int = 0) -> Tensor:
+        """Draw style codes, those of `i2i translate --styles COUNT --seed SEED`.
+
+        Returns:
+            (count, style_size).
+
+        Raises:
+            ConfigError: if there are no styles.
+        """
+        return random_styles(self.method, count, seed=seed)
+
+    def encode_style(self, picture: Kind, direction: str = "a2b") -> Tensor:
+        """Return the style of a picture of the domain that `direction` leads to, (style_size,).
+
+        Raises:
+            ConfigError: if there are no styles, or the direction is not offered.
+            DataError, TypeError, ValueError: as `translate`.
+        """
+        channels = target_channels(self.method, direction)
+        return encode_picture_style(self.method, to_picture(picture, channels=channels), direction)
 
     def equip(self) -> None:
         """Hand the method the pretrained networks that its views need; once is enough.
@@ -123,14 +216,14 @@ class Translator:
             self._is_equipped = True
 
     def _translate_all(
-        self, values: Sequence[object], direction: str, batch_size: int
+        self, values: Sequence[object], direction: str, batch_size: int, style: Tensor | None
     ) -> list[object]:
         results: list[object] = list(values)
         pictures: dict[int, Picture] = {}
         channels = source_channels(self.method, direction)
         for index, value in enumerate(values):
             if isinstance(value, Tensor):
-                results[index] = self._translate_tensor(value, direction)
+                results[index] = self._translate_tensor(value, direction, style)
             else:
                 pictures[index] = to_picture(cast(Kind, value), channels=channels)
         translated = translate_pictures(
@@ -139,12 +232,13 @@ class Translator:
             direction,
             precision=self.precision,
             batch_size=batch_size,
+            style=style,
         )
         for (index, picture), pixels in zip(pictures.items(), translated, strict=True):
             results[index] = to_kind_of(cast(Kind, values[index]), pixels, picture)
         return results
 
-    def _translate_tensor(self, images: Tensor, direction: str) -> Tensor:
+    def _translate_tensor(self, images: Tensor, direction: str, style: Tensor | None) -> Tensor:
         channels = source_channels(self.method, direction)
         if not images.is_floating_point() or images.ndim not in (3, 4):
             raise ValueError(
@@ -158,7 +252,7 @@ class Translator:
             )
         batch = images if images.ndim == 4 else images[None]
         translated = translate_tensor(
-            self.method, batch.float(), direction, precision=self.precision
+            self.method, batch.float(), direction, precision=self.precision, style=style
         ).to(images.device)
         return translated if images.ndim == 4 else translated[0]
 

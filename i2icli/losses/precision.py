@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+
+from i2icli.runtime import without_autocast
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,7 +27,7 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
         assert isinstance(first, Tensor), f"{function.__name__} wants a tensor first"
         wide = [_widen(value) for value in args]
         named = {name: _widen(value) for name, value in kwargs.items()}
-        with _without_autocast(first.device.type):
+        with without_autocast(first.device.type):
             return function(*wide, **named)  # type: ignore[arg-type]
 
     return run
@@ -36,10 +37,3 @@ def _widen(value: object) -> object:
     if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16):
         return value.float()
     return value
-
-
-def _without_autocast(device: str) -> AbstractContextManager[object]:
-    # the "meta" device of a dry run has no autocast to switch off
-    if not torch.amp.is_autocast_available(device):
-        return nullcontext()
-    return torch.autocast(device_type=device, enabled=False)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from i2icli.config.method import MethodConfig, OptimizerConfig, Task
 from i2icli.config.schedule import Schedule
 from i2icli.config.sections import DatasetKind
+from i2icli.errors import ConfigError
 from i2icli.methods.draws import Draws
 from i2icli.methods.structure import StructureTerm
 from i2icli.methods.views import AnyView
@@ -79,6 +80,8 @@ class Method(nn.Module, ABC):
         data: the kind of data set it trains on.
         directions: directions it translates in.
         mask_names: names of the masks that come with its translations.
+        released: its networks by what the released code calls them in names of files, such as G of
+            `latest_net_G.pth`; empty: `i2i import` has no files to read for it.
         style_size: numbers in a style code; 0: the method has no styles.
         size_multiple: sides of a picture must be a multiple of this, pixels.
         min_size: the smallest side that its networks accept, pixels.
@@ -88,6 +91,7 @@ class Method(nn.Module, ABC):
     data: ClassVar[DatasetKind] = "unpaired"
     directions: ClassVar[tuple[str, ...]] = ("a2b",)
     mask_names: ClassVar[tuple[str, ...]] = ()
+    released: ClassVar[Mapping[str, str]] = {}
     size_multiple: ClassVar[int] = 4
     min_size: ClassVar[int] = 16
 
@@ -97,6 +101,9 @@ class Method(nn.Module, ABC):
         Args:
             config: the method's own configuration, of type `Config`.
             task: what the run's other sections say; None: three channels, no structure term.
+
+        Raises:
+            ConfigError: a structure term is asked of a method that segments.
         """
         super().__init__()
         self.task = task or Task()
@@ -104,6 +111,11 @@ class Method(nn.Module, ABC):
         self.channels = {"a": self.task.channels_a, "b": self.task.channels_b}
         self.draws = Draws()
         has_structure = self.task.structure.kind != "none"
+        if has_structure and self.data == "labelled":
+            raise ConfigError(
+                f"structure.kind is {self.task.structure.kind!r}, but a method that segments "
+                'translates no pictures that could keep a structure: it must be "none"'
+            )
         self.structure = StructureTerm(self.task.structure) if has_structure else None
         self._pretrained: dict[str, nn.Module] = {}
 
@@ -154,13 +166,13 @@ class Method(nn.Module, ABC):
             source: pictures, (B, C, H, W) in [-1, 1].
             translated: their translations, the same shape; taken as constants.
             other: real pictures of the target domain, the same shape.
-            name: names the random draws.
+            name: of the random draws; the term is called the same, with "contrast" in it.
         """
         if self.structure is not None and self.structure.is_learned:
             loss = self.structure.contrast(
                 self.network("vgg16"), source, translated.detach(), other, self.draws, name=name
             )
-            yield "structure", {"contrast": loss}
+            yield "structure", {name.replace("structure", "contrast"): loss}
 
     def structure_terms(
         self, source: Tensor, translated: Tensor, *, name: str = "structure"

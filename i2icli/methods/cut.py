@@ -26,6 +26,10 @@ from i2icli.networks.init import init_weights
 from i2icli.networks.patchgan import PatchDiscriminator
 from i2icli.networks.projector import ProjectionHead
 from i2icli.networks.resnet import ResnetGenerator
+from i2icli.networks.stylegan2 import StyleGAN2Generator
+
+Generator = ResnetGenerator | StyleGAN2Generator
+FeaturePair = tuple[Sequence[Tensor], Sequence[Tensor]]
 
 
 class CUTConfig(MethodConfig):
@@ -99,15 +103,18 @@ class CUT(Method):
     """Contrastive unpaired translation; QS-Attn overrides how patches are sampled."""
 
     Config = CUTConfig
+    released: ClassVar[Mapping[str, str]] = {
+        "G": "generator",
+        "D": "discriminator",
+        "F": "projector",
+    }
     # CUT's keys are constants: no gradient flows into the encoder on the source side.
     source_has_gradient: ClassVar[bool] = False
 
     def __init__(self, config: CUTConfig, task: Task | None = None) -> None:
         super().__init__(config, task)
         self.config = config
-        inside, outside = self.channels["a"], self.channels["b"]
-        self.generator = ResnetGenerator(inside, outside, **config.generator.model_dump())
-        self.discriminator = PatchDiscriminator(outside, **config.discriminator.model_dump())
+        self.generator, self.discriminator = self.build_networks()
         # Departs from the official code: the projection head is built here, not at the first
         # batch, because a checkpoint must rebuild the method without data.
         self.projector = ProjectionHead(
@@ -118,11 +125,18 @@ class CUT(Method):
         for network in (self.generator, self.discriminator, self.projector):
             init_weights(network, config.init.kind, config.init.gain)
 
+    def build_networks(self) -> tuple[Generator, nn.Module]:
+        """Return the generator and the discriminator, fresh."""
+        config, inside, outside = self.config, self.channels["a"], self.channels["b"]
+        generator = ResnetGenerator(inside, outside, **config.generator.model_dump())
+        return generator, PatchDiscriminator(outside, **config.discriminator.model_dump())
+
     @property
     def players(self) -> Mapping[str, Player]:
         """The discriminator, then generator and projector together."""
         optimizer, schedule = self.config.optimizer, self.config.schedule
         return {
+            **self.structure_players(optimizer, schedule),
             "discriminator": Player((self.discriminator,), optimizer, schedule),
             "generator": Player((self.generator, self.projector), optimizer, schedule),
         }
@@ -140,32 +154,61 @@ class CUT(Method):
         flipped = config.flip_equivariance and self.draws.flip("flip")
         translated, features = self._translate_and_encode(sources, flipped)
         fake_b = translated[: len(batch.real_a)]
+        real_a = batch.real_a.flip(-1) if flipped else batch.real_a
 
-        yield (
-            "discriminator",
-            {
-                "fake": 0.5 * self._judge(fake_b.detach(), is_real=False),
-                "real": 0.5 * self._judge(batch.real_b, is_real=True),
-            },
-        )
+        yield from self.structure_turns(real_a, fake_b, batch.real_b)
+        yield "discriminator", self.judge_terms(fake_b.detach(), batch.real_b)
 
         terms: Terms = {}
         if config.lambda_gan > 0:
             logits = self.discriminator(fake_b)
             terms["gan"] = config.lambda_gan * generator_gan_loss(logits, mode=config.gan_mode)
-        if config.lambda_nce > 0:
+        if self.is_contrasted:
             queries = self.generator.encode(translated, config.nce_layers)
             if flipped:
                 queries = [query.flip(-1) for query in queries]
-            # The released code halves the terms where the paper adds them (lambda_X = lambda_Y).
-            weight = config.lambda_nce / len(contrasts)
-            for part, name in enumerate(contrasts):
-                terms[name] = weight * self.contrast(
-                    name,
-                    _part(queries, part, len(contrasts)),
-                    _part(features, part, len(contrasts)),
-                )
+            count = len(contrasts)
+            terms |= self.contrast_terms(
+                {
+                    name: (_part(queries, part, count), _part(features, part, count))
+                    for part, name in enumerate(contrasts)
+                }
+            )
+        terms |= self.structure_terms(real_a, fake_b)
+        if config.nce_identity:
+            real_b = batch.real_b.flip(-1) if flipped else batch.real_b
+            terms |= self.identity_terms(translated[len(fake_b) :], real_b)
         yield "generator", terms
+
+    def judge_terms(self, fake: Tensor, real: Tensor) -> Terms:
+        """Return the discriminator's terms on translations and on pictures of B, (B, C, H, W)."""
+        return {
+            "fake": 0.5 * self._judge(fake, is_real=False),
+            "real": 0.5 * self._judge(real, is_real=True),
+        }
+
+    def identity_terms(self, translated: Tensor, real: Tensor) -> Terms:  # noqa: ARG002
+        """Return what else the generator minimises on translations of B, against B; nothing."""
+        return {}
+
+    @property
+    def is_contrasted(self) -> bool:
+        """Whether any term compares features."""
+        return self.config.lambda_nce > 0
+
+    def contrast_terms(self, pairs: Mapping[str, FeaturePair]) -> Terms:
+        """Return the weighted terms that compare features of translations and sources.
+
+        Args:
+            pairs: by name of the term, features of the translation and of its source, each one
+                (B, C_l, H_l, W_l) a layer of `nce_layers`; "nce" first.
+        """
+        # The released code halves the terms where the paper adds them (lambda_X = lambda_Y).
+        weight = self.config.lambda_nce / len(pairs)
+        return {
+            name: weight * self.contrast(name, queries, sources)
+            for name, (queries, sources) in pairs.items()
+        }
 
     def contrast(self, name: str, queries: Sequence[Tensor], sources: Sequence[Tensor]) -> Tensor:
         """Average PatchNCE over the layers (CUT, eq. 3; averaged where the paper sums).
@@ -261,13 +304,18 @@ class CUT(Method):
 
         Unmirrored, both come from one pass; the released code encodes the sources again.
         """
-        layers = self.config.nce_layers if self.config.lambda_nce > 0 else ()
+        layers = self.config.nce_layers if self.is_contrasted else ()
         if not flipped:
-            translated, features = self.generator(sources, layers)
+            translated, features = self.run_generator(sources, layers)
             return translated, features
-        translated, _ = self.generator(sources.flip(-1))
+        translated, _ = self.run_generator(sources.flip(-1), ())
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.source_has_gradient):
             features = self.generator.encode(sources, layers) if layers else []
+        return translated, features
+
+    def run_generator(self, images: Tensor, layers: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+        """Translate in training, and return features of `layers`."""
+        translated, features = self.generator(images, layers)
         return translated, features
 
     def _judge(self, images: Tensor, *, is_real: bool) -> Tensor:

@@ -6,7 +6,7 @@ https://arxiv.org/abs/1703.10593. Two generators, one a direction, that must und
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -68,6 +68,13 @@ class CycleGAN(Method):
 
     Config = CycleGANConfig
     directions = ("a2b", "b2a")
+    # the released D_A judges pictures of B, which G_A makes
+    released: ClassVar[Mapping[str, str]] = {
+        "G_A": "generator_ab",
+        "G_B": "generator_ba",
+        "D_A": "discriminator_b",
+        "D_B": "discriminator_a",
+    }
 
     def __init__(self, config: CycleGANConfig, task: Task | None = None) -> None:
         super().__init__(config, task)
@@ -79,7 +86,8 @@ class CycleGAN(Method):
         self.discriminator_a = PatchDiscriminator(channels_a, **discriminator)
         self.discriminator_b = PatchDiscriminator(channels_b, **discriminator)
         self.pools = {name: ImagePool(config.pool_size) for name in ("fake_b", "fake_a")}
-        for network in self.children():
+        discriminators = (self.discriminator_a, self.discriminator_b)
+        for network in (self.generator_ab, self.generator_ba, *discriminators):
             init_weights(network, config.init.kind, config.init.gain)
 
     @property
@@ -87,6 +95,7 @@ class CycleGAN(Method):
         """Both generators, then both discriminators."""
         optimizer, schedule = self.config.optimizer, self.config.schedule
         return {
+            **self.structure_players(optimizer, schedule),
             "generators": Player((self.generator_ab, self.generator_ba), optimizer, schedule),
             "discriminators": Player(
                 (self.discriminator_a, self.discriminator_b), optimizer, schedule
@@ -104,6 +113,8 @@ class CycleGAN(Method):
         fake_b, fake_a = self._send("ab", real_a), self._send("ba", real_b)
         rec_a, rec_b = self._send("ba", fake_b), self._send("ab", fake_a)
 
+        yield from self.structure_turns(real_a, fake_b, real_b, name="structure_a2b")
+        yield from self.structure_turns(real_b, fake_a, real_a, name="structure_b2a")
         yield (
             "generators",
             {
@@ -112,6 +123,8 @@ class CycleGAN(Method):
                 "cycle_a": config.lambda_a * F.l1_loss(rec_a, real_a),
                 "cycle_b": config.lambda_b * F.l1_loss(rec_b, real_b),
                 **self._identity_terms(batch),
+                **self.structure_terms(real_a, fake_b, name="structure_a2b"),
+                **self.structure_terms(real_b, fake_a, name="structure_b2a"),
             },
         )
 

@@ -5,10 +5,28 @@ Zheng et al., CVPR 2021, https://arxiv.org/abs/2104.00854.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from i2icli.config.structure import StructureConfig
+from i2icli.losses.similarity import (
+    PRODUCT_SCALE,
+    centred_features,
+    map_contrast,
+    map_distance,
+    similarity_maps,
+)
 from i2icli.methods.draws import Draws
+from i2icli.methods.jitter import jitter_colours
+from i2icli.methods.views import AnyView, SimilarityView
+from i2icli.networks.init import init_weights
+from i2icli.networks.similarity_head import SimilarityHead
+from i2icli.networks.vgg import vgg16_channels
+
+_HEAD_GAIN = 0.02  # as released, whatever the method's own networks start from
 
 
 class StructureTerm(nn.Module):
@@ -21,17 +39,49 @@ class StructureTerm(nn.Module):
     def __init__(self, config: StructureConfig) -> None:
         super().__init__()
         self.config = config
+        self.head: SimilarityHead | None = None
+        if config.kind == "learned":
+            # Departs from the official code: the head is built here, not at the first batch,
+            # because a checkpoint must rebuild the method without data.
+            self.head = SimilarityHead(vgg16_channels(config.layers))
+            init_weights(self.head, "normal", _HEAD_GAIN)
 
     @property
     def is_learned(self) -> bool:
         """Whether there is a head to train."""
-        return self.config.kind == "learned"
+        return self.head is not None
 
     def loss(
         self, network: nn.Module, source: Tensor, translated: Tensor, draws: Draws, *, name: str
     ) -> Tensor:
-        """Return the weighted distance of two pictures' self-similarity, a scalar."""
-        raise NotImplementedError
+        """Return the weighted distance of two pictures' self-similarity, a scalar (SeSim, eq. 3).
+
+        No gradient reaches the source.
+
+        Args:
+            network: VGG16, or what taps the same layers.
+            source: pictures, (B, 1 or 3, H, W) in [-1, 1].
+            translated: their translations, (B, 1 or 3, H, W) in [-1, 1].
+            draws: choose the places.
+            name: of the draws.
+        """
+        config = self.config
+        with torch.no_grad():
+            sources = self.features(network, source)
+        distances = []
+        for number, pair in enumerate(
+            zip(sources, self.features(network, translated), strict=True)
+        ):
+            source_maps, translated_maps = self._maps(pair, draws, f"{name}.{number}")
+            distances.append(
+                map_distance(
+                    source_maps,
+                    translated_maps,
+                    compare=config.compare,
+                    normalise=config.normalise,
+                )
+            )
+        return config.weight * torch.stack(distances).mean()
 
     def contrast(
         self,
@@ -43,5 +93,105 @@ class StructureTerm(nn.Module):
         *,
         name: str,
     ) -> Tensor:
-        """Return what the learned head minimises, a scalar."""
-        raise NotImplementedError
+        """Return what the learned head minimises, a scalar in nats (SeSim, eq. 5).
+
+        A place must be recognised by its map in the translation, and by default also in the
+        source with other colours, among the source's other places and those of a real picture of
+        the target domain, turned upside down and mirrored.
+
+        Args:
+            network: VGG16, or what taps the same layers.
+            source: pictures, (B, 1 or 3, H, W) in [-1, 1].
+            translated: their translations; no gradient reaches them.
+            other: real pictures of the target domain.
+            draws: choose the places and the colours.
+            name: of the draws.
+        """
+        pictures = self._contrasted(source, translated, other, draws, name)
+        with torch.no_grad():
+            tapped = [network(images, self.config.layers) for images in pictures]
+        triples = zip(*(self._compared(features) for features in tapped), strict=True)
+        losses = [
+            map_contrast(
+                *self._maps(triple, draws, f"{name}.contrast.{number}"),
+                temperature=self.config.temperature,
+            )
+            for number, triple in enumerate(triples)
+        ]
+        return torch.stack(losses).mean()
+
+    def features(self, network: nn.Module, images: Tensor) -> list[Tensor]:
+        """Return the features whose self-similarity is compared, one a layer, (B, C_l, H_l, W_l).
+
+        Args:
+            network: VGG16, or what taps the same layers.
+            images: (B, 1 or 3, H, W) in [-1, 1].
+        """
+        return self._compared(network(_coloured(images), self.config.layers))
+
+    @torch.no_grad()
+    def views(self, network: nn.Module, source: Tensor, translated: Tensor) -> list[list[AnyView]]:
+        """Return the self-similarity of each picture and its translation, one view a layer.
+
+        A view spans the whole map, whatever window the term compares.
+
+        Args:
+            network: VGG16, or what taps the same layers.
+            source: pictures, (B, 1 or 3, H, W) in [-1, 1].
+            translated: their translations.
+        """
+        sides = [
+            [
+                centred_features(each, normalise=self.config.normalise).float().cpu()
+                for each in self.features(network, images)
+            ]
+            for images in (source, translated)
+        ]
+        return [
+            [
+                SimilarityView(
+                    layer=layer,
+                    source=ours[i],
+                    translation=theirs[i],
+                    form="cosine" if self.config.normalise else "tanh",
+                    scale=1.0 if self.config.normalise else PRODUCT_SCALE,
+                )
+                for layer, ours, theirs in zip(self.config.layers, *sides, strict=True)
+            ]
+            for i in range(len(source))
+        ]
+
+    def _compared(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Send features through the head, if there is one."""
+        return list(features) if self.head is None else self.head(features)
+
+    def _maps(self, features: Sequence[Tensor], draws: Draws, name: str) -> list[Tensor]:
+        """Return the maps of several pictures at the same drawn places, (B, P, N) each."""
+        config, first = self.config, features[0]
+        total = first.shape[2] * first.shape[3]
+        places = draws.places(name, count=config.num_patches, total=total)
+        places = places.to(first.device, non_blocking=True)
+        return [
+            similarity_maps(each, places, patch_size=config.patch_size, normalise=config.normalise)
+            for each in features
+        ]
+
+    def _contrasted(
+        self, source: Tensor, translated: Tensor, other: Tensor, draws: Draws, name: str
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the pictures to tell apart: sources, their other appearances, strangers."""
+        source, translated, other = map(_coloured, (source, translated.detach(), other))
+        if other.shape != source.shape:  # crops that keep their picture's size
+            other = F.interpolate(other, size=source.shape[2:], mode="bilinear")
+        if self.config.augment:
+            source, translated, other = (
+                torch.cat([source, source]),
+                torch.cat([translated, jitter_colours(source, draws, f"{name}.jitter_source")]),
+                torch.cat([other, jitter_colours(other, draws, f"{name}.jitter_other")]),
+            )
+        return source, translated, other.flip(2, 3)
+
+
+def _coloured(images: Tensor) -> Tensor:
+    """Repeat the one channel of grey pictures."""
+    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images

@@ -1,12 +1,18 @@
-"""What a method can show of its own workings, for `viz-attention` to draw."""
+"""What a method can show of its own workings, for `viz-attention` to draw.
+
+The views of one picture have layers of different names: those name files and arrays.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from i2icli.losses.attention import (
     WindowLayout,
@@ -18,6 +24,7 @@ from i2icli.losses.attention import (
 
 Selection = Literal["global", "local", "local-global"]
 Side = Literal["source", "translation"]
+SimilarityForm = Literal["cosine", "tanh"]
 SIDES: tuple[Side, Side] = ("source", "translation")
 
 
@@ -70,6 +77,11 @@ class AttentionView:
     selection: Selection
     window: int
     layout: WindowLayout
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the map, places."""
+        return _size_of(self.entropy)
 
     @property
     def has_map(self) -> bool:
@@ -155,6 +167,10 @@ def attention_views(
     ]
 
 
+def _size_of(maps: Tensor) -> tuple[int, int]:
+    return maps.shape[-2], maps.shape[-1]
+
+
 def _kept(tensor: Tensor) -> Tensor:
     return tensor.detach().float().cpu()
 
@@ -177,33 +193,61 @@ class MaskView:
     high: str
     mask: Tensor
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the map, places."""
+        return _size_of(self.mask)
+
 
 @dataclass(frozen=True)
 class SimilarityView:
     """Self-similarity of the features of two pictures: rows are computed when asked for.
 
+    The similarity of the places i and k, with features f as the method compares them (centred,
+    divided, projected: whatever it does before it multiplies), lies in [-1, 1]:
+
+    - form "cosine": f_i . f_k / (|f_i| |f_k|); the view divides by the lengths, so that it does not
+      matter whether the features are unit vectors already;
+    - form "tanh": tanh(scale * f_i . f_k).
+
     Attributes:
-        layer: name of the tapped layer.
-        source: features of the source, (C, H, W), as they are compared, float32, on the CPU.
+        layer: name of the tapped layer, such as "relu3_1".
+        source: features of the source, (C, H, W), float32, on the CPU.
         translation: the same of the translation.
-        rows_of: takes features, (C, H, W), and flat positions, (N,); returns the similarity of
-            each with all places, (N, H, W).
+        form: how a similarity comes from two features.
+        scale: of form "tanh"; form "cosine" has none.
         name: what the values mean, for the legend.
     """
 
     layer: str
     source: Tensor
     translation: Tensor
-    rows_of: Callable[[Tensor, Tensor], Tensor]
+    form: SimilarityForm
+    scale: float = 1.0
     name: str = "self-similarity"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the map, places."""
+        return _size_of(self.source)
 
     def features(self, side: Side) -> Tensor:
         """Return the features of one side, (C, H, W)."""
         return self.source if side == "source" else self.translation
 
+    def factors(self, side: Side) -> Tensor:
+        """Return vectors, (C, HW), whose products are the similarities, before any tanh."""
+        flat = self.features(side).flatten(1)
+        if self.form == "cosine":
+            return F.normalize(flat, dim=0)
+        return flat * math.sqrt(self.scale)
+
     def map_rows(self, side: Side, places: Tensor) -> Tensor:
         """Return the similarity of places, (N,), with one side's whole map, (N, H, W)."""
-        return self.rows_of(self.features(side), places)
+        factors = self.factors(side)
+        products = factors[:, places].mT @ factors
+        rows = torch.tanh(products) if self.form == "tanh" else products
+        return rows.view(-1, *self.size)
 
 
 @dataclass(frozen=True)
@@ -219,6 +263,11 @@ class PositionView:
     layer: str
     queries: Tensor
     keys: Tensor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the map, places."""
+        return _size_of(self.queries)
 
     def map_rows(self, places: Tensor) -> Tensor:
         """Return the attention of flat positions, (N,), over the map, (N, H, W), each sums to 1."""
@@ -242,6 +291,11 @@ class ChannelView:
     channels: Tensor
     numbers: tuple[int, ...]
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the map, places."""
+        return _size_of(self.channels)
+
 
 @dataclass(frozen=True)
 class ScaleView:
@@ -257,6 +311,10 @@ class ScaleView:
     scales: tuple[float, ...]
     weights: Tensor
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the map, places."""
+        return _size_of(self.weights)
+
 
 AnyView = AttentionView | MaskView | SimilarityView | PositionView | ChannelView | ScaleView
-View = AttentionView

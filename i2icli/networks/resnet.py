@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 from torch import Tensor, nn
 
+from i2icli.networks.dual_attention import DualAttention
 from i2icli.networks.layers import NormKind, build_norm, norm_needs_bias
 from i2icli.networks.resample import Downsample, Upsample
 
@@ -60,6 +62,8 @@ class ResnetGenerator(nn.Module):
         antialias_up: double by interpolation (CUT) rather than by transposed convolution.
         norm: normalisation after each convolution.
         dropout: dropout inside the residual blocks.
+        attention: "dual": attention over places and channels after the residual blocks; it is no
+            part of `model`, so numbers and names stay what they are without it.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class ResnetGenerator(nn.Module):
         antialias_up: bool = True,
         norm: NormKind = "instance",
         dropout: bool = False,
+        attention: Literal["none", "dual"] = "none",
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
@@ -86,10 +91,12 @@ class ResnetGenerator(nn.Module):
         for channels in (width, 2 * width):
             layers += _halving(channels, antialias=antialias_down, norm=norm)
         layers += [ResnetBlock(4 * width, norm=norm, dropout=dropout) for _ in range(blocks)]
+        self._last_block = len(layers) - 1
         for channels in (4 * width, 2 * width):
             layers += _doubling(channels, antialias=antialias_up, norm=norm)
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, out_channels, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
+        self.attention = DualAttention(4 * width) if attention == "dual" else None
 
     def forward(self, images: Tensor, layers: Sequence[int] = ()) -> tuple[Tensor, list[Tensor]]:
         """Translate `images`, and return features on the way.
@@ -150,6 +157,8 @@ class ResnetGenerator(nn.Module):
             value = self.model[number](value)
             if number in places:
                 features[number] = value
+            if number == self._last_block < last and self.attention is not None:
+                value = self.attention(value)
         return value, [features[place] for place in places]
 
     def _tapped(self, layer: int, *, last: int) -> int:

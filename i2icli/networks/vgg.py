@@ -10,6 +10,12 @@ from torch import Tensor, nn
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 _BLOCKS = (2, 2, 3, 3, 3)  # convolutions before each pooling
+_CHANNELS = (64, 128, 256, 512, 512)  # of each block
+
+
+def vgg16_channels(layers: Sequence[str]) -> list[int]:
+    """Return the channels of layers such as relu3_1, from their names alone."""
+    return [_CHANNELS[int(name.removeprefix("relu").split("_")[0]) - 1] for name in layers]
 
 
 class VGG16Features(nn.Module):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from i2icli.errors import WeightsError
 from i2icli.networks.vgg import VGG16Features
-from i2icli.pretrained.weights import load_weights
+from i2icli.pretrained.weight_files import read_tensors
+from i2icli.pretrained.weights import WEIGHTS, load_weights
 
 
 def load_network(name: str) -> nn.Module:
@@ -32,3 +35,23 @@ def load_networks(names: Iterable[str], device: torch.device) -> dict[str, nn.Mo
         WeightsError: as `load_network`.
     """
     return {name: load_network(name).to(device) for name in names}
+
+
+def load_table(name: str) -> Mapping[str, Tensor]:
+    """Return the tensors of weights that a new run starts from, on the CPU.
+
+    Args:
+        name: of `i2i weights`, or the path of a file of weights.
+
+    Raises:
+        WeightsError: they are not here, or the file holds none.
+    """
+    if name in WEIGHTS:
+        return load_weights(name)[0]
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise WeightsError(
+            f"{name} is neither a file of weights nor one of {', '.join(WEIGHTS)}: "
+            "`i2i weights list` shows what is here."
+        )
+    return read_tensors(path).tensors

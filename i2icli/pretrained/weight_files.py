@@ -87,8 +87,9 @@ def load_torchscript(path: Path, device: torch.device) -> nn.Module:
 def expected_shapes(name: str) -> Shapes:
     """Return the tensors that a file of these weights must have, with their shapes.
 
-    Only what is used counts: convolutions of VGG16 and AlexNet, for Inception everything but its
-    classifier. For the TorchScript file, whose names are its own affair, nothing.
+    Only what is used counts: convolutions of VGG16 and AlexNet, for Inception and the residual
+    networks everything but the classifier. For the TorchScript file, whose names are its own
+    affair, nothing.
     """
     if name == "vgg16":
         inputs = (3, *_VGG16_WIDTHS[:-1])
@@ -98,6 +99,8 @@ def expected_shapes(name: str) -> Shapes:
         return _convolutions(_ALEXNET)
     if name == "inception-pytorch":
         return _inception_shapes()
+    if name.startswith("resnet"):
+        return _resnet_shapes(name)
     return {}
 
 
@@ -131,6 +134,8 @@ def fault_of(name: str, content: Content, wanted_digest: str) -> str:
             return f"its {key} is {tuple(content.tensors[key].shape)} instead of {shape}"
     if wants_torchscript and len(content.tensors) < _TORCHSCRIPT_TENSORS:
         return f"it has {len(content.tensors)} tensors instead of {_TORCHSCRIPT_TENSORS}"
+    if not wanted_digest:
+        return "it is not the published file, by which alone these weights are known"
     if digest(used_tensors(name, content)) != wanted_digest:
         return "its tensors have the right names and shapes but other values"
     return ""
@@ -181,6 +186,19 @@ def _inception_shapes() -> Shapes:
         name: tuple(value.shape)
         for name, value in network.state_dict().items()
         if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
+    }
+
+
+@lru_cache(maxsize=4)
+def _resnet_shapes(name: str) -> Shapes:
+    from torchvision import models
+
+    with torch.device("meta"):
+        network = getattr(models, name)(weights=None)
+    return {
+        key: tuple(value.shape)
+        for key, value in network.state_dict().items()
+        if not key.startswith("fc.") and not key.endswith("num_batches_tracked")
     }
 
 

@@ -37,7 +37,7 @@ class Weights:
         purpose: what they serve, in words.
         urls: where the published file is.
         sha256: SHA-256 of the published file, or as much of it as is published.
-        digest: SHA-256 over the tensors that are used, see `weight_files.digest`.
+        digest: SHA-256 over the tensors that are used, see `weight_files.digest`; "": not known.
         files: names under which the folder may hold them; the first is what is written.
         size: bytes of the published file; None where not known.
     """
@@ -87,7 +87,7 @@ class Fetching:
 
 
 # Sums: of the Inception files and of VGG16 in full, as several projects have recorded them for
-# these addresses; of AlexNet the eight digits that torchvision writes into the name.
+# these addresses; of the others the eight digits that torchvision writes into the names.
 _ALL = (
     Weights(
         "inception",
@@ -123,6 +123,23 @@ _ALL = (
         "7be5be79",
         "b46189e918b5839984e730473cc7329f473de17968d8502d355c0f0fd30797e7",
         ("alexnet.pth", "alexnet-owt-7be5be79.pth", "alexnet_features.pth"),
+    ),
+    *(
+        # Known by the published file alone: the sum of its tensors is not recorded.
+        Weights(
+            name,
+            "what segmentation networks start from",
+            (f"{_PYTORCH}{name}-{sha256}.pth",),
+            sha256,
+            "",
+            (f"{name}.pth", f"{name}-{sha256}.pth"),
+        )
+        for name, sha256 in (
+            ("resnet18", "f37072fd"),
+            ("resnet34", "b627a593"),
+            ("resnet50", "0676ba61"),
+            ("resnet101", "63fe2227"),
+        )
     ),
 )
 WEIGHTS: Mapping[str, Weights] = {weights.name: weights for weights in _ALL}

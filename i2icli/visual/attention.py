@@ -12,21 +12,35 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from i2icli.data.decode import Pixels
 from i2icli.methods.views import SIDES, AttentionView, Side
-from i2icli.visual.looks import Look, ranks, window_map
+from i2icli.visual.drawer import Document, Drawer, FilmRow, text_of
+from i2icli.visual.looks import Look, ranks, spread, window_map
+from i2icli.visual.panels import (
+    DPI,
+    HEAT,
+    INK,
+    QUERY,
+    WIDTH,
+    aspect_of,
+    clean,
+    draw_bar,
+    faded,
+    frame,
+    frame_strongest,
+    mark,
+    show_heat,
+    show_map,
+    show_picture,
+    write_foot,
+    write_title,
+)
+from i2icli.visual.quantise import pack
 
-HEAT = "inferno"  # attention weights: dark is none
 ENTROPY = "viridis_r"  # entropy: bright is low, which is what gets selected
 RANK = "plasma_r"  # rank of the selected places
-QUERY = "#00e5ff"
-_WIDTH = 12.0  # inches
-_DPI = 110
-_INK = "#222222"
-_STROKE = [withStroke(linewidth=2.5, foreground="black")]
 
 
 def draw_sheet(look: Look, view: AttentionView, queries: Sequence[int]) -> Figure:
@@ -41,17 +55,16 @@ def draw_sheet(look: Look, view: AttentionView, queries: Sequence[int]) -> Figur
         view: one of its views.
         queries: flat positions whose attention is shown.
     """
-    height, width = look.size
-    aspect = min(3.0, max(1 / 3, height / width))
+    aspect = aspect_of(look)
     per_row = 1 if view.has_window else 2
     rows = math.ceil(len(queries) / per_row)
-    top, each = _WIDTH / 5 * aspect + 0.75, _WIDTH / 4 * aspect + 0.6
+    top, each = WIDTH / 5 * aspect + 0.75, WIDTH / 4 * aspect + 0.6
     title, foot = 0.85, 0.75
     total = title + top + rows * each + foot
-    figure = Figure(figsize=(_WIDTH, total), dpi=_DPI, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(WIDTH, total), dpi=DPI, facecolor="white", layout="constrained")
     parts = figure.subfigures(4, 1, height_ratios=[title, top, max(rows * each, 0.01), foot])
     heading, overview, below, footer = parts  # type: ignore[misc]
-    _write_title(heading, look, view)
+    write_title(heading, look.name, _heading(view))
     _draw_overview(overview, look, view, queries)
     panels = below.subplots(rows, 4, squeeze=False) if rows else np.empty((0, 4), object)
     cells = panels.reshape(-1, 4 // per_row)
@@ -61,7 +74,7 @@ def draw_sheet(look: Look, view: AttentionView, queries: Sequence[int]) -> Figur
         else:
             for axes in cell:
                 axes.axis("off")
-    _write_footer(footer, view)
+    write_foot(footer, explain(view))
     return figure
 
 
@@ -94,39 +107,20 @@ def bound(view: AttentionView) -> float:
     return math.log(view.window**2 if view.has_window else view.entropy.numel())
 
 
-def _write_title(figure: SubFigure, look: Look, view: AttentionView) -> None:
-    height, width = view.entropy.shape
-    figure.text(
-        0.012, 0.68, look.name, fontsize=15, weight="bold", color=_INK, ha="left", va="center",
-        parse_math=False,
-    )  # fmt: skip
+def _heading(view: AttentionView) -> str:
+    height, width = view.size
     values = view.entropy
-    facts = (
+    return (
         f"layer {view.layer}, {view.selection} attention, {width} x {height} places, "
         f"{len(view.places)} selected; entropy of the source {nats(values.min())} to "
         f"{nats(values.max())} nats, median {nats(values.median())}, at most {bound(view):.2f}"
     )
-    figure.text(0.012, 0.27, facts, fontsize=9.5, color="#555555", ha="left", va="center")
 
 
 def nats(value: Tensor) -> str:
     """Write an entropy so that tiny ones differ from none."""
     number = max(0.0, float(value))  # log-softmax rounds to -0.0
     return f"{number:.2f}" if number >= 0.005 or number == 0 else f"{number:.0e}"
-
-
-def _write_footer(figure: SubFigure, view: AttentionView) -> None:
-    text = explain(view).split(" ")
-    lines, line = [], ""
-    for word in text:
-        if len(line) + len(word) > 165:
-            lines.append(line)
-            line = ""
-        line = f"{line} {word}".strip()
-    figure.text(
-        0.012, 0.95, "\n".join([*lines, line]), fontsize=8.5, color="#555555", ha="left", va="top",
-        linespacing=1.35,
-    )  # fmt: skip
 
 
 def _draw_overview(
@@ -143,8 +137,8 @@ def _draw_overview(
         (2, view.entropy, "entropy, source"),
         (3, view.translation_entropy, "entropy, translation"),
     ):
-        show_map(panels[0, column], look, values, norm)
-        panels[0, column].set_title(title, fontsize=10, color=_INK)
+        show_map(panels[0, column], look, values, norm, colours=ENTROPY)
+        panels[0, column].set_title(title, fontsize=10, color=INK)
         draw_bar(panels[1, column], ScalarMappable(norm, ENTROPY), "nats")
     for axes in panels[0, 1:3]:
         for number, place in enumerate(queries, start=1):
@@ -153,7 +147,7 @@ def _draw_overview(
 
 def _draw_selected(axes: Axes, bar: Axes, look: Look, view: AttentionView) -> None:
     """Draw the selected places in the colour of their rank, the best on top."""
-    show_picture(axes, _faded(look.source), "selected places")
+    show_picture(axes, faded(look.source), "selected places")
     centres = np.array([look.centre_of(view, int(place)) for place in view.places]).reshape(-1, 2)
     count = len(centres)
     scale = Normalize(1, max(2, count))
@@ -163,7 +157,7 @@ def _draw_selected(axes: Axes, bar: Axes, look: Look, view: AttentionView) -> No
         centres[order, 0], centres[order, 1], c=order + 1, cmap=RANK, norm=scale, s=area,
         linewidths=0.3, edgecolors="black",
     )  # fmt: skip
-    _frame(axes, look)
+    frame(axes, look)
     draw_bar(bar, ScalarMappable(scale, RANK), "rank", ticks=[1, max(2, count)])
 
 
@@ -179,14 +173,14 @@ def _draw_query(
         axes = panels[0]
         show_heat(axes, look, picture, weights)
         if bool(weights.any()):
-            _frame_strongest(axes, look, view, weights)
+            frame_strongest(axes, look, view, weights)
         mark(axes, look, view, place, "")
         if view.has_window:
             _outline(axes, look, view, place)
             _draw_window(panels[1], view, side, place)
         where = f"query {number}: " if side == "source" else ""
         axes.set_title(
-            f"{where}{side}\n{_facts(view, side, place, weights, rank)}", fontsize=9, color=_INK
+            f"{where}{side}\n{_facts(view, side, place, weights, rank)}", fontsize=9, color=INK
         )
 
 
@@ -220,63 +214,11 @@ def _draw_window(axes: Axes, view: AttentionView, side: Side, place: int) -> Non
                 color=shade,
             )  # fmt: skip
     title = "window, %" if view.layout == "paper" else "window in reading order, %"
-    axes.set_title(title, fontsize=9, color=_INK)
+    axes.set_title(title, fontsize=9, color=INK)
     if view.layout == "paper":
         middle = view.window // 2
         axes.add_patch(Rectangle((middle - 0.5, middle - 0.5), 1, 1, fill=False, ec=QUERY, lw=1.8))
-    _clean(axes)
-
-
-def show_picture(axes: Axes, picture: Pixels, title: str) -> None:
-    """Draw a picture, its pixels the units of the axes."""
-    axes.imshow(picture, extent=(0, picture.shape[1], picture.shape[0], 0))
-    axes.set_title(title, fontsize=10, color=_INK)
-    _clean(axes)
-
-
-def _faded(picture: Pixels) -> Pixels:
-    """Return a picture in pale grey, on which colours stand out."""
-    grey = np.asarray(picture, np.float32).mean(axis=2, keepdims=True)
-    return np.repeat(110 + 0.55 * grey, 3, axis=2).clip(0, 255).astype(np.uint8)
-
-
-def entropy_scale(maps: Sequence[Tensor]) -> Normalize:
-    """Return one scale for several maps of entropy."""
-    low = max(0.0, min(float(values.min()) for values in maps))
-    high = max(float(values.max()) for values in maps)
-    return Normalize(low, high if high > low else low + 1e-6)
-
-
-def show_map(axes: Axes, look: Look, entropy: Tensor, norm: Normalize) -> None:
-    """Draw a map of entropy, its cells as they are."""
-    axes.imshow(
-        entropy.numpy(), cmap=ENTROPY, norm=norm, interpolation="nearest",
-        extent=(0, look.covered[1], look.covered[0], 0),
-    )  # fmt: skip
-    _frame(axes, look)
-
-
-def show_heat(axes: Axes, look: Look, picture: Pixels, weights: Tensor) -> None:
-    """Draw weights, (h, w), over a dimmed picture: the heavier the more opaque."""
-    grey = np.asarray(picture, np.float32).mean(axis=2) * 0.7
-    axes.imshow(
-        grey, cmap="gray", vmin=0, vmax=255, extent=(0, picture.shape[1], picture.shape[0], 0)
-    )
-    share = (weights / weights.max().clamp(min=1e-12)).sqrt().numpy()
-    axes.imshow(
-        share, cmap=HEAT, vmin=0, vmax=1, alpha=np.clip(0.1 + 1.4 * share, 0, 0.92),
-        extent=(0, look.covered[1], look.covered[0], 0), interpolation="nearest",
-    )  # fmt: skip
-    _frame(axes, look)
-
-
-def _frame_strongest(axes: Axes, look: Look, view: AttentionView, weights: Tensor) -> None:
-    """Frame the place of the largest weight, which may be one cell among thousands."""
-    x, y = look.centre_of(view, int(weights.argmax()))
-    height, width = view.entropy.shape
-    cell = (look.covered[1] / width, look.covered[0] / height)
-    corner = (x - cell[0], y - cell[1])
-    axes.add_patch(Rectangle(corner, 2 * cell[0], 2 * cell[1], fill=False, ec="white", lw=0.9))
+    clean(axes)
 
 
 def _outline(axes: Axes, look: Look, view: AttentionView, place: int) -> None:
@@ -288,37 +230,132 @@ def _outline(axes: Axes, look: Look, view: AttentionView, place: int) -> None:
     axes.add_patch(Rectangle(corner, *size, fill=False, ec=QUERY, lw=1.2))
 
 
-def mark(axes: Axes, look: Look, view: AttentionView, place: int, text: str) -> None:
-    """Circle a place."""
-    x, y = look.centre_of(view, place)
-    axes.plot(x, y, marker="o", markersize=9, mfc="none", mec=QUERY, mew=1.6, path_effects=_STROKE)
-    if text:
-        axes.annotate(
-            text, (x, y), xytext=(6, 5), textcoords="offset points", fontsize=8, weight="bold",
-            color=QUERY, path_effects=_STROKE, annotation_clip=True,
-        )  # fmt: skip
+def entropy_scale(maps: Sequence[Tensor]) -> Normalize:
+    """Return one scale for several maps of entropy."""
+    low = max(0.0, min(float(values.min()) for values in maps))
+    high = max(float(values.max()) for values in maps)
+    return Normalize(low, high if high > low else low + 1e-6)
 
 
-def draw_bar(
-    axes: Axes, mapped: ScalarMappable, label: str, ticks: Sequence[float] | None = None
+class AttentionDrawer(Drawer[AttentionView]):
+    """Draws query-selected attention."""
+
+    kind = "attention"
+    takes_queries = True
+
+    def key(self, view: AttentionView) -> str:
+        """Return what names files and arrays."""
+        return f"layer{view.layer}"
+
+    def title(self, view: AttentionView) -> str:
+        """Return what captions call the view."""
+        return f"layer {view.layer}"
+
+    def choose(self, look: Look, view: AttentionView, count: int) -> list[int]:  # noqa: ARG002
+        """Return the places to show."""
+        return spread(view.places.tolist(), width=view.size[1], count=count)
+
+    def draw(self, look: Look, view: AttentionView, queries: Sequence[int]) -> Figure:
+        """Draw the sheet."""
+        return draw_sheet(look, view, queries)
+
+    def arrays(
+        self, look: Look, view: AttentionView, queries: Sequence[int]  # noqa: ARG002
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """Return the numbers behind the sheet."""
+        places = torch.tensor(queries, dtype=torch.int64)
+        arrays = {
+            "entropy": view.entropy,
+            "translation_entropy": view.translation_entropy,
+            "selected": view.places,
+            "queries": places,
+        }
+        for side in SIDES:
+            if view.has_map:
+                arrays[f"{side}_rows"] = view.map_rows(side, places)
+            if view.has_window:
+                arrays[f"{side}_windows"] = view.window_rows(side, places)
+        return arrays
+
+    def summary(self, look: Look, view: AttentionView, queries: Sequence[int]) -> Document:
+        """Return the main numbers."""
+        entropy, rank = view.entropy, ranks(view.entropy)
+        return {
+            "selection": view.selection,
+            "map": list(entropy.shape),
+            "selected": len(view.places),
+            "entropy": {
+                "min": max(0.0, float(entropy.min())),
+                "median": max(0.0, float(entropy.median())),
+                "max": float(entropy.max()),
+            },
+            "queries": [
+                {
+                    **where,
+                    "rank": int(rank[where["place"]]),
+                    "entropy": max(0.0, float(entropy.flatten()[where["place"]])),
+                }
+                for where in self.queries_of(look, view, queries)
+            ],
+        }
+
+    def film_rows(self, view: AttentionView) -> tuple[FilmRow, ...]:  # noqa: ARG002
+        """Return what strip and film show."""
+        return (
+            FilmRow("entropy", _draw_entropy, entropy_scale, ENTROPY, "nats", "entropy, nats"),
+            FilmRow("attention of the circle", _draw_row),
+        )
+
+    def film_maps(self, view: AttentionView, queries: Sequence[int]) -> tuple[Tensor, ...]:
+        """Return a map for each row of the film."""
+        if not queries:
+            return ()
+        if view.has_map:
+            row = view.map_rows("source", torch.tensor(queries[:1]))[0]
+        else:
+            row = _window_on_map(view, "source", queries[0])
+        return view.entropy, row
+
+    def pack(self, look: Look, view: AttentionView, share: float) -> tuple[Document, float]:  # noqa: ARG002
+        """Pack the view for the page."""
+        height, width = view.size
+        channels = view.source.shape[0]
+        axes = None if share >= 1 else max(4, int(share * channels))
+        packed = {side: pack(view, side, axes=axes) for side in SIDES}
+        document: Document = {
+            "width": width,
+            "height": height,
+            "channels": channels,
+            "selection": view.selection,
+            "window": view.window,
+            "layout": view.layout,
+            "bound": bound(view),
+            "places": text_of(view.places.numpy().astype("<i4")),
+            "entropy": {
+                "source": text_of(view.entropy.numpy().astype("<f4")),
+                "translation": text_of(view.translation_entropy.numpy().astype("<f4")),
+            },
+            "features": {side: part.document() for side, part in packed.items()},
+        }
+        return document, max(part.error for part in packed.values())
+
+
+def _draw_entropy(
+    axes: Axes,
+    look: Look,
+    picture: Pixels,  # noqa: ARG001 - as a `FilmRow` calls it
+    values: Tensor,
+    norm: Normalize | None,
 ) -> None:
-    """Fill `axes` with a colour bar."""
-    figure = axes.get_figure()
-    assert figure is not None
-    bar = figure.colorbar(mapped, cax=axes, orientation="horizontal", ticks=ticks)
-    bar.set_label(label, fontsize=8, color=_INK, labelpad=1)
-    bar.ax.tick_params(labelsize=7.5, color=_INK, length=2)
+    assert norm is not None
+    show_map(axes, look, values, norm, colours=ENTROPY)
 
 
-def _frame(axes: Axes, look: Look) -> None:
-    """Show the picture's area alone, without what was padded."""
-    axes.set_xlim(0, look.size[1])
-    axes.set_ylim(look.size[0], 0)
-    _clean(axes)
-
-
-def _clean(axes: Axes) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+def _draw_row(
+    axes: Axes,
+    look: Look,
+    picture: Pixels,
+    values: Tensor,
+    norm: Normalize | None,  # noqa: ARG001 - as a `FilmRow` calls it
+) -> None:
+    show_heat(axes, look, picture, values)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from i2icli.data.decode import Pixels
-from i2icli.methods.views import AttentionView, View
+from i2icli.methods.views import AnyView, AttentionView
 
 
 @dataclass(frozen=True)
@@ -23,34 +24,49 @@ class Look:
         covered: height and width that the feature maps cover, pixels. Pictures are padded at the
             right and at the bottom to a size that the networks take, so it may exceed (H, W).
         views: one a layer, ascending.
+        made: what the translation is called, for example "segmentation".
     """
 
     name: str
     source: Pixels
     translation: Pixels
     covered: tuple[int, int]
-    views: tuple[View, ...]
+    views: tuple[AnyView, ...]
+    made: str = "translation"
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the picture, pixels."""
         return self.source.shape[0], self.source.shape[1]
 
-    def place_at(self, view: AttentionView, x: float, y: float) -> int:
+    def place_at(self, view: AnyView, x: float, y: float) -> int:
         """Return the flat position of the place under a pixel, counted from the top left."""
-        height, width = view.entropy.shape
+        height, width = view.size
         row = min(height - 1, int(y * height / self.covered[0]))
         column = min(width - 1, int(x * width / self.covered[1]))
         return row * width + column
 
-    def centre_of(self, view: AttentionView, place: int) -> tuple[float, float]:
+    def centre_of(self, view: AnyView, place: int) -> tuple[float, float]:
         """Return x and y of a place's middle, pixels from the top left corner of the picture."""
-        height, width = view.entropy.shape
+        height, width = view.size
         row, column = divmod(place, width)
         return (
             (column + 0.5) * self.covered[1] / width,
             (row + 0.5) * self.covered[0] / height,
         )
+
+    def holds(self, view: AnyView, place: int) -> bool:
+        """Return whether a place's middle lies in the picture, not in its padding."""
+        x, y = self.centre_of(view, place)
+        return x < self.size[1] and y < self.size[0]
+
+    def at_pixels(self, values: Tensor) -> Tensor:
+        """Return a map, (..., h, w), as seen at every pixel of the picture, (..., H, W)."""
+        rows, columns = (
+            ((torch.arange(side) + 0.5) * cells / covered).long().clamp(max=cells - 1)
+            for side, cells, covered in zip(self.size, values.shape[-2:], self.covered, strict=True)
+        )
+        return values[..., rows[:, None], columns]
 
 
 @dataclass(frozen=True)
@@ -59,16 +75,13 @@ class Moment:
 
     Attributes:
         step: training steps of the checkpoint.
-        look: the picture; of its views only `layer` counts, and its features may be gone.
         translation: (H, W, 3) uint8.
-        entropy: of the source, (h, w) nats.
-        row: attention of the one query in the source, (h, w); zero outside a window.
+        maps: what the strip shows below the translation, each (h, w).
     """
 
     step: int
     translation: Pixels
-    entropy: Tensor
-    row: Tensor
+    maps: tuple[Tensor, ...]
 
 
 def ranks(entropy: Tensor) -> Tensor:
@@ -129,3 +142,32 @@ def window_map(view: AttentionView, place: int, weights: Tensor) -> Tensor:
     padded = weights.new_zeros(height + 2 * reach, width + 2 * reach)
     padded[row : row + view.window, column : column + view.window] = weights
     return padded[reach : reach + height, reach : reach + width].contiguous()
+
+
+def even_places(look: Look, view: AnyView, count: int) -> list[int]:
+    """Return the places in the middle of the cells of an even grid over the picture.
+
+    Args:
+        look: the picture.
+        view: whose map the places are of.
+        count: how many; fewer come back where the map has fewer.
+    """
+    if count < 1:
+        return []
+    height, width = look.size
+    columns = max(1, min(count, round((count * width / height) ** 0.5)))
+    rows = -(-count // columns)
+    middles = [
+        ((i % columns + 0.5) * width / columns, (i // columns + 0.5) * height / rows)
+        for i in range(count)
+    ]
+    return list(dict.fromkeys(look.place_at(view, x, y) for x, y in middles))
+
+
+def smaller(maps: Tensor, side: int) -> Tensor:
+    """Return maps, (S, H, W), of at most `side` cells a side, each the mean of what it covers."""
+    block = -(-max(maps.shape[1:]) // side)
+    if block <= 1:
+        return maps
+    size = (-(-maps.shape[1] // block), -(-maps.shape[2] // block))
+    return F.adaptive_avg_pool2d(maps, size)

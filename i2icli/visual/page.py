@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
 
 import jinja2
 import matplotlib
@@ -17,14 +16,38 @@ from PIL import Image
 
 from i2icli import __version__
 from i2icli.data.decode import Pixels
-from i2icli.methods.views import SIDES, AttentionView
-from i2icli.visual.attention import ENTROPY, HEAT, RANK, bound
+from i2icli.visual.attention import ENTROPY, RANK
+from i2icli.visual.channels import MATRIX, RESPONSE
+from i2icli.visual.drawer import text_of
+from i2icli.visual.drawers import drawer_of
 from i2icli.visual.looks import Look
-from i2icli.visual.quantise import pack
+from i2icli.visual.masks import MASK
+from i2icli.visual.panels import HEAT
+from i2icli.visual.positions import RECEIVED
+from i2icli.visual.scales import WEIGHT
+from i2icli.visual.similarity import AGREEMENT, SIMILARITY
 
 LIMIT = 20_000_000  # bytes of the whole page
 _ROOM = LIMIT - 400_000  # what the page itself and rounding need
-Document = dict[str, Any]
+_SCRIPTS = (
+    "attention_numbers.js",
+    "attention_paint.js",
+    "attention_selection.js",
+    "attention_kinds.js",
+    "attention.js",
+)
+_COLOURS = {
+    "heat": HEAT,
+    "entropy": ENTROPY,
+    "rank": RANK,
+    "mask": MASK,
+    "similarity": SIMILARITY,
+    "agreement": AGREEMENT,
+    "received": RECEIVED,
+    "matrix": MATRIX,
+    "response": RESPONSE,
+    "weight": WEIGHT,
+}
 
 
 @dataclass(frozen=True)
@@ -118,19 +141,14 @@ def build_page(parts: Sequence[Part], *, title: str, method: str, notes: Sequenc
         "steps": steps,
         "error": max(part.error for part in parts),
         "notes": list(notes),
-        "colours": {
-            "heat": _colours(HEAT),
-            "entropy": _colours(ENTROPY),
-            "rank": _colours(RANK),
-        },
+        "colours": {name: _colours(found) for name, found in _COLOURS.items()},
     }
     data = f'{{"about":{json.dumps(about)},"pictures":[{",".join(pictures)}]}}'
     template = jinja2.Template(_template("attention.html.j2"), autoescape=True)
     page: str = template.render(
         title=title,
         style=_template("attention.css"),
-        numbers=_template("attention_numbers.js"),
-        script=_template("attention.js"),
+        scripts=[_template(name) for name in _SCRIPTS],
         # Within a script element only its end tag has a meaning.
         data=data.replace("<", "\\u003c"),
     )
@@ -148,12 +166,14 @@ def _first(parts: Iterable[Part], name: str) -> Part:
 def _build(look: Look, *, step: int, share: float) -> Part:
     layers, errors = [], [0.0]
     for view in look.views:
-        document, error = _pack_layer(view, share)
-        layers.append(document)
+        drawer = drawer_of(view)
+        document, error = drawer.pack(look, view, share)
+        layers.append({"layer": view.layer, "kind": drawer.kind, **document})
         errors.append(error)
     height, width = look.size
     picture = {
         "name": look.name,
+        "made": look.made,
         "width": width,
         "height": height,
         "covered": list(look.covered),
@@ -165,39 +185,6 @@ def _build(look: Look, *, step: int, share: float) -> Part:
     )
 
 
-def _pack_layer(view: AttentionView, share: float) -> tuple[Document, float]:
-    height, width = view.entropy.shape
-    channels = view.source.shape[0]
-    axes = None if share >= 1 else max(4, int(share * channels))
-    packed = {side: pack(view, side, axes=axes) for side in SIDES}
-    document: Document = {
-        "layer": view.layer,
-        "width": width,
-        "height": height,
-        "channels": channels,
-        "selection": view.selection,
-        "window": view.window,
-        "layout": view.layout,
-        "bound": bound(view),
-        "places": _base64(view.places.numpy().astype("<i4")),
-        "entropy": {
-            "source": _base64(view.entropy.numpy().astype("<f4")),
-            "translation": _base64(view.translation_entropy.numpy().astype("<f4")),
-        },
-        "features": {
-            side: {
-                "rank": part.rank,
-                "values": _base64(part.values.astype("<i2")),
-                "scales": _base64(part.scales.astype("<f4")),
-                "bias": _base64(part.bias.astype("<f4")),
-                "constant": part.constant,
-            }
-            for side, part in packed.items()
-        },
-    }
-    return document, max(part.error for part in packed.values())
-
-
 def _picture_url(pixels: Pixels) -> str:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="JPEG", quality=92, subsampling=0)
@@ -207,8 +194,4 @@ def _picture_url(pixels: Pixels) -> str:
 def _colours(name: str) -> str:
     """Return 256 colours of a map, RGB bytes."""
     table = matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3]
-    return _base64(np.ascontiguousarray(table))
-
-
-def _base64(array: np.ndarray[Any, Any]) -> str:
-    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
+    return text_of(np.ascontiguousarray(table))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 
 from i2icli.losses.attention import local_rows
 from i2icli.methods.views import AttentionView, Side
+from i2icli.visual.drawer import text_of
 
 GOOD_ENOUGH = 0.01  # error of a weight below which axes are left out to save room
 _TOP = 32767
@@ -49,6 +51,16 @@ class PackedFeatures:
     def rank(self) -> int:
         """Axes kept."""
         return int(self.values.shape[1])
+
+    def document(self) -> dict[str, Any]:
+        """Return what the page's script takes."""
+        return {
+            "rank": self.rank,
+            "values": text_of(self.values.astype("<i2")),
+            "scales": text_of(self.scales.astype("<f4")),
+            "bias": text_of(self.bias.astype("<f4")),
+            "constant": self.constant,
+        }
 
 
 def pack(view: AttentionView, side: Side, *, axes: int | None = None) -> PackedFeatures:

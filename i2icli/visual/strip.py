@@ -6,23 +6,17 @@ import io
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
-from i2icli.methods.views import AttentionView
-from i2icli.visual.attention import (
-    ENTROPY,
-    draw_bar,
-    entropy_scale,
-    mark,
-    show_heat,
-    show_map,
-    show_picture,
-)
+from i2icli.methods.views import AnyView
+from i2icli.visual.drawer import FilmRow
+from i2icli.visual.drawers import drawer_of
 from i2icli.visual.looks import Look, Moment
+from i2icli.visual.panels import DPI, aspect_of, draw_bar, mark, show_picture
 
 T = TypeVar("T")
 
@@ -30,44 +24,56 @@ MOST_COLUMNS = 8  # a wider strip would be too small to read
 _FRAME_MS, _LAST_FRAME_MS = 600, 2400
 
 
-def draw_strip(look: Look, view: AttentionView, moments: Sequence[Moment], *, query: int) -> Figure:
-    """Draw translation, entropy and one query's attention, a column a checkpoint.
+def draw_strip(
+    look: Look, view: AnyView, moments: Sequence[Moment], *, query: int | None
+) -> Figure:
+    """Draw a column a checkpoint: the translation, and below it what its drawer shows in films.
 
     Of more than `MOST_COLUMNS` checkpoints, evenly spaced ones are shown, the first and the last
-    among them. All maps of entropy have one scale.
+    among them. Maps of one kind have one scale.
 
     Args:
         look: the picture as the last checkpoint sees it.
         view: the layer shown.
         moments: oldest first.
-        query: flat position of the query, the same in every column.
+        query: flat position of the query, the same in every column; None: none is marked.
     """
+    drawer = drawer_of(view)
+    rows = drawer.film_rows(view)
+    norms = _scales(rows, moments)
     shown = evenly(moments, MOST_COLUMNS)
     side = min(2.2, 12 / len(shown))
-    aspect = min(3.0, max(1 / 3, look.size[0] / look.size[1]))
-    size = (max(side * len(shown), 4.8), 3 * 0.95 * side * aspect + 1.3)
-    figure = Figure(figsize=size, dpi=110, facecolor="white", layout="constrained")
-    figure.suptitle(f"{look.name}, layer {view.layer}", fontsize=12, weight="bold")
-    ratios = [aspect * side] * 3 + [0.09]
-    panels = figure.subplots(4, len(shown), squeeze=False, height_ratios=ratios)
-    norm = entropy_scale([moment.entropy for moment in moments])
+    aspect = aspect_of(look)
+    heights = [aspect * side] * (1 + len(rows)) + [0.09]
+    size = (max(side * len(shown), 4.8), (1 + len(rows)) * 0.95 * side * aspect + 1.3)
+    figure = Figure(figsize=size, dpi=DPI, facecolor="white", layout="constrained")
+    figure.suptitle(
+        f"{look.name}, {drawer.title(view)}", fontsize=12, weight="bold", parse_math=False
+    )
+    panels = figure.subplots(len(heights), len(shown), squeeze=False, height_ratios=heights)
     for column, moment in enumerate(shown):
         show_picture(panels[0, column], moment.translation, f"step {moment.step}")
-        _draw_maps(panels[1:3, column], look, view, moment, norm=norm, query=query)
-        panels[3, column].axis("off")
-    for row, title in enumerate(("translation", "entropy", "attention of the circle")):
-        panels[row, 0].set_ylabel(title, fontsize=8.5)
-    grid = panels[3, 0].get_gridspec()
-    draw_bar(figure.add_subplot(grid[3, :]), ScalarMappable(norm, ENTROPY), "entropy, nats")
+        _draw_maps(panels[1:-1, column], look, view, moment, rows=rows, norms=norms, query=query)
+        panels[-1, column].axis("off")
+    for number, title in enumerate((look.made, *(row.title for row in rows))):
+        panels[number, 0].set_ylabel(title, fontsize=8.5)
+    bars = [(bar, row) for row, norm in zip(rows, norms, strict=True) if (bar := row.bar(norm))]
+    if bars:  # rows that share a bar have the same one
+        bar, row = bars[0]
+        grid = panels[-1, 0].get_gridspec()
+        draw_bar(figure.add_subplot(grid[-1, :]), bar, row.strip_label)
     return figure
 
 
 def draw_film(
-    look: Look, view: AttentionView, moments: Sequence[Moment], *, query: int
+    look: Look, view: AnyView, moments: Sequence[Moment], *, query: int | None
 ) -> list[Image.Image]:
-    """Draw a frame a checkpoint: source, translation, entropy and one query's attention."""
-    norm = entropy_scale([moment.entropy for moment in moments])
-    return [_draw_frame(look, view, moment, norm=norm, query=query) for moment in moments]
+    """Draw a frame a checkpoint: source, translation, and the maps of `draw_strip`."""
+    rows = drawer_of(view).film_rows(view)
+    norms = _scales(rows, moments)
+    return [
+        _draw_frame(look, view, moment, rows=rows, norms=norms, query=query) for moment in moments
+    ]
 
 
 def film_bytes(frames: Sequence[Image.Image]) -> bytes:
@@ -96,37 +102,67 @@ def evenly(items: Sequence[T], count: int) -> list[T]:
     return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
 
 
+def _scales(rows: Sequence[FilmRow], moments: Sequence[Moment]) -> list[Normalize | None]:
+    """Return the scale of every row; rows that are scaled alike have one."""
+
+    def maps_like(row: FilmRow) -> list[Tensor]:
+        numbers = [number for number, other in enumerate(rows) if other.scale is row.scale]
+        return [moment.maps[number] for moment in moments for number in numbers]
+
+    return [row.scale(maps_like(row)) if row.scale else None for row in rows]
+
+
 def _draw_frame(
-    look: Look, view: AttentionView, moment: Moment, *, norm: Normalize, query: int
+    look: Look,
+    view: AnyView,
+    moment: Moment,
+    *,
+    rows: Sequence[FilmRow],
+    norms: Sequence[Normalize | None],
+    query: int | None,
 ) -> Image.Image:
-    aspect = min(3.0, max(1 / 3, look.size[0] / look.size[1]))
+    count = 2 + len(rows)
     figure = Figure(
-        figsize=(9.6, 2.3 * aspect + 1.15), dpi=100, facecolor="white", layout="constrained"
+        figsize=(2.4 * count, 2.3 * aspect_of(look) + 1.15),
+        dpi=100,
+        facecolor="white",
+        layout="constrained",
     )
-    figure.suptitle(f"{look.name}, layer {view.layer}, step {moment.step}", fontsize=12)
-    panels = figure.subplots(2, 4, height_ratios=[1, 0.045])
+    title = f"{look.name}, {drawer_of(view).title(view)}, step {moment.step}"
+    figure.suptitle(title, fontsize=12, parse_math=False)
+    panels = figure.subplots(2, count, height_ratios=[1, 0.045])
     show_picture(panels[0, 0], look.source, "source")
-    show_picture(panels[0, 1], moment.translation, "translation")
-    _draw_maps(panels[0, 2:4], look, view, moment, norm=norm, query=query)
-    panels[0, 2].set_title("entropy", fontsize=10)
-    panels[0, 3].set_title("attention of the circle", fontsize=10)
-    for column in (0, 1, 3):
-        panels[1, column].axis("off")
-    draw_bar(panels[1, 2], ScalarMappable(norm, ENTROPY), "nats")
+    show_picture(panels[0, 1], moment.translation, look.made)
+    _draw_maps(panels[0, 2:], look, view, moment, rows=rows, norms=norms, query=query)
+    for column, (row, norm) in enumerate(zip(rows, norms, strict=True), start=2):
+        panels[0, column].set_title(row.title, fontsize=10)
+        bar = row.bar(norm)
+        if bar is None:
+            panels[1, column].axis("off")
+        else:
+            draw_bar(panels[1, column], bar, row.label)
+    for axes in panels[1, :2]:
+        axes.axis("off")
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return Image.open(file).convert("RGB")
 
 
 def _draw_maps(
-    panels: NDArray[Any], look: Look, view: AttentionView, moment: Moment, *, norm: Normalize,
-    query: int,
-) -> None:  # fmt: skip
-    """Draw the map of entropy, and the query's attention over the source."""
-    show_map(panels[0], look, moment.entropy, norm)
-    mark(panels[0], look, view, query, "")
-    show_heat(panels[1], look, look.source, moment.row)
-    mark(panels[1], look, view, query, "")
+    panels: NDArray[Any],
+    look: Look,
+    view: AnyView,
+    moment: Moment,
+    *,
+    rows: Sequence[FilmRow],
+    norms: Sequence[Normalize | None],
+    query: int | None,
+) -> None:
+    for axes, row, norm, values in zip(panels, rows, norms, moment.maps, strict=True):
+        picture = look.source if row.side == "source" else moment.translation
+        row.draw(axes, look, picture, values, norm)
+        if query is not None:
+            mark(axes, look, view, query, "")
 
 
 def _beside(left: Image.Image, right: Image.Image) -> Image.Image:

@@ -115,7 +115,7 @@ def test_it_begins_at_the_place_of_rank_one_of_the_last_checkpoint(open_page) ->
 def test_hovering_shows_that_places_entropy_and_rank_and_changes_the_maps(open_page) -> None:
     opened = open_page()
     opened.hover(3)
-    before = {canvas: opened.pixels(canvas) for canvas in ("source", "translation", "entropy")}
+    before = {canvas: opened.pixels(canvas) for canvas in ("source", "translation", "map")}
     opened.hover(29)
     entropy, rank = opened.views[0].entropy.flatten()[29], ranks(opened.views[0].entropy)[29]
     assert f"Entropy {float(entropy):.2f} nats, rank {int(rank)} of 48" in opened.readout()
@@ -124,7 +124,7 @@ def test_hovering_shows_that_places_entropy_and_rank_and_changes_the_maps(open_p
         assert opened.pixels(canvas) != pixels, canvas
 
 
-@pytest.mark.parametrize("canvas", ["translation", "entropy"])
+@pytest.mark.parametrize("canvas", ["translation", "map"])
 def test_every_picture_can_be_pointed_at(open_page, canvas) -> None:
     opened = open_page()
     opened.hover(18, canvas)

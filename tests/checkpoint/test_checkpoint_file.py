@@ -125,8 +125,25 @@ def test_file_of_another_kind_is_refused(tmp_path: Path, content: bytes) -> None
 
 def test_state_dict_of_other_code_is_refused(tmp_path: Path) -> None:
     torch.save({"model.1.weight": torch.ones(1)}, tmp_path / "latest_net_G.pth")
-    with pytest.raises(CheckpointError, match="not a checkpoint of i2i"):
+    with pytest.raises(
+        CheckpointError, match=r"not a checkpoint of i2i.*`i2i import .*_net_G\.pth`"
+    ):
         load_checkpoint(tmp_path / "latest_net_G.pth")
+
+
+def test_file_of_an_old_pytorch_points_to_import(tmp_path: Path) -> None:
+    weights = {"model.1.weight": torch.ones(1)}
+    torch.save(weights, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    with pytest.raises(CheckpointError, match=r"old PyTorch, not by i2i.*`i2i import .*old\.pth`"):
+        load_checkpoint(tmp_path / "old.pth")
+
+
+def test_checkpoint_from_before_imports_loads(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "last.pt", make_state())
+    document = torch.load(tmp_path / "last.pt", weights_only=True)
+    del document["origin"]
+    torch.save(document, tmp_path / "last.pt")
+    assert load_checkpoint(tmp_path / "last.pt").origin == {}
 
 
 def test_newer_format_asks_for_an_update(tmp_path: Path) -> None:

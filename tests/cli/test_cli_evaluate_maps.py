@@ -74,7 +74,11 @@ def test_label_maps_are_scored_only_on_demand(maps: tuple[str, str]) -> None:
         (("--seg", "--real", "TRUTH", "--fake", "OUT", "--classes", "0"), "--classes is 0"),
         (("--fid", "--real", "TRUTH", "--fake", "OUT", "--ignore", "9"), "--ignore 9 .* add --seg"),
         (("--fid", "--real", "TRUTH", "--fake", "OUT", "--palette", "x"), "--palette x .* --seg"),
-        (("--diversity",), "--diversity --fake DIR"),
+        (("--styles", "4"), "i2i eval RUN --diversity --styles N"),
+        (
+            ("--diversity", "--styles", "4", "--fake", "FAKE"),
+            "i2i eval RUN --diversity --styles N",
+        ),
     ],
 )
 def test_flags_that_do_not_fit_together_are_refused(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 import torch
+from labelled_folders import IGNORED, write_labelled
 from typer.testing import CliRunner
 
 from i2icli.cli.app import app
@@ -16,6 +18,7 @@ from i2icli.data.transforms import plan_crop
 from i2icli.engine.plan import RunPlan, describe_crop, human_time, plan_run
 from i2icli.errors import ConfigError
 from i2icli.methods import METHODS, build_method, configure_run, restore_config
+from i2icli.networks.vgg import VGG16Features
 
 TINY = [
     "method.generator.width=4",
@@ -85,9 +88,41 @@ def test_plan_without_decay_has_one_phase(picture_root: Path) -> None:
     assert plan.steps == 5
 
 
+def _settings_for(name: str, picture_root: Path, tmp_path: Path) -> list[str]:
+    """Return what makes a method small, and pictures of the kind that it trains on."""
+    kind = METHODS[name].data
+    if kind == "labelled":
+        root = write_labelled(tmp_path, size=(80, 72))
+        return [
+            f"data.root={root}",
+            "data.batch_size=2",
+            "labels.classes=4",
+            f"labels.ignore={IGNORED}",
+            "method.backbone=resnet18",
+        ]
+    if kind == "single":
+        first = {side: picture_root / f"train{side.upper()}" / "00.png" for side in "ab"}
+        return [*TINY[:2], *(f"data.domain_{side}={path}" for side, path in first.items())]
+    return [*TINY[:2], f"data.root={picture_root}"]
+
+
+def _random_networks(names: Iterable[str], device: torch.device) -> dict[str, torch.nn.Module]:
+    """Stand in for pretrained networks."""
+    made = {name: VGG16Features() for name in names}
+    for network in made.values():
+        for weight in network.parameters():
+            torch.nn.init.normal_(weight, 0.0, 0.02)
+        network.eval().requires_grad_(False).to(device)
+    return dict(made)
+
+
 @pytest.mark.parametrize("name", sorted(METHODS))
-def test_plan_counts_every_trainable_weight_once(name: str, picture_root: Path) -> None:
-    config = configure_run("demo", [f"method.name={name}", *TINY, f"data.root={picture_root}"])
+def test_plan_counts_every_trainable_weight_once(
+    name: str, picture_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("i2icli.engine.session.load_networks", _random_networks)
+    changes = [*_settings_for(name, picture_root, tmp_path), "data.resize=72", "data.crop=64"]
+    config = configure_run("demo", [f"method.name={name}", *changes])
     plan = plan_run(config, preset="demo", device="cpu")
     counted = sum(sum(modules.values()) for modules in plan.parameters.values())
     weights = build_method(config).parameters()
@@ -156,6 +191,10 @@ def test_dry_run_on_a_missing_device_is_refused(picture_root: Path) -> None:
         (
             {"preprocess": "scale-width-and-crop", "interpolation": "bilinear"},
             "scale to width 286 (bilinear), random crop 256 x 256, mirror half of them",
+        ),
+        (
+            {"preprocess": "scale-shorter-and-crop", "resize": 256},
+            "scale the shorter side to 256 (bicubic), random crop 256 x 256, mirror half of them",
         ),
         ({"preprocess": "crop"}, "random crop 256 x 256, mirror half of them"),
         (

@@ -155,8 +155,13 @@ def test_train_from_weights_prints_what_was_loaded(
     err = capsys.readouterr().err
     assert "weights from runs/small-001/checkpoints/last.pt (step 1)" in err
     assert "use `i2i resume`" in err
-    assert "mismatched" in err
-    assert "projector.mlp_0.0.weight: (8, 3) there, (4, 3) here" in err
+    lines = [" ".join(line.split()) for line in err.splitlines()]
+    assert "network loaded fresh mismatched unused" in lines
+    assert "discriminator 7 - - -" in lines
+    assert "projector - - 8 -" in lines
+    assert "generator 20 - - -" in lines
+    assert "all 27 - 8 -" in lines
+    assert "mismatched: projector.mlp_0.0.weight, 8 x 3 there, 4 x 3 here" in lines
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from i2icli.checkpoint.file import save_checkpoint
 from i2icli.checkpoint.state import CheckpointState
 from i2icli.cli import app as app_module
 from i2icli.config.document import config_document
-from i2icli.methods import build_method, configure_run
+from i2icli.methods import METHODS, Method, build_method, configure_run
 
 SMALL = ("method.generator.width=4", "method.generator.blocks=1", "method.discriminator.width=4")
 QS = (*SMALL, "method.nce_layers=[0,4,8,11,12]", "method.num_patches=6", "method.projection_dim=8")
@@ -132,9 +132,11 @@ def test_a_method_without_attention_ends_with_2_and_names_those_that_have_some(
     run = save_fresh(tmp_path / "run", "cyclegan")
     code, out, err = viz(run, picture, tmp_path / "out")
     assert (code, out) == (2, "")
+    able = sorted(name for name, kind in METHODS.items() if kind.views is not Method.views)
+    assert {"attention-guided", "cut", "danet", "qs-attn", "sesim"} <= set(able)
     assert err == (
-        "error: this checkpoint is of method cyclegan, which has no attention to show: "
-        "give one of cut or qs-attn.\n"
+        "error: this checkpoint is of method cyclegan, which has nothing to show: "
+        f"give one of {', '.join(able[:-1])} or {able[-1]}.\n"
     )
     assert not (tmp_path / "out").exists()
 
@@ -154,8 +156,11 @@ def test_an_unreadable_picture_ends_with_3_after_the_others(viz, run, picture, t
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("--layers", "twelve"), 2, "--layers 'twelve' are no module numbers"),
-        (("--layers", "8"), 2, "this checkpoint attends in layers 11, 12"),
+        (("--layers", "twelve"), 2, "--layers names twelve, but this checkpoint shows 11, 12"),
+        (("--layers", "8"), 2, "--layers names 8, but this checkpoint shows 11, 12"),
+        (("--layers", "12,"), 2, "--layers '12,' names nothing"),
+        (("--invert-mask",), 2, "--invert-mask: this checkpoint shows no mask"),
+        (("--direction", "b2a"), 2, "b2a"),
         (("--query", "12"), 2, "--query '12' is no pixel: give X,Y"),
         (("--query", "1,99"), 2, "--query 1,99 lies outside"),
         (("--all-checkpoints",), 2, "checkpoint.keep_every_steps=N"),
@@ -188,3 +193,57 @@ def test_an_empty_name_is_not_the_working_folder(viz, run, tmp_path):
     code, _, err = viz(run, "", tmp_path / "out")
     assert code == 2
     assert "IMAGES is empty" in err
+
+
+GUIDED = (
+    "method.attention.width=3",
+    "method.generator.width=4",
+    "method.generator.blocks=1",
+    "method.discriminator.width=4",
+)
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory, picture_root):
+    """Return a run of a method that shows a mask, in both directions."""
+    config = configure_run("attention-guided", [*GUIDED, f"data.root={picture_root}"])
+    state = CheckpointState(
+        config=config_document(config), weights=build_method(config).state_dict(), step=0
+    )
+    run = tmp_path_factory.mktemp("masked") / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    save_checkpoint(run / "checkpoints" / "last.pt", state)
+    return run
+
+
+def test_masks_come_with_their_meaning_and_a_page(viz, masked, picture, tmp_path):
+    code, out, _ = viz(masked, picture, tmp_path / "out", "--html", "--json")
+    document = json.loads(out)
+    assert code == 0
+    (entry,) = document["pictures"]
+    assert [os.path.basename(path) for path in entry["files"]] == ["a-attention.png", "a.npz"]
+    (layer,) = entry["layers"]
+    assert (layer["layer"], layer["kind"]) == ("attention", "mask")
+    assert (layer["low"], layer["high"]) == ("kept from the source", "translated")
+    assert 0 <= layer["share_above_half"] <= 1
+    assert os.path.getsize(document["page"]["path"]) < 100_000
+
+
+def test_invert_mask_turns_numbers_and_words_round(viz, masked, picture, tmp_path):
+    arrays, layers = [], []
+    for number, more in enumerate(((), ("--invert-mask",))):
+        _, out, _ = viz(masked, picture, tmp_path / str(number), "--json", *more)
+        layers.append(json.loads(out)["pictures"][0]["layers"][0])
+        arrays.append(np.load(tmp_path / str(number) / "a.npz")["attention_mask"])
+    np.testing.assert_allclose(arrays[1], 1 - arrays[0], atol=1e-6)
+    assert (layers[1]["low"], layers[1]["high"]) == (layers[0]["high"], layers[0]["low"])
+
+
+def test_the_other_direction_takes_the_other_domains_pictures(viz, masked, picture, tmp_path):
+    viz(masked, picture, tmp_path / "ab")
+    viz(masked, picture, tmp_path / "ba", "--direction", "b2a")
+    masks = [np.load(tmp_path / name / "a.npz")["attention_mask"] for name in ("ab", "ba")]
+    assert not np.array_equal(*masks)
+    code, out, _ = viz(masked, "--direction", "b2a", "--layers", "attention")
+    assert code == 0
+    assert out.splitlines()[0] == str(masked / "attention" / "00-attention.png")

@@ -63,6 +63,10 @@ def test_schedule_holds_its_last_value_beyond_its_end(schedule) -> None:
             r"data.crop \(256\) is larger than data.resize_height \(200\)"
             r"|data.crop \(256\) is larger than data.resize \(",
         ),
+        (
+            {"preprocess": "scale-shorter-and-crop", "resize": 200},
+            r"data.crop \(256\) is larger than data.resize \(200\): .* whose shorter side",
+        ),
     ],
 )
 def test_data_section_refuses_what_contradicts(values: dict[str, object], sentence: str) -> None:

@@ -64,6 +64,8 @@ def test_bilinear_is_another_filter() -> None:
         ("scale-width", (72, 100), (36, 48)),  # height 50, to the even multiple
         ("scale-width", (72, 10), (36, 32)),  # never lower than the crop
         ("scale-width-and-crop", (72, 100), (32, 32)),
+        ("scale-shorter-and-crop", (72, 100), (32, 32)),
+        ("scale-shorter-and-crop", (20, 10), (32, 32)),
         ("crop", (50, 41), (32, 32)),
         ("crop", (20, 41), (20, 32)),  # a short side stays
         ("crop", (20, 22), (20, 24)),  # 22 / 4 = 5.5, to the even multiple
@@ -92,7 +94,35 @@ def test_a_short_side_is_not_filled_up_with_black() -> None:
     assert (from_tensor(crop) == 200).all()
 
 
-@pytest.mark.parametrize("preprocess", ["resize-and-crop", "scale-width-and-crop"])
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((72, 100), (36, 50)), ((100, 72), (50, 36)), ((7, 5), (50, 36)), ((36, 99), (36, 99))],
+)
+def test_the_shorter_side_is_scaled_and_the_longer_one_cut_off_to_whole_pixels(
+    size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    plan = plan_crop(config(preprocess="scale-shorter-and-crop"))
+    assert resized_size(plan, size) == expected
+
+
+def test_crops_of_the_scaled_shorter_side_cover_the_longer_one() -> None:
+    plan = plan_crop(config(preprocess="scale-shorter-and-crop", resize=32))
+    choices = [choose_crop(plan, (50, 40), KeyedDraws(seed)) for seed in range(300)]
+    assert {c.y for c in choices} == {0}
+    assert {c.x for c in choices} == set(range(9))  # 32 of 50 * 32 / 40 = 40 pixels
+
+
+def test_mirroring_after_the_crop_is_mirroring_before_the_resize_with_the_place_mirrored() -> None:
+    """MUNIT mirrors first: the same crops with the same chances, but for rounding."""
+    source, plan = pixels(41, 50), plan_crop(config(interpolation="bilinear"))
+    last = make_crop(source, plan, CropChoice(x=1, y=2, flip=True))
+    first = make_crop(source[:, ::-1].copy(), plan, CropChoice(x=3, y=2))
+    assert np.abs(from_tensor(last).astype(int) - from_tensor(first)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "preprocess", ["resize-and-crop", "scale-width-and-crop", "scale-shorter-and-crop"]
+)
 def test_without_jitter_the_picture_is_resized_straight_to_the_crop(preprocess: str) -> None:
     plan = plan_crop(config(preprocess=preprocess), jitter=False)
     assert resized_size(plan, (50, 50)) == (32, 32)
@@ -142,7 +172,15 @@ def test_16_bits_are_trained_on_as_8() -> None:
     width=st.integers(1, 90),
     height=st.integers(1, 90),
     preprocess=st.sampled_from(
-        ["resize-and-crop", "scale-width-and-crop", "scale-width", "resize", "crop", "none"]
+        [
+            "resize-and-crop",
+            "scale-width-and-crop",
+            "scale-shorter-and-crop",
+            "scale-width",
+            "resize",
+            "crop",
+            "none",
+        ]
     ),
     seed=st.integers(0, 2**63 - 1),
     jitter=st.booleans(),

@@ -14,11 +14,11 @@ import pytest
 import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "methods"))  # when run as a program
-from tiny import tiny_batch, tiny_config
+from tiny import batch_for, tiny_method
 
 from i2icli.engine.optimizers import build_steppers
 from i2icli.engine.step import train_step
-from i2icli.methods import METHODS, build_method
+from i2icli.methods import METHODS
 
 RECORD = Path(__file__).with_name("golden_run.json")
 STEPS = 20
@@ -26,12 +26,11 @@ STEPS = 20
 
 def run_golden(name: str) -> dict[str, list[float]]:
     """Train and return every term by "player/term", one number a step."""
-    config, device = tiny_config(name), torch.device("cpu")
-    method = build_method(config).train()
+    method, device = tiny_method(name).train(), torch.device("cpu")
     steppers = build_steppers(method, device=device, precision=torch.float32)
     curves: dict[str, list[float]] = {}
     for step in range(STEPS):
-        batch = tiny_batch(seed=step + 1)
+        batch = batch_for(name, seed=step + 1)
         losses = train_step(method, batch, steppers, device=device, precision=torch.float32)
         for player, terms in losses.items():
             for term, value in terms.items():

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from engine_kit import assert_same, without_timings
-from tiny import tiny_document
+from kinds_of_data import data_for
+from tiny import tiny_config
 
 from i2icli.checkpoint.file import load_checkpoint
 from i2icli.config.document import config_document, write_toml
@@ -28,18 +29,21 @@ def killed(picture_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     """Train every method both ways; return the folder and the steps of the kills by method."""
     root = tmp_path_factory.mktemp("kills")
     for name in METHODS:
-        document = {
-            "method": tiny_document(name),
-            # 8 pictures, 2 a batch: 4 steps an epoch, in the last of which the rate falls.
-            "data": {"root": str(picture_root), "resize": 36, "crop": 32, "batch_size": 2},
+        sections = {
+            **data_for(name, picture_root, root),
             "train": {"steps": STEPS},
             "checkpoint": {"every_steps": 3},
             "samples": {"every_steps": 5, "count": 1},
             "log": {"every_steps": 1, "tensorboard": "off"},
             "ema": {"decay": 0.9},
-            "runtime": {"device": "cpu", "precision": "float32", "workers": 2, "threads": 1},
+            "runtime": {"workers": 2, "threads": 1},
         }
+        # 8 pictures, 2 a batch: 4 steps an epoch, in the last of which the rate falls.
+        sections["data"]["batch_size"] = 2
+        document = config_document(tiny_config(name))
         document["method"]["schedule"] = {"policy": "linear", "epochs": 2, "epochs_decay": 2}
+        for title, section in sections.items():
+            document[title] |= section
         config = run_schema().model_validate(document)
         (root / f"{name}.toml").write_text(write_toml(config_document(config)))
     script = Path(__file__).with_name("train_until_killed.py")

@@ -28,6 +28,7 @@ def pictures(tmp_path: Path) -> list[Path]:
         {"resize": 72, "crop": 64, "jitter_in_decay": False},
         {"resize": 72, "crop": 32},
         {"resize": 32, "crop": 16, "preprocess": "crop"},
+        {"resize": 45, "crop": 32, "preprocess": "scale-shorter-and-crop"},  # of a height of 60
     ],
 )
 def test_nothing_is_said_where_the_scales_agree(pictures: list[Path], values: dict) -> None:

@@ -22,7 +22,6 @@ from i2icli.evaluation import perceptual
 from i2icli.evaluation.perceptual import (
     MIN_SIDE,
     Lpips,
-    diversity_of,
     load_lpips,
     lpips_content,
     lpips_diversity,
@@ -220,26 +219,24 @@ def test_diversity_is_the_mean_over_pairs_of_styles_then_over_inputs(
     for number, name in enumerate(["horse_a", "horse_b"]):
         for style in range(3):
             write_picture(tmp_path / f"{name}_{style}.png", pixels(10 * number + style))
-    groups = [pictures(0, 1, 2), pictures(10, 11, 12)]
+    by_hand = [
+        float(lpips.distances(a[None], b[None]))
+        for one, two, three in (pictures(0, 1, 2), pictures(10, 11, 12))
+        for a, b in ((one, two), (one, three), (two, three))
+    ]
     result = lpips_diversity(tmp_path, lpips=lpips)
-    assert result.value == pytest.approx(
-        np.mean([diversity_of(g, lpips) for g in groups]), rel=1e-5
-    )
+    assert result.value == pytest.approx(np.mean(by_hand), rel=1e-5)
     assert result.counts == {"inputs": 2, "styles": 3}
     assert result.protocol["kind"] == "diversity"
     assert (result.protocol["size"], result.protocol["output_format"]) == ("36x40", "PNG")
-    one, two, three = groups[0]
-    by_hand = [
-        float(lpips.distances(a[None], b[None]))
-        for a, b in ((one, two), (one, three), (two, three))
-    ]
-    assert diversity_of(groups[0], lpips) == pytest.approx(np.mean(by_hand), rel=1e-5)
+    assert result.protocol["pairs"] == "all of an input"
 
 
-def test_equal_styles_have_no_diversity(lpips: Lpips) -> None:
-    assert diversity_of(pictures(1, 1, 1), lpips) == 0.0
-    with pytest.raises(ValueError, match="two translations or more, got 1"):
-        diversity_of(pictures(1), lpips)
+def test_equal_styles_have_no_diversity(lpips: Lpips, tmp_path: Path) -> None:
+    for style in (1, 2, 10):
+        write_picture(tmp_path / f"horse_2_style{style:02d}.png", pixels(1))
+    result = lpips_diversity(tmp_path, lpips=lpips)
+    assert (result.value, result.counts) == (0.0, {"inputs": 1, "styles": 3})
 
 
 @pytest.mark.parametrize(

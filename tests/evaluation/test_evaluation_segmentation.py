@@ -191,6 +191,18 @@ def test_released_reads_colours_in_the_swapped_order_on_both_sides(tmp_path: Pat
     assert "BGR" in str(found["mean_iou_released"].protocol["read"])
 
 
+def test_released_reads_colours_as_they_are_where_the_other_side_has_ids(tmp_path: Path) -> None:
+    palette = np.array([[200, 10, 0], [0, 10, 200]], dtype=np.uint8)
+    ids = np.array([[0, 1, 1]], dtype=np.uint8)
+    predicted = write_ids(tmp_path / "ids", a=ids)
+    truth = tmp_path / "colours"
+    truth.mkdir()
+    Image.fromarray(palette[ids]).save(truth / "a.png")
+    found = named(score_label_maps(truth, predicted, LabelScheme(2, 255, palette)))
+    assert found["pixel_accuracy_released"].value == 1.0
+    assert "BGR" not in str(found["pixel_accuracy_released"].protocol["read"])
+
+
 def test_colours_without_a_palette_say_which_flag_is_missing(tmp_path: Path) -> None:
     (tmp_path / "rgb").mkdir()
     Image.fromarray(CITY[:4].reshape(2, 2, 3)).save(tmp_path / "rgb" / "one.png")

@@ -301,17 +301,30 @@ def test_offline_never_touches_the_network(
 
 
 def test_registry_names_published_files() -> None:
-    assert list(WEIGHTS) == ["inception", "inception-pytorch", "vgg16", "alexnet"]
+    measuring = ["inception", "inception-pytorch", "vgg16", "alexnet"]
+    starting = ["resnet18", "resnet34", "resnet50", "resnet101"]
+    assert list(WEIGHTS) == measuring + starting
     for weights in WEIGHTS.values():
         assert all(url.startswith("https://") for url in weights.urls)
-        assert len(weights.digest) == 64
+    assert all(len(WEIGHTS[name].digest) == 64 for name in measuring)
     # torchvision and pytorch-fid write the beginning of the sum into the name.
-    for name in ("inception-pytorch", "vgg16", "alexnet"):
+    for name in ("inception-pytorch", "vgg16", "alexnet", *starting):
         assert WEIGHTS[name].urls[0].endswith(f"-{WEIGHTS[name].sha256[:8]}.pth")
 
 
+def test_weights_known_by_their_file_alone_are_no_other_file(tmp_path: Path) -> None:
+    from torchvision.models import resnet18
+
+    path = tmp_path / "resnet18.pth"
+    torch.save(resnet18(weights=None).state_dict(), path)
+    with pytest.raises(WeightsError, match="not the published file, by which alone these weights"):
+        module.check_file(WEIGHTS["resnet18"], path)
+    with pytest.raises(WeightsError, match=r"lacks .* tensors, first layer"):
+        module.check_file(WEIGHTS["resnet34"], path)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(WEIGHTS))
+@pytest.mark.parametrize("name", sorted(name for name in WEIGHTS if WEIGHTS[name].digest))
 def test_real_weights_are_known_by_their_tensors(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

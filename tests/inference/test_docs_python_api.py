@@ -3,7 +3,10 @@ from pathlib import Path
 
 import pytest
 from echo import noise, save_fresh
+from many_sided import save_tiny
 from PIL import Image
+
+from i2icli.methods import configure_run
 
 PAGE = Path(__file__).parents[2] / "docs" / "python-api.md"
 
@@ -13,6 +16,11 @@ def workplace(tmp_path, monkeypatch):
     """Return a folder with the files that the page speaks of."""
     save_fresh(tmp_path / "runs/qs-attn-global-001/checkpoints/last.pt", "cyclegan")
     save_fresh(tmp_path / "runs/cyclegan-001/checkpoints/last.pt", "cyclegan")
+    for preset in ("munit", "attention-guided"):
+        small = ("method.generator.width=4", "method.discriminator.width=4")
+        config = configure_run(preset, small)
+        place = tmp_path / "runs" / f"{preset}-001" / "checkpoints" / "last.pt"
+        save_tiny(place, config)
     (tmp_path / "horses").mkdir()
     for name in ("horse.jpg", "horses/a.jpg", "horses/b.jpg"):
         Image.fromarray(noise(18, 20)).save(tmp_path / name)
@@ -22,11 +30,12 @@ def workplace(tmp_path, monkeypatch):
 
 def test_the_examples_of_the_python_page_run_as_they_stand(workplace, capsys):
     examples = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(examples) == 3
+    assert len(examples) == 5
     names = {}
     for example in examples:
         exec(example, names)
     assert (workplace / "zebra.png").is_file()
     assert [image.size for image in names["horses"]] == [(20, 18)] * 2
     assert sorted(path.name for path in (workplace / "zebras").iterdir()) == ["a.webp", "b.webp"]
-    assert capsys.readouterr().out == "2 []\n"
+    assert len({image.tobytes() for image in (*names["several"], names["alike"])}) == 4
+    assert capsys.readouterr().out == "(18, 20, 3) (18, 20)\n2 []\n"

@@ -18,7 +18,7 @@ from i2icli.inference.sheets import write_sheets
 from i2icli.inference.sources import find_sources
 from i2icli.inference.targets import plan_outputs
 from i2icli.inference.translator import Translator
-from i2icli.methods import configure_run
+from i2icli.methods import Translation, configure_run
 
 
 @pytest.fixture
@@ -58,9 +58,9 @@ def test_every_picture_is_written_once_in_its_own_size(tmp_path, translator, bat
 def test_a_method_on_a_gpu_would_see_batches_of_one_padded_size(tmp_path, translator, monkeypatch):
     taken = []
 
-    def record(method, pictures, direction, *, precision):
+    def record(method, pictures, direction, *, precision, style=None):
         taken.append([picture.size for picture in pictures])
-        return [torch.zeros(3, height, width) for width, height in taken[-1]]
+        return [Translation(torch.zeros(1, 3, height, width)) for width, height in taken[-1]]
 
     monkeypatch.setattr(forward, "translate_batch", record)
     for number, size in enumerate(SIZES):
@@ -144,11 +144,11 @@ def test_existing_outputs_are_overwritten_or_on_request_left(tmp_path, translato
 def test_memory_that_runs_out_halves_the_batch_and_says_so(tmp_path, translator, monkeypatch):
     real, sizes, warnings = forward.translate_batch, [], []
 
-    def hungry(method, pictures, direction, *, precision):
+    def hungry(method, pictures, direction, *, precision, style=None):
         sizes.append(len(pictures))
         if len(pictures) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(method, pictures, direction, precision=precision)
+        return real(method, pictures, direction, precision=precision, style=style)
 
     monkeypatch.setattr(forward, "translate_batch", hungry)
     for number in range(16):
@@ -316,9 +316,9 @@ def test_files_are_read_and_written_while_the_networks_compute(tmp_path, transla
         real_write(path, pixels, **options)
         written.set()
 
-    def compute(method, pictures, direction, *, precision):
+    def compute(method, pictures, direction, *, precision, style=None):
         overlaps.append((written if overlaps else read_ahead).wait(timeout=20))
-        return [torch.zeros(3, 16, 16) for _ in pictures]
+        return [Translation(torch.zeros(1, 3, 16, 16)) for _ in pictures]
 
     monkeypatch.setattr(folder_module, "read_picture", read)
     monkeypatch.setattr(folder_module, "write_picture", write)

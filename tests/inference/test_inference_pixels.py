@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from i2icli.errors import ConfigError
-from i2icli.inference.pixels import pad_to_suit, padded_side, translate_tensor, translate_tensors
+from i2icli.inference.pixels import pad_to_suit, padded_side, translate_full, translate_tensor
 from i2icli.methods import build_method, configure_run
 
 
@@ -68,7 +68,7 @@ def test_dropout_is_off_and_every_part_gets_its_own_mode_back():
 
 def test_modes_come_back_when_a_method_fails():
     class Broken(Echo):
-        def translate(self, images, *, direction="a2b"):
+        def translate(self, images, *, direction="a2b", style=None):
             raise RuntimeError("broken")
 
     method = Broken()
@@ -117,5 +117,5 @@ def test_a_batch_equals_its_pictures_one_by_one_bit_for_bit_on_a_cpu(preset):
 def test_pictures_of_one_padded_size_go_together_whatever_their_own():
     method = Echo()
     images = [torch.rand(1, 3, 17, 20), torch.rand(2, 3, 19, 18)]
-    together = translate_tensors(method, images)
-    assert all(torch.equal(a, b) for a, b in zip(together, images, strict=True))
+    together = translate_full(method, images)
+    assert all(torch.equal(a.images, b) for a, b in zip(together, images, strict=True))

@@ -8,7 +8,13 @@ from tiny import tiny_batch, tiny_method
 
 from i2icli.losses.attention import global_entropy, global_rows, local_rows
 from i2icli.methods import METHODS, Method
-from i2icli.methods.views import SIDES
+from i2icli.methods.views import (
+    SIDES,
+    PositionView,
+    Side,
+    SimilarityForm,
+    SimilarityView,
+)
 
 SELECTIONS = ("global", "local", "local-global")
 
@@ -22,10 +28,14 @@ def test_views_hold_one_entry_a_picture_without_gradient(name: str) -> None:
     views = tiny_method(name).eval().views(tiny_batch(count=2).real_a)
     assert len(views) == 2
     assert len(views[0]) == len(views[1])
+    layers = [view.layer for view in views[0]]
+    assert len(set(layers)) == len(layers)
     for view in views[0]:
-        assert not view.entropy.requires_grad
-        assert not view.source.requires_grad
-        assert view.entropy.shape == view.source.shape[1:] == view.translation.shape[1:]
+        held = [value for value in vars(view).values() if isinstance(value, torch.Tensor)]
+        assert held
+        assert not any(tensor.requires_grad for tensor in held)
+        assert {tensor.dtype for tensor in held} <= {torch.float32, torch.int64}
+        assert all(side > 0 for side in view.size)
 
 
 def test_a_method_without_attention_shows_nothing() -> None:
@@ -91,3 +101,35 @@ def test_looking_draws_nothing_from_the_random_state() -> None:
     before = method.draws.state().clone()
     method.views(tiny_batch(count=1).real_a)
     assert torch.equal(method.draws.state(), before)
+
+
+def similar(form: SimilarityForm, **changes: object) -> SimilarityView:
+    random = torch.Generator().manual_seed(4)
+    source, translation = torch.randn((2, 5, 3, 4), generator=random)
+    return SimilarityView("relu3_1", source, translation, form, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_cosine_rows_are_cosines_of_features(side: Side) -> None:
+    view = similar("cosine")
+    flat = view.features(side).flatten(1)
+    for place, row in zip((0, 7), view.map_rows(side, torch.tensor([0, 7])), strict=True):
+        wanted = torch.cosine_similarity(flat[:, place : place + 1], flat, dim=0).view(3, 4)
+        assert torch.allclose(row, wanted, atol=1e-6)
+        assert float(row.flatten()[place]) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_tanh_rows_are_those_of_scaled_products(side: Side) -> None:
+    view = similar("tanh", scale=0.1)
+    flat = view.features(side).flatten(1)
+    wanted = torch.tanh(0.1 * flat.mT @ flat)[[0, 7]].view(2, 3, 4)
+    assert torch.allclose(view.map_rows(side, torch.tensor([0, 7])), wanted, atol=1e-6)
+
+
+def test_position_rows_are_soft_maxima_of_queries_times_keys() -> None:
+    random = torch.Generator().manual_seed(4)
+    queries, keys = torch.randn((2, 5, 3, 4), generator=random)
+    (row,) = PositionView("position", queries, keys).map_rows(torch.tensor([6]))
+    wanted = (queries.flatten(1)[:, 6] @ keys.flatten(1)).softmax(dim=0).view(3, 4)
+    assert torch.allclose(row, wanted, atol=1e-6)

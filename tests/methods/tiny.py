@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from i2icli.data.batch import AnyBatch, Batch, LabelledBatch
 from i2icli.methods import METHODS, Method, build_method
 from i2icli.methods.configure import AnyRunConfig, run_schema
+from i2icli.networks.vgg import vgg16_channels
 
 CLASSES = 4
 # By key of a method's configuration; what a method does not have is left out.
@@ -24,7 +26,24 @@ _SMALL: dict[str, Any] = {
     "pool_size": 3,
 }
 # The same for one method alone, where its networks are others.
-_OWN: dict[str, dict[str, Any]] = {}
+_OWN: dict[str, dict[str, Any]] = {
+    # Dropout draws from the global generator, which a comparison of two steps does not rewind.
+    "attention-to-scale": {"backbone": "resnet18", "hidden": 8, "dropout": 0.0},
+    "danet": {"backbone": "resnet18", "dropout": 0.0},
+    "munit": {
+        "generator": {"width": 4, "blocks": 2, "mlp_width": 8},
+        "style_size": 3,
+        "discriminator": {"width": 4, "layers": 2, "scales": 2},
+        "init_discriminator": {"kind": "xavier", "gain": 1.0},
+    },
+    "sincut": {"discriminator": {"width": 1}, "nce_layers": [0, 2, 3]},
+    "single-image-sesim": {"discriminator": {"width": 1}},
+    "attention-guided": {
+        "attention": {"width": 3},
+        "discriminator": {"width": 4},
+        "init_std": 0.2,
+    },
+}
 
 
 def tiny_document(name: str, **changes: Any) -> dict[str, Any]:
@@ -59,18 +78,21 @@ def tiny_method(name: str, **changes: Any) -> Method:
 
 
 class TinyVGG(nn.Module):
-    """Stands in for `VGG16Features`: frozen random convolutions of a few channels."""
+    """Stands in for `VGG16Features`: frozen random convolutions, as many channels as VGG16 has."""
 
     names = tuple(f"relu{block}_{layer}" for block in range(1, 6) for layer in range(1, 4))
 
     def __init__(self) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(7)
+        widths = (3, *vgg16_channels([f"relu{block}_1" for block in range(1, 6)]))
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(3 if block == 0 else 6, 6, 3, padding=1) for block in range(5)
+            nn.Conv2d(inside, outside, 1 if block else 3, padding=0 if block else 1, bias=False)
+            for block, (inside, outside) in enumerate(pairwise(widths))
         )
         for weight in self.parameters():
-            weight.data = 0.2 * torch.randn(weight.shape, generator=generator)
+            gain = (2 / weight[0].numel()) ** 0.5
+            weight.data = gain * torch.randn(weight.shape, generator=generator)
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor, layers: Sequence[str]) -> list[Tensor]:

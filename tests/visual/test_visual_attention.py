@@ -137,8 +137,10 @@ def moments(count: int) -> list[Moment]:
         Moment(
             100 * number,
             random.integers(0, 256, (22, 30, 3), dtype=np.uint8),
-            torch.rand(6, 8, generator=torch.Generator().manual_seed(number)),
-            torch.rand(6, 8, generator=torch.Generator().manual_seed(50 + number)),
+            (
+                torch.rand(6, 8, generator=torch.Generator().manual_seed(number)),
+                torch.rand(6, 8, generator=torch.Generator().manual_seed(50 + number)),
+            ),
         )
         for number in range(count)
     ]

@@ -1,5 +1,5 @@
 "use strict";
-// Attention computed from the features that the page holds. Pure functions; nothing is drawn here.
+// What the page holds, unpacked, and rows computed from its features. Nothing is drawn here.
 const Attention = (() => {
   function bytes(text) {
     const raw = atob(text);
@@ -10,9 +10,51 @@ const Attention = (() => {
   const decoded = new Map();  // of the layer shown and those seen lately
   const KEPT = 8;
 
+  const floats = (text) => new Float32Array(bytes(text).buffer);
+
+  /** Return numbers of 0 to 255 as parts of one. */
+  const parts = (text) => Float32Array.from(bytes(text), (value) => value / 255);
+
+  /** Return vectors of whole numbers, a scale an axis. */
+  function vectors(packed) {
+    const raw = bytes(packed.values).buffer;
+    return {
+      rank: packed.rank,
+      values: packed.bytes === 1 ? new Int8Array(raw) : new Int16Array(raw),
+      scales: floats(packed.scales),
+    };
+  }
+
+  const unpackers = {
+    attention: unpackAttention,
+    mask: (layer) => ({ ...layer, mask: parts(layer.mask) }),
+    similarity: (layer) => ({
+      ...layer,
+      features: {
+        source: vectors(layer.features.source), translation: vectors(layer.features.translation),
+      },
+      agreement: floats(layer.agreement),
+    }),
+    position: (layer) => ({
+      ...layer, queries: vectors(layer.queries), keys: vectors(layer.keys),
+      received: floats(layer.received),
+    }),
+    channel: (layer) => ({
+      ...layer, matrix: parts(layer.matrix), channels: parts(layer.channels),
+    }),
+    scale: (layer) => ({ ...layer, weights: parts(layer.weights) }),
+  };
+
   /** Return a layer with its numbers as arrays. */
   function unpack(layer) {
     if (decoded.has(layer)) return decoded.get(layer);
+    const ready = unpackers[layer.kind](layer);
+    if (decoded.size >= KEPT) decoded.delete(decoded.keys().next().value);
+    decoded.set(layer, ready);
+    return ready;
+  }
+
+  function unpackAttention(layer) {
     const ready = {
       ...layer,
       places: new Int32Array(bytes(layer.places).buffer),
@@ -20,18 +62,12 @@ const Attention = (() => {
     };
     for (const side of ["source", "translation"]) {
       const packed = layer.features[side];
-      ready.entropy[side] = new Float32Array(bytes(layer.entropy[side]).buffer);
+      ready.entropy[side] = floats(layer.entropy[side]);
       ready.features[side] = {
-        rank: packed.rank,
-        constant: packed.constant,
-        values: new Int16Array(bytes(packed.values).buffer),
-        scales: new Float32Array(bytes(packed.scales).buffer),
-        bias: new Float32Array(bytes(packed.bias).buffer),
+        ...vectors(packed), constant: packed.constant, bias: floats(packed.bias),
       };
     }
     ready.rank = ranks(ready.entropy.source);
-    if (decoded.size >= KEPT) decoded.delete(decoded.keys().next().value);
-    decoded.set(layer, ready);
     return ready;
   }
 
@@ -119,5 +155,51 @@ const Attention = (() => {
     return row;
   }
 
-  return { bytes, unpack, mapRow, windowRow, shownRow };
+  /** Return products of a place's vector of one kind with those of every place of another. */
+  function pairProducts(ours, theirs, place, count) {
+    const { rank } = ours, query = new Float64Array(rank);
+    for (let j = 0; j < rank; j++) {
+      query[j] = ours.values[place * rank + j] * ours.scales[j] * theirs.scales[j];
+    }
+    const out = new Float64Array(count);
+    for (let k = 0, at = 0; k < count; k++) {
+      let sum = 0;
+      for (let j = 0; j < rank; j++) sum += query[j] * theirs.values[at++];
+      out[k] = sum;
+    }
+    return out;
+  }
+
+  /** Return how alike a place is to every place of its own picture, -1 to 1. */
+  function similarityRow(layer, side, place) {
+    const features = layer.features[side];
+    const row = pairProducts(features, features, place, layer.width * layer.height);
+    return layer.form === "tanh" ? row.map(Math.tanh) : row;
+  }
+
+  /** Return what a place gathers from every place; sums to 1. */
+  function positionRow(layer, place) {
+    return softmax(pairProducts(layer.queries, layer.keys, place, layer.width * layer.height));
+  }
+
+  /** Return the cosine of two rows. */
+  function cosine(a, b) {
+    let product = 0, ours = 0, theirs = 0;
+    for (let i = 0; i < a.length; i++) {
+      product += a[i] * b[i];
+      ours += a[i] * a[i];
+      theirs += b[i] * b[i];
+    }
+    return product / Math.max(Math.sqrt(ours * theirs), 1e-30);
+  }
+
+  /** Return the value that a part of the numbers does not exceed. */
+  function quantile(values, part) {
+    const sorted = Float64Array.from(values).sort();
+    return sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))];
+  }
+
+  return {
+    bytes, unpack, mapRow, windowRow, shownRow, similarityRow, positionRow, cosine, quantile,
+  };
 })();

@@ -1,0 +1,80 @@
+"""`i2i analyse-structure`: which losses tell aligned pictures from others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from i2icli.cli.options import AsJson, Device
+from i2icli.cli.progress import progress_bar
+from i2icli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from i2icli.engine.analysing import Analysis
+
+Data = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="DATA",
+        help="A folder of pairs side by side; or one with A and B, or testA and testA_truth; "
+        "or two folders with equal file names.",
+    ),
+]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Gets analysis.png and analysis.json.")]
+Count = Annotated[
+    int | None, typer.Option(min=2, help="The most pairs compared, evenly spaced; none: all.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of who meets whom, places and intervals.")]
+
+
+def analyse_structure(
+    data: Data,
+    out: Out = Path("structure-analysis"),
+    count: Count = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Show on paired pictures which losses go by structure, and which by appearance."""
+    from i2icli.engine.analysing import analyse_structure as analyse
+    from i2icli.engine.analysing import find_pairs
+
+    pairs = find_pairs([path.expanduser() for path in data])
+    with progress_bar("comparing") as report:
+        found = analyse(pairs, count=count, seed=seed, device=device, progress=report)
+    text = json.dumps(found.as_document(), indent=2)
+    _write(found, text, out.expanduser())
+    typer.echo(text if as_json else "\n".join(_lines(found)))
+    typer.echo(f"figure: {out / 'analysis.png'}", err=True)
+
+
+def _write(found: Analysis, text: str, out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        found.figure.savefig(out / "analysis.png")
+        (out / "analysis.json").write_text(text + "\n", encoding="utf-8")
+    except OSError as fault:
+        raise ConfigError(f"{out} cannot be written to: {fault.strerror}.") from None
+
+
+def _lines(found: Analysis) -> Iterator[str]:
+    """Yield the table, and what its columns mean."""
+    from i2icli.evaluation.alignment import LOSSES, OTHERS
+
+    rows = found.rows()
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        yield "  ".join([row[0].ljust(widths[0]), *cells])
+    yield f"{len(found.pairs)} pairs; mean losses between a picture and"
+    yield "  aligned: its true partner"
+    for other, meaning in OTHERS.items():
+        yield f"  {other}: {meaning}"
+    yield "AUC: how often the true partner has the lower loss, 0.5 is chance; d: Cohen's d"
+    yield "[low, high]: 95 %, bootstrap over pictures"
+    for name, meaning in LOSSES.items():
+        yield f"{name}: {meaning}"

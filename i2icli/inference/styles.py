@@ -1,0 +1,96 @@
+"""Style codes: drawn at random, or taken from pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from i2icli.data.images import Picture, read_picture, to_tensor
+from i2icli.inference.pictures import target_channels
+from i2icli.inference.pixels import check_direction, check_styles, evaluating, pad_to_suit
+from i2icli.inference.sources import find_sources, is_picture
+from i2icli.methods.base import Method
+
+
+def random_styles(method: Method, count: int, *, seed: int = 0) -> Tensor:
+    """Draw style codes from the normal distribution that methods with styles train on.
+
+    The first codes of a seed are the same however many there are, on every device.
+
+    Args:
+        method: whose styles they are.
+        count: how many.
+        seed: of the random numbers.
+
+    Returns:
+        (count, style_size), on the CPU.
+
+    Raises:
+        ConfigError: if the method has no styles.
+    """
+    check_styles(method)
+    generator = torch.Generator().manual_seed(seed)
+    # One code at a time: torch fills larger tensors in another order.
+    codes = [torch.randn(method.style_size, generator=generator) for _ in range(count)]
+    return torch.stack(codes) if codes else torch.empty(0, method.style_size)
+
+
+def encode_picture_style(method: Method, picture: Picture, direction: str = "a2b") -> Tensor:
+    """Return the style of a picture of the domain that `direction` leads to.
+
+    The picture is taken at its own size, padded as translation pads; the code is computed in
+    float32.
+
+    Args:
+        method: the method, on the device that computes.
+        picture: read with as many channels as `target_channels` says.
+        direction: one of `method.directions`.
+
+    Returns:
+        (style_size,), on the CPU.
+
+    Raises:
+        ConfigError: if the method has no styles, or does not translate in that direction.
+    """
+    check_direction(method, direction)
+    check_styles(method)
+    device = next(method.parameters()).device
+    images = pad_to_suit(method, to_tensor(picture.pixels)[None]).to(device)
+    with torch.inference_mode(), evaluating(method):
+        codes = method.encode_style(images, direction=direction)
+    return codes[0].float().cpu().clone()
+
+
+def style_names(count: int) -> tuple[str, ...]:
+    """Return names of random styles, in whose alphabetical order they are: style1, style2, ..."""
+    width = len(str(count))
+    return tuple(f"style{number:0{width}d}" for number in range(1, count + 1))
+
+
+def styles_of_pictures(
+    method: Method, named: Sequence[str], direction: str
+) -> tuple[tuple[str, ...], Tensor]:
+    """Return the styles of picture files, called by their stems.
+
+    Args:
+        method: the method, on the device that computes.
+        named: pictures or folders, as `find_sources` takes them.
+        direction: one of `method.directions`.
+
+    Returns:
+        Their names, and their codes, (N, style_size).
+
+    Raises:
+        ConfigError: if the method has no styles, or a picture does not exist.
+        DataError: if a picture cannot be read.
+    """
+    check_styles(method)
+    paths = [source.path for name in named for source in find_sources(name)]
+    channels = target_channels(method, direction)
+    codes = [
+        encode_picture_style(method, read_picture(path, channels=channels), direction)
+        for path in paths
+    ]
+    return tuple(p.stem if is_picture(p) else p.name for p in paths), torch.stack(codes)

@@ -1,0 +1,187 @@
+"""Weights in files of others, PyTorch's and safetensors, read without running code."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from i2icli.checkpoint.file import KIND
+from i2icli.errors import CheckpointError
+from i2icli.interop.safetensors import read_safetensors
+
+Weights = dict[str, Tensor]
+
+# A file that holds more than weights has them under one of these keys.
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "params", "params_ema", "weights")
+_PARTS = {"a", "b"}  # MUNIT keeps the networks of both domains in one file
+_OTHERS = {
+    b"\x89HDF": "an HDF5 file, as Keras writes it",
+    b"\x1f\x8b": "a compressed archive: unpack it",
+    b"\x93NUMPY": "a NumPy array",
+}
+_BY_SUFFIX = {
+    ".onnx": "an ONNX model, whose layers have lost their names",
+    ".pb": "a TensorFlow model",
+    ".index": "a TensorFlow checkpoint",
+    ".meta": "a TensorFlow checkpoint",
+    ".tflite": "a TensorFlow model",
+    ".h5": "an HDF5 file, as Keras writes it",
+}
+_WANTED = "give the state dict that the released code saved, such as latest_net_G.pth."
+
+
+@dataclass(frozen=True)
+class ReleasedName:
+    """What the name of a file says, `<epoch>_net_<NAME>.pth` as the released codes write it.
+
+    Attributes:
+        epoch: "latest", "best" or a number.
+        network: G, D, F, G_A, ...
+    """
+
+    path: Path
+    epoch: str
+    network: str
+
+    def sibling(self, network: str) -> Path:
+        """Return the file of another network of the same epoch, which may not be there."""
+        return self.path.with_name(f"{self.epoch}_net_{network}{self.path.suffix}")
+
+
+def parse_name(path: Path) -> ReleasedName | None:
+    """Return what a file's name says; None where it follows no known form."""
+    match = re.fullmatch(r"(.+?)_net_([A-Z](?:_[A-Z])?)", path.stem)
+    return ReleasedName(path, match[1], match[2]) if match else None
+
+
+def read_weights(path: Path) -> dict[str, Weights]:
+    """Read the weights of a file, on the CPU.
+
+    Returns:
+        State dicts by the part of the file they are: "" where it holds one network, "a" and "b"
+        of a file of MUNIT. A `module.` that wraps all names is taken away.
+
+    Raises:
+        CheckpointError: if there is no such file, it is of another kind, it is damaged, or
+            reading it could run code.
+    """
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder{_files_in(path)}")
+    try:
+        document = _load(path)
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no file {path}.") from None
+    except OSError as fault:
+        raise CheckpointError(f"{path} cannot be read: {fault.strerror or fault}.") from None
+    return {part: _unwrapped(weights) for part, weights in _parts(path, document).items()}
+
+
+def _load(path: Path) -> object:
+    with path.open("rb") as file:
+        start = file.read(262)
+    if not start:
+        raise CheckpointError(f"{path} is empty: copy it again.")
+    if start[:4] == b"PK\x03\x04":
+        _check_archive(path)
+        return _torch_load(path)
+    if start[:1] == b"\x80":
+        return _torch_load(path)
+    if path.suffix == ".safetensors" or start[8:9] == b"{":
+        return read_safetensors(path)
+    for magic, kind in _OTHERS.items():
+        if start.startswith(magic):
+            raise CheckpointError(f"{path} is {kind}; {_WANTED}")
+    if start[257:262] == b"ustar":
+        raise CheckpointError(f"{path} is a tar archive: unpack it, then {_WANTED}")
+    if re.search(r"\.data-\d+-of-\d+$|\.ckpt(-\d+)?$", path.name):
+        raise CheckpointError(f"{path} is a TensorFlow checkpoint; {_WANTED}")
+    if path.suffix in _BY_SUFFIX:
+        raise CheckpointError(f"{path} is {_BY_SUFFIX[path.suffix]}; {_WANTED}")
+    raise CheckpointError(
+        f"{path} ({path.stat().st_size} bytes) is neither a PyTorch file nor safetensors; {_WANTED}"
+    )
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse zip archives that are no state dict."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {Path(name).name for name in archive.namelist()}
+    except zipfile.BadZipFile:
+        raise CheckpointError(f"{path} is cut off or damaged: copy it again.") from None
+    if "constants.pkl" in names:
+        raise CheckpointError(f"{path} is a TorchScript program, which is code; {_WANTED}")
+    if "data.pkl" not in names:
+        raise CheckpointError(f"{path} is a zip archive: unpack it, then {_WANTED}")
+
+
+def _torch_load(path: Path) -> object:
+    try:
+        with warnings.catch_warnings():
+            # torch warns of unusual files before it refuses them
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as fault:
+        if "nsupported" in str(fault):
+            raise CheckpointError(
+                f"{path} holds Python objects besides tensors and was not opened, because that "
+                f"could run code; {_WANTED}"
+            ) from None
+        raise CheckpointError(f"{path} is cut off or damaged: copy it again.") from None
+    # A cut or foreign file sends torch to odd places, which fails in many ways.
+    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise CheckpointError(f"{path} is cut off or damaged: copy it again.") from None
+
+
+def _parts(path: Path, document: object) -> dict[str, Weights]:
+    """Find the state dicts in what a file holds."""
+    if not isinstance(document, Mapping):
+        raise CheckpointError(f"{path} holds a {type(document).__name__}, no weights; {_WANTED}")
+    if document.get("kind") == KIND:
+        raise CheckpointError(
+            f"{path} is a checkpoint of i2i already: use it as it is, "
+            f"for example `i2i translate {path} IN OUT`."
+        )
+    if set(document) >= _PARTS and all(_is_weights(document[part]) for part in _PARTS):
+        return {part: dict(document[part]) for part in sorted(_PARTS)}
+    for held in (document, *(document.get(key) for key in _WRAPPERS)):
+        if _is_weights(held):
+            assert isinstance(held, Mapping)
+            return {"": dict(held)}
+    keys = ", ".join(str(key) for key in list(document)[:5])
+    raise CheckpointError(f"{path} holds no weights that are known (it has {keys}); {_WANTED}")
+
+
+def _is_weights(value: Any) -> bool:
+    """Say whether a value is a state dict."""
+    return (
+        isinstance(value, Mapping)
+        and len(value) > 0
+        and all(isinstance(name, str) for name in value)
+        and all(isinstance(weight, Tensor) for weight in value.values())
+    )
+
+
+def _unwrapped(weights: Weights) -> Weights:
+    """Take away the `module.` of parallel training."""
+    if all(name.startswith("module.") for name in weights):
+        return {name.removeprefix("module."): weight for name, weight in weights.items()}
+    return weights
+
+
+def _files_in(folder: Path) -> str:
+    """Return the end of a sentence that names files to give instead of a folder."""
+    found = sorted(folder.glob("*_net_G*.pth")) or sorted(folder.glob("gen_*.pt"))
+    if not found:
+        return f" without a file such as latest_net_G.pth: {_WANTED}"
+    latest = [path for path in found if path.name.startswith("latest")]
+    return f": give a file of it, such as {(latest or found)[0]}."

@@ -1,0 +1,260 @@
+"""From files of released codes to a checkpoint of i2i."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from i2icli import __version__
+from i2icli.checkpoint.file import save_checkpoint
+from i2icli.checkpoint.state import CheckpointState
+from i2icli.config.base import StrictModel
+from i2icli.config.document import config_document
+from i2icli.errors import CheckpointError, ConfigError
+from i2icli.interop.files import parse_name
+from i2icli.interop.network import Filled, Network, fill
+from i2icli.interop.parts import Generators, Part, find_generators, read_beside
+from i2icli.methods import METHODS, build_method, configure_run
+from i2icli.methods.base import Method
+from i2icli.methods.configure import AnyRunConfig
+from i2icli.methods.released import PRESETS
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A network of the new checkpoint that came from a file."""
+
+    file: Path
+    network: Network
+    filled: Filled
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import made.
+
+    Attributes:
+        path: the checkpoint.
+        config: the configuration in it.
+        is_told: whether the user named the preset.
+        taken: networks that came from files, by their names in the method.
+        fresh: networks that did not, each with the reason.
+        notes: what else to know.
+    """
+
+    path: Path
+    config: AnyRunConfig
+    is_told: bool
+    taken: Mapping[str, Taken]
+    fresh: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Plan:
+    """What is known before the method is built: networks by their names in it."""
+
+    preset: str
+    found: dict[str, Part]
+    fresh: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def import_released(
+    file: Path,
+    out: Path,
+    *,
+    preset: str | None = None,
+    direction: str | None = None,
+    overrides: Sequence[str] = (),
+    alone: bool = False,
+) -> Imported:
+    """Write a checkpoint of i2i with the weights of released files.
+
+    Args:
+        file: holds the generator; others of the same release are found beside it.
+        out: the checkpoint to write, not there yet.
+        preset: whose method and configuration it gets; None: the usual one of the architecture.
+        direction: `data.direction` of the new checkpoint; None: the preset's.
+        overrides: further values of its configuration, `KEY=VALUE` as `--set` takes them.
+        alone: take the generator of `file` only.
+
+    Raises:
+        CheckpointError: if a generator cannot be read, is of an architecture that is not known,
+            or does not fit weight by weight.
+        ConfigError: if `out` is there already, or the preset does not go with the generator.
+        I2IError: if `out` cannot be written.
+    """
+    if out.exists():
+        raise ConfigError(f"{out} is there already, and it is not overwritten: name another OUT.")
+    generators = find_generators(file, alone=alone)
+    plan = _plan(generators, preset or PRESETS[generators.family], alone=alone)
+    if direction is not None:
+        plan.settings["data.direction"] = direction
+    settings = [f"{key}={json.dumps(value)}" for key, value in plan.settings.items()]
+    config = configure_run(plan.preset, [*settings, *overrides])
+    method = build_method(config)
+    taken = _fill_all(method, plan)
+    imported = Imported(
+        path=out,
+        config=config,
+        is_told=preset is not None,
+        taken=taken,
+        fresh=plan.fresh,
+        notes=tuple(plan.notes),
+    )
+    save_checkpoint(out, _state(method, imported))
+    return imported
+
+
+def _plan(generators: Generators, preset: str, *, alone: bool) -> _Plan:
+    """Decide which network of the preset's method comes from where."""
+    config = configure_run(preset)
+    released = METHODS[config.method.name].released  # type: ignore[attr-defined]
+    parts = _parts_for(generators, released, preset)
+    plan = _Plan(preset, {released[name]: part for name, part in parts.items()})
+    for part in parts.values():
+        _settle(plan, config, part, is_needed=True)
+    for name, module in released.items():
+        if name in parts:
+            continue
+        other = "left out by --alone" if alone else read_beside(generators.file, name)
+        if isinstance(other, Part):
+            other = _settle(plan, config, other, is_needed=False) or other
+        if isinstance(other, Part):
+            plan.found[module] = other
+        else:
+            plan.fresh[module] = other
+    plan.settings |= _channels(parts) | _by_crop(plan, config)
+    known = parse_name(generators.file)
+    if "G" in parts and known is not None and known.network == "G_B":
+        plan.settings["data.direction"] = "b2a"
+        plan.notes.append("G_B goes from b to a of its data set: data.direction is b2a")
+    return plan
+
+
+def _parts_for(
+    generators: Generators, released: Mapping[str, str], preset: str
+) -> Mapping[str, Part]:
+    """Return the generators by their names in the method's released code."""
+    if set(generators.parts) <= set(released):
+        return generators.parts
+    if "G" in released and "gen/a" not in generators.parts:
+        return generators.alone()
+    title = generators.main.network.title
+    if not released:
+        raise ConfigError(f"--preset {preset}: released checkpoints of it cannot be imported.")
+    if "G_A" in released and "gen/a" not in generators.parts:
+        raise ConfigError(
+            f"--preset {preset} translates both ways and needs both generators, in files named "
+            f"like latest_net_G_A.pth and latest_net_G_B.pth; beside {generators.file} there is "
+            "no other. Without --preset it is imported as a one-way translator."
+        )
+    raise ConfigError(f"--preset {preset} does not go with a {title}: leave --preset out.")
+
+
+def _settle(plan: _Plan, config: AnyRunConfig, part: Part, *, is_needed: bool) -> str | None:
+    """Take up what a network says of the configuration; return why it cannot be."""
+    wanted = {f"method.{key}": value for key, value in part.network.settings.items()}
+    fault = None
+    if not all(_has(config, key) for key in wanted):
+        fault = f"--preset {plan.preset} does not go with a {part.network.title}"
+    elif clash := [key for key in wanted if plan.settings.get(key, wanted[key]) != wanted[key]]:
+        fault = f"{part.file.name} has another {clash[0]} than the network before"
+    if fault and is_needed:
+        raise ConfigError(f"{fault}: leave --preset out.")
+    if not fault:
+        plan.settings |= wanted
+    return fault
+
+
+def _has(config: StrictModel, path: str) -> bool:
+    """Say whether a configuration has a value of this path."""
+    value: Any = config
+    for key in path.split("."):
+        if not isinstance(value, StrictModel) or key not in type(value).model_fields:
+            return False
+        value = getattr(value, key)
+    return True
+
+
+def _channels(parts: Mapping[str, Part]) -> dict[str, int]:
+    """Return the channels of both domains."""
+    networks = [part.network for part in parts.values()]
+    inside, outside = networks[0].channels
+    if "gen/b" in parts:
+        outside = networks[1].channels[0]
+    return {"data.channels_a": inside, "data.channels_b": outside}
+
+
+def _by_crop(plan: _Plan, config: AnyRunConfig) -> dict[str, Any]:
+    """Choose the side of the training crops where widths depend on it."""
+    choices = [part.network.by_crop for part in plan.found.values() if part.network.by_crop]
+    if not choices:
+        return {}
+    shared = [crop for crop in choices[0] if all(crop in choice for choice in choices)]
+    crops = shared or list(choices[0])
+    crop = config.data.crop if config.data.crop in crops else crops[0]
+    settings = {"data.crop": crop}
+    for choice in choices:
+        settings |= {f"method.{key}": value for key, value in choice.get(crop, {}).items()}
+    return settings
+
+
+def _fill_all(method: Method, plan: _Plan) -> dict[str, Taken]:
+    """Give the method the weights of all files; what does not fit stays fresh, with the reason.
+
+    Raises:
+        CheckpointError: if a generator does not fit.
+    """
+    translating = {id(module) for module in method.translators.values()}
+    taken = {}
+    for name, part in plan.found.items():
+        module = _module(method, name)
+        if module is None:
+            plan.notes.append(f"{part.file.name} is not used: --preset {plan.preset} has none")
+            continue
+        try:
+            filled = fill(module, part.network, source=str(part.file))
+        except CheckpointError as fault:
+            if id(module) in translating:
+                raise
+            plan.fresh[name] = str(fault).rstrip(".")
+            continue
+        taken[name] = Taken(part.file, part.network, filled)
+    plan.fresh = {n: why for n, why in plan.fresh.items() if _module(method, n) is not None}
+    assert {id(_module(method, name)) for name in taken} >= translating
+    return taken
+
+
+def _module(method: Method, name: str) -> nn.Module | None:
+    """Return a network of the method by its name; None where it has none."""
+    value: Any = method
+    for part in name.split("."):
+        value = getattr(value, part, None)
+    return value if isinstance(value, nn.Module) else None
+
+
+def _state(method: Method, imported: Imported) -> CheckpointState:
+    """Return the state of a run that has not begun, with a word on where its weights are from."""
+    return CheckpointState(
+        config=config_document(imported.config),
+        weights=method.state_dict(),
+        step=0,
+        memory=method.memory(),
+        versions={
+            "i2i": __version__,
+            "torch": str(torch.__version__),
+        },
+        origin={
+            "files": {name: part.file.name for name, part in imported.taken.items()},
+            "fresh": list(imported.fresh),
+        },
+    )

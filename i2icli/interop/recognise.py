@@ -1,0 +1,56 @@
+"""What a state dict is of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from i2icli.errors import CheckpointError
+from i2icli.interop.judges import (
+    recognise_patchgan,
+    recognise_projection,
+    recognise_similarity,
+)
+from i2icli.interop.munit import recognise_munit_discriminator, recognise_munit_generator
+from i2icli.interop.network import Network
+from i2icli.interop.resnet import recognise_resnet
+from i2icli.interop.stylegan2 import (
+    recognise_stylegan2_discriminator,
+    recognise_stylegan2_generator,
+)
+
+_GENERATORS = (recognise_munit_generator, recognise_stylegan2_generator, recognise_resnet)
+_OTHERS = (
+    recognise_projection,
+    recognise_similarity,
+    recognise_patchgan,
+    recognise_stylegan2_discriminator,
+    recognise_munit_discriminator,
+)
+
+
+def recognise(weights: Mapping[str, Tensor], *, source: str) -> Network:
+    """Return the network that a state dict is of.
+
+    Args:
+        weights: the state dict.
+        source: the file, named in errors.
+
+    Raises:
+        CheckpointError: if it is of no known kind, with some of its names.
+    """
+    for recognise_other in _OTHERS:
+        network = recognise_other(weights)
+        if network is not None:
+            return network
+    for recognise_generator in _GENERATORS:
+        network = recognise_generator(weights, source=source)
+        if network is not None:
+            return network
+    names = ", ".join(list(weights)[:3])
+    raise CheckpointError(
+        f"{source} holds a network that is not known ({len(weights)} tensors: {names}, ...): "
+        "generators of CycleGAN, CUT, QS-Attn, SeSim, SRC, joliGEN (resnet), SinCUT and MUNIT can "
+        "be imported."
+    )

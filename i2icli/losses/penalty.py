@@ -1,0 +1,59 @@
+"""Penalties on the slope of a discriminator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from i2icli.losses.precision import full_precision
+
+
+@full_precision
+def judge_with_slope(images: Tensor, judge: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Judge pictures, and say how the judgement changes with each of their pixels.
+
+    Both in full precision, since a slope is small and its square smaller.
+
+    Args:
+        images: (B, C, H, W); taken as constants.
+        judge: returns logits, (B, ...), those of a picture from that picture alone.
+
+    Returns:
+        The logits, and the gradient of each picture's sum of logits with respect to it,
+        (B, C, H, W), both differentiable with respect to the judge's weights.
+    """
+    points = images.detach().requires_grad_()
+    logits = judge(points)
+    (slope,) = torch.autograd.grad(logits.sum(), points, create_graph=True)
+    return logits, slope
+
+
+@full_precision
+def r1_penalty(slope: Tensor) -> Tensor:
+    """Return half the squared length of the slope at real pictures (Mescheder et al., ICML 2018).
+
+    Args:
+        slope: as `judge_with_slope` returns it, (B, C, H, W).
+
+    Returns:
+        A scalar: the sum over a picture, the mean over the pictures.
+    """
+    lengths: Tensor = slope.flatten(1).square().sum(dim=1)
+    return 0.5 * lengths.mean()
+
+
+@full_precision
+def unit_slope_penalty(slope: Tensor) -> Tensor:
+    """Return the squared deviation of the slope's length from 1 (Gulrajani et al., NeurIPS 2017).
+
+    Args:
+        slope: as `judge_with_slope` returns it at points between real and fake, (B, C, H, W).
+
+    Returns:
+        A scalar, the mean over the pictures.
+    """
+    # As released a tiny number is added to each entry: a slope of 0 would have no gradient.
+    lengths: Tensor = (slope.flatten(1) + 1e-16).norm(dim=1)
+    return (lengths - 1.0).square().mean()

@@ -1,0 +1,298 @@
+"""Attention-guided CycleGAN: translate the foreground alone (Alami Mejjati et al., NeurIPS 2018).
+
+https://arxiv.org/abs/1806.02311. Beside each generator an attention network says where it is to
+be seen. From a set epoch on attention is frozen and the discriminators see the foreground alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from i2icli.config.base import StrictModel
+from i2icli.config.method import AdamConfig, MethodConfig, Task
+from i2icli.config.schedule import LinearSchedule, Schedule
+from i2icli.data.batch import Batch
+from i2icli.losses.gan import GanMode, discriminator_gan_loss, generator_gan_loss
+from i2icli.methods.base import Method, Player, Terms, Translation
+from i2icli.methods.pool import ImagePool
+from i2icli.methods.registry import register
+from i2icli.methods.views import AnyView, MaskView
+from i2icli.networks.attention_guided import (
+    AttentionLayout,
+    AttentionNetwork,
+    GuidedDiscriminator,
+    GuidedGenerator,
+    GuidedTranslator,
+    draw_truncated,
+    keep_foreground,
+)
+
+Domain = Literal["a", "b"]
+
+
+class AttentionConfig(StrictModel):
+    """A network that says where to translate."""
+
+    width: int = Field(32, ge=1, description="Channels after the first convolution.")
+    layout: AttentionLayout = Field(
+        "released",
+        description="Its decoder. released: 1x1 convolutions, as the released code computes; "
+        "paper: 3x3, 3x3 and 7x7, as it is described; port: those with bilinear upsampling, no "
+        "biases and a plain norm, as a PyTorch re-implementation has it.",
+    )
+
+
+class GuidedGeneratorConfig(StrictModel):
+    """A generator with a ReLU after each residual sum."""
+
+    width: int = Field(32, ge=1, description="Channels after the first convolution (ngf).")
+    blocks: int = Field(9, ge=1, description="Residual blocks.")
+
+
+class GuidedDiscriminatorConfig(StrictModel):
+    """A discriminator of 70x70 patches with normalisation in all layers but the last."""
+
+    width: int = Field(64, ge=1, description="Channels after the first convolution (ndf).")
+
+
+class AttentionGuidedConfig(MethodConfig):
+    """Hyperparameters of attention-guided CycleGAN (Alami Mejjati et al., NeurIPS 2018)."""
+
+    # The released code walks through both lists in their order, the shorter one again and again.
+    run_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "data": {"pairing": "ordered", "interpolation": "bilinear"}
+    }
+
+    name: Literal["attention-guided"] = "attention-guided"
+    attention: AttentionConfig = Field(
+        AttentionConfig(), description="The networks that say where to translate."
+    )
+    generator: GuidedGeneratorConfig = Field(
+        GuidedGeneratorConfig(), description="Both translating networks."
+    )
+    discriminator: GuidedDiscriminatorConfig = Field(
+        GuidedDiscriminatorConfig(), description="The judges of both domains."
+    )
+    init_std: float = Field(
+        0.02,
+        gt=0,
+        description="Standard deviation of the initial weights, cut off at twice that.",
+    )
+    gan_mode: GanMode = Field("lsgan", description="GAN loss.")
+    lambda_a: float = Field(10.0, ge=0, description="Weight of the cycle A to B to A.")
+    lambda_b: float = Field(10.0, ge=0, description="Weight of the cycle B to A to B.")
+    pool_size: int = Field(
+        50, ge=0, description="Past translations kept for each discriminator; 0: none."
+    )
+    switch_epoch: int = Field(
+        30,
+        ge=1,
+        description="Epochs before the switch, after which attention is frozen and the "
+        "discriminators see the foreground alone.",
+    )
+    threshold: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="After the switch, attention from which a pixel is foreground; 0: the "
+        "discriminators go on seeing whole pictures.",
+    )
+    discriminator_norm_after_switch: bool = Field(
+        False, description="Keep the discriminators' norms after the switch."
+    )
+    optimizer: AdamConfig = Field(AdamConfig(lr=1e-4), description="Optimizer of every player.")
+    schedule: Schedule = Field(
+        # Epochs 1 to 51 at the full rate, then a fiftieth less each: the released formula.
+        LinearSchedule(epochs=51, epochs_decay=49),
+        description="Learning rate over the epochs.",
+    )
+
+    def check_channels(self, channels_a: int, channels_b: int) -> None:
+        """Refuse unequal channels: a translation holds pixels of its source."""
+        if channels_a != channels_b:
+            raise ValueError(
+                f"method {self.name!r} needs data.channels_a == data.channels_b, got "
+                f"{channels_a} and {channels_b}: where attention is 0 its translation is the source"
+            )
+
+
+@register
+class AttentionGuided(Method):
+    """Translation in both directions, each confined to where its attention network says."""
+
+    Config = AttentionGuidedConfig
+    directions = ("a2b", "b2a")
+    mask_names = ("attention",)
+
+    def __init__(self, config: AttentionGuidedConfig, task: Task | None = None) -> None:
+        super().__init__(config, task)
+        self.config = config
+        self.translator_ab, self.translator_ba = self._build_translator(), self._build_translator()
+        self.discriminator_a, self.discriminator_b = self._build_judge(), self._build_judge()
+        self.pools = {name: ImagePool(config.pool_size) for name in ("fake_b", "fake_a")}
+        self.is_switched = False
+
+    @property
+    def players(self) -> Mapping[str, Player]:
+        """Each generator with its attention network, and after each the judge it has met."""
+        optimizer, schedule = self.config.optimizer, self.config.schedule
+
+        # Departs from the official code: every player has an Adam of its own, because the one
+        # that all share there counts four updates a step and so takes its moments for older
+        # than they are during the first hundreds of steps.
+        return {
+            **self.structure_players(optimizer, schedule),
+            "generator_ab": Player((self.translator_ab,), optimizer, schedule),
+            "discriminator_b": Player((self.discriminator_b,), optimizer, schedule),
+            "generator_ba": Player((self.translator_ba,), optimizer, schedule),
+            "discriminator_a": Player((self.discriminator_a,), optimizer, schedule),
+        }
+
+    @property
+    def translators(self) -> Mapping[str, nn.Module]:
+        """Both generators with their attention networks."""
+        return {"translator_ab": self.translator_ab, "translator_ba": self.translator_ba}
+
+    def start_epoch(self, epoch: int) -> None:
+        """Enter an epoch: after `switch_epoch` attention is frozen and judges lose their norms.
+
+        What holds follows from the epoch alone.
+        """
+        self.is_switched = epoch > self.config.switch_epoch
+        for translator in (self.translator_ab, self.translator_ba):
+            translator.attention.requires_grad_(not self.is_switched)
+        for judge in (self.discriminator_a, self.discriminator_b):
+            judge.use_norm(not self.is_switched or self.config.discriminator_norm_after_switch)
+
+    def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
+        """Yield the terms of a generator, then of the judge it met, for one direction, the other.
+
+        As released, each generator is updated on forward passes of its own, so that the second
+        one meets the first as it has become.
+        """
+        real_a, real_b = batch.real_a, batch.real_b
+
+        fake_b, attention_a = self.translator_ab(real_a)
+        yield from self.structure_turns(real_a, fake_b, real_b, name="structure_a2b")
+        yield (
+            "generator_ab",
+            {
+                "gan_a2b": self._fool("b", fake_b, attention_a),
+                "cycle_a": self.config.lambda_a * F.l1_loss(self.translator_ba(fake_b)[0], real_a),
+                "cycle_b": self.config.lambda_b * self._cycle_distance("b", real_b),
+                **self.structure_terms(real_a, fake_b, name="structure_a2b"),
+            },
+        )
+        yield "discriminator_b", self._judge_terms("b", real_b, fake_b, attention_a)
+
+        fake_a, attention_b = self.translator_ba(real_b)
+        yield from self.structure_turns(real_b, fake_a, real_a, name="structure_b2a")
+        yield (
+            "generator_ba",
+            {
+                "gan_b2a": self._fool("a", fake_a, attention_b),
+                "cycle_b": self.config.lambda_b * F.l1_loss(self.translator_ab(fake_a)[0], real_b),
+                "cycle_a": self.config.lambda_a * self._cycle_distance("a", real_a),
+                **self.structure_terms(real_b, fake_a, name="structure_b2a"),
+            },
+        )
+        yield "discriminator_a", self._judge_terms("a", real_a, fake_a, attention_b)
+
+    def translate(
+        self,
+        images: Tensor,
+        *,
+        direction: str = "a2b",
+        style: Tensor | None = None,  # noqa: ARG002 - one translation a picture
+    ) -> Translation:
+        """Translate pictures of A into B, or of B into A, and say where."""
+        translated, attention = self._translator(direction)(images)
+        return Translation(translated, masks={"attention": attention})
+
+    @torch.no_grad()
+    def views(self, images: Tensor, *, direction: str = "a2b") -> list[list[AnyView]]:
+        """Show the attention maps that translations are composed by."""
+        maps = self._translator(direction).attention(images).float().cpu()
+        return [
+            [MaskView("attention", "attention", "kept from the source", "translated", mask[0])]
+            for mask in maps
+        ]
+
+    def memory(self) -> dict[str, Any]:
+        """Return choices and pools; a pool's pictures carry their attention as last channel."""
+        pools = {name: pool.state() for name, pool in self.pools.items()}
+        return {**super().memory(), "pools": pools}
+
+    def load_memory(self, memory: Mapping[str, Any]) -> None:
+        """Take up choices and pools."""
+        super().load_memory(memory)
+        for name, pool in self.pools.items():
+            pool.restore(memory["pools"][name])
+
+    def _build_translator(self) -> GuidedTranslator:
+        channels, config = self.channels["a"], self.config
+        translator = GuidedTranslator(
+            AttentionNetwork(channels, **config.attention.model_dump()),
+            GuidedGenerator(channels, channels, **config.generator.model_dump()),
+        )
+        draw_truncated(translator, config.init_std)
+        return translator
+
+    def _build_judge(self) -> GuidedDiscriminator:
+        judge = GuidedDiscriminator(self.channels["a"], **self.config.discriminator.model_dump())
+        draw_truncated(judge, self.config.init_std)
+        return judge
+
+    def _translator(self, direction: str) -> GuidedTranslator:
+        assert direction in self.directions, direction
+        return self.translator_ab if direction == "a2b" else self.translator_ba
+
+    def _cycle_distance(self, domain: Domain, real: Tensor) -> Tensor:
+        """Return |s'' - s| of pictures sent to the other domain and back."""
+        forth, back = self.translator_ab, self.translator_ba
+        if domain == "b":
+            forth, back = back, forth
+        return F.l1_loss(back(forth(real)[0])[0], real)
+
+    def _fool(self, domain: Domain, fake: Tensor, attention: Tensor) -> Tensor:
+        """Return the GAN term of the generator that makes pictures of `domain`."""
+        return generator_gan_loss(self._judge(domain, fake, attention), mode=self.config.gan_mode)
+
+    def _judge_terms(self, domain: Domain, real: Tensor, fake: Tensor, attention: Tensor) -> Terms:
+        """Return the terms of a judge on real pictures and on past translations.
+
+        Args:
+            domain: whose pictures it judges.
+            real: pictures of that domain, (B, C, H, W).
+            fake: new translations, (B, C, H, W).
+            attention: of their sources, (B, 1, H, W); the pool keeps both together.
+        """
+        name = f"fake_{domain}"
+        kept = torch.cat([fake, attention], dim=1).detach()
+        shown = self.pools[name].query(kept, self.draws, f"pool.{name}")
+        leaving = self.translator_ab if domain == "a" else self.translator_ba
+        with torch.no_grad():
+            real_attention = leaving.attention(real)
+        logits = {
+            "real": self._judge(domain, real, real_attention),
+            "fake": self._judge(domain, shown[:, :-1], shown[:, -1:]),
+        }
+        mode = self.config.gan_mode
+        return {
+            f"{domain}_{kind}": 0.5
+            * discriminator_gan_loss(value, is_real=kind == "real", mode=mode)
+            for kind, value in logits.items()
+        }
+
+    def _judge(self, domain: Domain, images: Tensor, attention: Tensor) -> Tensor:
+        """Return logits on pictures, after the switch on their foreground alone."""
+        threshold = self.config.threshold if self.is_switched else 0.0
+        judge = self.discriminator_a if domain == "a" else self.discriminator_b
+        logits: Tensor = judge(keep_foreground(images, attention, threshold))
+        return logits

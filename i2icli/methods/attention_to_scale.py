@@ -1,0 +1,196 @@
+"""Attention to Scale: segmentation at several sizes, merged per pixel (Chen et al., CVPR 2016).
+
+https://arxiv.org/abs/1511.03339. One network looks at the picture at several sizes; a second,
+small one says at every pixel how much each size counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from i2icli.config.method import MethodConfig, SGDConfig, Task
+from i2icli.config.schedule import PolySchedule, Schedule
+from i2icli.data.batch import LabelledBatch
+from i2icli.losses.segmentation import label_loss
+from i2icli.methods.base import Method, Player, Terms, Translation
+from i2icli.methods.registry import register
+from i2icli.methods.segmenting import (
+    SEGMENTATION_DEFAULTS,
+    check_crop,
+    check_segmented_channels,
+    draw_labels,
+    load_backbone,
+    needed_classes,
+)
+from i2icli.methods.views import AnyView, ScaleView
+from i2icli.networks.attention_to_scale import (
+    ScaleAttentionHead,
+    ScaleClassifier,
+    ScaleScores,
+    resize_to_scale,
+)
+from i2icli.networks.danet import enlarge
+from i2icli.networks.dilated_resnet import DilatedResnet, ResnetName
+
+
+class AttentionToScaleConfig(MethodConfig):
+    """Hyperparameters of Attention to Scale (Chen et al., CVPR 2016)."""
+
+    run_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = SEGMENTATION_DEFAULTS
+
+    name: Literal["attention-to-scale"] = "attention-to-scale"
+    optimizer: SGDConfig = Field(  # type: ignore[assignment]
+        SGDConfig(lr=0.002), description="Optimizer; the rate is that of the backbone."
+    )
+    schedule: Schedule = Field(
+        PolySchedule(), description="Learning rate over the steps; 240 epochs."
+    )
+    backbone: ResnetName = Field(
+        "resnet101", description="Network that makes the features; the paper's is VGG16."
+    )
+    backbone_weights: str = Field(
+        "none",
+        description="Weights the backbone starts from: none, imagenet (see `i2i weights`), or a "
+        "file of torchvision's weights. The paper starts from ImageNet.",
+    )
+    head_rate: float = Field(
+        10.0, gt=0, description="Learning rate of the head, times that of the backbone."
+    )
+    scales: tuple[float, ...] = Field(
+        (1.0, 0.75, 0.5), description="Sizes of the picture that are looked at, the first 1."
+    )
+    hidden: int = Field(512, ge=1, description="Channels of the attention's first layer.")
+    dropout: float = Field(
+        0.5, ge=0, lt=1, description="Share of activations dropped before the last layers."
+    )
+    lambda_scales: float = Field(
+        1.0, ge=0, description="Weight of each scale's own loss (extra supervision); 0: none."
+    )
+    scale_classifier: Literal["off", "on"] = Field(
+        "off",
+        description="on: also train a classifier that tells from features which scale they are "
+        "of; not in the paper.",
+    )
+    lambda_classifier: float = Field(1.0, gt=0, description="Weight of that classifier's loss.")
+
+    @field_validator("scales")
+    @classmethod
+    def _are_scales(cls, scales: tuple[float, ...]) -> tuple[float, ...]:
+        is_falling = list(scales) == sorted(set(scales), reverse=True)
+        if not scales or scales[0] != 1.0 or not is_falling or scales[-1] < 0.25:
+            raise ValueError("must begin with 1 and fall, none below 0.25, for example [1.0, 0.5]")
+        return scales
+
+    def check_channels(self, channels_a: int, channels_b: int) -> None:
+        """Refuse grey drawings: label maps are drawn in colours."""
+        check_segmented_channels(self.name, channels_a, channels_b)
+
+
+@register
+class AttentionToScale(Method):
+    """Scores of every scale, merged by attention; the merged and each scale's are trained."""
+
+    Config = AttentionToScaleConfig
+    data = "labelled"
+    size_multiple = 8
+    min_size = 64
+
+    def __init__(self, config: AttentionToScaleConfig, task: Task | None = None) -> None:
+        super().__init__(config, task)
+        self.config = config
+        check_crop(self.task, smallest_scale=config.scales[-1])
+        self.backbone = DilatedResnet(config.backbone)
+        channels, count = self.backbone.channels, len(config.scales)
+        self.head = ScaleAttentionHead(
+            channels,
+            needed_classes(self.task),
+            count,
+            hidden=config.hidden,
+            dropout=config.dropout,
+        )
+        is_on = config.scale_classifier == "on"
+        self.scale_classifier = ScaleClassifier(self.head.channels, count) if is_on else None
+
+    @property
+    def players(self) -> Mapping[str, Player]:
+        """One: the backbone, and the heads at ten times its rate."""
+        config = self.config
+        heads = [head for head in (self.head, self.scale_classifier) if head is not None]
+        rates = (1.0, *(config.head_rate for _ in heads))
+        modules = (self.backbone, *heads)
+        return {"segmenter": Player(modules, config.optimizer, config.schedule, rates)}
+
+    @property
+    def translators(self) -> Mapping[str, nn.Module]:
+        """Backbone and head."""
+        return {"backbone": self.backbone, "head": self.head}
+
+    @property
+    def starts_from(self) -> tuple[str, ...]:
+        """The weights of the backbone, where some are configured."""
+        chosen = self.config.backbone_weights
+        if chosen == "none":
+            return ()
+        return (self.config.backbone if chosen == "imagenet" else chosen,)
+
+    def start_from(self, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Fill the backbone."""
+        load_backbone(self.backbone, self.starts_from, weights)
+
+    def losses(self, batch: LabelledBatch) -> Iterator[tuple[str, Terms]]:
+        """Yield the cross-entropy of the merged scores, and of each scale's (sec. 4.2)."""
+        config, labels = self.config, batch.labels
+        size, ignore = (labels.shape[1], labels.shape[2]), self.task.ignore
+        scores = self._score(batch.images)
+        terms = {"merged": label_loss(enlarge(scores.merged, size), labels, ignore=ignore)}
+        if config.lambda_scales > 0:
+            for scale, part in zip(config.scales, scores.by_scale, strict=True):
+                loss = label_loss(enlarge(part, size), labels, ignore=ignore)
+                terms[f"scale_{scale:g}"] = config.lambda_scales * loss
+        if self.scale_classifier is not None:
+            terms["scale_classifier"] = config.lambda_classifier * self._tell_scales(scores)
+        yield "segmenter", terms
+
+    def translate(
+        self,
+        images: Tensor,
+        *,
+        direction: str = "a2b",
+        style: Tensor | None = None,  # noqa: ARG002 - one label map a picture
+    ) -> Translation:
+        """Return the label maps of pictures, and drawings of them in colours."""
+        assert direction in self.directions, direction
+        scores = enlarge(self._score(images).merged, (images.shape[2], images.shape[3]))
+        return draw_labels(scores, self.task.colours)
+
+    @torch.no_grad()
+    def views(self, images: Tensor, *, direction: str = "a2b") -> list[list[AnyView]]:
+        """Show how much each scale counts at each place."""
+        assert direction in self.directions, direction
+        weights = self._score(images).weights.float().cpu()
+        return [[ScaleView("scales", self.config.scales, each)] for each in weights]
+
+    def _score(self, images: Tensor) -> ScaleScores:
+        """Look at every scale, and merge, at an eighth of the pictures' sides."""
+        features = [self.backbone(resize_to_scale(images, scale)) for scale in self.config.scales]
+        scores: ScaleScores = self.head(features)
+        return scores
+
+    def _tell_scales(self, scores: ScaleScores) -> Tensor:
+        """Return the cross-entropy of telling merged features and those of each scale apart.
+
+        It is no adversary: backbone and classifier both lower it.
+        """
+        assert self.scale_classifier is not None, "asked for only where it is on"
+        kinds = [scores.merged_features(), *scores.features]
+        answers = torch.cat([self.scale_classifier(kind) for kind in kinds])
+        count = len(answers) // len(kinds)
+        truth = torch.arange(len(kinds)).repeat_interleave(count).to(answers.device)
+        wide = answers if answers.dtype == torch.float64 else answers.float()
+        return F.cross_entropy(wide, truth)

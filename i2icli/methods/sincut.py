@@ -1,0 +1,143 @@
+"""SinCUT: CUT on one picture of each domain (Park et al., ECCV 2020, sec. 4.3 and Fig. 9).
+
+https://arxiv.org/abs/2007.15651. CUT, but on crops of two high-resolution pictures, with small
+StyleGAN2 networks, one patch a crop contrasted with those of the whole batch, a penalty on the
+discriminator's slope at real crops (R1), and an L1 identity term.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from i2icli.config.method import AdamConfig
+from i2icli.config.networks import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
+from i2icli.config.schedule import LinearSchedule, Schedule
+from i2icli.config.sections import DatasetKind
+from i2icli.losses.gan import GanMode, discriminator_gan_loss
+from i2icli.losses.penalty import judge_with_slope, r1_penalty
+from i2icli.methods.base import Method, Terms, Translation
+from i2icli.methods.cut import CUT, CUTConfig
+from i2icli.methods.registry import register
+from i2icli.methods.single_image import draw_noise, single_image_data
+from i2icli.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+
+
+class SinCUTConfig(CUTConfig):
+    """Hyperparameters of SinCUT (Park et al., ECCV 2020); the rest is CUT's."""
+
+    run_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"data": single_image_data(crop=64)}
+
+    name: Literal["sincut"] = "sincut"  # type: ignore[assignment]
+    generator: StyleGAN2GeneratorConfig = Field(  # type: ignore[assignment]
+        StyleGAN2GeneratorConfig(), description="The translating network."
+    )
+    discriminator: StyleGAN2DiscriminatorConfig = Field(  # type: ignore[assignment]
+        StyleGAN2DiscriminatorConfig(), description="The judge of domain B."
+    )
+    optimizer: AdamConfig = Field(
+        AdamConfig(lr=2e-3, beta1=0.0, beta2=0.99), description="Optimizer of every player."
+    )
+    schedule: Schedule = Field(
+        LinearSchedule(epochs=8, epochs_decay=8), description="Learning rate over the epochs."
+    )
+    gan_mode: GanMode = Field("nonsaturating", description="GAN loss.")
+    lambda_nce: float = Field(4.0, ge=0, description="Weight of the PatchNCE terms.")
+    lambda_r1: float = Field(
+        1.0, ge=0, description="Weight of the penalty on the discriminator's slope at real crops."
+    )
+    lambda_identity: float = Field(
+        1.0, ge=0, description="Weight of the L1 distance of G(B) to B; needs `nce_identity`."
+    )
+    nce_layers: tuple[int, ...] = Field(
+        (0, 2, 4),
+        min_length=1,
+        description="Modules of the encoder whose outputs are contrasted, ascending.",
+    )
+    num_patches: int = Field(1, ge=1, description="Patches drawn per feature layer and crop.")
+    batch_negatives: bool = Field(
+        True, description="Take negatives from all crops of the batch, not only the same one."
+    )
+
+    @model_validator(mode="after")
+    def _layers_exist(self) -> Self:
+        modules = 2 + self.generator.downsamplings + self.generator.blocks // 2
+        if self.nce_layers[-1] >= modules:
+            raise ValueError(
+                f"method.nce_layers names module {self.nce_layers[-1]}, but an encoder of "
+                f"{self.generator.blocks // 2} blocks has modules 0 to {modules - 1}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _identity_is_translated(self) -> Self:
+        if self.lambda_identity > 0 and not self.nce_identity:
+            raise ValueError(
+                f"method.lambda_identity ({self.lambda_identity}) needs method.nce_identity, "
+                "which translates crops of B too: set it to 0"
+            )
+        return self
+
+
+@register
+class SinCUT(CUT):
+    """CUT with StyleGAN2 networks, trained on one picture of each domain."""
+
+    Config = SinCUTConfig
+    data: ClassVar[DatasetKind] = "single"
+    config: SinCUTConfig
+    generator: StyleGAN2Generator
+    # These features are nearly as large as the picture: too many places for attention to show.
+    views = Method.views
+
+    def build_networks(self) -> tuple[StyleGAN2Generator, nn.Module]:
+        """Return the generator and the discriminator; `init` leaves their own weights alone."""
+        config, inside, outside = self.config, self.channels["a"], self.channels["b"]
+        side = self.task.crop
+        judge = config.discriminator.model_dump()
+        discriminator = StyleGAN2Discriminator(outside, resolution=side, **judge)
+        translator = config.generator.model_dump()
+        return StyleGAN2Generator(inside, outside, resolution=side, **translator), discriminator
+
+    def run_generator(self, images: Tensor, layers: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+        """Translate with fresh noise, and return features of `layers`; values are unbounded."""
+        noise = draw_noise(self.generator, images, self.draws)
+        translated, features = self.generator(images, layers, noise)
+        return translated, features
+
+    def judge_terms(self, fake: Tensor, real: Tensor) -> Terms:
+        """Return CUT's terms, and the slope at real crops (R1)."""
+        config = self.config
+        if config.lambda_r1 == 0:
+            return super().judge_terms(fake, real)
+        logits, slope = judge_with_slope(real, self.discriminator)
+        on_real = discriminator_gan_loss(logits, is_real=True, mode=config.gan_mode)
+        return {
+            "fake": 0.5 * self._judge(fake, is_real=False),
+            "real": 0.5 * on_real,
+            "r1": config.lambda_r1 * r1_penalty(slope),
+        }
+
+    def identity_terms(self, translated: Tensor, real: Tensor) -> Terms:
+        """Return |G(y) - y| on crops of B."""
+        weight = self.config.lambda_identity
+        if weight == 0:
+            return {}
+        return {"idt": weight * F.l1_loss(translated, real)}
+
+    @torch.no_grad()
+    def translate(
+        self,
+        images: Tensor,
+        *,
+        direction: str = "a2b",
+        style: Tensor | None = None,  # noqa: ARG002 - one translation a picture
+    ) -> Translation:
+        """Translate pictures of A into B, large ones in tiles; only here values are bounded."""
+        assert direction in self.directions, direction
+        return Translation(self.generator.translate(images).clamp(-1.0, 1.0))

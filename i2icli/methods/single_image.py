@@ -1,0 +1,32 @@
+"""What the methods share that train on one picture of each domain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from i2icli.methods.draws import Draws
+from i2icli.networks.stylegan2 import StyleGAN2Generator
+
+# Noise maps of a training step start with this.
+_NOISE = "noise"
+
+
+def single_image_data(*, crop: int) -> Mapping[str, Any]:
+    """Return the paper's data section: 16 zoomed patches of `crop` pixels a step."""
+    return {
+        "preprocess": "zoom-and-patch",
+        "interpolation": "bilinear",
+        "crop": crop,
+        "batch_size": 16,
+    }
+
+
+def draw_noise(generator: StyleGAN2Generator, images: Tensor, draws: Draws) -> list[Tensor]:
+    """Draw fresh noise maps for a training step on `images`, (B, C, H, W), on their device."""
+    return [
+        draws.normal(f"{_NOISE}.{number}", shape).to(images.device)
+        for number, shape in enumerate(generator.noise_shapes(images))
+    ]

@@ -1,0 +1,112 @@
+"""SeSim on one picture of each domain (Zheng et al., CVPR 2021, single-image translation).
+
+https://arxiv.org/abs/2104.00854. SeSim, but on crops of two high-resolution pictures, with small
+StyleGAN2 networks and a gradient penalty between real and translated crops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from i2icli.config.method import AdamConfig
+from i2icli.config.networks import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
+from i2icli.config.schedule import LinearSchedule, Schedule
+from i2icli.config.sections import DatasetKind
+from i2icli.losses.gan import GanMode
+from i2icli.losses.penalty import judge_with_slope, unit_slope_penalty
+from i2icli.methods.base import Terms, Translation
+from i2icli.methods.registry import register
+from i2icli.methods.sesim import SeSim, SeSimConfig
+from i2icli.methods.single_image import draw_noise, single_image_data
+from i2icli.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+
+
+class SingleImageSeSimConfig(SeSimConfig):
+    """Hyperparameters of SeSim on single pictures (Zheng et al., CVPR 2021); see `structure`."""
+
+    run_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "data": single_image_data(crop=128),
+        "structure": {"kind": "fixed", "patch_size": 64},
+    }
+
+    name: Literal["single-image-sesim"] = "single-image-sesim"  # type: ignore[assignment]
+    generator: StyleGAN2GeneratorConfig = Field(  # type: ignore[assignment]
+        StyleGAN2GeneratorConfig(width=8, downsamplings=2, tanh=True),
+        description="The translating network.",
+    )
+    discriminator: StyleGAN2DiscriminatorConfig = Field(  # type: ignore[assignment]
+        StyleGAN2DiscriminatorConfig(last_side=8), description="The judge of domain B."
+    )
+    optimizer: AdamConfig = Field(
+        AdamConfig(lr=1e-3, beta1=0.0, beta2=0.99), description="Optimizer of every player."
+    )
+    schedule: Schedule = Field(
+        LinearSchedule(epochs=4, epochs_decay=4), description="Learning rate over the epochs."
+    )
+    gan_mode: GanMode = Field("nonsaturating", description="GAN loss.")
+    pool_size: int = Field(
+        0, ge=0, description="Past translations kept for the discriminator; 0: none."
+    )
+    lambda_gradient: float = Field(
+        1.0,
+        ge=0,
+        description="Weight of the gradient penalty, which holds the discriminator's slope "
+        "between real and translated crops near 1.",
+    )
+
+
+@register
+class SingleImageSeSim(SeSim):
+    """SeSim with StyleGAN2 networks, trained on one picture of each domain."""
+
+    Config = SingleImageSeSimConfig
+    data: ClassVar[DatasetKind] = "single"
+    config: SingleImageSeSimConfig
+    generator: StyleGAN2Generator
+
+    def build_networks(self) -> tuple[StyleGAN2Generator, nn.Module]:
+        """Return the generator and the discriminator; `init` leaves their own weights alone."""
+        config, inside, outside = self.config, self.channels["a"], self.channels["b"]
+        side = self.task.crop
+        judge = config.discriminator.model_dump()
+        discriminator = StyleGAN2Discriminator(outside, resolution=side, **judge)
+        translator = config.generator.model_dump()
+        return StyleGAN2Generator(inside, outside, resolution=side, **translator), discriminator
+
+    def run_generator(self, images: Tensor) -> Tensor:
+        """Translate with fresh noise."""
+        noise = draw_noise(self.generator, images, self.draws)
+        translated: Tensor = self.generator(images, noise=noise)[0]
+        return translated
+
+    def judge_terms(self, fake: Tensor, real: Tensor) -> Terms:
+        """Return SeSim's terms, and the gradient penalty at points between the crops."""
+        terms = super().judge_terms(fake, real)
+        weight = self.config.lambda_gradient
+        if weight == 0:
+            return terms
+        shares = torch.tensor(
+            [self.draws.uniform(f"penalty.{n}", low=0.0, high=1.0) for n in range(len(real))],
+            dtype=real.dtype,
+            device=real.device,
+        ).view(-1, 1, 1, 1)
+        between = shares * real + (1 - shares) * fake
+        _, slope = judge_with_slope(between, self.discriminator)
+        return {**terms, "penalty": weight * unit_slope_penalty(slope)}
+
+    @torch.no_grad()
+    def translate(
+        self,
+        images: Tensor,
+        *,
+        direction: str = "a2b",
+        style: Tensor | None = None,  # noqa: ARG002 - one translation a picture
+    ) -> Translation:
+        """Translate pictures of A into B, large ones in tiles."""
+        assert direction in self.directions, direction
+        return Translation(self.generator.translate(images).clamp(-1.0, 1.0))

@@ -1,0 +1,230 @@
+"""Layers of MUNIT's networks (Huang et al., ECCV 2018), named as in the released ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from i2icli.networks.norm import InstanceNorm
+
+NormName = Literal["instance", "layer", "none"]
+ActivationName = Literal["relu", "leaky", "tanh", "none"]
+
+
+class AdaptiveInstanceNorm(nn.Module):
+    """Instance norm that takes its scales and shifts with the pictures (Huang et al., ICCV 2017).
+
+    Biased variance, 1e-5 added to it. It computes in float32 (float64 for float64 images)
+    whatever the precision of the images, which the result keeps.
+
+    Args:
+        channels: channels of the images.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.normalise = InstanceNorm(channels)
+
+    def forward(self, images: Tensor, shifts: Tensor, scales: Tensor) -> Tensor:
+        """Normalise each channel of each image, then scale and shift it.
+
+        Args:
+            images: (B, C, H, W) with more than one pixel.
+            shifts: means to take on, (B, C).
+            scales: standard deviations to take on, (B, C).
+        """
+        wide = _widen(images)
+        normalised = self.normalise(wide)
+        shifts, scales = (part.to(wide.dtype)[:, :, None, None] for part in (shifts, scales))
+        shifted: Tensor = normalised * scales + shifts
+        return shifted.to(images.dtype)
+
+
+class ImageLayerNorm(nn.Module):
+    """Normalise each image as a whole, then scale and shift its channels.
+
+    The standard deviation is the unbiased one, and 1e-5 is added to it, not to the variance.
+    It computes in float32 (float64 for float64 images) whatever the precision of the images,
+    which the result keeps.
+
+    Args:
+        channels: channels of the images. `gamma` starts uniform in [0, 1), `beta` at 0.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.rand(channels))
+        self.beta = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalise `images`, (B, C, H, W)."""
+        wide = _widen(images)
+        deviation, mean = torch.std_mean(wide, dim=(1, 2, 3), keepdim=True, correction=1)
+        normalised = (wide - mean) / (deviation + 1e-5)
+        result = normalised * self.gamma.view(-1, 1, 1) + self.beta.view(-1, 1, 1)
+        return result.to(images.dtype)
+
+
+def _widen(images: Tensor) -> Tensor:
+    return images if images.dtype == torch.float64 else images.float()
+
+
+_NORMS: dict[NormName, Callable[[int], nn.Module]] = {
+    "instance": InstanceNorm,
+    "layer": ImageLayerNorm,
+    "none": nn.Identity,
+}
+_ACTIVATIONS: dict[ActivationName, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky": lambda: nn.LeakyReLU(0.2),
+    "tanh": nn.Tanh,
+    "none": nn.Identity,
+}
+
+
+class ConvBlock(nn.Module):
+    """A reflection-padded convolution with bias, a norm and an activation.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel: side of the filters, pixels.
+        stride: step of the filters, pixels.
+        padding: reflected pixels on each side; less than the sides of the input.
+        norm: after the convolution: one a channel, one an image, or none.
+        activation: after the norm; "leaky" has slope 0.2.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        padding: int,
+        norm: NormName = "none",
+        activation: ActivationName = "relu",
+    ) -> None:
+        super().__init__()
+        self.pad = nn.ReflectionPad2d(padding)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride=stride)
+        self.norm = _NORMS[norm](out_channels)
+        self.activation = _ACTIVATIONS[activation]()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return (B, out_channels, H', W') of images, (B, in_channels, H, W)."""
+        result: Tensor = self.activation(self.norm(self.conv(self.pad(images))))
+        return result
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions with instance norm, added to their input; no activation after the sum.
+
+    Args:
+        channels: of input and output.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.model = nn.Sequential(
+            ConvBlock(channels, channels, 3, padding=1, norm="instance"),
+            ConvBlock(channels, channels, 3, padding=1, norm="instance", activation="none"),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return a tensor of the shape of `images`, (B, channels, H, W)."""
+        added: Tensor = images + self.model(images)
+        return added
+
+
+class AdaptiveConv(nn.Module):
+    """A reflection-padded 3x3 convolution with bias, then adaptive instance norm.
+
+    Args:
+        channels: of input and output.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.pad = nn.ReflectionPad2d(1)
+        self.conv = nn.Conv2d(channels, channels, 3)
+        self.norm = AdaptiveInstanceNorm(channels)
+
+    def forward(self, images: Tensor, parameters: Tensor) -> Tensor:
+        """Return a tensor of the shape of `images`.
+
+        Args:
+            images: (B, channels, H, W).
+            parameters: shifts, then scales of the norm, (B, 2, channels).
+        """
+        result: Tensor = self.norm(self.conv(self.pad(images)), parameters[:, 0], parameters[:, 1])
+        return result
+
+
+class AdaptiveResidualBlock(nn.Module):
+    """As `ResidualBlock`, but with adaptive norms.
+
+    Args:
+        channels: of input and output.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.model = nn.ModuleList([AdaptiveConv(channels), AdaptiveConv(channels)])
+
+    def forward(self, images: Tensor, parameters: Tensor) -> Tensor:
+        """Return a tensor of the shape of `images`.
+
+        Args:
+            images: (B, channels, H, W).
+            parameters: of the two norms, see `AdaptiveConv`, (B, 2, 2, channels).
+        """
+        first, second = self.model
+        added: Tensor = images + second(first(images, parameters[:, 0]).relu(), parameters[:, 1])
+        return added
+
+
+class ResidualBlocks(nn.Module):
+    """Residual blocks, one after the other.
+
+    Args:
+        blocks: how many.
+        channels: of input and output.
+    """
+
+    def __init__(self, blocks: int, channels: int) -> None:
+        super().__init__()
+        self.model = nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return a tensor of the shape of `images`, (B, channels, H, W)."""
+        result: Tensor = self.model(images)
+        return result
+
+
+class AdaptiveResidualBlocks(nn.Module):
+    """Adaptive residual blocks, one after the other.
+
+    Args:
+        blocks: how many.
+        channels: of input and output.
+    """
+
+    def __init__(self, blocks: int, channels: int) -> None:
+        super().__init__()
+        self.model = nn.ModuleList(AdaptiveResidualBlock(channels) for _ in range(blocks))
+
+    def forward(self, images: Tensor, parameters: Tensor) -> Tensor:
+        """Return a tensor of the shape of `images`.
+
+        Args:
+            images: (B, channels, H, W).
+            parameters: of all norms in order, (B, blocks, 2, 2, channels).
+        """
+        for number, block in enumerate(self.model):
+            images = block(images, parameters[:, number])
+        return images

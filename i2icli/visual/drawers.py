@@ -1,0 +1,36 @@
+"""Which drawer draws which kind of view; a further kind adds a line here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from i2icli.methods.views import (
+    AnyView,
+    AttentionView,
+    ChannelView,
+    MaskView,
+    PositionView,
+    ScaleView,
+    SimilarityView,
+)
+from i2icli.visual.attention import AttentionDrawer
+from i2icli.visual.channels import ChannelDrawer
+from i2icli.visual.drawer import Drawer
+from i2icli.visual.masks import MaskDrawer
+from i2icli.visual.positions import PositionDrawer
+from i2icli.visual.scales import ScaleDrawer
+from i2icli.visual.similarity import SimilarityDrawer
+
+DRAWERS: dict[type, Drawer[Any]] = {
+    AttentionView: AttentionDrawer(),
+    MaskView: MaskDrawer(),
+    SimilarityView: SimilarityDrawer(),
+    PositionView: PositionDrawer(),
+    ChannelView: ChannelDrawer(),
+    ScaleView: ScaleDrawer(),
+}
+
+
+def drawer_of(view: AnyView) -> Drawer[Any]:
+    """Return what draws a view."""
+    return DRAWERS[type(view)]

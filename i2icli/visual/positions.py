@@ -1,0 +1,193 @@
+"""Position attention: what each place of the picture gathers from all others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, PowerNorm
+from matplotlib.figure import Figure, SubFigure
+from torch import Tensor
+
+from i2icli.data.decode import Pixels
+from i2icli.methods.views import PositionView
+from i2icli.visual.drawer import Document, Drawer, FilmRow, text_of
+from i2icli.visual.factors import pack_pair
+from i2icli.visual.looks import Look, even_places
+from i2icli.visual.panels import (
+    INK,
+    WIDTH,
+    aspect_of,
+    draw_bar,
+    frame_strongest,
+    grid_of,
+    mark,
+    show_heat,
+    show_map,
+    show_picture,
+    start_sheet,
+)
+
+RECEIVED = "magma"
+_CHUNK = 2**21  # weights computed at once
+
+
+def draw_sheet(look: Look, view: PositionView, queries: Sequence[int]) -> Figure:
+    """Draw what all places gather from each, and the rows of the queries.
+
+    Args:
+        look: the picture.
+        view: one of its views.
+        queries: flat positions whose attention is shown.
+    """
+    aspect = aspect_of(look)
+    bands = [WIDTH / 3 * 0.8 * aspect + 0.75]
+    if queries:
+        bands.append(-(-len(queries) // 4) * (WIDTH / 4 * aspect + 0.55))
+    figure, parts = start_sheet(look, facts=_heading(view), about=_ABOUT, bands=bands)
+    _draw_overview(parts[0], look, view, queries)
+    if queries:
+        _draw_rows(parts[1], look, view, queries)
+    return figure
+
+
+_ABOUT = (
+    "Every place gathers features from all places, by weights that sum to 1. Below, the bright "
+    "cells are where the circled place gathers from; brightness is the square root of what "
+    "exceeds the smallest weight, and a white frame marks the largest. The map on top says how "
+    "much all places together gather from each one, in equal shares: at 1 a place gives as much "
+    "as it would if attention were spread evenly."
+)
+
+
+@lru_cache(maxsize=1)  # asked for by sheet, arrays and page, one view after the other
+def received(view: PositionView) -> Tensor:
+    """Return how much all places gather from each, (H, W); 1 is an equal share."""
+    total = view.size[0] * view.size[1]
+    found = torch.zeros(view.size)
+    for places in torch.split(torch.arange(total), max(1, _CHUNK // total)):
+        found += view.map_rows(places).sum(dim=0)
+    return found
+
+
+def above_least(weights: Tensor) -> Tensor:
+    """Return what of a row exceeds its smallest weight, so that nearly even rows differ too."""
+    return weights - weights.min()
+
+
+def _heading(view: PositionView) -> str:
+    height, width = view.size
+    values = received(view)
+    return (
+        f"{view.layer}: position attention, {width} x {height} places; a place gives "
+        f"{float(values.min()):.2g} to {float(values.max()):.3g} equal shares, "
+        f"median {float(values.median()):.2g}"
+    )
+
+
+def _draw_overview(
+    figure: SubFigure, look: Look, view: PositionView, queries: Sequence[int]
+) -> None:
+    panels = figure.subplots(2, 3, height_ratios=[1, 0.045])
+    show_picture(panels[0, 0], look.source, "source")
+    show_picture(panels[0, 1], look.translation, look.made)
+    values = received(view)
+    low, high = float(values.min()), float(values.max())
+    norm = PowerNorm(0.5, low, max(high, low + 1e-6))
+    show_map(panels[0, 2], look, values, norm, colours=RECEIVED)
+    panels[0, 2].set_title("gathered from each place", fontsize=10, color=INK)
+    draw_bar(panels[1, 2], ScalarMappable(norm, RECEIVED), "equal shares, square root scale")
+    for axes in panels[0]:
+        for number, place in enumerate(queries, start=1):
+            mark(axes, look, view, place, str(number), keep_inside=True)
+    for axes in panels[1, :2]:
+        axes.axis("off")
+
+
+def _draw_rows(figure: SubFigure, look: Look, view: PositionView, queries: Sequence[int]) -> None:
+    rows = view.map_rows(torch.tensor(queries))
+    for number, axes in enumerate(grid_of(figure, len(queries), columns=4)):
+        row, place = rows[number], queries[number]
+        show_heat(axes, look, look.source, above_least(row))
+        frame_strongest(axes, look, view, row)
+        mark(axes, look, view, place, "")
+        axes.set_title(
+            f"query {number + 1}\n{float(row.flatten()[place]):.2%} from itself, at most "
+            f"{float(row.max()):.2%}",
+            fontsize=9,
+            color=INK,
+        )
+
+
+class PositionDrawer(Drawer[PositionView]):
+    """Draws position attention."""
+
+    kind = "position"
+    takes_queries = True
+
+    def choose(self, look: Look, view: PositionView, count: int) -> list[int]:
+        """Return the places to show."""
+        return even_places(look, view, count)
+
+    def draw(self, look: Look, view: PositionView, queries: Sequence[int]) -> Figure:
+        """Draw the sheet."""
+        return draw_sheet(look, view, queries)
+
+    def arrays(
+        self, look: Look, view: PositionView, queries: Sequence[int]  # noqa: ARG002
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """Return the numbers behind the sheet."""
+        places = torch.tensor(queries, dtype=torch.int64)
+        return {
+            "queries": places,
+            "received": received(view),
+            "rows": view.map_rows(places),
+        }
+
+    def summary(self, look: Look, view: PositionView, queries: Sequence[int]) -> Document:
+        """Return the main numbers."""
+        rows = view.map_rows(torch.tensor(queries, dtype=torch.int64)).flatten(1)
+        return {
+            "map": list(view.size),
+            "queries": [
+                {**where, "largest": float(row.max()), "largest_at": int(row.argmax())}
+                for where, row in zip(self.queries_of(look, view, queries), rows, strict=True)
+            ],
+        }
+
+    def film_rows(self, view: PositionView) -> tuple[FilmRow, ...]:  # noqa: ARG002
+        """Return what strip and film show."""
+        return (FilmRow("gathered by the circle", _draw_row),)
+
+    def film_maps(self, view: PositionView, queries: Sequence[int]) -> tuple[Tensor, ...]:
+        """Return a map for each row of the film."""
+        return (view.map_rows(torch.tensor(queries[:1]))[0],) if queries else ()
+
+    def pack(self, look: Look, view: PositionView, share: float) -> tuple[Document, float]:  # noqa: ARG002
+        """Pack the view for the page."""
+        height, width = view.size
+        packed, error = pack_pair(view.queries.flatten(1), view.keys.flatten(1), _softmax)
+        document = {
+            "width": width,
+            "height": height,
+            **packed,
+            "received": text_of(received(view).numpy().astype("<f4")),
+        }
+        return document, error
+
+
+def _softmax(products: Tensor) -> Tensor:
+    return products.softmax(dim=1)
+
+
+def _draw_row(
+    axes: Axes,
+    look: Look,
+    picture: Pixels,
+    values: Tensor,
+    norm: Normalize | None,  # noqa: ARG001 - as a `FilmRow` calls it
+) -> None:
+    show_heat(axes, look, picture, above_least(values))

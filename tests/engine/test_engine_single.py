@@ -1,0 +1,168 @@
+"""Runs on one picture of each domain: exact resume, plan, samples, alarms, report."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from engine_kit import Watcher, assert_same, send, without_timings
+from picture_folders import write_pictures
+from tiny import tiny_document
+from typer.testing import CliRunner
+
+from i2icli.checkpoint.file import load_checkpoint
+from i2icli.cli.app import app
+from i2icli.engine.folder import RunFolder
+from i2icli.engine.plan import plan_run
+from i2icli.engine.reporting import report_run
+from i2icli.engine.run import resume_run, start_run
+from i2icli.errors import ConfigError, DataError, Interrupted
+from i2icli.methods import METHODS
+from i2icli.methods.configure import AnyRunConfig, run_schema
+
+NAME = "sincut"
+
+
+@pytest.fixture(scope="module")
+def single_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data set of one picture a domain and no test pictures."""
+    root = tmp_path_factory.mktemp("single")
+    for seed, name in enumerate(("trainA", "trainB")):
+        write_pictures(root / name, seed=seed, count=1, side=56)
+    return root
+
+
+def configure(root: Path, *, steps: int = 7, **sections: dict[str, object]) -> AnyRunConfig:
+    document: dict[str, dict[str, object]] = {
+        "method": tiny_document(NAME),
+        "data": {
+            **METHODS[NAME].Config.run_defaults["data"],
+            "root": str(root),
+            "crop": 16,
+            "batch_size": 3,
+            "patches_per_epoch": 10,
+        },
+        "train": {"steps": steps},
+        "checkpoint": {"every_steps": 2},
+        "samples": {"every_steps": 4},
+        "log": {"every_steps": 2, "tensorboard": "off"},
+        "health": {"warmup_steps": 0},
+        "ema": {"decay": 0.9},
+        "runtime": {"device": "cpu", "precision": "float32", "workers": 0},
+    }
+    document["method"]["schedule"] = {"policy": "linear", "epochs": 1, "epochs_decay": 2}
+    for name, section in sections.items():
+        document.setdefault(name, {}).update(section)
+    return run_schema().model_validate({"preset": NAME, **document})
+
+
+def lines(folder: Path) -> list[dict[str, object]]:
+    return [without_timings(line) for line in RunFolder(folder).read_metrics()]
+
+
+@pytest.mark.parametrize(("at", "workers"), [(1, 0), (3, 2), (5, 2)])
+def test_interrupted_single_picture_run_ends_like_the_uninterrupted_one(
+    single_root: Path, tmp_path: Path, at: int, workers: int
+) -> None:
+    config = configure(single_root, runtime={"workers": workers})
+    start_run(config, run_dir=tmp_path / "through")
+    with pytest.raises(Interrupted):
+        start_run(
+            config,
+            run_dir=tmp_path / "run",
+            reporter=Watcher(at=at, act=send(signal.SIGTERM)),
+        )
+    assert load_checkpoint(tmp_path / "run/checkpoints/last.pt").step == at
+    resume_run(tmp_path / "run")
+    through, resumed = (
+        vars(load_checkpoint(tmp_path / name / "checkpoints/last.pt"))
+        for name in ("through", "run")
+    )
+    assert_same(through, resumed)
+    assert lines(tmp_path / "through") == lines(tmp_path / "run")
+    for step in (0, 4, 7):
+        samples = [RunFolder(tmp_path / name).sample(step) for name in ("through", "run")]
+        assert samples[0].read_bytes() == samples[1].read_bytes()
+
+
+def test_number_of_workers_does_not_show(single_root: Path, tmp_path: Path) -> None:
+    for workers in (0, 3):
+        config = configure(single_root, runtime={"workers": workers})
+        start_run(config, run_dir=tmp_path / str(workers))
+    assert lines(tmp_path / "0") == lines(tmp_path / "3")
+
+
+def test_plan_counts_crops_and_describes_them(single_root: Path) -> None:
+    config = configure(single_root)
+    config = config.model_copy(update={"train": config.train.model_copy(update={"steps": None})})
+    plan = plan_run(config, preset=NAME)
+    assert (plan.steps_per_epoch, plan.steps) == (3, 9)
+    assert plan.pictures == {"a": 1, "b": 1}
+    assert plan.phases[0].augmentation == (
+        "zoom each side by 0.33 to 1 (bilinear), patch 16 x 16, mirror half of them"
+    )
+    assert plan.measured.shape == (3, 3, 16, 16)
+
+
+def test_samples_show_the_whole_picture(single_root: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    start_run(configure(single_root, steps=1), run_dir=tmp_path / "run")
+    with Image.open(RunFolder(tmp_path / "run").sample(0)) as grid:
+        assert min(grid.size) >= 56
+
+
+def test_alarms_take_one_picture(single_root: Path, tmp_path: Path) -> None:
+    config = configure(single_root, samples={"every_steps": 1}, health={"saturation": 0.0})
+    start_run(config, run_dir=tmp_path / "run")
+    assert RunFolder(tmp_path / "run").read_metrics()[-1]["step"] == 7
+
+
+def test_measuring_without_test_pictures_says_what_is_missing(single_root: Path) -> None:
+    from i2icli.engine.session import open_session
+
+    with pytest.raises(ConfigError, match=r"eval\.every_steps is 2.*\(0 of A, 0 of B\)"):
+        open_session(configure(single_root, eval={"every_steps": 2}))
+
+
+def test_resume_refuses_another_picture(single_root: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for name in ("trainA", "trainB"):
+        write_pictures(root / name, seed=4, count=1, side=40)
+    start_run(configure(root, steps=2), run_dir=tmp_path / "run")
+    (root / "trainA/00.png").rename(root / "trainA/01.png")
+    with pytest.raises(DataError, match="domain A has 1 pictures as before, but under other"):
+        resume_run(tmp_path / "run", steps=4)
+
+
+def test_several_pictures_are_refused_before_the_run_begins(
+    picture_root: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="domain A has 8 training pictures"):
+        start_run(configure(picture_root), run_dir=tmp_path / "run")
+    assert not (tmp_path / "run/checkpoints/last.pt").exists()
+
+
+def test_report_counts_the_steps_of_the_schedule(single_root: Path, tmp_path: Path) -> None:
+    start_run(configure(single_root, steps=2), run_dir=tmp_path / "run")
+    from i2icli.engine import reporting
+
+    run = reporting._open(RunFolder(tmp_path / "run"))
+    assert run.config is not None
+    train = run.config.train.model_copy(update={"steps": None})
+    run.config = run.config.model_copy(update={"train": train})
+    assert run.last_step == 9
+    assert report_run(tmp_path / "run").samples
+
+
+def test_data_stats_counts_crops(single_root: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["data", "stats", str(single_root), "--preset", NAME, "--json"]
+    )
+    assert result.exit_code == 0, result.output
+    plan = json.loads(result.stdout)["plan"]
+    assert (plan["steps_per_epoch"], plan["steps"], plan["crops"]) == (6250, 100_000, 100_000)
+    text = CliRunner().invoke(app, ["data", "stats", str(single_root), "--preset", NAME]).stdout
+    assert "an epoch is 6250 steps, 100000 crops of each picture" in text
