@@ -11,7 +11,7 @@ from i2icli.methods import METHODS
 
 
 def data_for(name: str, picture_root: Path, folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the sections that name tiny data for a method; 8 samples are an epoch.
+    """Return the sections that name tiny data for a method: 8 samples an epoch, 2 a batch.
 
     Args:
         name: of the method.
@@ -23,10 +23,13 @@ def data_for(name: str, picture_root: Path, folder: Path) -> dict[str, dict[str,
         root = folder / "labelled"
         if not root.is_dir():
             write_labelled(root, count=8, size=(40, 36))
-        return {"data": {"root": str(root)}, "labels": {"classes": 4, "ignore": IGNORED}}
+        return {
+            "data": {"root": str(root), "batch_size": 2},
+            "labels": {"classes": 4, "ignore": IGNORED},
+        }
     if kind == "single":
         pictures = {
             f"domain_{side}": str(picture_root / f"train{side.upper()}" / "00.png") for side in "ab"
         }
-        return {"data": {**pictures, "patches_per_epoch": 8}}
-    return {"data": {"root": str(picture_root)}}
+        return {"data": {**pictures, "patches_per_epoch": 8, "batch_size": 2}}
+    return {"data": {"root": str(picture_root), "batch_size": 2}}

@@ -21,7 +21,6 @@ from i2icli.engine.held_out import (
 )
 from i2icli.engine.label_scores import (
     Judging,
-    is_segmenter,
     judging_scheme,
     load_judge,
     score_by_judge,
@@ -134,7 +133,7 @@ def evaluate_checkpoint(
     """
     settings = _settings(request, shard)
     translator = load_translator(checkpoint, device=device_of_rank(request.device))
-    if is_segmenter(translator):
+    if translator.segments:
         return _evaluate_segmenter(translator, checkpoint, request, bars=bars, shard=shard)
     judge = _load_judge(request)
     styles = request.styles if "diversity" in request.names else 0

@@ -47,11 +47,6 @@ class Judging:
     palette: str | None = None
 
 
-def is_segmenter(translator: Translator) -> bool:
-    """Say whether it makes label maps of pictures."""
-    return translator.method.data == "labelled"
-
-
 def find_labelled_tests(data: DataConfig, root: Path | None) -> tuple[Sequence[Path], ...]:
     """Return the test pictures of labelled data and their label maps, in the same order.
 
@@ -130,7 +125,7 @@ def load_judge(judging: Judging, *, device: str) -> Translator:
         ConfigError: it is one of a method that does not segment.
     """
     judge = load_translator(judging.checkpoint, device=device)
-    if not is_segmenter(judge):
+    if not judge.segments:
         raise ConfigError(
             f"--judge {judging.checkpoint} is a checkpoint of {judge.name}, which does not "
             "segment: give one that was trained on labelled pictures."

@@ -136,14 +136,13 @@ def _phases(session: Session) -> list[Phase]:
     data, schedule = session.config.data, session.config.method.schedule
     last = session.epoch_of(session.last_step)
     falling = [epoch for epoch in range(1, last + 1) if schedule.is_decaying(epoch)]
-    first_falling = falling[0] if falling else last + 1
-    phases = []
-    if first_falling > 1:
-        phases.append(Phase(1, first_falling - 1, describe_crop(plan_crop(data))))
-    if falling:
-        plan = plan_crop(data, jitter=data.jitter_in_decay)
-        phases.append(Phase(first_falling, last, describe_crop(plan)))
-    return phases
+    before = describe_crop(plan_crop(data))
+    after = describe_crop(plan_crop(data, jitter=data.jitter_in_decay))
+    if before == after or not falling:
+        return [Phase(1, last, before)]
+    first = falling[0]
+    phases = [Phase(1, first - 1, before), Phase(first, last, after)]
+    return phases if first > 1 else phases[1:]
 
 
 def describe_crop(plan: CropPlan) -> str:

@@ -81,12 +81,18 @@ def require_views(translator: Translator) -> None:
     Raises:
         ConfigError: naming the methods that have.
     """
-    if type(translator.method).views is Method.views:
-        able = sorted(name for name, kind in METHODS.items() if kind.views is not Method.views)
-        raise ConfigError(
-            f"this checkpoint is of method {translator.name}, which has nothing to show: "
-            f"give one of {', '.join(able[:-1])} or {able[-1]}."
-        )
+    method = translator.method
+    if type(method).views is not Method.views or method.structure is not None:
+        return
+    able = sorted(
+        name
+        for name, kind in METHODS.items()
+        if kind.views is not Method.views or "structure" in kind.Config.run_defaults
+    )
+    raise ConfigError(
+        f"this checkpoint is of method {translator.name}, which has nothing to show: give one of "
+        f"{', '.join(able[:-1])} or {able[-1]}, or one trained with a structure term."
+    )
 
 
 def checkpoints_of(path: Path) -> list[StepFile]:

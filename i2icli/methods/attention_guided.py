@@ -219,9 +219,10 @@ class AttentionGuided(Method):
     def views(self, images: Tensor, *, direction: str = "a2b") -> list[list[AnyView]]:
         """Show the attention maps that translations are composed by."""
         maps = self._translator(direction).attention(images).float().cpu()
+        words = ("attention", "attention", "kept from the source", "translated")
+        others = super().views(images, direction=direction)
         return [
-            [MaskView("attention", "attention", "kept from the source", "translated", mask[0])]
-            for mask in maps
+            [MaskView(*words, mask[0]), *views] for mask, views in zip(maps, others, strict=True)
         ]
 
     def memory(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from i2icli.config.method import MethodConfig, OptimizerConfig, Task
@@ -235,17 +236,22 @@ class Method(nn.Module, ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no styles")
 
-    def views(self, images: Tensor, *, direction: str = "a2b") -> list[list[AnyView]]:  # noqa: ARG002
-        """Return what `viz-attention` draws of each picture; nothing unless a method says so.
+    def views(self, images: Tensor, *, direction: str = "a2b") -> list[list[AnyView]]:
+        """Return what `viz-attention` draws of each picture; a method adds what it has to show.
 
         Args:
             images: pictures, (B, C, H, W) in [-1, 1], sides a multiple of `size_multiple`.
             direction: one of `directions`.
 
         Returns:
-            For each picture its views, one a layer, ascending; without gradient, on the CPU.
+            For each picture its views, one a layer, ascending; without gradient, on the CPU. Here
+            the self-similarity that the structure term compares, where one is configured.
         """
-        return [[] for _ in images]
+        if self.structure is None:
+            return [[] for _ in images]
+        with torch.no_grad():
+            translated = self.translate(images, direction=direction).images
+        return self.structure.views(self.network("vgg16"), images, translated)
 
     @property
     @abstractmethod

@@ -293,7 +293,8 @@ class CUT(Method):
             for position, layer in enumerate(layers)
             if position >= self.first_attended
         ]
-        return [[views[i] for views in by_layer] for i in range(len(images))]
+        others = super().views(images, direction=direction)
+        return [[*(views[i] for views in by_layer), *others[i]] for i in range(len(images))]
 
     def _select(self, position: int, entropy: Tensor) -> Tensor:
         """Choose places of low entropy, (B, N), as a training step of QS-Attn does."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -22,7 +21,6 @@ from i2icli.losses.gan import GanMode, discriminator_gan_loss, generator_gan_los
 from i2icli.methods.base import Method, Player, Terms, Translation
 from i2icli.methods.pool import ImagePool
 from i2icli.methods.registry import register
-from i2icli.methods.views import AnyView
 from i2icli.networks.init import init_weights
 from i2icli.networks.patchgan import PatchDiscriminator
 from i2icli.networks.resnet import ResnetGenerator
@@ -137,13 +135,6 @@ class SeSim(Method):
         """Translate pictures of A into B."""
         assert direction in self.directions, direction
         return Translation(self.generator(images)[0])
-
-    @torch.no_grad()
-    def views(self, images: Tensor, *, direction: str = "a2b") -> list[list[AnyView]]:
-        """Show the self-similarity that the structure term compares, one view a layer."""
-        translated = self.translate(images, direction=direction).images
-        assert self.structure is not None  # refused at the start
-        return self.structure.views(self.network("vgg16"), images, translated)
 
     def memory(self) -> dict[str, Any]:
         """Return choices and the image pool."""

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 import torch
-from labelled_folders import IGNORED, write_labelled
+from kinds_of_data import data_for
+from tiny import TinyVGG, tiny_config
 from typer.testing import CliRunner
 
 from i2icli.cli.app import app
+from i2icli.config.document import config_document
 from i2icli.config.sections import DataConfig
 from i2icli.data.transforms import plan_crop
 from i2icli.engine.plan import RunPlan, describe_crop, human_time, plan_run
 from i2icli.errors import ConfigError
 from i2icli.methods import METHODS, build_method, configure_run, restore_config
-from i2icli.networks.vgg import VGG16Features
+from i2icli.methods.configure import run_schema
 
 TINY = [
     "method.generator.width=4",
@@ -88,41 +89,18 @@ def test_plan_without_decay_has_one_phase(picture_root: Path) -> None:
     assert plan.steps == 5
 
 
-def _settings_for(name: str, picture_root: Path, tmp_path: Path) -> list[str]:
-    """Return what makes a method small, and pictures of the kind that it trains on."""
-    kind = METHODS[name].data
-    if kind == "labelled":
-        root = write_labelled(tmp_path, size=(80, 72))
-        return [
-            f"data.root={root}",
-            "data.batch_size=2",
-            "labels.classes=4",
-            f"labels.ignore={IGNORED}",
-            "method.backbone=resnet18",
-        ]
-    if kind == "single":
-        first = {side: picture_root / f"train{side.upper()}" / "00.png" for side in "ab"}
-        return [*TINY[:2], *(f"data.domain_{side}={path}" for side, path in first.items())]
-    return [*TINY[:2], f"data.root={picture_root}"]
-
-
-def _random_networks(names: Iterable[str], device: torch.device) -> dict[str, torch.nn.Module]:
-    """Stand in for pretrained networks."""
-    made = {name: VGG16Features() for name in names}
-    for network in made.values():
-        for weight in network.parameters():
-            torch.nn.init.normal_(weight, 0.0, 0.02)
-        network.eval().requires_grad_(False).to(device)
-    return dict(made)
-
-
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_plan_counts_every_trainable_weight_once(
     name: str, picture_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("i2icli.engine.session.load_networks", _random_networks)
-    changes = [*_settings_for(name, picture_root, tmp_path), "data.resize=72", "data.crop=64"]
-    config = configure_run("demo", [f"method.name={name}", *changes])
+    monkeypatch.setattr(
+        "i2icli.engine.session.load_networks",
+        lambda names, device: {wanted: TinyVGG().to(device) for wanted in names},
+    )
+    document = config_document(tiny_config(name))
+    for title, section in data_for(name, picture_root, tmp_path).items():
+        document[title] |= section
+    config = run_schema().model_validate(document)
     plan = plan_run(config, preset="demo", device="cpu")
     counted = sum(sum(modules.values()) for modules in plan.parameters.values())
     weights = build_method(config).parameters()

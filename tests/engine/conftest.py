@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +10,6 @@ import torch
 
 from i2icli.methods.configure import run_schema
 from i2icli.methods.registry import METHODS, register
-
-sys.path.append(str(Path(__file__).parents[1] / "methods"))  # tiny.py, the smallest real methods
 
 
 @pytest.fixture(autouse=True)

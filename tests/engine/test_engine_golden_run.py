@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-sys.path.append(str(Path(__file__).parents[1] / "methods"))  # when run as a program
+sys.path.append(str(Path(__file__).parents[1]))  # when run as a program
 from tiny import batch_for, tiny_method
 
 from i2icli.engine.optimizers import build_steppers

@@ -38,9 +38,8 @@ def killed(picture_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
             "ema": {"decay": 0.9},
             "runtime": {"workers": 2, "threads": 1},
         }
-        # 8 pictures, 2 a batch: 4 steps an epoch, in the last of which the rate falls.
-        sections["data"]["batch_size"] = 2
         document = config_document(tiny_config(name))
+        # 4 steps an epoch; in the last epoch the rate falls.
         document["method"]["schedule"] = {"policy": "linear", "epochs": 2, "epochs_decay": 2}
         for title, section in sections.items():
             document[title] |= section

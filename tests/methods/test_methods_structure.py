@@ -276,3 +276,15 @@ def test_views_are_the_maps_that_the_term_compares(normalise: bool) -> None:
             for picture in range(2):
                 rows = views[picture][number].map_rows(side, places).flatten(1)
                 torch.testing.assert_close(rows, maps[picture].detach(), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["cyclegan", "munit", "cut", "attention-guided", "sincut"])
+def test_a_method_shows_the_maps_of_its_term_after_its_own(name: str) -> None:
+    method, images = build(name, "fixed").eval(), tiny_batch().real_a
+    own = build(name, "none").eval().views(images)
+    for direction in method.directions:
+        views = method.views(images, direction=direction)
+        assert len(views) == len(own) == 2
+        for shown, alone in zip(views, own, strict=True):
+            assert [view.layer for view in shown[: len(alone)]] == [v.layer for v in alone]
+            assert [v.layer for v in shown[len(alone) :]] == ["relu3_1", "relu4_1", "relu4_3"]
