@@ -279,6 +279,13 @@ def test_configuration_page_is_current() -> None:
     assert written == script["page"]()
 
 
+def test_every_preset_has_a_row_on_the_page_of_methods() -> None:
+    page = (ROOT / "docs" / "methods" / "index.md").read_text(encoding="utf-8")
+    rows = "\n".join(line for line in page.splitlines() if line.startswith("|"))
+    presets = {path.stem for path in (ROOT / "presets").glob("*.toml")}
+    assert {name for name in presets if f"`{name}`" not in rows} == set()
+
+
 def test_default_test_options_hide_nothing() -> None:
     assert "addopts" not in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
