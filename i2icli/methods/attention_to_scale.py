@@ -6,26 +6,23 @@ small one says at every pixel how much each size counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from i2icli.config.method import MethodConfig, SGDConfig, Task
-from i2icli.config.schedule import PolySchedule, Schedule
+from i2icli.config.method import Task
 from i2icli.data.batch import LabelledBatch
 from i2icli.losses.segmentation import label_loss
-from i2icli.methods.base import Method, Player, Terms, Translation
+from i2icli.methods.base import Terms
 from i2icli.methods.registry import register
 from i2icli.methods.segmenting import (
-    SEGMENTATION_DEFAULTS,
+    Segmenter,
+    SegmenterConfig,
     check_crop,
-    check_segmented_channels,
-    draw_labels,
-    load_backbone,
     needed_classes,
 )
 from i2icli.methods.views import AnyView, ScaleView
@@ -36,32 +33,13 @@ from i2icli.networks.attention_to_scale import (
     resize_to_scale,
 )
 from i2icli.networks.danet import enlarge
-from i2icli.networks.dilated_resnet import DilatedResnet, ResnetName
+from i2icli.networks.dilated_resnet import DilatedResnet
 
 
-class AttentionToScaleConfig(MethodConfig):
+class AttentionToScaleConfig(SegmenterConfig):
     """Hyperparameters of Attention to Scale (Chen et al., CVPR 2016)."""
 
-    run_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = SEGMENTATION_DEFAULTS
-
     name: Literal["attention-to-scale"] = "attention-to-scale"
-    optimizer: SGDConfig = Field(  # type: ignore[assignment]
-        SGDConfig(lr=0.002), description="Optimizer; the rate is that of the backbone."
-    )
-    schedule: Schedule = Field(
-        PolySchedule(), description="Learning rate over the steps; 240 epochs."
-    )
-    backbone: ResnetName = Field(
-        "resnet101", description="Network that makes the features; the paper's is VGG16."
-    )
-    backbone_weights: str = Field(
-        "none",
-        description="Weights the backbone starts from: none, imagenet (see `i2i weights`), or a "
-        "file of torchvision's weights. The paper starts from ImageNet.",
-    )
-    head_rate: float = Field(
-        10.0, gt=0, description="Learning rate of the head, times that of the backbone."
-    )
     scales: tuple[float, ...] = Field(
         (1.0, 0.75, 0.5), description="Sizes of the picture that are looked at, the first 1."
     )
@@ -87,18 +65,14 @@ class AttentionToScaleConfig(MethodConfig):
             raise ValueError("must begin with 1 and fall, none below 0.25, for example [1.0, 0.5]")
         return scales
 
-    def check_channels(self, channels_a: int, channels_b: int) -> None:
-        """Refuse grey drawings: label maps are drawn in colours."""
-        check_segmented_channels(self.name, channels_a, channels_b)
-
 
 @register
-class AttentionToScale(Method):
+class AttentionToScale(Segmenter):
     """Scores of every scale, merged by attention; the merged and each scale's are trained."""
 
     Config = AttentionToScaleConfig
-    data = "labelled"
-    size_multiple = 8
+    config: AttentionToScaleConfig
+    head: ScaleAttentionHead
     min_size = 64
 
     def __init__(self, config: AttentionToScaleConfig, task: Task | None = None) -> None:
@@ -118,30 +92,9 @@ class AttentionToScale(Method):
         self.scale_classifier = ScaleClassifier(self.head.channels, count) if is_on else None
 
     @property
-    def players(self) -> Mapping[str, Player]:
-        """One: the backbone, and the heads at ten times its rate."""
-        config = self.config
-        heads = [head for head in (self.head, self.scale_classifier) if head is not None]
-        rates = (1.0, *(config.head_rate for _ in heads))
-        modules = (self.backbone, *heads)
-        return {"segmenter": Player(modules, config.optimizer, config.schedule, rates)}
-
-    @property
-    def translators(self) -> Mapping[str, nn.Module]:
-        """Backbone and head."""
-        return {"backbone": self.backbone, "head": self.head}
-
-    @property
-    def starts_from(self) -> tuple[str, ...]:
-        """The weights of the backbone, where some are configured."""
-        chosen = self.config.backbone_weights
-        if chosen == "none":
-            return ()
-        return (self.config.backbone if chosen == "imagenet" else chosen,)
-
-    def start_from(self, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Fill the backbone."""
-        load_backbone(self.backbone, self.starts_from, weights)
+    def heads(self) -> tuple[nn.Module, ...]:
+        """The head, and the classifier of scales where it is on."""
+        return tuple(head for head in (self.head, self.scale_classifier) if head is not None)
 
     def losses(self, batch: LabelledBatch) -> Iterator[tuple[str, Terms]]:
         """Yield the cross-entropy of the merged scores, and of each scale's (sec. 4.2)."""
@@ -157,17 +110,9 @@ class AttentionToScale(Method):
             terms["scale_classifier"] = config.lambda_classifier * self._tell_scales(scores)
         yield "segmenter", terms
 
-    def translate(
-        self,
-        images: Tensor,
-        *,
-        direction: str = "a2b",
-        style: Tensor | None = None,  # noqa: ARG002 - one label map a picture
-    ) -> Translation:
-        """Return the label maps of pictures, and drawings of them in colours."""
-        assert direction in self.directions, direction
-        scores = enlarge(self._score(images).merged, (images.shape[2], images.shape[3]))
-        return draw_labels(scores, self.task.colours)
+    def decide(self, images: Tensor) -> Tensor:
+        """Return the merged scores."""
+        return self._score(images).merged
 
     @torch.no_grad()
     def views(self, images: Tensor, *, direction: str = "a2b") -> list[list[AnyView]]:

@@ -6,59 +6,38 @@ the class of every pixel. Trained so, it can judge label-to-photo translation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from i2icli.config.method import MethodConfig, SGDConfig, Task
-from i2icli.config.schedule import PolySchedule, Schedule
+from i2icli.config.method import Task
 from i2icli.data.batch import LabelledBatch
 from i2icli.losses.segmentation import label_loss
-from i2icli.methods.base import Method, Player, Terms, Translation
+from i2icli.methods.base import Terms
 from i2icli.methods.registry import register
 from i2icli.methods.segmenting import (
-    SEGMENTATION_DEFAULTS,
+    Segmenter,
+    SegmenterConfig,
     check_crop,
-    check_segmented_channels,
-    draw_labels,
-    load_backbone,
     needed_classes,
 )
 from i2icli.methods.views import AnyView, ChannelView, PositionView
 from i2icli.networks.danet import DANetHead, DANetScores, enlarge
-from i2icli.networks.dilated_resnet import DilatedResnet, ResnetName
+from i2icli.networks.dilated_resnet import DilatedResnet
 from i2icli.networks.dual_attention import ChannelForm
 
 _SHOWN_CHANNELS = 4  # of each kind
 
 
-class DANetConfig(MethodConfig):
+class DANetConfig(SegmenterConfig):
     """Hyperparameters of DANet (Fu et al., CVPR 2019)."""
 
-    run_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = SEGMENTATION_DEFAULTS
-
     name: Literal["danet"] = "danet"
-    # The released code's rate is 0.004 for 16 pictures a step; this is for the 8 of the paper.
-    optimizer: SGDConfig = Field(  # type: ignore[assignment]
-        SGDConfig(lr=0.002), description="Optimizer; the rate is that of the backbone."
-    )
-    schedule: Schedule = Field(
-        PolySchedule(), description="Learning rate over the steps; 240 epochs."
-    )
-    backbone: ResnetName = Field("resnet101", description="Network that makes the features.")
-    backbone_weights: str = Field(
-        "none",
-        description="Weights the backbone starts from: none, imagenet (see `i2i weights`), or a "
-        "file of torchvision's weights. The paper starts from ImageNet.",
-    )
     multi_grid: bool = Field(
         True, description="Dilations 4, 8, 16 in the blocks of the last stage, else 2, 4, 4."
-    )
-    head_rate: float = Field(
-        10.0, gt=0, description="Learning rate of the head, times that of the backbone."
     )
     dropout: float = Field(
         0.1, ge=0, lt=1, description="Share of channels dropped before the scores."
@@ -75,18 +54,14 @@ class DANetConfig(MethodConfig):
         1.0, ge=0, description="Weight of the loss of channel attention alone."
     )
 
-    def check_channels(self, channels_a: int, channels_b: int) -> None:
-        """Refuse grey drawings: label maps are drawn in colours."""
-        check_segmented_channels(self.name, channels_a, channels_b)
-
 
 @register
-class DANet(Method):
+class DANet(Segmenter):
     """Scores from both attentions together and from each alone; all three are trained."""
 
     Config = DANetConfig
-    data = "labelled"
-    size_multiple = 8
+    config: DANetConfig
+    head: DANetHead
 
     def __init__(self, config: DANetConfig, task: Task | None = None) -> None:
         super().__init__(config, task)
@@ -100,30 +75,6 @@ class DANet(Method):
             dropout=config.dropout,
             form=config.channel_attention,
         )
-
-    @property
-    def players(self) -> Mapping[str, Player]:
-        """One: the backbone, and the head at ten times its rate."""
-        config = self.config
-        modules, rates = (self.backbone, self.head), (1.0, config.head_rate)
-        return {"segmenter": Player(modules, config.optimizer, config.schedule, rates)}
-
-    @property
-    def translators(self) -> Mapping[str, nn.Module]:
-        """Backbone and head."""
-        return {"backbone": self.backbone, "head": self.head}
-
-    @property
-    def starts_from(self) -> tuple[str, ...]:
-        """The weights of the backbone, where some are configured."""
-        chosen = self.config.backbone_weights
-        if chosen == "none":
-            return ()
-        return (self.config.backbone if chosen == "imagenet" else chosen,)
-
-    def start_from(self, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Fill the backbone."""
-        load_backbone(self.backbone, self.starts_from, weights)
 
     def losses(self, batch: LabelledBatch) -> Iterator[tuple[str, Terms]]:
         """Yield the cross-entropies of the fused scores and of each attention's."""
@@ -139,17 +90,9 @@ class DANet(Method):
         )
         yield "segmenter", terms
 
-    def translate(
-        self,
-        images: Tensor,
-        *,
-        direction: str = "a2b",
-        style: Tensor | None = None,  # noqa: ARG002 - one label map a picture
-    ) -> Translation:
-        """Return the label maps of pictures, and drawings of them in colours."""
-        assert direction in self.directions, direction
-        scores = enlarge(self._score(images).fused, (images.shape[2], images.shape[3]))
-        return draw_labels(scores, self.task.colours)
+    def decide(self, images: Tensor) -> Tensor:
+        """Return the fused scores."""
+        return self._score(images).fused
 
     @torch.no_grad()
     def views(self, images: Tensor, *, direction: str = "a2b") -> list[list[AnyView]]:
