@@ -38,7 +38,8 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow and not gpu and not network and not browser" \
+	$(BIN)/python -m pytest -n auto --dist loadfile \
+	    -m "not slow and not gpu and not network and not browser" \
 	    --cov=i2icli --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
 
 check: $(VENV)/.installed-dev

@@ -6,6 +6,7 @@ I2IError            1   failure at run time
   DataError         3   data
   WeightsError      4   pretrained weights missing, or no network
   DivergedError     5   a loss is no longer finite
+  LostContactError  1   another process of a shared run ended
   Interrupted      75   stopped by a signal after saving
 
 A message is one or two sentences: what is wrong, the value seen, what to type next.
@@ -48,6 +49,10 @@ class DivergedError(I2IError):
     """Training stopped because a loss was not finite."""
 
     exit_code = 5
+
+
+class LostContactError(I2IError):
+    """Training stopped because another process of the same run ended or does not answer."""
 
 
 class Interrupted(I2IError):  # noqa: N818 - it is an event, not a fault

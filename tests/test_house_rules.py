@@ -54,6 +54,7 @@ LAYERS = {
     "data": 0.5,
     "config": 0,
     "runtime": 0,
+    "ranks": 0,
     "home": -1,
     "errors": -1,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,8 @@ class CheckpointState:
         versions: of i2i, torch and Python, as text.
         origin: of an imported checkpoint: `files`, names of files by network, and `fresh`, the
             networks that came from none; empty of a run's.
+        others: where several processes trained: `memory`, `rng` and `meters` of ranks 1, 2, ...;
+            those above are of rank 0.
     """
 
     config: Mapping[str, Any]
@@ -44,6 +46,7 @@ class CheckpointState:
     data: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
+    others: Sequence[Mapping[str, Any]] = ()
 
     def translating_weights(self) -> dict[str, Tensor]:
         """Return the state dict to translate with: averaged weights where there are any."""

@@ -10,8 +10,10 @@ import typer
 
 from i2icli import __version__
 from i2icli.cli.analyse_structure import analyse_structure
+from i2icli.cli.bench import bench
 from i2icli.cli.compare import compare
 from i2icli.cli.data import data_app
+from i2icli.cli.doctor import doctor
 from i2icli.cli.evaluate import evaluate
 from i2icli.cli.import_checkpoint import import_checkpoint
 from i2icli.cli.options import examples
@@ -19,6 +21,7 @@ from i2icli.cli.presets import presets_app
 from i2icli.cli.report import report as report_command
 from i2icli.cli.resume import resume
 from i2icli.cli.schema import schema
+from i2icli.cli.shared_run import speaks_of_errors
 from i2icli.cli.train import train
 from i2icli.cli.translate import translate
 from i2icli.cli.viz_attention import viz_attention
@@ -99,6 +102,18 @@ app.command(
         "i2i import gen_01000000.pt edges2shoes.pt",
     ),
 )(import_checkpoint)
+app.command(
+    "bench",
+    epilog=examples(
+        "i2i bench --preset qs-attn-global --size 128",
+        "i2i bench --preset cut --size 128 --precision bfloat16 --against fastcut",
+        "i2i bench --preset cut --against runs/cut-001 --json",
+    ),
+)(bench)
+app.command(
+    "doctor",
+    epilog=examples("i2i doctor", "i2i doctor --preset cut --data horse2zebra/"),
+)(doctor)
 app.add_typer(data_app, name="data")
 app.add_typer(presets_app, name="presets")
 app.add_typer(weights_app, name="weights")
@@ -128,7 +143,8 @@ def main() -> None:
     try:
         app()
     except I2IError as error:
-        report(error)
+        if speaks_of_errors():
+            report(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from i2icli.cli.data_cache import cache
 from i2icli.cli.data_prepare import prepare
+from i2icli.cli.data_shard import shard
 from i2icli.cli.data_words import (
     check_lines,
     get_lines,
@@ -100,11 +102,23 @@ data_app.command(
     "prepare",
     epilog=examples(
         "i2i data prepare horses/ zebras/ --out horse2zebra",
-        "i2i data prepare A/ B/ --out cache286 --resize 286 --exact",
+        "i2i data prepare A/ B/ --out set --cache 286",
         "i2i data prepare --paired facades/ --layout side-by-side-ba --out labels2photos",
         "i2i data prepare --video walk.mp4 --every 10 --out frames/",
     ),
 )(prepare)
+data_app.command(
+    "shard",
+    epilog=examples("i2i data shard pictures/ shards/", "i2i data shard A/ shards/ --size 5000"),
+)(shard)
+
+data_app.command(
+    "cache",
+    epilog=examples(
+        "i2i data cache horse2zebra/ --preset cut",
+        "i2i data cache horse2zebra/ --preset cut --set data.resize=572 --set data.crop=512",
+    ),
+)(cache)
 
 
 @data_app.command(

@@ -33,6 +33,13 @@ Side = Annotated[
     typer.Option(metavar="N", help="Decode, scale the shorter side down to N, write PNG."),
 ]
 Exact = Annotated[bool, typer.Option("--exact", help="With --resize: N x N, whatever the shape.")]
+Cache = Annotated[
+    int | None,
+    typer.Option(
+        metavar="SIDE",
+        help="Also keep training pictures decoded at SIDE x SIDE, data.resize of the runs to come.",
+    ),
+]
 Paired = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Take pairs, instead of A_DIR and B_DIR.")
 ]
@@ -55,6 +62,7 @@ def prepare(
     copy: Copy = False,
     resize: Side = None,
     exact: Exact = False,
+    cache: Cache = None,
     paired: Paired = None,
     layout: LayoutName = "side-by-side-ab",
     video: Video = None,
@@ -69,6 +77,8 @@ def prepare(
         raise ConfigError("--out is missing: name a new folder, for example --out dataset")
     if exact and resize is None:
         raise ConfigError("--exact needs --resize N.")
+    if cache is not None and (video is not None or not 4 <= cache <= 16384):
+        raise ConfigError("--cache takes 4 to 16384 pixels, and a set with trainA and trainB.")
     if video is not None:
         _prepare_video(video, out, every=every, as_json=as_json)
         return
@@ -91,7 +101,20 @@ def prepare(
             resize=shrink,
             every=every,
         )
+    if cache is not None:
+        _keep(out, cache)
     _report(result, as_json=as_json)
+
+
+def _keep(out: Path, side: int) -> None:
+    """Make the cache of a set that was built, and say so; unreadable pictures stay in the set."""
+    from i2icli.cli.data_cache import build_with_bar, cache_lines, report_failed
+    from i2icli.config.sections import DataConfig
+
+    built = build_with_bar(DataConfig(root=str(out), resize=side, crop=min(side, 256)))
+    report_failed(built)
+    for line in cache_lines(built):
+        typer.echo(line, err=True)
 
 
 def _report(result: Prepared, *, as_json: bool) -> None:

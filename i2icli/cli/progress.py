@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,3 +44,34 @@ def progress_bar(
         yield report
     finally:
         bar.stop()
+
+
+@contextmanager
+def counting(title: str, total: int) -> Iterator[tuple[Callable[[], None], Callable[[str], None]]]:
+    """Yield what counts one more as done, and what prints a line on stderr above the bar.
+
+    Of several processes only the first draws a bar.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0",
+    ) as progress:
+        task = progress.add_task(title, total=total)
+
+        def say(message: str) -> None:
+            progress.console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+        yield lambda: progress.advance(task), say

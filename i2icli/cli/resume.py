@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from i2icli.cli.options import AsJson
+from i2icli.cli.shared_run import Processes, share_work
 from i2icli.errors import ConfigError
 
 
@@ -18,11 +19,13 @@ def resume(
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps; none: as before.")
     ] = None,
+    nproc: Processes = None,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a run from its last checkpoint; it ends as if it had never stopped."""
     if steps is not None and epochs is not None:
         raise ConfigError("--steps and --epochs say both where to stop: give one of them.")
+    share_work(nproc)
 
     from i2icli.cli.training import open_view, show_result  # imports torch; keeps --help instant
     from i2icli.engine.run import resume_run

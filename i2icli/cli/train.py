@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from i2icli.cli.options import AsJson, Overrides
+from i2icli.cli.shared_run import Processes, share_work
 from i2icli.errors import ConfigError
 
 InitFrom = Annotated[
@@ -36,6 +37,7 @@ def train(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
     set_: Overrides = None,
     init_from: InitFrom = None,
+    nproc: Processes = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would run, and stop.")
     ] = False,
@@ -61,6 +63,7 @@ def train(
 
         show_plan(preset, overrides, as_json=as_json)
         return
+    share_work(nproc)
 
     from i2icli.cli.train_words import show_loaded
     from i2icli.cli.training import open_view, show_result  # imports torch; keeps --help instant

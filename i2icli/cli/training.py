@@ -20,6 +20,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from i2icli.cli.shared_run import is_main_process
 from i2icli.engine.reporter import Progress, Reporter
 from i2icli.engine.run import RunResult
 
@@ -125,7 +126,9 @@ def describe(line: Mapping[str, float | int | bool]) -> str:
 
 
 def show_result(result: RunResult, *, as_json: bool) -> None:
-    """Print how a run ended, and what to type next."""
+    """Print how a run ended, and what to type next; of several processes one does."""
+    if not is_main_process():
+        return
     folder = result.folder
     if as_json:
         document = {

@@ -5,82 +5,54 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from i2icli.cli.options import AsJson, Device
+from i2icli.cli.progress import counting
+from i2icli.cli.split_run import (
+    run_split,
+    say_counts,
+    sum_documents,
+    watch_launcher,
+    without_option,
+)
+from i2icli.cli.translate_options import (
+    BatchSize,
+    Checkpoint,
+    Direction,
+    Format,
+    Grid,
+    In,
+    Masks,
+    Memory,
+    Out,
+    Precision,
+    Processes,
+    Quality,
+    Seed,
+    SkipExisting,
+    StyleFrom,
+    Styles,
+    Suffix,
+    TilesChoice,
+)
 from i2icli.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from i2icli.evaluation.shards import Shard
     from i2icli.inference.folder import FolderOptions, FolderReport
+    from i2icli.inference.manifest import Manifest
     from i2icli.inference.sources import Source
     from i2icli.inference.targets import Job, Plan
     from i2icli.inference.translator import Translator
 
 _LOSSLESS = ("png", "bmp", "tif", "tiff")
-
-
-Checkpoint = Annotated[
-    Path, typer.Argument(metavar="CKPT", help="A checkpoint, or a run folder: its last.pt.")
-]
-In = Annotated[
-    str,
-    typer.Argument(
-        metavar="IN",
-        help="A picture, a folder, a quoted pattern ('in/**/*.jpg'), a .txt file with one path a "
-        "line, or - for such lines on standard input.",
-    ),
-]
-Out = Annotated[
-    Path,
-    typer.Argument(
-        metavar="OUT",
-        help="A folder, which mirrors IN; for one picture also a file name such as out.png.",
-    ),
-]
-Direction = Annotated[str, typer.Option(help="a2b; b2a too where the method translates both ways.")]
-Precision = Annotated[
-    str, typer.Option(help="auto (as the run was trained), float32, bfloat16 or float16.")
-]
-BatchSize = Annotated[
-    str, typer.Option(metavar="auto|N", help="Pictures of one size translated at once.")
-]
-Format = Annotated[
-    str | None,
-    typer.Option("--format", help="png (default), jpg, webp, bmp, tiff; keep: as the input."),
-]
-Quality = Annotated[int | None, typer.Option(min=1, max=100, help="Of jpg and webp. Default: 95.")]
-Suffix = Annotated[str, typer.Option(help="Added to every output's name, for example _zebra.")]
-Grid = Annotated[
-    bool, typer.Option("--grid", help="Also write contact sheets, source beside translation.")
-]
-Styles = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help="Outputs in N random styles, of methods with styles."),
-]
-Seed = Annotated[
-    int | None, typer.Option(min=0, metavar="S", help="With --styles: of the random styles; 0.")
-]
-StyleFrom = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--style-from",
-        metavar="PICTURE",
-        help="An output in the style of this picture of the target domain, or of each picture of "
-        "a folder; may be given several times.",
-    ),
-]
-Masks = Annotated[
-    bool, typer.Option("--masks", help="Also write the masks of methods that make some.")
-]
-SkipExisting = Annotated[
-    bool, typer.Option("--skip-existing", help="Leave outputs that are already there.")
-]
 
 
 def translate(
@@ -100,37 +72,115 @@ def translate(
     style_from: StyleFrom = None,
     masks: Masks = False,
     skip_existing: SkipExisting = False,
+    memory: Memory = None,
+    tiles: TilesChoice = "auto",
+    nproc: Processes = 1,
     as_json: AsJson = False,
 ) -> None:
     """Translate pictures of any size with a trained checkpoint."""
+    if nproc > 1:
+        _finish(_run_several(nproc, source, wants_grids=grid), as_json=as_json)
+        return
+    from i2icli.evaluation.shards import device_of_rank
     from i2icli.inference.folder import FolderOptions
+    from i2icli.inference.large import parse_tiles
     from i2icli.inference.translator import load_translator
 
     _check_styles(styles, seed, style_from)
+    process = _own_process(source, wants_grids=grid)
     wanted = _find(source, out, format_=format_, suffix=suffix, quality=quality)
     batch_size = _parse_batch(batch)
-    translator = load_translator(checkpoint, device=device, precision=precision)
+    large = parse_tiles(tiles, memory)
+    translator = load_translator(checkpoint, device=device_of_rank(device), precision=precision)
     _check_made(translator, wanted, wants_masks=masks)
     names, codes = _choose_styles(translator, styles, seed, style_from, direction=direction)
-    named_masks = translator.mask_names if masks else ()
-    plan = _plan(wanted, styles=names, masks=named_masks, with_grids=grid)
     options = FolderOptions(
         direction=direction,
         batch_size=batch_size,
         quality=quality or 95,
         skip_existing=skip_existing,
         styles_of=None if codes is None else lambda _job: codes,
+        tiles=large,
     )
-    report, grids = _run(translator, plan, options)
+    task = _Task(translator, options, names, masks, grid, process)
+    made = _translate_files(task, wanted) if wanted.shards is None else _shards(task, wanted)
+    who = f"process {process.rank}: " if process.count > 1 else ""
+    _finish(made, as_json=as_json, who=who)
+
+
+def _finish(document: dict[str, Any], *, as_json: bool, who: str = "") -> None:
+    """Print the result; exit 3 where a picture has no translation."""
     if as_json:
-        typer.echo(json.dumps(_as_document(report, grids), indent=2))
-    typer.echo(
-        f"found {report.found}, written {len(report.written)}, skipped {report.skipped}, "
-        f"failed {len(report.failures)}",
-        err=True,
-    )
-    if report.failures:
+        typer.echo(json.dumps(document, indent=2))
+    say_counts(document, who=who)
+    if document["failed"]:
         raise typer.Exit(DataError.exit_code)
+
+
+def _run_several(count: int, source: str, *, wants_grids: bool) -> dict[str, Any]:
+    """Run this command in several processes, and return what all of them made."""
+    _check_shared(source, wants_grids=wants_grids)
+    return sum_documents(run_split(count, without_option(sys.argv[1:], "--nproc")))
+
+
+def _own_process(source: str, *, wants_grids: bool) -> Shard:
+    """Return which of several processes this one is."""
+    from i2icli.evaluation.shards import own_shard
+
+    process = own_shard()
+    if process.count > 1:
+        watch_launcher()
+        _check_shared(source, wants_grids=wants_grids)
+    return process
+
+
+def _check_shared(source: str, *, wants_grids: bool) -> None:
+    if source == "-":
+        raise ConfigError(
+            "several processes cannot read one standard input: write the list to a .txt file."
+        )
+    if wants_grids:
+        raise ConfigError("contact sheets need all pictures in one process: leave --grid out.")
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What translates, what is made of each picture, and which share is this process's."""
+
+    translator: Translator
+    options: FolderOptions
+    styles: tuple[str, ...]
+    wants_masks: bool
+    wants_grids: bool
+    process: Shard
+
+
+def _translate_files(task: _Task, wanted: _Wanted) -> dict[str, Any]:
+    masks = task.translator.mask_names if task.wants_masks else ()
+    plan = _plan(wanted, styles=task.styles, masks=masks, with_grids=task.wants_grids)
+    manifest = None
+    if task.process.count > 1 and not wanted.is_file:
+        from i2icli.inference.manifest import Manifest
+
+        plan = replace(plan, jobs=tuple(task.process.share(plan.jobs)))
+        rank, count = task.process.rank, task.process.count
+        manifest = Manifest(wanted.out, key="path", rank=rank, count=count)
+    report, grids = _run(task.translator, plan, task.options, manifest)
+    if manifest is not None:
+        manifest.merge()
+    return _as_document(report, grids)
+
+
+def _shards(task: _Task, wanted: _Wanted) -> dict[str, Any]:
+    from i2icli.cli.translate_shards import translate_to_shards
+    from i2icli.inference.shards import ShardOptions
+
+    assert wanted.shards is not None, "asked for with shards only"
+    if task.wants_grids:
+        raise ConfigError("contact sheets are of files: leave --grid out.")
+    _make_folder(wanted.out)
+    options = ShardOptions(task.options, wanted.format, task.styles, task.wants_masks)
+    return translate_to_shards(task.translator, wanted.shards, wanted.out, options, task.process)
 
 
 @dataclass(frozen=True)
@@ -142,16 +192,18 @@ class _Wanted:
     is_file: bool
     format: str
     suffix: str
+    shards: Sequence[Path] | None = None
 
 
 def _find(
     named: str, out: Path, *, format_: str | None, suffix: str, quality: int | None
 ) -> _Wanted:
     """Find what is read; refuse what contradicts itself."""
-    from i2icli.inference.sources import find_sources, is_list, is_picture
+    from i2icli.inference.sources import find_shards, find_sources, is_list, is_picture
 
     path = Path(named).expanduser()
-    is_one = named != "-" and path.is_file() and not is_list(path)
+    shards = find_shards(named, out=out)
+    is_one = named != "-" and shards is None and path.is_file() and not is_list(path)
     is_file = is_one and is_picture(out) and not out.is_dir()
     if is_file and (suffix or (format_ and f".{format_}" != out.suffix.lower())):
         raise ConfigError(
@@ -166,6 +218,10 @@ def _find(
     if path.is_dir() and out.is_dir() and out.samefile(path):
         raise ConfigError(f"OUT is IN ({out}): give another folder, such as {out / 'translated'}.")
     lines = sys.stdin.read().splitlines() if named == "-" else ()
+    if shards is not None:
+        if suffix:
+            raise ConfigError("samples keep their keys: leave --suffix out.")
+        return _Wanted((), out, is_file, format_, suffix, shards)
     sources = find_sources(named, lines=lines, out=None if is_file else out)
     return _Wanted(sources, out, is_file, format_, suffix)
 
@@ -186,12 +242,15 @@ def _plan(
         masks=masks,
         with_grids=with_grids,
     )
-    folder = wanted.out.parent if wanted.is_file else wanted.out
+    _make_folder(wanted.out.parent if wanted.is_file else wanted.out)
+    return plan
+
+
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
         raise ConfigError(f"the folder {folder} cannot be made: {fault.strerror}.") from None
-    return plan
 
 
 def _check_styles(count: int | None, seed: int | None, pictures: list[str] | None) -> None:
@@ -243,44 +302,27 @@ def _parse_batch(text: str) -> int | None:
 
 
 def _run(
-    translator: Translator, plan: Plan, options: FolderOptions
+    translator: Translator, plan: Plan, options: FolderOptions, manifest: Manifest | None
 ) -> tuple[FolderReport, list[Path]]:
     """Translate and draw; name on stderr what failed, show progress where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
     from i2icli.inference.folder import translate_jobs
     from i2icli.inference.sheets import write_sheets
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns,
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    ) as progress:
-
-        def say(message: str) -> None:
-            progress.console.print(message, markup=False, highlight=False, soft_wrap=True)
+    with counting("translating", len(plan.jobs)) as (advance, say):
 
         def note(job: Job, error: str | None) -> None:
-            progress.advance(task)
+            advance()
             if error is not None:
                 say(
                     f"failed: {error}"
                     if str(job.source) in error
                     else f"failed: {job.source}: {error}"
                 )
+            if manifest is not None:
+                outputs = [] if error else [str(path) for path in job.targets]
+                entry = {"path": job.name, "outputs": outputs, "error": error}
+                manifest.append(entry, is_synced=False)
 
-        task = progress.add_task("translating", total=len(plan.jobs))
         report = translate_jobs(translator, plan.jobs, options, on_done=note, warn=say)
         failed = {failure.path for failure in report.failures}
         shown = [job for job in plan.jobs if job.source not in failed]

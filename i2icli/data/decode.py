@@ -65,16 +65,20 @@ def max_pixels() -> int:
 
 
 @contextmanager
-def open_picture(path: Path) -> Iterator[ImageFile.ImageFile]:
+def open_picture(path: Path, content: bytes | None = None) -> Iterator[ImageFile.ImageFile]:
     """Open a picture file, its header read and its size accepted, its pixels not yet decoded.
+
+    Args:
+        path: the file.
+        content: its bytes, where they come from elsewhere; `path` is then only what messages
+            call it.
 
     Raises:
         DataError: naming the file, when it is missing, no picture, damaged or too large; also
             for whatever goes wrong with the file inside the `with` block.
     """
     try:
-        _check_is_file(path)
-        with path.open("rb") as stream, _open_header(stream) as image:
+        with _open_stream(path, content) as stream, _open_header(stream) as image:
             _check_size(image, path)
             yield image
     except (DataError, ConfigError):
@@ -143,6 +147,15 @@ def luma(pixels: Pixels) -> Pixels:
     total = pixels.astype(np.uint64) @ weights
     grey: Pixels = ((total + 0x8000) >> np.uint64(16)).astype(pixels.dtype)[..., None]
     return grey
+
+
+def _open_stream(path: Path, content: bytes | None) -> IO[bytes]:
+    if content is None:
+        _check_is_file(path)
+        return path.open("rb")
+    if not content:
+        raise DataError(f"{path} is empty (0 bytes)")
+    return BytesIO(content)
 
 
 def _check_is_file(path: Path) -> None:

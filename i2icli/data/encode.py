@@ -76,16 +76,23 @@ def write_labels(
     """
     if path.suffix.lower() != ".png":
         raise DataError(f"cannot write {path}: label maps are written as PNG, which keeps the ids.")
+    _write_file(path, encode_labels(labels, colours, name=path))
+
+
+def encode_labels(
+    labels: NDArray[np.int64], colours: Sequence[tuple[int, int, int]], *, name: object
+) -> bytes:
+    """Return the bytes of the file that `write_labels` writes; `name` is what errors call it."""
     if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) <= 255:
         raise DataError(
-            f"cannot write {path}: its ids run from {labels.min()} to {labels.max()}, and a "
+            f"cannot write {name}: its ids run from {labels.min()} to {labels.max()}, and a "
             "palette holds 0 to 255."
         )
     image = Image.fromarray(np.ascontiguousarray(labels.astype(np.uint8)))
     entries = np.zeros((256, 3), np.uint8)
     entries[: len(colours)] = np.array(colours, np.uint8).reshape(-1, 3)[:256]
     image.putpalette(entries.tobytes())
-    _write_file(path, _save(image, "PNG", quality=100))
+    return _save(image, "PNG", quality=100)
 
 
 def encode_picture(

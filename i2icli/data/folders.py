@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import os
-from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from i2icli.config.sections import DataConfig, DatasetKind
 from i2icli.data.decode import SUFFIXES
+from i2icli.data.listing import list_names
 from i2icli.errors import DataError
 
 _PREPARE = "build the layout with `i2i data prepare A/ B/ --out DIR`"
@@ -54,16 +53,7 @@ def list_pictures(folder: Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(_missing_folder(folder))
-    found: list[Path] = []
-    entered: set[tuple[int, int]] = set()
-    waiting = deque([folder])
-    while waiting:
-        # Links wait until all real folders are done: a picture is listed under its own name.
-        links: list[Path] = []
-        while waiting:
-            _list_one(waiting.popleft(), found, waiting, links, entered)
-        waiting.extend(links)
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+    return [folder / name for name in list_names(folder)]
 
 
 def find_domains(config: DataConfig, kind: DatasetKind = "unpaired") -> Domains:
@@ -103,39 +93,6 @@ def find_domains(config: DataConfig, kind: DatasetKind = "unpaired") -> Domains:
         truth=None,
         masks=None,
     )
-
-
-def _list_one(
-    folder: Path,
-    found: list[Path],
-    folders: deque[Path],
-    links: list[Path],
-    entered: set[tuple[int, int]],
-) -> None:
-    """Add what lies in one folder to the lists, unless it was entered before."""
-    try:
-        status = folder.stat()
-        if (status.st_dev, status.st_ino) in entered:
-            return
-        entered.add((status.st_dev, status.st_ino))
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        raise DataError(f"cannot read the folder {folder}: {error.strerror or error}") from error
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        path = folder / entry.name
-        if _is_folder(entry):
-            (links if entry.is_symlink() else folders).append(path)
-        elif path.suffix.lower() in SUFFIXES:
-            found.append(path)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
 
 
 def _find_in_root(root: Path) -> Domains:

@@ -63,7 +63,7 @@ class Picture:
         return self.pixels.shape[1], self.pixels.shape[0]
 
 
-def read_picture(path: Path, *, channels: int | None = 3) -> Picture:
+def read_picture(path: Path, *, channels: int | None = 3, content: bytes | None = None) -> Picture:
     """Read a picture file; of several frames or pages the first.
 
     EXIF orientation is applied, an embedded profile converted to sRGB (8-bit pictures), alpha
@@ -72,13 +72,14 @@ def read_picture(path: Path, *, channels: int | None = 3) -> Picture:
     Args:
         path: the file; its content decides the format, not its suffix.
         channels: 3 repeats grey, 1 reduces colour to luma (ITU-R 601), None keeps what there is.
+        content: the file's bytes, where they come from elsewhere; `path` then only names it.
 
     Raises:
         DataError: naming the file, when it is missing, no picture, damaged, incomplete, or has
             more pixels than `I2I_MAX_PIXELS`.
     """
     path = Path(path)
-    with open_picture(path) as image:
+    with open_picture(path, content) as image:
         name = "JPEG" if image.format == "MPO" else image.format
         pixels, alpha = decode(image, path)
     if channels == 1 and pixels.shape[2] == 3:

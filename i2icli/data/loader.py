@@ -51,6 +51,7 @@ def build_loader(
     workers: int,
     pin: bool,
     on_skip: Callable[[str], None] | None = None,
+    part: tuple[int, int] = (0, 1),
 ) -> BatchStream:
     """Start loading batches.
 
@@ -64,6 +65,7 @@ def build_loader(
         pin: put batches into page-locked memory, for a GPU.
         on_skip: called once for each unreadable file with a sentence that names it; by default
             it is logged as a warning.
+        part: load the i-th, counted from 0, of n equal slices of every batch.
 
     Returns:
         An endless iterator; close it, or use it in a `with`, so that its processes end.
@@ -74,7 +76,7 @@ def build_loader(
             pictures cannot be read or do not fit into one batch.
     """
     max_pixels()  # a wrong limit is refused here, not by a worker
-    keys = _BatchKeys(dataset, config, seed=seed, is_decaying=is_decaying)
+    keys = _BatchKeys(dataset, config, seed=seed, is_decaying=is_decaying, part=part)
     return BatchStream(
         dataset, keys, step=start_step, workers=workers, pin=pin, on_skip=on_skip or _log.warning
     )
@@ -234,9 +236,13 @@ class _BatchKeys:
         *,
         seed: int,
         is_decaying: Callable[[int], bool],
+        part: tuple[int, int],
     ) -> None:
         self._dataset = dataset
         self._batch_size = config.batch_size
+        number, parts = part
+        share = config.batch_size // parts
+        self._slice = slice(number * share, (number + 1) * share)
         self._jitters_in_decay = config.jitter_in_decay
         self._seed = seed
         self._is_decaying = is_decaying
@@ -253,7 +259,7 @@ class _BatchKeys:
             seed=self._seed, epoch=epoch, jitter=jitter, start=first * self._batch_size
         )
         for _ in range(first, self._steps):
-            yield [next(keys) for _ in range(self._batch_size)]
+            yield [next(keys) for _ in range(self._batch_size)][self._slice]
 
     def place(self, step: int) -> tuple[int, int]:
         """Return epoch, counted from 1, and batch in the epoch, counted from 0."""

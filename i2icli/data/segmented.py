@@ -82,6 +82,11 @@ class LabelledSet(Dataset[LabelledSample]):
         """Return the samples of one epoch: the number of pictures."""
         return len(self.pictures)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing: its pictures are read from their files."""
+        return ()
+
     def __getitem__(self, key: LabelledKey) -> LabelledSample:
         """Read a picture and its label map, and crop both alike.
 

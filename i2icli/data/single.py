@@ -72,6 +72,11 @@ class SingleSet(Dataset[Sample]):
         """Return the samples of one epoch: `data.patches_per_epoch`."""
         return self.config.patches_per_epoch
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing: its pictures are read from their files."""
+        return ()
+
     def __getitem__(self, key: PatchKey) -> Sample:
         """Cut the two crops of a key.
 

@@ -25,6 +25,10 @@ class AnySample(Protocol):
 class TrainingSet(Protocol):
     """A pure function from a key to a sample; keys hold all that decides one."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know of where the pictures come from, one sentence each."""
+
     def __len__(self) -> int:
         """Return the samples of one epoch."""
 

@@ -155,21 +155,51 @@ def make_crop(pixels: Pixels, plan: CropPlan, choice: CropChoice) -> Tensor:
     Returns:
         float32 (C, h, w) in [-1, 1].
     """
+    return finish_crop(resize_first(pixels, plan, longer=choice.longer), plan, choice)
+
+
+def resize_first(pixels: Pixels, plan: CropPlan, *, longer: int = 0) -> Pixels:
+    """Take the first step of `make_crop`, which needs no random choice but `longer`.
+
+    Args:
+        pixels: (H, W, 1 or 3) uint8 or uint16.
+        plan: what to do.
+        longer: as `CropChoice` says.
+
+    Returns:
+        (h, w, 1 or 3) uint8, of the size that `resized_size` gives.
+    """
     pixels = to_8_bits(pixels)
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    size = resized_size(plan, image.size, longer=choice.longer)
-    image = _resize(image, size, plan.interpolation)
+    size = resized_size(plan, (pixels.shape[1], pixels.shape[0]), longer=longer)
+    if size == (pixels.shape[1], pixels.shape[0]):
+        return pixels
+    return resize_pixels(pixels, size, plan.interpolation)
+
+
+def finish_crop(pixels: Pixels, plan: CropPlan, choice: CropChoice) -> Tensor:
+    """Take the other steps of `make_crop`: cut, bring to a multiple of 4, mirror, scale.
+
+    Args:
+        pixels: as `resize_first` returns them.
+        plan: what to do.
+        choice: where to cut, and whether to mirror.
+
+    Returns:
+        float32 (C, h, w) in [-1, 1].
+    """
     if "crop" in plan.preprocess:
-        image = _cut(image, plan.crop, choice)
-    if plan.preprocess == "random-scale-and-crop":
+        # Departs from the official code: a side shorter than the crop stays as it is, because the
+        # released crop fills up with black there, or stops.
+        pixels = pixels[choice.y : choice.y + plan.crop, choice.x : choice.x + plan.crop]
+    if plan.preprocess == "random-scale-and-crop" and min(pixels.shape[:2]) < plan.crop:
         # Departs from the official code: what is missing is filled with the mean colour of
         # ImageNet, because black is as far from what the networks expect as colours get.
-        image = _fill_up(image, plan.crop, _MEAN[image.mode])
-    image = _resize(image, _nearest_multiples(image.size), plan.interpolation)
-    if choice.flip:
-        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    array = np.asarray(image)
-    return to_tensor(array.reshape(*array.shape[:2], -1))
+        image = _to_image(pixels)
+        pixels = _to_pixels(_fill_up(image, plan.crop, _MEAN[image.mode]))
+    size = _nearest_multiples((pixels.shape[1], pixels.shape[0]))
+    if size != (pixels.shape[1], pixels.shape[0]):
+        pixels = resize_pixels(pixels, size, plan.interpolation)
+    return to_tensor(pixels[:, ::-1] if choice.flip else pixels)
 
 
 def make_label_crop(ids: Labels, plan: CropPlan, choice: CropChoice, *, ignore: int) -> Tensor:
@@ -206,9 +236,16 @@ def plan_patch(config: DataConfig) -> CropPlan:
 
 def resize_pixels(pixels: Pixels, size: tuple[int, int], interpolation: str) -> Pixels:
     """Resize a picture of 8 bits, (H, W, 1 or 3), to (width, height)."""
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    resized: Pixels = np.asarray(_resize(image, size, interpolation))
-    return resized.reshape(*resized.shape[:2], -1)
+    return _to_pixels(_resize(_to_image(pixels), size, interpolation))
+
+
+def _to_image(pixels: Pixels) -> Image.Image:
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+def _to_pixels(image: Image.Image) -> Pixels:
+    pixels: Pixels = np.asarray(image)
+    return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def _resize(image: Image.Image, size: tuple[int, int], interpolation: str) -> Image.Image:
@@ -230,8 +267,7 @@ def _resize(image: Image.Image, size: tuple[int, int], interpolation: str) -> Im
 def _cut(image: Image.Image, side: int, choice: CropChoice) -> Image.Image:
     """Cut a square, or as much of it as the picture has."""
     width, height = image.size
-    # Departs from the official code: a side shorter than the crop stays as it is, because the
-    # released crop fills up with black there, or stops.
+    # A side shorter than the crop stays as it is, as in `finish_crop`.
     box = (choice.x, choice.y, min(choice.x + side, width), min(choice.y + side, height))
     return image if box == (0, 0, width, height) else image.crop(box)
 

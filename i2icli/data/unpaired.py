@@ -13,9 +13,10 @@ from torch.utils.data import Dataset
 from i2icli.config.sections import DataConfig
 from i2icli.data.batch import Batch
 from i2icli.data.folders import Domains
-from i2icli.data.images import Picture, read_picture
+from i2icli.data.images import Pixels, read_picture
+from i2icli.data.kept_pictures import channels_of, open_kept
 from i2icli.data.keyed import KeyedDraws
-from i2icli.data.transforms import choose_crop, make_crop, plan_crop
+from i2icli.data.transforms import choose_crop, finish_crop, plan_crop, resize_first
 from i2icli.errors import DataError
 
 _MAX_UNREADABLE = 10
@@ -96,13 +97,23 @@ class UnpairedSet(Dataset[Sample]):
             domains: as `find_domains` returns them.
             config: how pictures become crops, and what an unreadable one does.
         """
-        self.train_a = domains.train_a
-        self.train_b = domains.train_b
+        # As text: 100,000 paths would take a second to reach each loading process where it does
+        # not begin as a copy of this one.
+        self.files: dict[str, Sequence[str]] = {
+            "a": [str(path) for path in domains.train_a],
+            "b": [str(path) for path in domains.train_b],
+        }
         self.config = config
+        self._kept = open_kept(domains, config, self.files)
 
     def __len__(self) -> int:
         """Return the samples of one epoch: the size of the larger domain."""
-        return max(len(self.train_a), len(self.train_b))
+        return max(len(files) for files in self.files.values())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know of where the pictures come from, one sentence each."""
+        return self._kept.notes
 
     def __getitem__(self, key: SampleKey) -> Sample:
         """Read and crop the two pictures of a key.
@@ -114,14 +125,17 @@ class UnpairedSet(Dataset[Sample]):
         plan = plan_crop(self.config, jitter=key.jitter)
         skipped: list[str] = []
 
-        def crop(files: Sequence[Path], index: int, channels: int, use: int) -> tuple[Tensor, str]:
-            picture = self._read(files, index, channels, skipped.append)
+        def crop(side: str, index: int, use: int) -> tuple[Tensor, str]:
+            found = self._read(side, index, key.jitter, skipped.append)
             draws = KeyedDraws(key.seed, key.epoch, key.place, use)
-            choice = choose_crop(plan, picture.size, draws)
-            return make_crop(picture.pixels, plan, choice), str(picture.path)
+            choice = choose_crop(plan, found.size, draws)
+            pixels = found.pixels
+            if not found.is_resized:
+                pixels = resize_first(pixels, plan, longer=choice.longer)
+            return finish_crop(pixels, plan, choice), found.name
 
-        real_a, name_a = crop(self.train_a, key.picture_a, self.config.channels_a, _CROP_A)
-        real_b, name_b = crop(self.train_b, key.picture_b, self.config.channels_b, _CROP_B)
+        real_a, name_a = crop("a", key.picture_a, _CROP_A)
+        real_b, name_b = crop("b", key.picture_b, _CROP_B)
         return Sample(real_a, real_b, name_a, name_b, tuple(skipped))
 
     def epoch_keys(
@@ -134,14 +148,13 @@ class UnpairedSet(Dataset[Sample]):
         """
         is_random = self.config.pairing == "random"
         order = KeyedDraws(seed, epoch, 0, _ORDER).permutation(len(self)) if is_random else None
+        count_a, count_b = len(self.files["a"]), len(self.files["b"])
         for place in range(start, len(self)):
             position = place if order is None else int(order[place])
-            partner = position % len(self.train_b)
+            partner = position % count_b
             if is_random:
-                partner = KeyedDraws(seed, epoch, place, _PARTNER).below(len(self.train_b))
-            yield SampleKey(
-                seed, epoch, place, position % len(self.train_a), partner, jitter=jitter
-            )
+                partner = KeyedDraws(seed, epoch, place, _PARTNER).below(count_b)
+            yield SampleKey(seed, epoch, place, position % count_a, partner, jitter=jitter)
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Put samples into a batch.
@@ -158,17 +171,35 @@ class UnpairedSet(Dataset[Sample]):
             names_b=tuple(sample.name_b for sample in samples),
         )
 
-    def _read(
-        self, files: Sequence[Path], index: int, channels: int, report: Callable[[str], None]
-    ) -> Picture:
+    def _read(self, side: str, index: int, jitter: bool, report: Callable[[str], None]) -> _Found:
         """Read a picture, or by `data.corrupt` the next readable one after it."""
+        files = self.files[side]
         attempts = min(_MAX_UNREADABLE, len(files))
         for offset in range(attempts):
+            place = (index + offset) % len(files)
+            name = files[place]
+            if kept := self._kept.take(side, place, name, jitter=jitter):
+                return _Found(name, kept.pixels, kept.size, is_resized=True)
             try:
-                return read_picture(files[(index + offset) % len(files)], channels=channels)
+                picture = read_picture(Path(name), channels=channels_of(side, self.config))
             except DataError as error:
                 if self.config.corrupt == "error":
                     raise
                 report(str(error))
                 last = error
+            else:
+                return _Found(name, picture.pixels, picture.size)
         raise DataError(f"{attempts} training pictures in a row cannot be read, the last: {last}")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A picture from its file, or from a cache and then resized already.
+
+    Its size is that of the original, (width, height).
+    """
+
+    name: str
+    pixels: Pixels
+    size: tuple[int, int]
+    is_resized: bool = False

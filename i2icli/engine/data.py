@@ -84,8 +84,19 @@ def check_same_data(saved: Mapping[str, Any], now: Mapping[str, Any], *, where: 
 def _hash_names(paths: Sequence[Path]) -> str:
     if not paths:
         return ""
-    base = os.path.commonpath([path.parent for path in paths])
-    names = sorted(Path(os.path.relpath(path, base)).as_posix() for path in paths)
+    texts = [str(path) for path in paths]
+    base = os.path.commonpath({os.path.dirname(text) for text in texts})
+    names = sorted(_names_below(base, texts))
     # File names may hold bytes that are not UTF-8.
     digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def _names_below(base: str, texts: Sequence[str]) -> list[str]:
+    """Return paths relative to a folder that holds them all, with `/` between their parts."""
+    start = os.path.join(base, "") if base else ""
+    if all(text.startswith(start) and ".." not in text for text in texts):
+        # `os.path.relpath` says the same, but would take seconds for 100,000 names.
+        names = [text[len(start) :] for text in texts]
+        return names if os.sep == "/" else [name.replace(os.sep, "/") for name in names]
+    return [Path(os.path.relpath(text, base or os.curdir)).as_posix() for text in texts]

@@ -57,6 +57,22 @@ class MetricsLog:
             self._board.close()
 
 
+class NoLog:
+    """Stands for the log where another process writes it."""
+
+    def write(self, line: Line) -> None:
+        """Write nothing."""
+
+    def sync(self) -> None:
+        """Have nothing to sync."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Have nothing to close."""
+
+
 def _open_board(folder: RunFolder, config: LogConfig, *, first_step: int) -> SummaryWriter | None:
     if config.tensorboard == "off" or importlib.util.find_spec("tensorboard") is None:
         return None

@@ -1,4 +1,8 @@
-"""The training loop. It knows no method by name."""
+"""The training loop. It knows no method by name.
+
+Where several processes share a run, all go through it step by step; rank 0 alone writes, draws,
+measures and speaks.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from i2icli.engine.curve import draw_curve
 from i2icli.engine.finite import Fault, FiniteGuard, diverged
 from i2icli.engine.folder import Line, RunFolder
 from i2icli.engine.health import Event, HealthWatch
-from i2icli.engine.logs import MetricsLog
+from i2icli.engine.logs import MetricsLog, NoLog
 from i2icli.engine.meters import Clock
 from i2icli.engine.reporter import Progress, Reporter
 from i2icli.engine.scoreboard import Scoreboard
@@ -29,12 +33,13 @@ class Trainer:
         session: Session,
         folder: RunFolder,
         *,
-        log: MetricsLog,
+        log: MetricsLog | NoLog,
         clock: Clock,
         reporter: Reporter,
         stop: StopRequest,
     ) -> None:
         self.session = session
+        self._ranks = session.ranks
         self._folder = folder
         self._log = log
         self._clock = clock
@@ -43,7 +48,7 @@ class Trainer:
         self._guard = FiniteGuard()
         self._saved_step = -1
         # What was said and measured so far is in the log, which was cut back to this step.
-        lines = folder.read_metrics()
+        lines = folder.read_metrics() if self._ranks.is_main else []
         self._watch = HealthWatch(session.config, session.domains, lines)
         self._board = _open_board(session, lines)
         self._is_settled = False
@@ -57,11 +62,10 @@ class Trainer:
             DivergedError: if a term or a weight is no longer finite; nothing is saved then.
         """
         session, every = self.session, self.session.config
-        if session.measurer is not None:
-            self._prepare_measuring()
+        self._ranks.alone(self._prepare_measuring)
         self._reporter.started(self._progress())
         if session.step == 0 and every.samples.every_steps:
-            self._draw()
+            self._ranks.alone(self._draw)
         with session.batches(on_skip=self._reporter.note) as batches:
             self._train_on(batches)
         if self._saved_step != session.step:
@@ -75,14 +79,14 @@ class Trainer:
     def _train_on(self, batches: Iterator[AnyBatch]) -> None:
         session, every = self.session, self.session.config
         is_entering = True
-        while session.step < session.last_step and not (self._stop or self._is_settled):
+        while session.step < session.last_step and not self._is_settled:
+            batch = self._next(batches)
+            if self._agree_to_stop(batch):
+                break
+            assert batch is not None, "all agreed to go on"
             if is_entering or session.step % session.steps_per_epoch == 0:
                 session.start_epoch()
                 is_entering = False
-
-            batch = self._next(batches)
-            if batch is None:
-                break
             self._step(batch)
             step, is_last = session.step, session.step == session.last_step
 
@@ -92,12 +96,12 @@ class Trainer:
 
             # Once in a while: draw the samples, and look at them.
             if _is_due(step, every.samples.every_steps, is_last=is_last):
-                self._draw()
+                self._ranks.alone(self._draw)
 
             # Once in a while: measure.
             is_best = False
             if _is_due(step, every.eval.every_steps, is_last=is_last):
-                is_best = self._measure()
+                is_best, self._is_settled = self._ranks.alone(self._measure)
 
             # Once in a while: save. The best is a copy of the last.
             is_kept = _is_due(step, every.checkpoint.keep_every_steps, is_last=False)
@@ -105,7 +109,9 @@ class Trainer:
                 self._save(is_best=is_best, is_kept=is_kept)
 
     def _next(self, batches: Iterator[AnyBatch]) -> AnyBatch | None:
-        """Return the next batch on the device; None if the signal that stops us hit the loader."""
+        """Return the next batch on the device; None if a signal stops us, or hit the loader."""
+        if self._stop:
+            return None
         try:
             with self._clock.waiting():
                 return next(batches).to(self.session.device)
@@ -114,6 +120,13 @@ class Trainer:
             if self._stop:
                 return None
             raise
+
+    def _agree_to_stop(self, batch: AnyBatch | None) -> bool:
+        """Say whether any process has to stop: then all do, after the same step."""
+        must_stop = self._ranks.any(batch is None)
+        if must_stop and not self._stop:
+            self._stop.by = "a signal to another process"
+        return must_stop
 
     def _step(self, batch: AnyBatch) -> None:
         session = self.session
@@ -130,7 +143,7 @@ class Trainer:
         self._guard.note(losses, batch, step=session.step)
         if session.average is not None:
             session.average.update()
-        self._clock.count(len(batch))
+        self._clock.count(len(batch) * self._ranks.world)
         self._reporter.stepped(self._progress())
 
     def _write_line(self) -> None:
@@ -142,15 +155,17 @@ class Trainer:
             for name, stepper in session.steppers.items()
         }
         line: dict[str, float | int | bool] = {"step": session.step, "epoch": session.epoch}
-        line |= session.terms.means() | rates | self._clock.interval()
+        terms = self._ranks.average(session.terms.means())
+        line |= terms | rates | self._clock.interval()
         if is_partial:
             # The interval stays open in the checkpoint, for a run that goes on from here.
             line["partial"] = True
         else:
             session.terms.reset()
-        self._log.write(line)
-        self._reporter.logged(self._progress(), line)
-        self._tell(self._watch.look_at_terms(line), is_partial=is_partial)
+        if self._ranks.is_main:
+            self._log.write(line)
+            self._reporter.logged(self._progress(), line)
+            self._tell(self._watch.look_at_terms(line), is_partial=is_partial)
 
     def _draw(self) -> None:
         session = self.session
@@ -163,7 +178,8 @@ class Trainer:
 
     def _prepare_measuring(self) -> None:
         session = self.session
-        assert session.measurer is not None
+        if session.measurer is None:
+            return
         session.measurer.prepare(session.method, self._reporter.note)
         if not self._board.is_comparable(session.best):
             self._reporter.note(
@@ -172,8 +188,8 @@ class Trainer:
             )
             session.best = {}
 
-    def _measure(self) -> bool:
-        """Log the numbers of this step and say whether it is the best so far."""
+    def _measure(self) -> tuple[bool, bool]:
+        """Log the numbers of this step; say whether it is the best, and whether to stop."""
         session, board, config = self.session, self._board, self.session.config.eval
         assert session.measurer is not None, "eval.every_steps without something to measure"
         with session.average.in_place() if session.average else nullcontext():
@@ -191,8 +207,7 @@ class Trainer:
         draw_curve(self._folder.path, board, session.best)
         stall = board.stall(session.best, patience=config.patience)
         self._tell(self._watch.look_at_measurements(stall), is_partial=is_partial)
-        self._is_settled = config.stop and stall is not None
-        return best is not None
+        return best is not None, config.stop and stall is not None
 
     def _tell(self, events: Sequence[Event], *, is_partial: bool) -> None:
         """Log and say what changed in the run's health."""
@@ -207,17 +222,23 @@ class Trainer:
         self._check_terms()
         if fault := self._guard.weight_fault(self.session.method, step=self.session.step):
             raise self._diverged(fault)
-        self._log.sync()
-        save_checkpoint(self._folder.last, self.session.state())
-        self._saved_step = self.session.step
-        if is_best:
-            copy_checkpoint(self._folder.last, self._folder.best)
-        if is_kept:
-            copy_checkpoint(self._folder.last, self._folder.numbered(self.session.step))
+        state = self.session.state()
+
+        def write() -> None:
+            self._log.sync()
+            save_checkpoint(self._folder.last, state)
+            if is_best:
+                copy_checkpoint(self._folder.last, self._folder.best)
+            if is_kept:
+                copy_checkpoint(self._folder.last, self._folder.numbered(state.step))
+
+        self._ranks.alone(write)
+        self._saved_step = state.step
 
     def _check_terms(self) -> None:
-        if fault := self._guard.first_fault():
-            raise self._diverged(fault)
+        faults = [fault for fault in self._ranks.collect(self._guard.first_fault()) if fault]
+        if faults:
+            raise self._diverged(min(faults, key=lambda fault: fault.step))
 
     def _diverged(self, fault: Fault) -> DivergedError:
         session = self.session

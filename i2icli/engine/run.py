@@ -6,7 +6,9 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from i2icli.config.document import config_document, flatten
 from i2icli.engine.data import settle_data
 from i2icli.engine.folder import RunFolder, check_free, create_folder, find_run
 from i2icli.engine.initial import Loaded, load_initial_weights, start_from_pretrained
-from i2icli.engine.logs import MetricsLog
+from i2icli.engine.logs import MetricsLog, NoLog
 from i2icli.engine.loop import Trainer
 from i2icli.engine.meters import Clock
 from i2icli.engine.reporter import Reporter, Silent
@@ -30,6 +32,7 @@ from i2icli.engine.session import Session, open_session, versions
 from i2icli.engine.signals import stop_on_signals
 from i2icli.errors import CheckpointError, ConfigError, Interrupted
 from i2icli.methods.configure import AnyRunConfig, restore_config
+from i2icli.ranks import Ranks, joined_ranks, restart_count
 from i2icli.runtime import device_title
 
 # What a run cannot change on its way, for its results would belong to neither setting.
@@ -68,6 +71,9 @@ def start_run(
 ) -> RunResult:
     """Train from the beginning in a new run folder.
 
+    One of several processes that `torchrun` starts again, after one failed, goes on with the run
+    instead.
+
     Args:
         config: the resolved configuration.
         run_dir: the folder, absent or empty; None takes the next number under `runs/`.
@@ -80,32 +86,63 @@ def start_run(
         ConfigError: for a folder that is in use, or a device or measurement that cannot be had.
         DataError: for missing pictures.
         DivergedError: if a term or weight is no longer finite.
+        LostContactError: if another process of the run ended.
         Interrupted: after a signal, when everything is saved.
     """
-    reporter = reporter or Silent()
-    if run_dir is not None:
-        check_free(run_dir)
-    config, is_demo = settle_data(config)
+    if restart_count() and run_dir is not None and RunFolder(run_dir).config.exists():
+        return resume_run(run_dir, reporter=reporter)
+    with joined_ranks() as ranks:
+        reporter = (reporter or Silent()) if ranks.is_main else Silent()
+        config = _settle(config, run_dir, ranks, reporter)
+        session = open_session(config, on_skip=reporter.note, ranks=ranks)
+        if note := scale_note(config.data, session.domains.train_a):
+            reporter.note(f"note: {note}")
+        if init_from is not None:
+            loaded = load_initial_weights(session.method, init_from)
+            if ranks.is_main:
+                on_loaded(loaded)
+            session.restart_average()
+        elif names := session.method.starts_from:
+            start_from_pretrained(session.method, names)
+            session.restart_average()
+        folder = RunFolder(ranks.alone(lambda: create_folder(run_dir, preset=config.preset).path))
+        with folder.locked() if ranks.is_main else nullcontext():
+            has_weights = init_from is not None or bool(session.method.starts_from)
+            _begin(session, folder, command, has_weights=has_weights)
+            reporter.note(f"run folder {folder.path}, {_where(session)}")
+            return _train(session, folder, reporter, Clock())
+
+
+def _settle(
+    config: AnyRunConfig, run_dir: Path | None, ranks: Ranks, reporter: Reporter
+) -> AnyRunConfig:
+    """Return the configuration with its data found; refuse a folder that is in use."""
+
+    def look() -> tuple[dict[str, Any], bool]:
+        if run_dir is not None:
+            check_free(run_dir)
+        settled, is_demo = settle_data(config)
+        return config_document(settled), is_demo
+
+    document, is_demo = ranks.alone(look)
     if is_demo:
-        reporter.note(f"no --data given: training on the built-in demo set, {config.data.root}")
-    session = open_session(config, on_skip=reporter.note)
-    if note := scale_note(config.data, session.domains.train_a):
-        reporter.note(f"note: {note}")
-    if init_from is not None:
-        on_loaded(load_initial_weights(session.method, init_from))
-        session.restart_average()
-    elif names := session.method.starts_from:
-        start_from_pretrained(session.method, names)
-        session.restart_average()
-    folder = create_folder(run_dir, preset=config.preset)
-    with folder.locked():
-        folder.write_config(config_document(config))
-        folder.write_story(command=command, environment=describe_machine(session))
-        if init_from is not None or session.method.starts_from:
-            # A run killed before its first save must not go on with fresh weights instead.
-            save_checkpoint(folder.last, session.state())
-        reporter.note(f"run folder {folder.path}, on {device_title(session.device)}")
-        return _train(session, folder, reporter, Clock())
+        root = document["data"]["root"]
+        reporter.note(f"no --data given: training on the built-in demo set, {root}")
+    return restore_config(document)
+
+
+def _begin(
+    session: Session, folder: RunFolder, command: Sequence[str], *, has_weights: bool
+) -> None:
+    """Write what a run folder starts with."""
+    # A run killed before its first save must not go on with fresh weights instead.
+    state = session.state() if has_weights else None
+    if not session.ranks.is_main:
+        return
+    folder.write_config(config_document(session.config))
+    folder.write_story(command=command, environment=describe_machine(session))
+    if state is not None:
+        save_checkpoint(folder.last, state)
 
 
 def resume_run(
@@ -130,26 +167,30 @@ def resume_run(
         CheckpointError: if the last checkpoint cannot be read.
         DataError: if the training pictures changed.
         DivergedError: if a term or weight is no longer finite.
+        LostContactError: if another process of the run ended.
         Interrupted: after a signal, when everything is saved.
     """
-    reporter = reporter or Silent()
     folder = find_run(path)
-    with folder.locked():
-        config = _move_stop(restore_config(folder.read_config()), steps=steps, epochs=epochs)
-        state = _load_last(folder)
+    with joined_ranks() as ranks, folder.locked() if ranks.is_main else nullcontext():
+        reporter = (reporter or Silent()) if ranks.is_main else Silent()
+        document, state = ranks.alone(folder.read_config), _load_last(folder)
+        config = _move_stop(restore_config(document), steps=steps, epochs=epochs)
         if state is not None:
             _check_fixed(config, state, folder)
-        session = open_session(config, device=device, on_skip=reporter.note)
+        session = open_session(config, device=device, on_skip=reporter.note, ranks=ranks)
         if state is not None:
             session.restore(state)
             if session.step >= session.last_step:
                 return _result(session, folder, was_finished=True)
-        folder.write_config(config_document(config))
+            if note := _count_note(1 + len(state.others), ranks.world):
+                reporter.note(note)
         clock = Clock(seconds_before=_seconds(folder, session.step))
-        folder.cut_back(session.step)
+        if ranks.is_main:
+            folder.write_config(config_document(config))
+            folder.cut_back(session.step)
         reporter.note(
             f"{folder.path}: going on from step {session.step} of {session.last_step}, "
-            f"on {device_title(session.device)}"
+            f"{_where(session)}"
         )
         return _train(session, folder, reporter, clock)
 
@@ -166,15 +207,21 @@ def describe_machine(session: Session) -> dict[str, Any]:
         "device": device_title(session.device),
         "precision": str(session.precision).removeprefix("torch."),
         "threads": torch.get_num_threads(),
+        "processes": session.ranks.world,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 
 
 def _train(session: Session, folder: RunFolder, reporter: Reporter, clock: Clock) -> RunResult:
     """Run the loop under the signal handlers; close what it opened."""
+    for note in session.dataset.notes:
+        reporter.note(f"note: {note}")
+    ranks = session.ranks
+    ranks.advice = f"Go on with `{_resume_command(session, folder)}`."
+    open_log = partial(MetricsLog, folder, session.config.log, first_step=session.step)
     with (
         stop_on_signals(reporter.note) as stop,
-        MetricsLog(folder, session.config.log, first_step=session.step) as log,
+        open_log() if ranks.is_main else NoLog() as log,
     ):
         trainer = Trainer(session, folder, log=log, clock=clock, reporter=reporter, stop=stop)
         try:
@@ -184,9 +231,31 @@ def _train(session: Session, folder: RunFolder, reporter: Reporter, clock: Clock
     if stop and session.step < session.last_step:
         raise Interrupted(
             f"stopped by {stop.by} after step {session.step} of {session.last_step}, and saved. "
-            f"Go on with `{folder.resume_command}`."
+            f"Go on with `{_resume_command(session, folder)}`."
         )
     return _result(session, folder)
+
+
+def _where(session: Session) -> str:
+    """Say on what a run trains."""
+    world = session.ranks.world
+    shared = f" and {world - 1} other process(es)" if world > 1 else ""
+    return f"on {device_title(session.device)}{shared}"
+
+
+def _resume_command(session: Session, folder: RunFolder) -> str:
+    world = session.ranks.world
+    return folder.resume_command + (f" --nproc {world}" if world > 1 else "")
+
+
+def _count_note(before: int, now: int) -> str | None:
+    """Say that a run goes on with another number of processes."""
+    if before == now:
+        return None
+    return (
+        f"note: {before} process(es) saved this run and {now} go on with it, so it does not go on "
+        "bit for bit: image pools and dropout are each process's own, and sums are rounded anew"
+    )
 
 
 def _result(session: Session, folder: RunFolder, *, was_finished: bool = False) -> RunResult:

@@ -29,7 +29,11 @@ from i2icli.methods import METHODS, build_method
 from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig
 from i2icli.pretrained.networks import load_networks
+from i2icli.ranks import ALONE, Ranks
 from i2icli.runtime import resolve_device, resolve_precision
+
+# Between the seeds of the processes of a run, so that those of near runs do not meet.
+_SEED_STRIDE = 1_000_003
 
 
 @dataclass
@@ -42,6 +46,7 @@ class Session:
         average: the moving average, where one is kept.
         step: steps done.
         best: the lowest error measured so far, with its step.
+        ranks: the processes that share the batches.
     """
 
     config: AnyRunConfig
@@ -59,6 +64,7 @@ class Session:
     terms: TermMeter = field(default_factory=TermMeter)
     step: int = 0
     best: dict[str, Any] = field(default_factory=dict)
+    ranks: Ranks = ALONE
 
     def epoch_of(self, step: int) -> int:
         """Return the epoch of a step, both counted from 1; 0 of no step."""
@@ -98,6 +104,7 @@ class Session:
             workers=self.config.runtime.workers,
             pin=self.device.type == "cuda",
             on_skip=on_skip,
+            part=(self.ranks.rank, self.ranks.world),
         )
 
     def restart_average(self) -> None:
@@ -116,7 +123,13 @@ class Session:
             stepper.set_learning_rate(moment)
 
     def state(self) -> CheckpointState:
-        """Return the run as it is between two steps."""
+        """Return the run as it is between two steps; whole on rank 0 alone."""
+        own = {
+            "memory": self.method.memory(),
+            "rng": _random_states(self.device),
+            "meters": self.terms.state(),
+        }
+        others = self.ranks.collect_on_main(_on_cpu(own))[1:] if self.ranks.world > 1 else []
         return CheckpointState(
             config=config_document(self.config),
             weights=self.method.state_dict(),
@@ -124,16 +137,17 @@ class Session:
             epoch=self.epoch,
             ema=self.average.state() if self.average else None,
             optimizers={name: stepper.state() for name, stepper in self.steppers.items()},
-            memory=self.method.memory(),
-            rng=_random_states(self.device),
-            meters=self.terms.state(),
+            **own,
             best=self.best,
+            others=others,
             data=self.pictures,
             versions=versions(),
         )
 
     def restore(self, state: CheckpointState) -> None:
-        """Go on from `state`.
+        """Go on from `state`; exactly, if as many processes share the run as saved it.
+
+        Otherwise added processes take up the choices and pools of the others.
 
         Raises:
             CheckpointError: if its weights are not those of this method.
@@ -151,11 +165,15 @@ class Session:
             stepper.restore(state.optimizers[name])
         if self.average is not None and state.ema is not None:
             self.average.restore(state.ema)
-        self.method.load_memory(state.memory)
-        self.terms.restore(state.meters, self.device)
+        first = {"memory": state.memory, "rng": state.rng, "meters": state.meters}
+        saved = [first, *state.others]
+        own = saved[self.ranks.rank % len(saved)]
+        self.method.load_memory(own["memory"])
+        self.terms.restore(own["meters"], self.device)
         self.step = state.step
         self.best = dict(state.best)
-        _restore_random_states(state.rng, self.device)
+        if self.ranks.rank < len(saved):
+            _restore_random_states(own["rng"], self.device)
 
 
 def open_session(
@@ -163,6 +181,7 @@ def open_session(
     *,
     device: str | None = None,
     on_skip: Callable[[str], None] = lambda _: None,
+    ranks: Ranks = ALONE,
 ) -> Session:
     """Build all parts of a run, at step 0.
 
@@ -170,27 +189,26 @@ def open_session(
         config: the configuration, its data folders settled.
         device: overrides `runtime.device`.
         on_skip: is told of each sample or test picture that cannot be read.
+        ranks: the processes that share the run; rank 0 alone measures.
 
     Raises:
-        ConfigError: for a device or measurement that cannot be had.
+        ConfigError: for a device or measurement that cannot be had, or a batch that the processes
+            cannot share equally.
         DataError: for missing or too few pictures.
         WeightsError: if the method or a measurement needs weights that are not there.
     """
     if config.runtime.threads:
         torch.set_num_threads(config.runtime.threads)
-    place = resolve_device(device or config.runtime.device)
+    _check_batch(config.data.batch_size, ranks)
+    place = _place(device or config.runtime.device, ranks)
     precision = resolve_precision(config.runtime.precision, place)
     kind = METHODS[config.method.name].data  # type: ignore[attr-defined]
     domains = find_domains(config.data, kind)
-    measurer: Measurer | LabelMeasurer | None
-    if kind == "labelled":
-        channels = config.data.channels_a
-        measurer = build_label_measurer(config.eval, config.labels, domains, channels=channels)
-    else:
-        measurer = build_measurer(config.eval, config.data, domains, device=place, on_skip=on_skip)
+    measurer = _build_measurer(config, domains, place, on_skip) if ranks.is_main else None
     dataset = open_training_set(kind, domains, config.data, config.labels)
     epoch_length = steps_per_epoch(dataset, config.data.batch_size)
     method = build_method(config).to(place).train()
+    method.join(ranks)
     method.take_pretrained(load_networks(method.pretrained, place))
     session = Session(
         config=config,
@@ -211,11 +229,55 @@ def open_session(
             on_skip=on_skip,
         ),
         measurer=measurer,
+        ranks=ranks,
     )
     if session.last_step < 1:
         raise ConfigError("the schedule has no epochs: set train.steps or method.schedule.epochs.")
-    torch.manual_seed(config.train.seed)  # dropout, should a network have it
+    # Dropout, should a network have it; slices of a batch must not drop the same.
+    torch.manual_seed(config.train.seed + _SEED_STRIDE * ranks.rank)
     return session
+
+
+def _build_measurer(
+    config: AnyRunConfig, domains: Domains, place: torch.device, on_skip: Callable[[str], None]
+) -> Measurer | LabelMeasurer | None:
+    kind = METHODS[config.method.name].data  # type: ignore[attr-defined]
+    if kind == "labelled":
+        channels = config.data.channels_a
+        return build_label_measurer(config.eval, config.labels, domains, channels=channels)
+    return build_measurer(config.eval, config.data, domains, device=place, on_skip=on_skip)
+
+
+def _check_batch(batch_size: int, ranks: Ranks) -> None:
+    if batch_size % ranks.world:
+        larger = -(-batch_size // ranks.world) * ranks.world
+        raise ConfigError(
+            f"data.batch_size is {batch_size}, the pictures of all {ranks.world} processes "
+            f"together, and each takes an equal part: try `--set data.batch_size={larger}`, or "
+            "fewer processes."
+        )
+
+
+def _place(name: str, ranks: Ranks) -> torch.device:
+    """Return the device; of processes that share a machine with several GPUs each takes its own."""
+    place = resolve_device(name)
+    if place.type != "cuda" or ranks.world == 1:
+        return place
+    if ranks.local_rank >= torch.cuda.device_count():
+        raise ConfigError(
+            f"this machine has {torch.cuda.device_count()} GPU(s), one a process, and process "
+            f"{ranks.local_rank + 1} was started here: start fewer, or use `--device cpu`."
+        )
+    return torch.device("cuda", ranks.local_rank)
+
+
+def _on_cpu(value: Any) -> Any:
+    """Return nested plain data with its tensors on the CPU."""
+    if isinstance(value, Tensor):
+        return value.cpu()
+    if isinstance(value, Mapping):
+        return {key: _on_cpu(item) for key, item in value.items()}
+    return [_on_cpu(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def versions() -> dict[str, str]:

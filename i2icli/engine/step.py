@@ -10,6 +10,7 @@ from torch import Tensor
 from i2icli.data.batch import AnyBatch
 from i2icli.engine.optimizers import Stepper
 from i2icli.methods.base import Method, Terms
+from i2icli.ranks import Ranks
 from i2icli.runtime import autocast
 
 StepLosses = dict[str, Terms]
@@ -26,7 +27,8 @@ def train_step(
     """Update every player of `method` on one batch, in the order that its losses name them.
 
     Each forward pass runs under autocast, each backward pass outside it. A backward pass
-    reaches the weights of its own player alone. Nothing here waits for the device.
+    reaches the weights of its own player alone. Processes that share the batch (`method.ranks`)
+    average that player's gradients before its step. Nothing here waits for the device.
 
     Args:
         method: the method, on `device`.
@@ -46,12 +48,12 @@ def train_step(
         if turn is None:
             return done
         player, terms = turn
-        _update(steppers[player], terms)
+        _update(steppers[player], terms, method.ranks)
         seen = done.setdefault(player, {})
         seen |= {name: term.detach() for name, term in terms.items()}
 
 
-def _update(stepper: Stepper, terms: Terms) -> None:
+def _update(stepper: Stepper, terms: Terms, ranks: Ranks) -> None:
     """Step one player down the sum of its terms; weights the sum does not reach stay."""
     if stepper.optimizer is None or not terms:
         return
@@ -61,9 +63,12 @@ def _update(stepper: Stepper, terms: Terms) -> None:
     weights = [weight for weight in stepper.weights.values() if weight.requires_grad]
     if stepper.scaler is None:
         torch.autograd.backward(loss, inputs=weights)
+        ranks.average_gradients(weights)
         stepper.optimizer.step()
         return
     torch.autograd.backward(stepper.scaler.scale(loss), inputs=weights)
+    # The scale is the same everywhere, and one overflow makes the mean overflow for all.
+    ranks.average_gradients(weights)
     # The scaler refuses a step without a single gradient.
     if any(weight.grad is not None for weight in weights):
         stepper.scaler.step(stepper.optimizer)

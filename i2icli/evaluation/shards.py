@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from i2icli.errors import ConfigError
+
 T = TypeVar("T")
 
 
@@ -69,6 +71,21 @@ class Shard:
 
 
 ALONE = Shard()
+
+
+def own_shard() -> Shard:
+    """Return which of torchrun's processes this one is; unlike `joined_shards`, it meets no other.
+
+    Raises:
+        ConfigError: RANK and WORLD_SIZE do not fit together.
+    """
+    words = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    if not all(word.isdecimal() for word in words) or int(words[0]) >= int(words[1]):
+        raise ConfigError(
+            f"RANK={words[0]} and WORLD_SIZE={words[1]} are no process of several: give a rank "
+            "from 0 to below the size."
+        )
+    return Shard(int(words[0]), int(words[1]))
 
 
 @contextmanager

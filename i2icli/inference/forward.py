@@ -10,6 +10,7 @@ from torch import Tensor
 
 from i2icli.data.images import Picture
 from i2icli.errors import I2IError
+from i2icli.inference.large import LargePictures, TilesOptions, Way
 from i2icli.inference.pictures import batch_key, translate_batch
 from i2icli.inference.pixels import check_direction
 from i2icli.methods.base import Method, Translation
@@ -26,10 +27,11 @@ class BatchRunner:
         direction: one of the method's.
         precision: type of the autocast region.
         batch_size: pictures at once; None: chosen by their size and the free memory.
-        warn: called with a sentence when a batch had to be halved.
+        warn: called with a sentence when a batch had to be halved, or a picture goes in tiles.
+        tiles: when pictures go in tiles; None: when they do not fit whole.
 
     Raises:
-        ConfigError: if the method does not translate in that direction.
+        ConfigError: if the method does not translate in that direction, or not in tiles.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class BatchRunner:
         precision: torch.dtype,
         batch_size: int | None,
         warn: Callable[[str], None],
+        tiles: TilesOptions | None = None,
     ) -> None:
         check_direction(method, direction)
         self._method = method
@@ -49,9 +52,19 @@ class BatchRunner:
         self._device = next(method.parameters()).device
         self._batch_size = batch_size or _MOST
         self._pixels = math.inf if batch_size else _affordable_pixels(self._device)
+        self._large = LargePictures(
+            method, direction, precision=precision, options=tiles or TilesOptions(), say=warn
+        )
+        self._ways: dict[tuple[int, int, int], Way] = {}
 
     def capacity(self, key: tuple[int, int, int]) -> int:
-        """Return how many pictures of a `batch_key` to translate at once, at least 1."""
+        """Return how many pictures of a `batch_key` to translate at once, at least 1.
+
+        Raises:
+            I2IError: if they exceed the memory that was allowed, and cannot be done in tiles.
+        """
+        if self._way(key) != "whole":
+            return 1
         return max(1, int(min(self._batch_size, self._pixels // (key[0] * key[1]))))
 
     def translate(
@@ -70,16 +83,30 @@ class BatchRunner:
             I2IError: if memory does not suffice for one picture.
         """
         key = batch_key(self._method, pictures[0])
+        way = self._way(key)
+        if way != "whole":
+            return [self._large.translate(picture, way) for picture in pictures]
         done: list[Translation] = []
         while len(done) < len(pictures):
             chosen = slice(len(done), len(done) + self.capacity(key))
             batch = pictures[chosen]
             translated = self._try(batch, None if style is None else style[chosen])
-            if translated is None:
-                self._reduce(batch, key)
-            else:
+            if translated is not None:
                 done += translated
+            elif len(batch) == 1 and self._large.can_fall_back:
+                self._ways[key] = "exact"  # memory is less than was thought
+                return done + [
+                    self._large.translate(picture, "exact") for picture in pictures[len(done) :]
+                ]
+            else:
+                self._reduce(batch, key)
         return done
+
+    def _way(self, key: tuple[int, int, int]) -> Way:
+        """Return how pictures of a key go, decided at the first."""
+        if key not in self._ways:
+            self._ways[key] = self._large.way(key)
+        return self._ways[key]
 
     def _try(self, batch: Sequence[Picture], style: Tensor | None) -> list[Translation] | None:
         """Return the translations, or None where memory ran out."""

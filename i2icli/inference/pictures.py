@@ -20,6 +20,8 @@ from i2icli.inference.pixels import (
 )
 from i2icli.methods.base import Method, Translation
 
+_ROWS = 256  # of a picture that are rounded at once
+
 
 @dataclass(frozen=True)
 class TranslatedPicture:
@@ -138,10 +140,19 @@ def batch_key(method: Method, picture: Picture) -> tuple[int, int, int]:
 def to_translated_picture(translation: Translation, picture: Picture) -> TranslatedPicture:
     """Bring a translation, a batch of one on the CPU, to the depth of the picture it is of."""
     return TranslatedPicture(
-        from_tensor(translation.images[0], bits=picture.bits),
+        _to_pixels(translation.images[0], bits=picture.bits),
         None if translation.labels is None else translation.labels[0].numpy(),
         {name: mask[0, 0].numpy() for name, mask in translation.masks.items()},
     )
+
+
+def _to_pixels(image: Tensor, *, bits: int) -> Pixels:
+    """Return the pixels of (C, H, W), some rows at a time: rounding takes copies in float32."""
+    channels, height, width = image.shape
+    pixels = np.empty((height, width, channels), np.uint16 if bits == 16 else np.uint8)
+    for top in range(0, height, _ROWS):
+        pixels[top : top + _ROWS] = from_tensor(image[:, top : top + _ROWS], bits=bits)
+    return pixels
 
 
 def mask_pixels(mask: NDArray[np.float32]) -> Pixels:

@@ -222,10 +222,11 @@ def pad_to_suit(method: Method, images: Tensor) -> Tensor:
 @contextmanager
 def evaluating(method: Method) -> Iterator[None]:
     """Put the method in evaluation mode, and each of its parts back to its own mode afterwards."""
-    modes = [(part, part.training) for part in method.modules()]
-    method.eval()
+    training = [part for part in method.modules() if part.training]
+    if training:  # setting the mode takes longer than a small picture
+        method.eval()
     try:
         yield
     finally:
-        for part, mode in modes:
-            part.training = mode
+        for part in training:
+            part.training = True

@@ -15,10 +15,11 @@ in one of two layouts:
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from i2icli.losses.nce import gather_places
@@ -26,6 +27,8 @@ from i2icli.losses.precision import full_precision
 
 WindowLayout = Literal["paper", "released"]
 
+_MOST_ROWS = 2**23  # numbers of attention rows kept for the gradient: 32 MiB in float32
+_PORTION_NUMBERS = 2**22  # numbers of a portion of the rows beyond that: 16 MiB
 _CHUNK_NUMBERS = 2**21  # numbers of one temporary: 8 MiB in float32
 
 
@@ -44,11 +47,13 @@ def global_entropy(features: Tensor, chunk: int | None = None) -> Tensor:
     flat = features.flatten(2)  # (B, C, HW)
     batch, _, total = flat.shape
     chunk = chunk or max(1, _CHUNK_NUMBERS // (batch * total))
-    parts = [
-        entropy_of(torch.bmm(flat[:, :, start : start + chunk].mT, flat))
-        for start in range(0, total, chunk)
-    ]
-    return torch.cat(parts, dim=1)
+    # One result for all chunks: small ones between the large temporaries would keep the C library
+    # from reusing their memory, gigabytes of it at 256x256 places.
+    entropies = flat.new_empty(batch, total)
+    for start in range(0, total, chunk):
+        scores = torch.bmm(flat[:, :, start : start + chunk].mT, flat)
+        entropies[:, start : start + chunk] = entropy_of(scores)
+    return entropies
 
 
 @full_precision
@@ -115,6 +120,97 @@ def route_global(rows: Tensor, features: Tensor) -> Tensor:
         (B, N, C).
     """
     return torch.bmm(rows, features.flatten(2).mT)
+
+
+def attend_global(
+    source: Tensor, query: Tensor, places: Tensor, *, most: int = _MOST_ROWS
+) -> tuple[Tensor, Tensor]:
+    """Route both feature maps by the attention of selected places of the source.
+
+    As `global_rows` and `route_global` do one after the other; but where the rows are many
+    numbers, they are computed in portions, and again for the gradient, instead of being kept.
+
+    Args:
+        source: source features, (B, C, H, W).
+        query: translated features, the same shape.
+        places: selected flat positions, (B, N).
+        most: numbers of the rows that are kept.
+
+    Returns:
+        What the places gather from the translation, with gradient to both maps, and from the
+        source, a constant; each (B, N, C).
+    """
+    if places.shape[1] * source.shape[0] * source.shape[2] * source.shape[3] > most:
+        routed: tuple[Tensor, Tensor] = _AttendInPortions.apply(source, query, places)
+        return routed
+    rows = global_rows(source, places)
+    return route_global(rows, query), route_global(rows.detach(), source.detach())
+
+
+class _AttendInPortions(torch.autograd.Function):
+    """`attend_global` with rows that live only as long as their portion.
+
+    One image at a time, so that of half-precision maps only one is there in float32 too.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, source: Tensor, query: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(source, query, places)
+        images = [_route_image(*image) for image in zip(source, query, places, strict=True)]
+        from_query, from_source = (torch.stack(routed) for routed in zip(*images, strict=True))
+        ctx.mark_non_differentiable(from_source)
+        return from_query, from_source
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, _of_constant: Tensor) -> tuple[Tensor, Tensor, None]:
+        source, query, places = ctx.saved_tensors
+        to_source, to_query = torch.empty_like(source), torch.empty_like(query)
+        for image in range(len(source)):
+            given = source[image], query[image], places[image], gradient[image]
+            to_source[image], to_query[image] = _route_image_back(*given)
+        return to_source, to_query, None
+
+
+@full_precision
+def _route_image(source: Tensor, query: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what places, (N,), gather from both maps, (C, H, W): (N, C) each."""
+    flat, flat_query = source.flatten(1), query.flatten(1)
+    parts = []
+    for part in torch.split(places, _portion(flat)):
+        rows = _rows_of_image(flat, part)
+        parts.append((rows @ flat_query.mT, rows @ flat.mT))
+    from_query, from_source = (torch.cat(routed) for routed in zip(*parts, strict=True))
+    return from_query, from_source
+
+
+@full_precision
+def _route_image_back(
+    source: Tensor, query: Tensor, places: Tensor, gradient: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of both maps, (C, H, W), given that of the routed query, (N, C)."""
+    flat, flat_query = source.flatten(1), query.flatten(1)
+    to_source, to_query = torch.zeros_like(flat), torch.zeros_like(flat)
+    size = _portion(flat)
+    for part, upper in zip(torch.split(places, size), torch.split(gradient, size), strict=True):
+        rows = _rows_of_image(flat, part)
+        to_query.addmm_(upper.mT, rows)
+        change = upper @ flat_query  # of the rows, then of the scores
+        change -= torch.einsum("np,np->n", change, rows)[:, None]
+        change *= rows
+        to_source.addmm_(flat[:, part], change)
+        to_source.index_add_(1, part, (change @ flat.mT).mT)
+    return to_source.view_as(source), to_query.view_as(query)
+
+
+def _rows_of_image(flat: Tensor, places: Tensor) -> Tensor:
+    """Return the attention of places, (n,), over one image's features, (C, HW): (n, HW)."""
+    return (flat[:, places].mT @ flat).softmax(dim=-1)
+
+
+def _portion(flat: Tensor) -> int:
+    """Return how many rows over features, (C, HW), a portion has."""
+    return max(1, _PORTION_NUMBERS // flat.shape[1])
 
 
 @full_precision

@@ -27,7 +27,13 @@ def gather_places(features: Tensor, places: Tensor) -> Tensor:
 
 @full_precision
 def patch_nce(
-    queries: Tensor, keys: Tensor, *, temperature: float = 0.07, batch_negatives: bool = False
+    queries: Tensor,
+    keys: Tensor,
+    *,
+    temperature: float = 0.07,
+    batch_negatives: bool = False,
+    all_keys: Tensor | None = None,
+    first: int = 0,
 ) -> Tensor:
     """Match each translated patch to the source patch at its place (CUT, eq. 3).
 
@@ -40,16 +46,22 @@ def patch_nce(
             constants.
         temperature: divides the cosine similarities.
         batch_negatives: take the patches of all images of the batch as negatives.
+        all_keys: with `batch_negatives`, the keys of a larger batch that these are a part of,
+            (B', N, C); None: these are all.
+        first: number of the first of these images in the larger batch.
 
     Returns:
         Cross entropy in nats of each patch, (B, N).
     """
     batch, count, _ = queries.shape
     keys = keys.detach()
+    others = keys
     if batch_negatives:
+        others = (keys if all_keys is None else all_keys.detach()).flatten(0, 1)[None]
         queries, keys = queries.reshape(1, batch * count, -1), keys.reshape(1, batch * count, -1)
     positive = (queries * keys).sum(dim=-1, keepdim=True)
-    is_self = torch.eye(queries.shape[1], dtype=torch.bool, device=queries.device)
-    negatives = torch.bmm(queries, keys.mT).masked_fill(is_self, -10.0)
+    rows = torch.arange(queries.shape[1], device=queries.device) + first * count
+    is_self = rows[:, None] == torch.arange(others.shape[1], device=queries.device)
+    negatives = torch.bmm(queries, others.mT).masked_fill(is_self, -10.0)
     logits = torch.cat([positive, negatives], dim=-1) / temperature
     return -logits.log_softmax(dim=-1)[..., 0].reshape(batch, count)

@@ -23,6 +23,7 @@ from i2icli.methods.segmenting import (
     Segmenter,
     SegmenterConfig,
     check_crop,
+    labelled_pixels,
     needed_classes,
 )
 from i2icli.methods.views import AnyView, ScaleView
@@ -101,10 +102,12 @@ class AttentionToScale(Segmenter):
         config, labels = self.config, batch.labels
         size, ignore = (labels.shape[1], labels.shape[2]), self.task.ignore
         scores = self._score(batch.images)
-        terms = {"merged": label_loss(enlarge(scores.merged, size), labels, ignore=ignore)}
+        count = labelled_pixels(labels, ignore=ignore, ranks=self.ranks)
+        merged = enlarge(scores.merged, size)
+        terms = {"merged": label_loss(merged, labels, ignore=ignore, count=count)}
         if config.lambda_scales > 0:
             for scale, part in zip(config.scales, scores.by_scale, strict=True):
-                loss = label_loss(enlarge(part, size), labels, ignore=ignore)
+                loss = label_loss(enlarge(part, size), labels, ignore=ignore, count=count)
                 terms[f"scale_{scale:g}"] = config.lambda_scales * loss
         if self.scale_classifier is not None:
             terms["scale_classifier"] = config.lambda_classifier * self._tell_scales(scores)

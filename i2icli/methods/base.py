@@ -21,6 +21,8 @@ from i2icli.errors import ConfigError
 from i2icli.methods.draws import Draws
 from i2icli.methods.structure import StructureTerm
 from i2icli.methods.views import AnyView
+from i2icli.networks.shared_norm import share_batch_norms
+from i2icli.ranks import ALONE, Ranks
 
 Terms = dict[str, Tensor]
 
@@ -111,6 +113,7 @@ class Method(nn.Module, ABC):
         config.check_channels(self.task.channels_a, self.task.channels_b)
         self.channels = {"a": self.task.channels_a, "b": self.task.channels_b}
         self.draws = Draws()
+        self.ranks = ALONE
         has_structure = self.task.structure.kind != "none"
         if has_structure and self.data == "labelled":
             raise ConfigError(
@@ -119,6 +122,18 @@ class Method(nn.Module, ABC):
             )
         self.structure = StructureTerm(self.task.structure) if has_structure else None
         self._pretrained: dict[str, nn.Module] = {}
+
+    def join(self, ranks: Ranks) -> None:
+        """Train as one of several processes, each with an equal slice of every batch.
+
+        Gradients are averaged over the processes. So a loss that is a mean over pictures needs
+        nothing; one that ties pictures of a batch together asks `self.ranks` for the others'.
+        Batch norm takes its statistics over the whole batch.
+        """
+        self.ranks = ranks
+        self.draws.join(ranks.rank, ranks.world)
+        if ranks.world > 1:
+            share_batch_norms(self, add_up=ranks.add_up, world=ranks.world)
 
     @property
     def style_size(self) -> int:
@@ -215,6 +230,13 @@ class Method(nn.Module, ABC):
             direction: one of `directions`.
             style: style codes, (B, style_size); None where the method has no styles.
         """
+
+    def generator_of(self, direction: str) -> nn.Module | None:  # noqa: ARG002
+        """Return the one network that `translate` sends pictures through in a direction.
+
+        None where it does more than that; its pictures are not translated in tiles.
+        """
+        return None
 
     def default_style(self) -> Tensor:
         """Return the style of samples and of a plain `translate`, (style_size,).

@@ -219,14 +219,18 @@ class CUT(Method):
             sources: features of the source at the same layers.
         """
         config = self.config
+        is_gathered = config.batch_negatives and self.ranks.world > 1
         total = queries[0].new_zeros((), dtype=torch.float32)
         for layer, (query, source) in enumerate(zip(queries, sources, strict=True)):
             sampled_query, sampled_key = self.sample(f"{name}.{layer}", layer, query, source)
+            keys = self.projector(sampled_key.detach(), layer).detach()
             crossentropy = patch_nce(
                 self.projector(sampled_query, layer),
-                self.projector(sampled_key.detach(), layer).detach(),
+                keys,
                 temperature=config.temperature,
                 batch_negatives=config.batch_negatives,
+                all_keys=self.ranks.gather(keys) if is_gathered else None,
+                first=self.ranks.rank * len(keys) if is_gathered else 0,
             )
             total = total + crossentropy.mean()
         return total / len(queries)
@@ -264,6 +268,10 @@ class CUT(Method):
         """Translate pictures of A into B."""
         assert direction in self.directions, direction
         return Translation(self.generator(images)[0])
+
+    def generator_of(self, direction: str) -> nn.Module:  # noqa: ARG002 - there is one
+        """Return the generator."""
+        return self.generator
 
     @property
     def first_attended(self) -> int:

@@ -151,6 +151,10 @@ class CycleGAN(Method):
         assert direction in self.directions, direction
         return Translation(self._send("ab" if direction == "a2b" else "ba", images))
 
+    def generator_of(self, direction: str) -> nn.Module:
+        """Return the generator of a direction."""
+        return self.generator_ab if direction == "a2b" else self.generator_ba
+
     def memory(self) -> dict[str, Any]:
         """Return choices and image pools."""
         pools = {name: pool.state() for name, pool in self.pools.items()}

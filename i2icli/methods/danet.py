@@ -22,6 +22,7 @@ from i2icli.methods.segmenting import (
     Segmenter,
     SegmenterConfig,
     check_crop,
+    labelled_pixels,
     needed_classes,
 )
 from i2icli.methods.views import AnyView, ChannelView, PositionView
@@ -81,14 +82,19 @@ class DANet(Segmenter):
         config, size = self.config, (batch.labels.shape[1], batch.labels.shape[2])
         scores = DANetScores(*(enlarge(part, size) for part in self._score(batch.images)))
         ignore = self.task.ignore
-        terms = {"fused": label_loss(scores.fused, batch.labels, ignore=ignore)}
-        terms["position"] = config.lambda_position * label_loss(
-            scores.position, batch.labels, ignore=ignore
+        count = labelled_pixels(batch.labels, ignore=ignore, ranks=self.ranks)
+        fused, position, channel = (
+            label_loss(part, batch.labels, ignore=ignore, count=count)
+            for part in (scores.fused, scores.position, scores.channel)
         )
-        terms["channel"] = config.lambda_channel * label_loss(
-            scores.channel, batch.labels, ignore=ignore
+        yield (
+            "segmenter",
+            {
+                "fused": fused,
+                "position": config.lambda_position * position,
+                "channel": config.lambda_channel * channel,
+            },
         )
-        yield "segmenter", terms
 
     def decide(self, images: Tensor) -> Tensor:
         """Return the fused scores."""

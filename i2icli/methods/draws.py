@@ -6,17 +6,44 @@ checkpoint; a test hands the method a subclass that returns recorded choices ins
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+T = TypeVar("T")
+
 
 class Draws:
-    """Random choices from one CPU generator, independent of the global one and of the device."""
+    """Random choices from one CPU generator, independent of the global one and of the device.
+
+    Where several processes share a batch, all make the same choices: those for single pictures
+    are made for the whole batch, and each process takes those of its pictures.
+    """
+
+    # Which process this is, and of how many; a replay of recorded choices is the only one.
+    _rank, _world = 0, 1
 
     def __init__(self, seed: int = 0) -> None:
         self._generator = torch.Generator().manual_seed(seed)
+
+    def join(self, rank: int, world: int) -> None:
+        """Choose for the `rank`-th of `world` equal slices of every batch."""
+        self._rank, self._world = rank, world
+
+    def for_pictures(self, count: int, draw: Callable[[int], T]) -> list[T]:
+        """Make a choice for each picture of the batch.
+
+        Args:
+            count: pictures that this process has of it.
+            draw: makes the choice; takes the number of the picture in the whole batch.
+
+        Returns:
+            The choices for the pictures of this process.
+        """
+        first = self._rank * count
+        return [draw(number) for number in range(self._world * count)][first : first + count]
 
     def places(self, name: str, *, count: int, total: int) -> Tensor:  # noqa: ARG002
         """Draw `min(count, total)` distinct flat positions out of `total`, shared by a batch.
@@ -55,14 +82,18 @@ class Draws:
         """Draw a number between `low` and `high`."""
         return low + (high - low) * float(torch.rand((), generator=self._generator))
 
-    def normal(self, name: str, shape: Sequence[int]) -> Tensor:  # noqa: ARG002
-        """Draw standard normal numbers, float32, on the CPU.
+    def normal(self, name: str, shape: Sequence[int], *, parts: int = 1) -> Tensor:  # noqa: ARG002
+        """Draw standard normal numbers for pictures, float32, on the CPU.
 
         Args:
             name: which draw this is, for example "style_a".
-            shape: of the result.
+            shape: of the result, the pictures of this process first.
+            parts: batches that these pictures are, one after the other, of equal size.
         """
-        return torch.randn(tuple(shape), generator=self._generator)
+        count, *rest = shape
+        drawn = torch.randn((self._world * count, *rest), generator=self._generator)
+        by_rank = drawn.view(parts, self._world, count // parts, *rest)
+        return by_rank[:, self._rank].reshape(tuple(shape))
 
     def swap(self, name: str, *, size: int) -> int | None:  # noqa: ARG002
         """Draw an image-pool decision: the slot to swap with, or None to keep the new image.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
@@ -27,26 +29,36 @@ def jitter_colours(images: Tensor, draws: Draws, name: str) -> Tensor:
     """
     # Departs from the official code: tensors are changed, not 8-bit pictures, because the crops are
     # tensors already; values differ by the rounding of 8 bits.
-    changed = [_jitter(image, draws, name) for image in (images.detach() + 1.0) / 2.0]
+    choices = draws.for_pictures(len(images), lambda _: _draw(draws, name))
+    pictures = (images.detach() + 1.0) / 2.0
+    changed = [_jitter(image, *choice) for image, choice in zip(pictures, choices, strict=True)]
     return torch.stack(changed) * 2.0 - 1.0
 
 
-def _jitter(image: Tensor, draws: Draws, name: str) -> Tensor:
+def _draw(draws: Draws, name: str) -> tuple[dict[str, float], list[int]]:
+    """Draw how much to change of each kind in one picture, and in which order."""
+    low, high = 1.0 - _STRENGTH, 1.0 + _STRENGTH
+    amounts = {
+        what: draws.uniform(f"{name}.{what}", low=low, high=high)
+        for what in ("brightness", "contrast", "saturation")
+    }
+    amounts["hue"] = draws.uniform(f"{name}.hue", low=-_HUE, high=_HUE)
+    count = len(amounts)
+    order: list[int] = draws.places(f"{name}.order", count=count, total=count).tolist()
+    return amounts, order
+
+
+def _jitter(image: Tensor, amounts: Mapping[str, float], order: Sequence[int]) -> Tensor:
     """Change one picture, (3, H, W) in [0, 1]."""
     from torchvision.transforms.v2 import functional as change
 
-    low, high = 1.0 - _STRENGTH, 1.0 + _STRENGTH
-    brightness, contrast, saturation = (
-        draws.uniform(f"{name}.{what}", low=low, high=high)
-        for what in ("brightness", "contrast", "saturation")
-    )
-    hue = draws.uniform(f"{name}.hue", low=-_HUE, high=_HUE)
-    steps = (
-        lambda picture: change.adjust_brightness(picture, brightness),
-        lambda picture: change.adjust_contrast(picture, contrast),
-        lambda picture: change.adjust_saturation(picture, saturation),
-        lambda picture: change.adjust_hue(picture, hue),
-    )
-    for number in draws.places(f"{name}.order", count=len(steps), total=len(steps)).tolist():
-        image = steps[number](image)
+    steps = {
+        "brightness": change.adjust_brightness,
+        "contrast": change.adjust_contrast,
+        "saturation": change.adjust_saturation,
+        "hue": change.adjust_hue,
+    }
+    for number in order:
+        what = list(steps)[number]
+        image = steps[what](image, amounts[what])
     return image

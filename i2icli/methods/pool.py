@@ -13,6 +13,8 @@ from i2icli.methods.draws import Draws
 class ImagePool:
     """Show the discriminator past translations half of the time (Shrivastava et al., CVPR 2017).
 
+    Processes that share a batch have a pool each, of their own slices.
+
     Args:
         size: pictures to remember; 0 remembers none.
     """
@@ -43,7 +45,8 @@ class ImagePool:
         if len(self._images) < self.size:
             self._images.append(image.clone())
             return image
-        slot = draws.swap(name, size=self.size)
+        # Pools of processes that share a batch are as full as each other, so all draw here.
+        (slot,) = draws.for_pictures(1, lambda _: draws.swap(name, size=self.size))
         if slot is None:
             return image
         remembered = self._images[slot]

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from i2icli.errors import ConfigError
 from i2icli.losses.attention import (
-    global_rows,
+    attend_global,
     local_rows,
-    route_global,
     route_local,
 )
 from i2icli.methods.cut import CUT, CUTConfig
@@ -87,10 +86,8 @@ class QSAttn(CUT):
                 route_local(a, f, places, window=config.window, layout=config.layout)
                 for a, f in ((rows, query), (rows.detach(), source.detach()))
             ]
-        else:
-            rows = global_rows(source, places)
-            routed = [route_global(rows, query), route_global(rows.detach(), source.detach())]
-        return routed[0], routed[1]
+            return routed[0], routed[1]
+        return attend_global(source, query, places)
 
     def _require_enough_places(self, source: Tensor) -> None:
         """Refuse what the released local values leave undefined: fewer places than patches."""

@@ -15,6 +15,7 @@ from i2icli.config.schedule import PolySchedule, Schedule
 from i2icli.methods.base import Method, Player, Translation
 from i2icli.networks.danet import enlarge
 from i2icli.networks.dilated_resnet import DilatedResnet, ResnetName
+from i2icli.ranks import Ranks
 
 # As DANet's trainer prepares Cityscapes: the longer side at 0.5 to 2 times 2048, crops of 768.
 SEGMENTATION_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
@@ -154,6 +155,23 @@ def check_crop(task: Task, *, smallest_scale: float = 1.0) -> None:
             f"data.crop is {task.crop}, and these networks halve pictures three times: crops need "
             f"{least} pixels or more"
         )
+
+
+def labelled_pixels(labels: Tensor, *, ignore: int, ranks: Ranks) -> Tensor:
+    """Return what divides the loss of a batch's labelled pixels, a scalar of at least 1.
+
+    Where several processes share the batch it is their mean, so that the mean of their losses is
+    the loss of the whole batch, however the labels are spread.
+
+    Args:
+        labels: class ids, (B, H, W).
+        ignore: id of the pixels that do not count.
+        ranks: the processes.
+    """
+    labelled = (labels != ignore).sum()
+    if ranks.world == 1:
+        return labelled.clamp(min=1)
+    return ranks.add_up(labelled.double()).clamp(min=1) / ranks.world
 
 
 def draw_labels(scores: Tensor, colours: Sequence[tuple[int, int, int]]) -> Translation:

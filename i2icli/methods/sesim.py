@@ -149,3 +149,7 @@ class SeSim(Method):
         """Return the discriminator's loss on pictures of one kind."""
         logits = self.discriminator(images)
         return discriminator_gan_loss(logits, is_real=is_real, mode=self.config.gan_mode)
+
+    def generator_of(self, direction: str) -> nn.Module:  # noqa: ARG002 - there is one
+        """Return the generator."""
+        return self.generator

@@ -106,7 +106,8 @@ class SinCUT(CUT):
 
     def run_generator(self, images: Tensor, layers: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
         """Translate with fresh noise, and return features of `layers`; values are unbounded."""
-        noise = draw_noise(self.generator, images, self.draws)
+        parts = 2 if self.config.nce_identity else 1
+        noise = draw_noise(self.generator, images, self.draws, parts=parts)
         translated, features = self.generator(images, layers, noise)
         return translated, features
 

@@ -24,9 +24,18 @@ def single_image_data(*, crop: int) -> Mapping[str, Any]:
     }
 
 
-def draw_noise(generator: StyleGAN2Generator, images: Tensor, draws: Draws) -> list[Tensor]:
-    """Draw fresh noise maps for a training step on `images`, (B, C, H, W), on their device."""
+def draw_noise(
+    generator: StyleGAN2Generator, images: Tensor, draws: Draws, *, parts: int = 1
+) -> list[Tensor]:
+    """Draw fresh noise maps for a training step, on the device of the pictures.
+
+    Args:
+        generator: takes them.
+        images: (B, C, H, W).
+        draws: draw them.
+        parts: batches that these pictures are, one after the other.
+    """
     return [
-        draws.normal(f"{_NOISE}.{number}", shape).to(images.device)
+        draws.normal(f"{_NOISE}.{number}", shape, parts=parts).to(images.device)
         for number, shape in enumerate(generator.noise_shapes(images))
     ]

@@ -91,7 +91,9 @@ class SingleImageSeSim(SeSim):
         if weight == 0:
             return terms
         shares = torch.tensor(
-            [self.draws.uniform(f"penalty.{n}", low=0.0, high=1.0) for n in range(len(real))],
+            self.draws.for_pictures(
+                len(real), lambda n: self.draws.uniform(f"penalty.{n}", low=0.0, high=1.0)
+            ),
             dtype=real.dtype,
             device=real.device,
         ).view(-1, 1, 1, 1)

@@ -117,7 +117,8 @@ class SRC(CUT):
     def _project(self, pair: FeaturePair, places: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
         """Return projected rows of translation and source, (B, N, D) each, one pair a layer.
 
-        With `batch_negatives` the batch counts as one picture, (1, B * N, D).
+        With `batch_negatives` the batch counts as one picture, (1, B * N, D): the whole batch,
+        also where several processes share it, for relations tie the translations too.
         """
         rows = []
         for layer, (query, source) in enumerate(zip(*pair, strict=True)):
@@ -125,6 +126,7 @@ class SRC(CUT):
             queries = self.projector(gather_places(query, where), layer)
             keys = self.projector(gather_places(source.detach(), where), layer).detach()
             if self.config.batch_negatives:
+                queries, keys = self.ranks.gather(queries), self.ranks.gather(keys)
                 queries, keys = queries.flatten(0, 1)[None], keys.flatten(0, 1)[None]
             rows.append((queries, keys))
         return rows

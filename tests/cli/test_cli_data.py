@@ -79,6 +79,35 @@ def test_prepare_check_and_stats_go_together(folders: tuple[Path, Path], tmp_pat
     assert "hours: unknown" in run("stats", out)
 
 
+def test_a_cache_is_made_with_the_set_or_later(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    made = run_json("prepare", *folders, "--out", out, "--test-count", 1, "--cache", 20)
+    assert made["counts"]["trainA"] == 4
+    arguments = ("cache", out, "--preset", "cut", "--set", "data.crop=16", "--set")
+    again = run_json(*arguments, "data.resize=20")
+    # With jitter it is there; the half without it resizes to the crop.
+    assert [(one["step"].split(",")[0], one["was_there"]) for one in again] == [
+        ("20 x 20", True),
+        ("16 x 16", False),
+        ("20 x 20", True),
+        ("16 x 16", False),
+    ]
+    assert again[0]["pictures"] == 4
+    text = run(*arguments, "data.resize=24").splitlines()
+    assert "4 pictures, 24 x 24, bicubic, colour, 0 MB, written" in text[0]
+    assert text[-1] == "Training on this folder uses it by itself where the settings agree."
+
+
+def test_a_cache_of_unreadable_pictures_ends_with_3(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run("prepare", *folders, "--out", out, "--copy")
+    (out / "trainA/1.png").write_bytes(b"x")
+    made = run_json("cache", out, "--preset", "cyclegan", code=3)
+    assert "1.png" in made[0]["failed"][0]
+
+
 def test_check_of_plain_folders_ends_with_3_on_unreadable_files(
     folders: tuple[Path, Path],
 ) -> None:
@@ -117,6 +146,9 @@ def test_prepare_with_unreadable_pictures_ends_with_3(
         (["prepare", "a", "b"], "--out is missing"),
         (["prepare", "a", "--out", "x"], "B_DIR is missing"),
         (["prepare", "a", "b", "--out", "x", "--exact"], "--exact needs --resize"),
+        (["prepare", "a", "b", "--out", "x", "--cache", "2"], "--cache takes 4 to 16384 pixels"),
+        (["prepare", "--video", "v", "--out", "x", "--cache", "9"], "and a set with trainA"),
+        (["cache", ".", "--preset", "danet"], "trains on labelled data"),
         (["prepare", "a", "b", "--out", "x", "--paired", "c"], "Give A_DIR and B_DIR"),
         (["prepare", "--paired", "c", "--out", "x", "--layout", "ab"], "--layout is 'ab'"),
         (["check"], "Give a folder with trainA and trainB"),

@@ -124,16 +124,16 @@ def test_without_jitter_the_whole_picture_is_the_crop(tmp_path: Path) -> None:
 
 def test_an_unreadable_picture_is_replaced_by_the_next_and_reported(tmp_path: Path) -> None:
     dataset = build(tmp_path, 4, 4)
-    dataset.train_a[3].write_bytes(b"broken")
+    Path(dataset.files["a"][3]).write_bytes(b"broken")
     sample = dataset[SampleKey(0, 1, 0, 3, 1)]
     assert sample.name_a.endswith("a/000.png")
     assert len(sample.skipped) == 1
-    assert str(dataset.train_a[3]) in sample.skipped[0]
+    assert str(Path(dataset.files["a"][3])) in sample.skipped[0]
 
 
 def test_an_unreadable_picture_is_an_error_when_configured(tmp_path: Path) -> None:
     dataset = build(tmp_path, 4, 4, corrupt="error")
-    dataset.train_b[2].write_bytes(b"broken")
+    Path(dataset.files["b"][2]).write_bytes(b"broken")
     with pytest.raises(DataError, match=r"b/002\.png is not a JPEG"):
         dataset[SampleKey(0, 1, 0, 0, 2)]
 
@@ -143,7 +143,7 @@ def test_too_many_unreadable_pictures_in_a_row_are_an_error(
     tmp_path: Path, count: int, words: str
 ) -> None:
     dataset = build(tmp_path, count, 2)
-    for file in dataset.train_a:
-        file.write_bytes(b"broken")
+    for file in dataset.files["a"]:
+        Path(file).write_bytes(b"broken")
     with pytest.raises(DataError, match=f"{words}.* in a row cannot be read, the last: .*png"):
         dataset[SampleKey(0, 1, 0, 1, 0)]

@@ -12,7 +12,7 @@ from i2icli.data import encode
 from i2icli.data.images import read_picture
 from i2icli.errors import ConfigError, I2IError
 from i2icli.inference import folder as folder_module
-from i2icli.inference import forward
+from i2icli.inference import forward, pipeline
 from i2icli.inference.folder import FolderOptions, translate_jobs
 from i2icli.inference.sheets import write_sheets
 from i2icli.inference.sources import find_sources
@@ -262,11 +262,11 @@ def test_reading_stays_a_bounded_number_of_pictures_ahead(tmp_path, translator, 
 
     translate_jobs(translator, jobs_for(tmp_path / "in", tmp_path / "out"), on_done=note)
     assert len(done) == 120
-    assert max(behind) <= 8 * folder_module._THREADS + 8
+    assert max(behind) <= 8 * pipeline._THREADS + 8
 
 
 def test_pictures_of_all_sizes_do_not_pile_up(tmp_path, translator, monkeypatch):
-    monkeypatch.setattr(folder_module, "_AHEAD_PIXELS", 2000)
+    monkeypatch.setattr(pipeline, "_AHEAD_PIXELS", 2000)
     for number in range(12):
         save(tmp_path / f"in/{number:02d}.png", noise(16 + 4 * number, 40))
     jobs = jobs_for(tmp_path / "in", tmp_path / "out")

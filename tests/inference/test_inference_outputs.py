@@ -16,7 +16,7 @@ from i2icli.data import encode
 from i2icli.data.encode import write_labels
 from i2icli.data.images import read_picture
 from i2icli.errors import ConfigError, DataError
-from i2icli.inference import folder as folder_module
+from i2icli.inference import pipeline
 from i2icli.inference.folder import FolderOptions, translate_jobs
 from i2icli.inference.pictures import translate_pictures_full
 from i2icli.inference.pixels import translate_full, translate_tensor
@@ -328,7 +328,7 @@ def test_a_picture_one_of_whose_styles_fails_fails_once(
 def test_outputs_waiting_to_be_written_are_bounded_however_many_styles_there_are(
     load: Load, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder_module, "_AHEAD_PIXELS", 700)
+    monkeypatch.setattr(pipeline, "_AHEAD_PIXELS", 700)
     translator, real = load("tiny-styled"), encode._write_whole
     written, made, waiting = [], [], []
     translate = translator.method.translate

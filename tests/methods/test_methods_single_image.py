@@ -29,7 +29,7 @@ class Recorded(Draws):
         self.noise: dict[str, Tensor] = {}
         self.shares: list[float] = []
 
-    def normal(self, name: str, shape: Sequence[int]) -> Tensor:
+    def normal(self, name: str, shape: Sequence[int], *, parts: int = 1) -> Tensor:
         self.noise[name] = super().normal(name, shape)
         return self.noise[name]
 

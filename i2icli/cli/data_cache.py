@@ -1,0 +1,69 @@
+"""`i2i data cache`: training pictures decoded and resized once, for a faster loader."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from i2icli.cli.data_words import show
+from i2icli.cli.options import AsJson, Overrides, PresetName
+from i2icli.cli.progress import progress_bar
+from i2icli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from i2icli.config.sections import DataConfig
+    from i2icli.data.pixel_cache_build import Built
+
+
+def cache(
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with trainA and trainB.")],
+    preset: PresetName = "qs-attn-global",
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Keep the training pictures of DIR decoded and resized, as a preset's loader needs them."""
+    from i2icli.methods import METHODS
+    from i2icli.methods.configure import configure_run
+
+    plain = [f"data.{key}=null" for key in ("domain_a", "domain_b", "test_a", "test_b")]
+    place = os.path.abspath(root.expanduser())
+    config = configure_run(preset, [*(overrides or []), *plain, f"data.root={place}"])
+    kind = METHODS[config.method.name].data  # type: ignore[attr-defined]
+    if kind != "unpaired":
+        raise ConfigError(
+            f"method {config.method.name!r} trains on {kind} data, whose pictures are read from "  # type: ignore[attr-defined]
+            "their files: there is no cache for it."
+        )
+    built = build_with_bar(config.data)
+    report_failed(built)
+    show(built, as_json=as_json, lines=cache_lines(built))
+    if any(one.failed for one in built):
+        raise typer.Exit(3)
+
+
+def build_with_bar(config: DataConfig) -> list[Built]:
+    """Make the caches, showing how far it is."""
+    from i2icli.data.pixel_cache_build import build_caches
+
+    with progress_bar("caching") as report:
+        return build_caches(config, progress=report)
+
+
+def report_failed(built: list[Built]) -> None:
+    """Name the pictures that could not be read."""
+    for sentence in dict.fromkeys(fault for one in built for fault in one.failed):
+        typer.echo(f"left out: {sentence}", err=True)
+
+
+def cache_lines(built: list[Built]) -> list[str]:
+    """Describe caches."""
+    lines = []
+    for one in built:
+        state = "up to date" if one.was_there else "written"
+        lines.append(
+            f"{one.folder}: {one.pictures} pictures, {one.step}, {one.bytes / 1e6:.0f} MB, {state}"
+        )
+    return [*lines, "Training on this folder uses it by itself where the settings agree."]

@@ -1,0 +1,42 @@
+"""`i2i data shard`: a folder of pictures as tar shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from i2icli.cli.data_words import show
+from i2icli.cli.options import AsJson
+from i2icli.cli.progress import progress_bar
+from i2icli.errors import DataError, I2IError
+
+Source = Annotated[
+    Path, typer.Argument(metavar="IN", help="A folder of pictures, in any depth of folders.")
+]
+Out = Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")]
+Size = Annotated[int, typer.Option(min=1, metavar="N", help="Pictures a shard.")]
+
+
+def shard(source: Source, out: Out, size: Size = 1000, as_json: AsJson = False) -> None:
+    """Pack a folder of pictures, as they are, into tar shards as WebDataset has them."""
+    from i2icli.data.folders import list_pictures
+    from i2icli.data.prepare import building, check_out
+    from i2icli.data.shards import pack_folder
+
+    check_out(out, (source,))
+    pictures = list_pictures(source)
+    if not pictures:
+        raise DataError(f"no pictures in {source}.")
+    with progress_bar("packing") as report, building(out) as fresh:
+        try:
+            shards = pack_folder(pictures, source, fresh, size=size, progress=report)
+        except OSError as fault:
+            raise I2IError(f"{out} was not written: {fault}.") from None
+    counts = {"folder": out, "pictures": len(pictures), "shards": dict(shards)}
+    lines = [
+        f"{out}: {len(pictures)} pictures in {len(shards)} shards",
+        f"Next: i2i translate CKPT {out} TRANSLATED",
+    ]
+    show(counts, as_json=as_json, lines=lines)

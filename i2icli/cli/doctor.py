@@ -1,0 +1,30 @@
+"""`i2i doctor`: whether a run could start here, and what it would take."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from i2icli.cli.options import AsJson, Overrides, PresetName
+
+
+def doctor(
+    preset: PresetName = "demo",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the data set; none: the demo set.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    set_: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look for all that a run needs; exit code 0 only if it could start."""
+    from i2icli.engine.doctor import Patient, examine  # imports torch; keeps --help instant
+
+    overrides = (*(set_ or []), *([f"runtime.device={device}"] if device else []))
+    checkup = examine(Patient(preset, overrides, data))
+    typer.echo(json.dumps(checkup.document(), indent=2) if as_json else checkup.text())
+    if checkup.exit_code:
+        raise typer.Exit(checkup.exit_code)

@@ -1,0 +1,53 @@
+"""`i2i translate` of tar shards to tar shards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from i2icli.cli.progress import counting
+
+if TYPE_CHECKING:
+    from i2icli.evaluation.shards import Shard
+    from i2icli.inference.shards import ShardOptions
+    from i2icli.inference.translator import Translator
+
+
+def translate_to_shards(
+    translator: Translator, shards: Sequence[Path], out: Path, options: ShardOptions, process: Shard
+) -> dict[str, Any]:
+    """Translate this process's share of the shards; return the result in plain types."""
+    from i2icli.inference.manifest import Manifest
+    from i2icli.inference.shards import translate_shards
+
+    own = process.share(shards)
+    manifest = Manifest(out, key="shard", rank=process.rank, count=process.count)
+    with counting("translating shards", len(own)) as (advance, say):
+        report = translate_shards(
+            translator,
+            own,
+            out,
+            options,
+            manifest,
+            on_shard=lambda _shard: advance(),
+            on_failure=lambda name, error: say(f"failed: {_told(name, error)}"),
+            warn=say,
+        )
+    manifest.merge()
+    return {
+        "found": report.written + report.skipped + len(report.failures),
+        "written": report.written,
+        "skipped": report.skipped,
+        "failed": len(report.failures),
+        "failures": [{"path": f.name, "error": f.error} for f in report.failures],
+        "shards": report.shards,
+        "skipped_shards": report.skipped_shards,
+        "manifest": str(manifest.path),
+        "seconds": round(report.seconds, 3),
+        "images_per_s": round(report.images_per_s, 3),
+    }
+
+
+def _told(name: str, error: str) -> str:
+    return error if name in error else f"{name}: {error}"

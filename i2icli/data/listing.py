@@ -1,0 +1,157 @@
+"""The names of the pictures below a folder; of many, kept on disk until a folder changes.
+
+Every change of what a folder holds changes its times, so a kept listing is good as long as all
+folders have theirs. Listings are kept of trees without links only (what a link leads to can change
+alone) and not while a folder's times are so young that a change in the same tick could be missed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from i2icli.data.decode import SUFFIXES
+from i2icli.errors import DataError
+from i2icli.home import home
+
+_FORMAT = 1  # raised when other names are listed
+_WORTH_KEEPING = 2000
+# The coarsest clock of a file system in use (FAT) has ticks of two seconds.
+_YOUNG_SECONDS = 3.0
+
+# Device, number, and times of change of a folder: of its content, and of anything.
+Stamp = tuple[int, int, int, int]
+
+
+@dataclass
+class _Scan:
+    """A walk through the folders: what was found, and what it takes to trust it later."""
+
+    names: list[str] = field(default_factory=list)
+    stamps: dict[str, Stamp] = field(default_factory=dict)
+    entered: set[tuple[int, int]] = field(default_factory=set)
+    has_links: bool = False
+
+
+def list_names(folder: Path) -> list[str]:
+    """List the pictures below a folder, as `folders.list_pictures` describes.
+
+    Returns:
+        Paths below the folder with `/` between their parts, sorted.
+
+    Raises:
+        DataError: when a folder is not readable.
+    """
+    place = os.path.abspath(folder)
+    if (kept := _load(place)) is not None:
+        return kept
+    started = time.time()
+    scan = _scan(str(folder))
+    scan.names.sort()
+    youngest = max((max(stamp[2:]) for stamp in scan.stamps.values()), default=0) / 1e9
+    is_settled = youngest < started - _YOUNG_SECONDS
+    if len(scan.names) >= _WORTH_KEEPING and is_settled and not scan.has_links:
+        _store(place, scan)
+    return scan.names
+
+
+def _scan(top: str) -> _Scan:
+    """Walk through `top` and the folders inside it."""
+    scan = _Scan()
+    waiting = deque([""])
+    while waiting:
+        # Links wait until all real folders are done: a picture is listed under its own name.
+        links: list[str] = []
+        while waiting:
+            _scan_one(top, waiting.popleft(), scan, waiting, links)
+        waiting.extend(links)
+    return scan
+
+
+def _scan_one(top: str, below: str, scan: _Scan, folders: deque[str], links: list[str]) -> None:
+    """Add what lies in one folder, unless it was entered before.
+
+    The name of the folder, `below`, is empty for `top` and ends in `/` otherwise.
+    """
+    place = os.path.join(top, below) if below else top
+    try:
+        # Before its content is read: a change in between then shows.
+        stamp = _stamp(place)
+        if stamp[:2] in scan.entered:
+            return
+        scan.entered.add(stamp[:2])
+        with os.scandir(place) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(
+            f"cannot read the folder {Path(place)}: {error.strerror or error}"
+        ) from error
+    scan.stamps[below] = stamp
+    for entry in entries:
+        name = entry.name
+        if name.startswith("."):
+            continue
+        is_link = entry.is_symlink()
+        scan.has_links |= is_link
+        if _is_folder(entry):
+            (links if is_link else folders).append(f"{below}{name}/")
+        elif name[name.rfind(".") :].lower() in SUFFIXES:
+            scan.names.append(below + name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _stamp(folder: str) -> Stamp:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _load(place: str) -> list[str] | None:
+    """Return the kept names; None where there are none, they are damaged, or a folder changed."""
+    try:
+        digest, body = _path(place).read_bytes().split(b"\n", 1)
+        if digest != hashlib.sha256(body).hexdigest().encode():
+            return None
+        kept: dict[str, Any] = json.loads(body)
+        if kept["format"] != _FORMAT or kept["folder"] != place:
+            return None
+        for below, stamp in kept["stamps"].items():
+            if _stamp(os.path.join(place, below)) != tuple(stamp):
+                return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    names: list[str] = kept["names"]
+    return names
+
+
+def _store(place: str, scan: _Scan) -> None:
+    """Keep a listing; several processes may do so at once. A full or read-only disk is no fault."""
+    kept = {"format": _FORMAT, "folder": place, "stamps": scan.stamps, "names": scan.names}
+    body = json.dumps(kept).encode()  # names that are not UTF-8 are escaped
+    path = _path(place)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _path(place: str) -> Path:
+    name = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return home() / "cache" / "listings" / f"{name}.json"

@@ -1,0 +1,316 @@
+"""Tar shards in the WebDataset convention, read and written as a stream.
+
+A sample is a run of files of one key: the name up to the first dot of its last part
+(`a/0001.jpg`, `a/0001.json` and `a/0001.seg.png` are the sample `a/0001`). Names never leave the
+archive: nothing is unpacked. https://github.com/webdataset/webdataset
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import secrets
+import tarfile
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import IO, cast
+
+from i2icli.data.decode import SUFFIXES
+from i2icli.errors import DataError
+
+MOST_BYTES = 1 << 30  # of one file, since a sample is held in memory
+_BLOCK = tarfile.BLOCKSIZE
+
+NoteFailure = Callable[[str, str], None]
+
+
+@dataclass
+class Sample:
+    """Files of one key.
+
+    Attributes:
+        key: what their names have in common.
+        files: content by name, in order.
+    """
+
+    key: str
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def pictures(self) -> list[str]:
+        """Names of the files that are pictures by their suffix."""
+        return [name for name in self.files if os.path.splitext(name)[1].lower() in SUFFIXES]
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return a file's key and the rest of its name, which begins with a dot or is empty."""
+    folder, slash, last = name.rpartition("/")
+    stem, dot, rest = last.partition(".")
+    return f"{folder}{slash}{stem}", f"{dot}{rest}"
+
+
+def read_samples(shard: Path, note: NoteFailure) -> Iterator[Sample]:
+    """Yield a shard's samples in order, one at a time in memory.
+
+    A damaged stretch is passed over: reading goes on at the next header that is whole.
+
+    Args:
+        shard: a .tar file.
+        note: called with a name and a reason for what cannot be read: links, files that end early,
+            a key that comes twice, a damaged stretch (with an empty name).
+
+    Raises:
+        DataError: the file cannot be read or is no tar archive.
+    """
+    seen: set[str] = set()
+    sample: Sample | None = None
+    for name, content in _read_files(shard, note):
+        key, rest = split_name(name)
+        if key.rpartition("/")[2] == "" or not rest:
+            continue  # hidden files, and such without a suffix, as WebDataset has it
+        if sample is None or key != sample.key:
+            if sample is not None and sample.files:
+                yield sample
+            sample = Sample(key)
+            if key in seen:
+                note(key, "the key comes twice in this shard, and only its first sample counts")
+        if key in seen and not sample.files:
+            continue
+        if name in sample.files:
+            note(name, "the name comes twice in this shard, and only the first one counts")
+            continue
+        seen.add(key)
+        sample.files[name] = content
+    if sample is not None and sample.files:
+        yield sample
+
+
+def _read_files(shard: Path, note: NoteFailure) -> Iterator[tuple[str, bytes]]:
+    """Yield the ordinary files of a shard."""
+    try:
+        with shard.open("rb") as stream:
+            start: int | None = 0
+            while start is not None:
+                stream.seek(start)
+                start = yield from _read_stretch(shard, stream, note)
+    except OSError as fault:
+        raise DataError(f"cannot read {shard}: {fault.strerror or fault}") from fault
+
+
+def _read_stretch(
+    shard: Path, stream: IO[bytes], note: NoteFailure
+) -> Generator[tuple[str, bytes], None, int | None]:
+    """Yield files until the end or a damaged place; return where to go on, None at the end."""
+    at = stream.tell()
+    try:
+        with tarfile.open(fileobj=stream, mode="r:") as archive:
+            while (info := archive.next()) is not None:
+                _forget(archive)
+                at = archive.offset
+                content = _content(archive, info, note)
+                if content is not None:
+                    yield info.name, content
+            at = archive.offset
+    except tarfile.TarError as fault:
+        if at == 0 and _find_header(stream, _BLOCK) is None:
+            raise DataError(f"{shard} is no tar archive, or all of it is damaged.") from fault
+    return _go_on(stream, at, note)
+
+
+def _forget(archive: tarfile.TarFile) -> None:
+    """Drop the list of what was read or written, which would grow with the shard."""
+    vars(archive)["members"] = []
+
+
+def _content(archive: tarfile.TarFile, info: tarfile.TarInfo, note: NoteFailure) -> bytes | None:
+    """Return a file's bytes; None for a folder, and with a note for what cannot be read."""
+    if info.isdir():
+        return None
+    if not info.isreg():
+        note(info.name, "it is a link or a device, and shards hold files: pack its content")
+        return None
+    if info.size > MOST_BYTES:
+        note(info.name, f"it has {info.size} bytes, more than the {MOST_BYTES} of a file in shards")
+        return None
+    stream = archive.extractfile(info)
+    assert stream is not None, "a regular file has content"
+    try:
+        return stream.read()
+    except tarfile.TarError:
+        note(info.name, "it ends early: the shard is incomplete")
+        return None
+
+
+def _go_on(stream: IO[bytes], at: int, note: NoteFailure) -> int | None:
+    """Return where the next whole header is after a damaged place; None at the archive's end."""
+    stream.seek(at)
+    block = stream.read(_BLOCK)
+    if len(block) < _BLOCK:
+        note("", f"the shard is incomplete: it has no end mark at byte {at}")
+        return None
+    if not any(block):
+        return None
+    found = _find_header(stream, at + _BLOCK)
+    last = "the rest is lost" if found is None else f"reading goes on at byte {found}"
+    note("", f"the shard is damaged at byte {at}, and {last}")
+    return found
+
+
+def _find_header(stream: IO[bytes], start: int) -> int | None:
+    """Return the first block from `start` on that is a header by its checksum."""
+    stream.seek(start)
+    while len(block := stream.read(_BLOCK)) == _BLOCK:
+        try:
+            tarfile.TarInfo.frombuf(block, tarfile.ENCODING, "surrogateescape")
+        except tarfile.HeaderError:
+            start += _BLOCK
+        else:
+            return start
+    return None
+
+
+@dataclass(frozen=True)
+class WrittenShard:
+    """What was written: the bytes of the file, and their SHA-256 in hexadecimal."""
+
+    size: int
+    sha256: str
+
+
+class ShardWriter:
+    """Writes a shard under a temporary name; it gets its own when `finish` is called.
+
+    The same samples give the same bytes. Leaving the `with` block without `finish` leaves nothing.
+    Leftovers of a writer that was killed are removed.
+
+    Args:
+        target: the shard; its folder is there.
+
+    Raises:
+        OSError: as the system says.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        for leftover in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
+            leftover.unlink(missing_ok=True)
+        token = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._partial = target.with_name(f".{target.name}.{token}.partial")
+        self._stream = _Summed(self._partial.open("xb"))
+        self._archive = tarfile.TarFile(mode="w", fileobj=cast(IO[bytes], self._stream))
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stream.file.close()
+        self._partial.unlink(missing_ok=True)
+
+    def add(self, files: Mapping[str, bytes]) -> None:
+        """Append a sample's files, one behind the other."""
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(content), 0o644
+            self._archive.addfile(info, BytesIO(content))
+            _forget(self._archive)
+
+    def finish(self) -> WrittenShard:
+        """Bring all of it to the disk and give it its name."""
+        self._archive.close()
+        self._stream.file.flush()
+        os.fsync(self._stream.file.fileno())
+        self._stream.file.close()
+        self._partial.replace(self._target)
+        sync_folder(self._target.parent)
+        return WrittenShard(self._stream.size, self._stream.digest.hexdigest())
+
+
+class _Summed:
+    """A file that is written, with its size and checksum so far."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.size = 0
+        self.digest = hashlib.sha256()
+
+    def tell(self) -> int:
+        """Return the place of the next byte."""
+        return self.size
+
+    def write(self, content: bytes) -> int:
+        """Write all of `content`."""
+        self.size += len(content)
+        self.digest.update(content)
+        return self.file.write(content)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's entries to the disk, where the system can."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def pack_folder(
+    pictures: Sequence[Path],
+    root: Path,
+    out: Path,
+    *,
+    size: int,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> list[tuple[str, int]]:
+    """Write picture files to shards as they are, in order.
+
+    Keys are the pictures' places below `root`, without suffix; dots in them become `_`, since a
+    key ends at the first. Where two pictures would have one key, the later gets a number.
+
+    Args:
+        pictures: files below `root`.
+        root: their folder.
+        out: a folder that is there; gets `shard-000000.tar`, ...
+        size: pictures a shard.
+        progress: called with the pictures done and their total.
+
+    Returns:
+        Name and number of pictures of each shard.
+
+    Raises:
+        OSError: as the system says.
+    """
+    taken: set[str] = set()
+    shards = []
+    for start in range(0, len(pictures), size):
+        chosen = pictures[start : start + size]
+        name = f"shard-{start // size:06d}.tar"
+        with ShardWriter(out / name) as writer:
+            for path in chosen:
+                key = _free_key(path.relative_to(root), taken)
+                writer.add({f"{key}{path.suffix.lower()}": path.read_bytes()})
+            writer.finish()
+        shards.append((name, len(chosen)))
+        if progress is not None:
+            progress(start + len(chosen), len(pictures))
+    return shards
+
+
+def _free_key(relative: Path, taken: set[str]) -> str:
+    """Return a key that no picture has yet, and claim it; such that differ in case are one."""
+    wanted = relative.with_name(relative.stem.replace(".", "_")).as_posix()
+    key, number = wanted, 2
+    while key.casefold() in taken:
+        key, number = f"{wanted}-{number}", number + 1
+    taken.add(key.casefold())
+    return key

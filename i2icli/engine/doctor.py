@@ -1,0 +1,271 @@
+"""Whether a run could start on this machine, and what it would take: `i2i doctor`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from i2icli.config.document import config_document
+from i2icli.data.folders import Domains, find_domains
+from i2icli.data.loader import steps_per_epoch
+from i2icli.data.training_set import open_training_set
+from i2icli.engine.bench_pictures import write_training_set
+from i2icli.engine.data import settle_data
+from i2icli.engine.doctor_needs import Needs, measure_needs
+from i2icli.engine.doctor_report import Checkup, DataFound, Fault, Place, WeightsFound, installed
+from i2icli.engine.measure import build_measurer
+from i2icli.engine.measure_labels import build_label_measurer
+from i2icli.engine.session import open_session
+from i2icli.errors import ConfigError, DataError, I2IError
+from i2icli.methods import METHODS, build_method, restore_config
+from i2icli.methods.base import Method
+from i2icli.methods.configure import AnyRunConfig, configure_run
+from i2icli.pretrained.weights import WEIGHTS, look_up
+from i2icli.runtime import device_title, resolve_device, resolve_precision
+
+
+@dataclass(frozen=True)
+class Patient:
+    """What is examined.
+
+    Attributes:
+        preset: a preset's name, or the path of a TOML file.
+        overrides: `KEY=VALUE` texts over it.
+        data: the data set; None: that of the configuration, else the demo set.
+        runs: the folder that run folders are made in.
+    """
+
+    preset: str
+    overrides: tuple[str, ...] = ()
+    data: Path | None = None
+    runs: Path = Path("runs")
+
+    @property
+    def train(self) -> str:
+        """The command that would start the run."""
+        words = ["i2i", "train", "--preset", self.preset]
+        words += ["--data", str(self.data)] if self.data is not None else []
+        for override in self.overrides:
+            words += ["--set", override]
+        return shlex.join(words)
+
+
+def examine(patient: Patient) -> Checkup:
+    """Look at everything that a run needs; a fault in one does not keep from looking at the next.
+
+    Where pictures or pretrained weights are missing, made-up ones stand in for them while memory
+    and time are measured.
+    """
+    checkup = Checkup(command=patient.train, versions=installed())
+    try:
+        config = configure_run(patient.preset, patient.overrides)
+    except ConfigError as error:
+        return checkup.with_fault(error, "i2i presets list")
+    checkup, config = _look_at_device(checkup, config)
+    checkup, settled, domains = _look_at_data(checkup, config, patient)
+    with TemporaryDirectory(prefix="i2i-doctor-") as name:
+        folder = Path(name)
+        if settled is None:
+            kind = METHODS[config.method.name].data  # type: ignore[attr-defined]
+            document = write_training_set(folder / "data", config_document(config), kind)
+            stand_in = restore_config(document)
+        else:
+            stand_in = settled
+        try:
+            method = build_method(stand_in)
+        except I2IError as error:
+            return checkup.with_fault(error, f"i2i presets show {patient.preset} --full")
+        checkup = _look_at_weights(checkup, method)
+        if settled is not None and domains is not None:
+            checkup = _look_at_measuring(checkup, settled, domains)
+        checkup = _look_at_needs(checkup, stand_in, method, folder, patient)
+    if settled is not None and not checkup.faults:
+        checkup = _look_at_all(checkup, settled)
+    return checkup
+
+
+def _look_at_device(checkup: Checkup, config: AnyRunConfig) -> tuple[Checkup, AnyRunConfig]:
+    """Choose device and precision; go on with the CPU where the one asked for is not there."""
+    try:
+        device = resolve_device(config.runtime.device)
+    except ConfigError as error:
+        checkup = checkup.with_fault(error, f"{checkup.command} --device auto")
+        device = torch.device("cpu")
+        runtime = config.runtime.model_copy(update={"device": "cpu"})
+        config = config.model_copy(update={"runtime": runtime})
+    precision = resolve_precision(config.runtime.precision, device)
+    place = Place(
+        device=device_title(device),
+        device_why=_device_why(config.runtime.device, device),
+        precision=str(precision).removeprefix("torch."),
+        precision_why=_precision_why(config.runtime.precision, device, precision),
+        threads=config.runtime.threads or torch.get_num_threads(),
+    )
+    return replace(checkup, place=place), config
+
+
+def _device_why(asked: str, device: torch.device) -> str:
+    if asked != "auto":
+        return "runtime.device names it"
+    if device.type != "cpu":
+        return "the first GPU that torch sees"
+    built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
+    return f"torch, {built}, sees no GPU"
+
+
+def _precision_why(asked: str, device: torch.device, precision: torch.dtype) -> str:
+    if asked != "auto":
+        return "runtime.precision says so"
+    if device.type == "cuda":
+        has = "has" if precision == torch.bfloat16 else "has no"
+        return f"this GPU {has} bfloat16 units"
+    return "the choice away from GPUs; `--set runtime.precision=bfloat16` tries the other"
+
+
+def _look_at_data(
+    checkup: Checkup, config: AnyRunConfig, patient: Patient
+) -> tuple[Checkup, AnyRunConfig | None, Domains | None]:
+    """Find the pictures and read one sample; the settled configuration, None with a fault."""
+    try:
+        settled, is_demo = settle_data(_with_root(config, patient.data))
+        kind = METHODS[settled.method.name].data  # type: ignore[attr-defined]
+        domains = find_domains(settled.data, kind)
+        dataset = open_training_set(kind, domains, settled.data, settled.labels)
+        length = steps_per_epoch(dataset, settled.data.batch_size)
+        keys = dataset.epoch_keys(seed=settled.train.seed, epoch=1, jitter=True)
+        dataset.collate([dataset[next(keys)]])
+    except I2IError as error:
+        folder = patient.data or config.data.root or config.data.domain_a
+        is_there = folder is not None and Path(folder).expanduser().is_dir()
+        command = f"i2i data check {folder}" if is_there else "i2i data prepare A/ B/ --out DIR"
+        return checkup.with_fault(error, command), None, None
+    found = DataFound(
+        root=str(settled.data.root or settled.data.domain_a),
+        is_demo=is_demo,
+        train_a=len(domains.train_a),
+        train_b=len(domains.train_b),
+        test_a=len(domains.test_a),
+        test_b=len(domains.test_b),
+        steps_per_epoch=length,
+    )
+    return replace(checkup, data=found), settled, domains
+
+
+def _with_root(config: AnyRunConfig, root: Path | None) -> AnyRunConfig:
+    """Return the configuration with another data set.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    if root is None:
+        return config
+    if not root.expanduser().is_dir():
+        raise DataError(f"--data {root} is no folder: give one with trainA and trainB in it.")
+    document = config_document(config)
+    others = dict.fromkeys(("domain_a", "domain_b", "test_a", "test_b"))
+    whole = os.path.abspath(root.expanduser())
+    return restore_config({**document, "data": {**document["data"], **others, "root": whole}})
+
+
+def _look_at_weights(checkup: Checkup, method: Method) -> Checkup:
+    """Look for the pretrained weights that the method needs or starts from."""
+    found = []
+    for name in dict.fromkeys((*method.pretrained, *method.starts_from)):
+        path: Path | None
+        if name in WEIGHTS:
+            status = look_up(name)
+            path, fault = status.found.path if status.found else None, status.fault or "not here"
+            purpose, command = WEIGHTS[name].purpose, f"i2i weights get {name}"
+        else:
+            file = Path(name).expanduser()
+            path, fault = file if file.is_file() else None, "no such file"
+            purpose, command = "what the run starts from", "i2i weights list"
+        found.append(WeightsFound(name, purpose, str(path) if path else None))
+        if path is None:
+            wrong = Fault(4, f"the weights {name} ({purpose}): {fault}", command)
+            checkup = replace(checkup, faults=(*checkup.faults, wrong))
+    return replace(checkup, weights=tuple(found))
+
+
+def _look_at_measuring(checkup: Checkup, config: AnyRunConfig, domains: Domains) -> Checkup:
+    """Build what measures during the run: it may want weights or test pictures of its own."""
+    try:
+        if METHODS[config.method.name].data == "labelled":  # type: ignore[attr-defined]
+            channels = config.data.channels_a
+            build_label_measurer(config.eval, config.labels, domains, channels=channels)
+        else:
+            device = resolve_device(config.runtime.device)
+            build_measurer(config.eval, config.data, domains, device=device)
+    except I2IError as error:
+        without = f"{checkup.command} --set eval.every_steps=0"
+        return checkup.with_fault(error, "i2i weights list" if error.exit_code == 4 else without)
+    return checkup
+
+
+def _look_at_needs(
+    checkup: Checkup, config: AnyRunConfig, method: Method, folder: Path, patient: Patient
+) -> Checkup:
+    """Measure memory and time of a step, and set them against what there is."""
+    length = checkup.data.steps_per_epoch if checkup.data else None
+    steps = _steps_of(config, method, length)
+    try:
+        needs = measure_needs(config, folder, steps=steps, runs=patient.runs)
+    except I2IError as error:
+        return checkup.with_fault(error, f"{patient.train} --set data.batch_size=1")
+    faults = [*checkup.faults, *_shortages(needs, config, patient)]
+    return replace(checkup, needs=needs, faults=tuple(faults))
+
+
+def _steps_of(config: AnyRunConfig, method: Method, epoch_length: int | None) -> int | None:
+    """Return the steps of the whole run; None where that depends on pictures that are missing."""
+    train = config.train
+    if train.steps is not None:
+        return train.steps
+    if epoch_length is None:
+        return None
+    if train.epochs is not None:
+        return train.epochs * epoch_length
+    players = method.players.values()
+    return max(player.schedule.total_steps(epoch_length) for player in players)
+
+
+def _shortages(needs: Needs, config: AnyRunConfig, patient: Patient) -> Iterator[Fault]:
+    """Yield what the machine has too little of."""
+    if needs.is_too_large:
+        smaller = (
+            "data.batch_size=1"
+            if config.data.batch_size > 1
+            else f"data.crop={needs.largest_crop or config.data.crop // 2}"
+        )
+        yield Fault(
+            2,
+            f"a step takes about {needs.memory_bytes or 0:,} bytes of memory and "
+            f"{needs.available_bytes or 0:,} are free",
+            f"{patient.train} --set {smaller}",
+        )
+    if not needs.is_writable:
+        yield Fault(
+            2, f"{needs.run_parent} cannot be written to", f"{patient.train} --run-dir OTHER/run"
+        )
+    if needs.disk_needed_bytes > needs.disk_free_bytes:
+        yield Fault(
+            1,
+            f"checkpoints take about {needs.disk_needed_bytes:,} bytes and "
+            f"{needs.disk_free_bytes:,} are free in {needs.run_parent}",
+            f"{patient.train} --run-dir OTHER/run",
+        )
+
+
+def _look_at_all(checkup: Checkup, config: AnyRunConfig) -> Checkup:
+    """Build all parts of the run as `i2i train` does, for what no single look saw."""
+    try:
+        open_session(config)
+    except I2IError as error:
+        return checkup.with_fault(error, f"{checkup.command} --dry-run")
+    return checkup

@@ -1,0 +1,246 @@
+"""Pictures that do not fit into memory whole: says so, and translates them in tiles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+import torch
+from torch import Tensor
+
+from i2icli.data.images import Picture, to_tensor
+from i2icli.errors import ConfigError, I2IError
+from i2icli.inference.memory import LiveBytes, free_bytes, in_words, parse_bytes, resident_bytes
+from i2icli.inference.pixels import evaluating, pad_to_suit, translate_tensor
+from i2icli.inference.tiling import Room, run_in_bands, tileable
+from i2icli.inference.tiling_fast import OVERLAP, measure_fast, run_fast
+from i2icli.methods.base import Method, Translation
+from i2icli.networks.resnet import ResnetGenerator
+from i2icli.networks.stylegan2 import StyleGAN2Generator
+from i2icli.runtime import autocast
+
+Tiles = Literal["auto", "exact", "fast", "off"]
+Way = Literal["whole", "exact", "fast"]
+Key = tuple[int, int, int]  # height and width as padded, bits
+
+_PROBE = 128  # side of the picture whose translation is measured, pixels
+_MARGIN = 1.5  # what libraries take for themselves comes on top of the tensors
+_SURELY = 16_384  # bytes a pixel that suffice any usual method: spares the measurement
+_FAST_SHARE = 0.4  # of what is left, for a tile: pieces of several sizes waste memory
+_SHARE = 0.8  # of the free memory, where nothing else bounds it
+_PICTURE_BYTES = 40  # a pixel: picture, padded picture and translation in float32, and writing
+_STATISTICS_PIXELS = 1 << 20  # of the reduced picture of fast tiles, at most
+_MOST_TILE, _LEAST_TILE = 1024, 64  # pixels
+
+
+@dataclass(frozen=True)
+class TilesOptions:
+    """When and how pictures are translated in tiles.
+
+    Attributes:
+        tiles: "auto": exactly, where the whole does not fit; "exact" and "fast": always; "off".
+        memory: bytes that the process may take, on a GPU those that it may take there; None: what
+            is free.
+    """
+
+    tiles: Tiles = "auto"
+    memory: int | None = None
+
+
+def parse_tiles(tiles: str, memory: str | None) -> TilesOptions:
+    """Return what `--tiles` and `--memory` say.
+
+    Raises:
+        ConfigError: if they say nothing that is known.
+    """
+    if tiles not in get_args(Tiles):
+        raise ConfigError(f"--tiles {tiles!r} is not known: use auto, exact, fast or off.")
+    bound = None if memory is None else parse_bytes(memory)
+    return TilesOptions(cast(Tiles, tiles), bound)
+
+
+class LargePictures:
+    """Decides how a picture goes through a method, and sends large ones through in tiles.
+
+    Args:
+        method: the method, on the device that computes.
+        direction: one of the method's.
+        precision: type of the autocast region.
+        options: when to use tiles.
+        say: called with a sentence about each picture that is done in tiles.
+
+    Raises:
+        ConfigError: if tiles are asked for that the method cannot do.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        direction: str,
+        *,
+        precision: torch.dtype,
+        options: TilesOptions,
+        say: Callable[[str], None],
+    ) -> None:
+        self._method, self._direction, self._precision = method, direction, precision
+        self._options, self._say = options, say
+        self._device = next(method.parameters()).device
+        self._network = method.generator_of(direction)
+        self._per_pixel: float | None = None
+        self._can_tile = tileable(self._network)
+        if options.tiles in ("exact", "fast") and not self._can_tile:
+            raise ConfigError(
+                f"--tiles {options.tiles} is for methods with a residual generator without "
+                f"attention, which this one ({type(method).__name__}) is not: leave it out."
+            )
+
+    @property
+    def can_fall_back(self) -> bool:
+        """Whether a picture for which memory ran out may be done in tiles."""
+        return self._can_tile and self._options.tiles == "auto"
+
+    def way(self, key: Key) -> Way:
+        """Return how a picture of a `batch_key` is translated.
+
+        Raises:
+            I2IError: if it exceeds the memory that was allowed, and cannot be done in tiles.
+        """
+        pixels = key[0] * key[1]
+        asked = self._options.tiles
+        if asked == "off" or isinstance(self._network, StyleGAN2Generator):  # has its own tiles
+            return "whole"
+        if asked == "fast":
+            return "whole" if pixels <= self._statistics_pixels(pixels) else "fast"
+        if asked == "exact":
+            return "exact"
+        available = self._available()
+        if available is None or _SURELY * pixels <= available or self.needed(pixels) <= available:
+            return "whole"
+        if self._can_tile:
+            return "exact"
+        if self._options.memory is None:
+            return "whole"  # an estimate alone is no reason to refuse
+        raise I2IError(
+            f"a picture of {key[1]} x {key[0]} pixels needs about {in_words(self.needed(pixels))}, "
+            f"and --memory leaves {in_words(available)}; this method cannot work in tiles: use a "
+            "smaller picture, or allow more memory."
+        )
+
+    def translate(self, picture: Picture, way: Way) -> Translation:
+        """Translate a picture in tiles; return it as a batch of one on the CPU.
+
+        Raises:
+            I2IError: if there is too little memory even so, or no room on disk.
+        """
+        assert isinstance(self._network, ResnetGenerator)
+        height, width = picture.pixels.shape[:2]
+        left = self._left_for_tiles(picture)
+        image = pad_to_suit(self._method, to_tensor(picture.pixels)[None])[0]
+        precision = torch.float32 if picture.bits == 16 else self._precision
+        with evaluating(self._method), autocast(self._device, precision):
+            if way == "fast":
+                result = self._fast(self._network, image, picture, left)
+            else:
+                result = self._exact(self._network, image, picture, left)
+        return Translation(result[None, :, :height, :width])
+
+    def needed(self, pixels: int) -> float:
+        """Return about how many bytes the translation of a whole picture takes."""
+        if self._per_pixel is None:
+            channels = self._method.channels["a" if self._direction == "a2b" else "b"]
+            probe = torch.zeros(1, channels, _PROBE, _PROBE)
+            with LiveBytes() as live:
+                translate_tensor(self._method, probe, self._direction, precision=self._precision)
+            self._per_pixel = _MARGIN * live.peak / _PROBE**2
+        return self._per_pixel * pixels
+
+    def _exact(
+        self, network: ResnetGenerator, image: Tensor, picture: Picture, left: int
+    ) -> Tensor:
+        bands = left * 2 // 5
+        maps = left - bands if self._device.type == "cpu" else (free_bytes(_CPU) or 0) // 2
+        self._announce(picture, "exact tiles, which give what the whole would give")
+        result, spilled = run_in_bands(network, image, Room(bands, maps))
+        if spilled:
+            self._say(f"{_name(picture)}: {in_words(spilled)} of feature maps went to disk")
+        return result
+
+    def _fast(self, network: ResnetGenerator, image: Tensor, picture: Picture, left: int) -> Tensor:
+        side = math.isqrt(int(left * _FAST_SHARE / self.needed(1))) // 4 * 4 - 2 * OVERLAP
+        if side < _LEAST_TILE:
+            raise _too_little(picture, self._options.memory)
+        side = min(side, _MOST_TILE)
+        pixels = self._statistics_pixels(image[0].numel(), left)
+        self._announce(picture, "fast tiles")
+        found = measure_fast(network, image, side=side, pixels=pixels)
+        result = run_fast(network, image, side=side, pixels=pixels)
+        self._say(
+            f"{_name(picture)}: fast tiles differ from the whole picture by {found.mean:.2f} of "
+            f"255 on average, {found.largest:.0f} at most, measured on it reduced to "
+            f"{found.size[1]} x {found.size[0]}"
+        )
+        return result
+
+    def _statistics_pixels(self, pixels: int, left: int | None = None) -> int:
+        """Return how many pixels the reduced picture of fast tiles may have."""
+        if left is None:
+            available = self._available()
+            if available is None:
+                return _STATISTICS_PIXELS
+            left = max(0, available - _PICTURE_BYTES * pixels)
+        return min(_STATISTICS_PIXELS, int(left * _FAST_SHARE / self.needed(1)))
+
+    def _available(self) -> int | None:
+        """Return the bytes that may still be taken; None where that is not known."""
+        free = free_bytes(self._device)
+        share = None if free is None else int(free * _SHARE)
+        allowed = self._options.memory
+        if allowed is None:
+            return share
+        on_device = self._device.type == "cuda"
+        held = torch.cuda.memory_allocated(self._device) if on_device else resident_bytes()
+        return max(0, allowed - held if share is None else min(allowed - held, share))
+
+    def _left_for_tiles(self, picture: Picture) -> int:
+        """Return the bytes that remain beside a picture and its translation."""
+        available = self._available()
+        if available is None:
+            return _MOST_UNKNOWN
+        if self._device.type == "cpu":  # elsewhere the picture stays in host memory
+            height, width = picture.pixels.shape[:2]
+            available -= _PICTURE_BYTES * height * width
+        if available <= 0:
+            raise _too_little(picture, self._options.memory)
+        return available
+
+    def _announce(self, picture: Picture, what: str) -> None:
+        height, width = picture.pixels.shape[:2]
+        reason = ""
+        if self._options.tiles == "auto":
+            available = self._available() or 0
+            reason = (
+                f"the whole would need about {in_words(self.needed(height * width))} and "
+                f"{in_words(available)} are left, so "
+            )
+        self._say(f"{_name(picture)} ({width} x {height} pixels): {reason}it goes in {what}")
+
+
+_CPU = torch.device("cpu")
+_MOST_UNKNOWN = 1 << 30  # bytes taken where the system does not say what is free
+
+
+def _name(picture: Picture) -> str:
+    return str(picture.path or "a picture")
+
+
+def _too_little(picture: Picture, memory: int | None) -> I2IError:
+    height, width = picture.pixels.shape[:2]
+    given = "the free memory" if memory is None else f"--memory {in_words(memory)}"
+    need = in_words(_PICTURE_BYTES * height * width)
+    return I2IError(
+        f"{given} is too little for {_name(picture)}, {width} x {height} pixels: the picture and "
+        f"its translation alone need {need} beside the program itself. Allow more, or use a "
+        "smaller picture."
+    )

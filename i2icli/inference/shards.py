@@ -1,0 +1,339 @@
+"""Tar shards through a translator: a shard out for each shard in, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from i2icli.data.encode import WRITABLE, encode_labels, encode_picture
+from i2icli.data.images import Picture, read_picture
+from i2icli.data.shards import Sample, ShardWriter, read_samples
+from i2icli.errors import ConfigError, DataError, I2IError
+from i2icli.inference.manifest import Entry, Manifest
+from i2icli.inference.pictures import mask_pixels, source_channels, to_translated_picture
+from i2icli.inference.pipeline import FolderOptions, Pipeline, raise_if_hopeless, words_of
+from i2icli.inference.translator import Translator
+from i2icli.methods.base import Translation
+
+Files = dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class ShardOptions:
+    """How shards are translated and written.
+
+    Attributes:
+        flow: as for files; `skip_existing` is without meaning, since finished shards are skipped.
+        format: "keep", or a suffix without the dot; masks are PNG.
+        styles: names of the styles, each with an output of its own; none: one output.
+        with_masks: also write the method's masks.
+    """
+
+    flow: FolderOptions = field(default_factory=FolderOptions)
+    format: str = "png"
+    styles: tuple[str, ...] = ()
+    with_masks: bool = False
+
+
+@dataclass(frozen=True)
+class ShardFailure:
+    """What of a shard has no translation, a sample or more, and why."""
+
+    name: str
+    error: str
+
+
+@dataclass(frozen=True)
+class ShardReport:
+    """What became of the samples.
+
+    Attributes:
+        written: samples that were written now.
+        skipped: samples of shards that were finished before.
+        failures: those without a translation, also of shards that were finished before.
+        shards: how many shards were finished now.
+        skipped_shards: how many were finished before.
+        seconds: time from the first read to the last write.
+    """
+
+    written: int
+    skipped: int
+    failures: tuple[ShardFailure, ...]
+    shards: int
+    skipped_shards: int
+    seconds: float
+
+    @property
+    def images_per_s(self) -> float:
+        """Samples written a second."""
+        return self.written / self.seconds if self.seconds > 0 else 0.0
+
+
+def translate_shards(
+    translator: Translator,
+    shards: Sequence[Path],
+    out: Path,
+    options: ShardOptions,
+    manifest: Manifest,
+    *,
+    on_shard: Callable[[Path], None] = lambda _shard: None,
+    on_failure: Callable[[str, str], None] = lambda _name, _error: None,
+    warn: Callable[[str], None] = lambda _message: None,
+) -> ShardReport:
+    """Translate each shard to one of its name in `out`; what fails stops nothing else.
+
+    A shard that the manifest calls finished, whose source has not changed since and whose result
+    is there, is skipped. Files that are no pictures are copied; a sample one of whose pictures
+    fails is left out.
+
+    Args:
+        translator: what translates.
+        shards: .tar files of different names.
+        out: the folder, which is there.
+        options: how.
+        manifest: of `out`.
+        on_shard: called when a shard is over.
+        on_failure: called with a name and a reason for each failure.
+        warn: called with a sentence when a batch had to be made smaller.
+
+    Raises:
+        ConfigError: if the translator does not offer the direction, or `out` holds shards that
+            were made by other weights or options.
+        I2IError: if the disk is full, or memory does not suffice for one picture.
+    """
+    started = time.perf_counter()
+    made_by = fingerprint(translator, options)
+    known = manifest.read()
+    _check_makers(known, shards, out, made_by)
+    written = skipped = done = skipped_shards = 0
+    failures: list[ShardFailure] = []
+    for shard in shards:
+        entry = known.get(shard.name)
+        if entry is not None and _is_finished(entry, shard, out):
+            skipped += int(entry["samples"])
+            skipped_shards += 1
+            found = [ShardFailure(f["name"], f["error"]) for f in entry["failures"]]
+        else:
+            run = _ShardRun(translator, options, shard, out / shard.name, on_failure, warn)
+            entry = run.run()
+            found = run.failures
+            if entry is not None:
+                manifest.append({**entry, "made_by": made_by})
+                written += int(entry["samples"])
+                done += 1
+        failures += found
+        on_shard(shard)
+    seconds = time.perf_counter() - started
+    return ShardReport(written, skipped, tuple(failures), done, skipped_shards, seconds)
+
+
+def fingerprint(translator: Translator, options: ShardOptions) -> str:
+    """Return what tells apart results of other weights or options, 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(translator.method.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    flow = options.flow
+    styles = None if flow.styles_of is None else flow.styles_of(None).tolist()
+    told = (
+        type(translator.method).__name__,
+        str(translator.precision),
+        flow.direction,
+        flow.quality,
+    )
+    tiles = flow.tiles.tiles == "fast"  # the other ways give the same
+    chosen = (options.format, options.styles, styles, options.with_masks, tiles)
+    digest.update(json.dumps([told, chosen]).encode())
+    return digest.hexdigest()[:16]
+
+
+def _check_makers(
+    known: Mapping[str, Entry], shards: Sequence[Path], out: Path, made_by: str
+) -> None:
+    for shard in shards:
+        entry = known.get(shard.name)
+        if entry and entry.get("made_by") != made_by and (out / shard.name).is_file():
+            raise ConfigError(
+                f"{out} holds {shard.name}, made by another checkpoint or with other options: "
+                f"give another OUT, or delete {out / 'manifest.jsonl'} to make all anew."
+            )
+
+
+def _is_finished(entry: Entry, shard: Path, out: Path) -> bool:
+    """Say whether a shard is as the manifest says, source and result."""
+    try:
+        result = (out / shard.name).stat()
+        return bool(_source_of(shard) == entry["source"] and result.st_size == entry["bytes"])
+    except (OSError, KeyError):
+        return False
+
+
+def _source_of(shard: Path) -> dict[str, int]:
+    status = shard.stat()
+    return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+
+
+@dataclass
+class _Sample:
+    """A sample under way: it is written when all its pictures are there."""
+
+    source: Sample
+    names: dict[str, tuple[str, ...]]  # for each picture its outputs without suffix, one a style
+    left: int
+    made: Files = field(default_factory=dict)
+    has_failed: bool = False
+
+
+@dataclass(frozen=True)
+class _Item:
+    sample: _Sample
+    name: str
+
+
+class _ShardRun:
+    """One shard; all but decoding and encoding happens in the calling thread."""
+
+    def __init__(
+        self,
+        translator: Translator,
+        options: ShardOptions,
+        shard: Path,
+        target: Path,
+        on_failure: Callable[[str, str], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self.failures: list[ShardFailure] = []
+        self._method = translator.method
+        self._options = options
+        self._shard = shard
+        self._target = target
+        self._on_failure = on_failure
+        self._channels = source_channels(translator.method, options.flow.direction)
+        self._masks = translator.mask_names if options.with_masks else ()
+        self._pipeline = Pipeline(translator, options.flow, self, warn=warn)
+        self._count = 0
+
+    def run(self) -> dict[str, Any] | None:
+        """Translate the shard and return its entry; None where it cannot be read or written."""
+        started = time.perf_counter()
+        try:
+            source = _source_of(self._shard)
+            with ShardWriter(self._target) as self._writer:
+                self._pipeline.run(self._items())
+                result = self._writer.finish()
+        except (DataError, OSError) as fault:
+            raise_if_hopeless(fault, self._target)
+            self._note("", words_of(fault))
+            return None
+        return {
+            "shard": self._shard.name,
+            "samples": self._count,
+            "failures": [{"name": f.name, "error": f.error} for f in self.failures],
+            "bytes": result.size,
+            "sha256": result.sha256,
+            "source": source,
+            "seconds": round(time.perf_counter() - started, 3),
+        }
+
+    def _items(self) -> Iterator[_Item]:
+        options = self._options
+        for source in read_samples(self._shard, self._note):
+            pictures = source.pictures
+            if not pictures:
+                self._note(source.key, "the sample holds no picture")
+                continue
+            names = _output_names(source, options.styles, self._masks, options.format)
+            sample = _Sample(source, names, left=len(pictures) * max(1, len(options.styles)))
+            yield from (_Item(sample, name) for name in pictures)
+
+    def outputs(self, item: _Item) -> int:  # noqa: ARG002 - of one picture as of all
+        return max(1, len(self._options.styles))
+
+    def read(self, item: _Item) -> Picture:
+        content = item.sample.source.files[item.name]
+        path = self._shard / item.name  # a name for messages; nothing is there
+        return read_picture(path, channels=self._channels, content=content)
+
+    def write(self, item: _Item, picture: Picture, place: int, translation: Translation) -> Files:
+        made = to_translated_picture(translation, picture)
+        stem = item.sample.names[item.name][place]
+        if made.labels is None:
+            suffix = _suffix(item.name, self._options.format)
+            content = encode_picture(
+                made.pixels,
+                suffix=suffix,
+                alpha=picture.alpha,
+                quality=self._options.flow.quality,
+            )
+        else:
+            suffix = ".png"
+            colours = self._method.task.colours
+            content = encode_labels(made.labels, colours, name=self._shard / item.name)
+        files = {f"{stem}{suffix}": content}
+        for mask in self._masks:
+            pixels = mask_pixels(made.masks[mask])
+            files[f"{stem}.{mask}.png"] = encode_picture(pixels, suffix=".png")
+        return files
+
+    def written(self, item: _Item, result: Files) -> None:
+        sample = item.sample
+        sample.made |= result
+        sample.left -= 1
+        if sample.left or sample.has_failed:
+            return
+        pictures = set(sample.names)
+        others = {n: c for n, c in sample.source.files.items() if n not in pictures}
+        self._writer.add(sample.made | others)
+        self._count += 1
+
+    def failed(self, item: _Item, fault: I2IError | OSError) -> None:
+        raise_if_hopeless(fault, self._target)
+        if not item.sample.has_failed:
+            item.sample.has_failed = True
+            self._note(item.name, words_of(fault))
+
+    def _note(self, name: str, error: str) -> None:
+        where = f"{self._shard.name}/{name}" if name else self._shard.name
+        self.failures.append(ShardFailure(where, error))
+        self._on_failure(where, error)
+
+
+def _suffix(name: str, format: str) -> str:
+    own = os.path.splitext(name)[1].lower()
+    if format == "keep":
+        return own if own in WRITABLE else ".png"
+    return f".{format}"
+
+
+def _output_names(
+    sample: Sample, styles: Sequence[str], masks: Sequence[str], format: str
+) -> dict[str, tuple[str, ...]]:
+    """Give each picture of a sample names of its own, which keep the key of the sample.
+
+    Styles and masks follow behind a dot (`0001.style1.png`). Where two outputs would have one
+    name, those of the later picture keep its own suffix (`0001.jpg.png`).
+    """
+    taken: set[str] = set()
+    names = {}
+    for picture in sample.pictures:
+        stem, own = os.path.splitext(picture)
+        base, number = stem, 1
+        while True:
+            made = [f"{base}.{style}" for style in styles] or [base]
+            claimed = {f"{name}{_suffix(picture, format)}" for name in made}
+            claimed |= {f"{name}.{mask}.png" for name in made for mask in masks}
+            if not claimed & taken:
+                break
+            base = f"{stem}{own}" if number == 1 else f"{stem}{own}-{number}"
+            number += 1
+        taken |= claimed
+        names[picture] = tuple(made)
+    return names

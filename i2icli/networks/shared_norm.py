@@ -1,0 +1,65 @@
+"""Batch norm over the slices of several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+class SharedBatchNorm(nn.BatchNorm2d):
+    """`nn.BatchNorm2d` whose training statistics are those of the whole batch.
+
+    torch's own synchronised norm needs a GPU. Mean first, then deviations from it, so that no
+    digits are lost.
+
+    Args:
+        norm: the layer to stand for; its weights and running statistics are taken over.
+        add_up: returns the sum over processes of tensors of one shape, differentiably.
+        world: processes, each with a slice of the same size.
+    """
+
+    def __init__(
+        self, norm: nn.BatchNorm2d, *, add_up: Callable[[Tensor], Tensor], world: int
+    ) -> None:
+        super().__init__(norm.num_features, eps=norm.eps, momentum=norm.momentum)
+        assert norm.affine, "a norm without weights has nothing to take over"
+        self.weight, self.bias = norm.weight, norm.bias
+        for name in ("running_mean", "running_var", "num_batches_tracked"):
+            self.register_buffer(name, getattr(norm, name))
+        self._add_up, self._world = add_up, world
+        self.train(norm.training)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalise (B, C, H, W) over B, H, W and, in training, over all processes."""
+        if not self.training:
+            return super().forward(images)
+        wide = images if images.dtype == torch.float64 else images.float()
+        count = self._world * wide.numel() // wide.shape[1]
+        mean = self._add_up(wide.sum(dim=(0, 2, 3))) / count
+        centred = wide - mean[:, None, None]
+        variance = self._add_up(centred.square().sum(dim=(0, 2, 3))) / count
+        self._remember(mean.detach(), variance.detach() * count / max(1, count - 1))
+        scale = self.weight * (variance + self.eps).rsqrt()
+        normalised: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
+        return normalised.to(images.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.momentum is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance, self.momentum)
+
+
+def share_batch_norms(module: nn.Module, *, add_up: Callable[[Tensor], Tensor], world: int) -> None:
+    """Put a `SharedBatchNorm` in the place of every batch norm inside `module`."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, SharedBatchNorm(child, add_up=add_up, world=world))
+        else:
+            share_batch_norms(child, add_up=add_up, world=world)

@@ -1,0 +1,79 @@
+"""`i2i bench` as it is typed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import run_i2i
+
+SMALL = [
+    *("--size", 32, "--steps", 2, "--warmup", 1, "--device", "cpu"),
+    *("--set", "method.generator.width=4", "--set", "method.discriminator.width=4"),
+    *("--set", "runtime.workers=0"),
+]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, picture_root: Path) -> Path:
+    """Return the run folder of one step."""
+    run = tmp_path_factory.mktemp("bench") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        small = [*SMALL[8:], "--set", "data.resize=36", "--set", "data.crop=32"]
+        words = ["train", "--preset", "cut", "--data", picture_root, "--run-dir", run]
+        assert run_i2i(patch, *words, "--steps", 1, "--device", "cpu", *small) == 0
+    return run
+
+
+def test_json_has_the_pinned_keys_and_pairs_with_a_checkpoint(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["bench", "--preset", "fastcut", "--against", checkpoint, "--json", *SMALL]
+    assert run_i2i(monkeypatch, *words) == 0
+    printed = capsys.readouterr()
+    report: dict[str, Any] = json.loads(printed.out)
+    assert "peak memory and operations" in printed.err
+    for part in (report, report["against"]):
+        assert 0 < part["step"]["min_s"] <= part["step"]["median_s"] <= part["step"]["max_s"]
+        assert part["step"]["n"] == 2
+        assert len(part["step"]["quartiles_s"]) == 2
+        assert part["translate"]["images_per_s"] == part["translate"]["median_images_per_s"] > 0
+        assert part["flops_per_step"] > 1e6
+        assert part["shape"] == [1, 3, 32, 32]
+        memory = part["memory"]
+        if part["peak_memory_bytes"] is not None:
+            assert part["peak_memory_bytes"] == memory["peak_bytes"] - memory["imports_bytes"] > 0
+    assert report["limit_gflops"] > 0
+    assert (report["n"], report["device"], report["precision"]) == (2, "cpu", "float32")
+    assert report["threads"] >= 1
+    assert set(report["versions"]) >= {"torch", "i2i", "python"}
+    assert report["loader"]["images_per_s"] > 0
+    assert report["against"]["name"] == "last.pt"
+    assert report["against"]["order"] == ["AB", "BA"]
+    for ratio in report["against"]["speedup"].values():
+        assert 0 < ratio["min"] <= ratio["median"] <= ratio["max"]
+        assert ratio["n"] == 2
+
+
+def test_text_gives_repeats_and_spread_with_every_number(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["bench", "--preset", "cut", "--precision", "bfloat16", *SMALL]
+    assert run_i2i(monkeypatch, *words) == 0
+    text = capsys.readouterr().out
+    assert "cpu, bfloat16" in text
+    measured = [line for line in text.splitlines() if "median" in line]
+    assert len(measured) == 6
+    assert all(re.search(r"\(quartiles .+ to .+, .+ to .+, n 2\)", line) for line in measured)
+    assert re.search(r"GiB \(.+ GiB less .+ GiB of the imports\)|unknown here", text)
+
+
+def test_a_missing_checkpoint_is_a_usage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["bench", "--preset", "cut", "--against", tmp_path / "none.pt", *SMALL]
+    assert run_i2i(monkeypatch, *words) == 2
+    assert "there is no checkpoint at" in capsys.readouterr().err

@@ -1,0 +1,34 @@
+"""The command line, in a process that ends itself on the way.
+
+Usage: python ranks_command.py RANK STEP SIGNAL WORDS... runs `i2i WORDS`; the process of that rank
+sends itself the signal in its STEP-th step, of its first start only. STEP 0: never.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+from i2icli.cli.app import main
+from i2icli.engine import loop
+from i2icli.ranks import restart_count
+
+rank, step, name, *words = sys.argv[1:]
+train_step, done = loop.train_step, 0
+
+
+def counted(*args: Any, **options: Any) -> Any:
+    global done
+    done += 1
+    is_here = os.environ.get("RANK") == rank and restart_count() == 0
+    if is_here and done == int(step):
+        os.kill(os.getpid(), signal.Signals[name])
+    return train_step(*args, **options)
+
+
+if __name__ == "__main__":
+    loop.train_step = counted
+    sys.argv = ["i2i", *words]
+    main()

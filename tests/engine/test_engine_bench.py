@@ -1,0 +1,199 @@
+"""`i2i bench`: what is measured, in which order, and what is made of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import tiny_config
+
+from i2icli.config.document import config_document
+from i2icli.config.sections import DataConfig
+from i2icli.data.folders import find_domains
+from i2icli.engine import bench_measure
+from i2icli.engine.bench import BenchOptions, measure, resize, run_bench
+from i2icli.engine.bench_child import perform
+from i2icli.engine.bench_limit import LimitProbe
+from i2icli.engine.bench_measure import count_operations, measure_cost, measure_steps
+from i2icli.engine.bench_pictures import write_pictures, write_training_set
+from i2icli.engine.bench_rig import Rig, Variant, build_rig
+from i2icli.engine.bench_spread import Spread, in_turn
+from i2icli.errors import ConfigError, DataError, I2IError
+from i2icli.methods import METHODS, configure_run
+
+# VGG16 halves a picture four times, and patches are taken of what is left.
+SIDE = 64
+
+
+def variant_of(name: str, folder: Path, *, side: int = SIDE, **data: Any) -> Variant:
+    """Return a tiny variant of a method on made-up pictures."""
+    document = config_document(resize(tiny_config(name), side, 2))
+    document["data"] |= data
+    document = write_training_set(folder / "data", document, METHODS[name].data, count=3)
+    return Variant(name, document)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_every_method_is_measured(name: str, tmp_path: Path) -> None:
+    variant = variant_of(name, tmp_path)
+    cost = measure_cost(variant, imports_bytes=0)
+    assert cost["flops"] > 1e6
+    assert cost["shape"] == (2, 3, SIDE, SIDE)
+    assert cost["state_bytes"] > 2 * cost["weights_bytes"] > 0
+    translated = perform(
+        {
+            "kind": "translation",
+            "variants": [variant.document()],
+            "pictures": [str(p) for p in write_pictures(tmp_path / "p", count=2, side=40, seed=1)],
+            "out": str(tmp_path / "out"),
+            "repeats": 2,
+            "batch_size": None,
+        },
+        imports_bytes=0,
+    )
+    assert [len(speeds) for speeds in translated["images_per_s"]] == [2]
+    assert min(translated["images_per_s"][0]) > 0
+    assert translated["pictures"] == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_methods_that_want_absent_weights_get_stand_ins_and_the_report_says_so(
+    tmp_path: Path,
+) -> None:
+    wanting = [name for name in METHODS if build_rig(variant_of(name, tmp_path / name)).notes]
+    assert wanting
+    for name in wanting:
+        rig = build_rig(variant_of(name, tmp_path / name))
+        assert "vgg16" in rig.method.pretrained
+        (note,) = rig.notes
+        assert "random ones" in note
+        assert "`i2i weights get vgg16`" in note
+        for weight in rig.method.network("vgg16").parameters():
+            assert torch.isfinite(weight).all()
+
+
+def test_two_variants_go_a_b_b_a(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+    step = Rig.step
+
+    def recording(rig: Rig) -> None:
+        taken.append(rig.config.method.name)  # type: ignore[attr-defined]
+        step(rig)
+
+    monkeypatch.setattr(Rig, "step", recording)
+    variants = [variant_of(name, tmp_path / name, side=32) for name in ("cut", "cyclegan")]
+    result = measure_steps(variants, steps=4, warmup=1)
+    a, b = "cut", "cyclegan"
+    assert taken == [a, b, *(a, b), *(b, a), *(a, b), *(b, a)]
+    assert result["order"] == [(0, 1), (1, 0), (0, 1), (1, 0)]
+    assert [len(seconds) for seconds in result["seconds"]] == [4, 4]
+    assert {kind: len(rates) for kind, rates in result["rates"].items()} == {"gemm": 4, "conv": 4}
+    assert len(result["loader"]) == 4
+    assert min(result["loader"]) > 0
+
+
+def test_no_variant_is_more_often_first() -> None:
+    orders = list(in_turn(6, 2))
+    assert [order[0] for order in orders].count(0) == 3
+
+
+def test_spread_is_that_of_the_numbers() -> None:
+    spread = Spread.of([4.0, 1.0, 2.0, 3.0, 5.0])
+    assert spread == Spread(5, 1.0, 2.0, 3.0, 4.0, 5.0)
+    assert spread.document("s") == {
+        "min_s": 1.0,
+        "median_s": 3.0,
+        "max_s": 5.0,
+        "quartiles_s": [2.0, 4.0],
+        "n": 5,
+    }
+    assert spread.text() == "median 3 (quartiles 2 to 4, 1 to 5, n 5)"
+
+
+def test_operations_are_counted_forward_and_backward() -> None:
+    weight = torch.randn(6, 5, requires_grad=True)
+    left = torch.randn(4, 6, requires_grad=True)
+    forward = 2 * 4 * 6 * 5
+    assert count_operations(lambda: left @ weight) == forward
+    # Each of the two gradients is a product of the same three sizes.
+    assert count_operations(lambda: (left @ weight).sum().backward()) == 3 * forward
+
+
+def test_operations_of_a_gradient_penalty_are_counted() -> None:
+    convolution = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Tanh())
+    images = torch.randn(1, 3, 8, 8, requires_grad=True)
+
+    def penalty() -> None:
+        scores = convolution(images).sum()
+        (gradient,) = torch.autograd.grad(scores, images, create_graph=True)
+        gradient.square().sum().backward()
+
+    forward = count_operations(lambda: convolution(images))
+    assert forward == 2 * 4 * 6 * 6 * 3 * 9
+    assert count_operations(penalty) >= 3 * forward
+
+
+def test_limit_is_probed_in_the_precision_of_the_step() -> None:
+    rates = LimitProbe(torch.device("cpu"), torch.bfloat16).rates()
+    assert set(rates) == {"gemm", "conv"}
+    assert all(rate > 0 for rate in rates.values())
+
+
+def test_resident_memory_is_that_of_this_very_process() -> None:
+    now, peak = (bench_measure.resident_bytes(field) for field in ("VmRSS", "VmHWM"))
+    if now is None or peak is None:
+        pytest.skip("this system does not say")
+    assert 2**20 < now <= peak + 2**20
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "resized"),
+    [("resize-and-crop", 72), ("resize", 64), ("scale-width-and-crop", 72)],
+)
+def test_size_keeps_the_share_that_cropping_cuts_off(preprocess: str, resized: int) -> None:
+    preset = configure_run("cut", [f"data.preprocess={preprocess}", "data.resize=286"])
+    config = resize(preset, 64, 3)
+    assert (config.data.crop, config.data.resize, config.data.batch_size) == (64, resized, 3)
+    assert resize(config, None, None) == config
+
+
+@pytest.mark.parametrize("preprocess", ["zoom-and-patch", "crop", "none", "resize-and-crop"])
+def test_made_up_pictures_are_large_enough(preprocess: str, tmp_path: Path) -> None:
+    name = "sincut" if preprocess == "zoom-and-patch" else "cut"
+    variant = variant_of(name, tmp_path, preprocess=preprocess)
+    assert build_rig(variant).shape == (2, 3, SIDE, SIDE)
+    domains = find_domains(DataConfig.model_validate(variant.config["data"]))
+    assert len(domains.train_a) == (1 if METHODS[name].data == "single" else 3)
+
+
+def test_a_fault_of_the_measuring_process_is_told_as_the_same_fault(tmp_path: Path) -> None:
+    document = config_document(tiny_config("cut"))
+    document["data"]["root"] = str(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="nowhere"):
+        measure(tmp_path, "cost", variants=[Variant("cut", document)])
+
+
+def test_a_measuring_process_that_dies_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        I2IError, match=re.escape("measuring the cost of  ended with 1: IndexError")
+    ):
+        measure(tmp_path, "cost", variants=[])
+
+
+def test_data_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="--data .* is no folder"):
+        run_bench(BenchOptions("cut", data=tmp_path / "nothing"))
+
+
+def test_unknown_precision_is_refused() -> None:
+    with pytest.raises(ConfigError, match="precision"):
+        run_bench(BenchOptions("cut", precision="float8"))
+
+
+def test_variants_survive_the_way_to_another_process(tmp_path: Path) -> None:
+    variant = variant_of("cut", tmp_path)
+    assert Variant(**json.loads(json.dumps(variant.document()))) == variant

@@ -1,0 +1,206 @@
+"""`i2i doctor`: whether a run could start, every fault at once, and what the run would take."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from command_line import run_i2i
+from labelled_folders import IGNORED, write_labelled
+
+from i2icli.engine import doctor, doctor_needs
+from i2icli.engine.bench_measure import Result, measure_cost
+from i2icli.engine.bench_rig import Variant
+from i2icli.engine.doctor import Patient, examine
+from i2icli.errors import I2IError
+
+TINY = (
+    "method.generator.width=4",
+    "method.discriminator.width=4",
+    "data.resize=36",
+    "data.crop=32",
+    "runtime.device=cpu",
+    "runtime.workers=0",
+)
+# Self-similarity cuts patches out of features that are a sixteenth of the picture.
+LARGER = (*TINY[:2], "data.resize=72", "data.crop=64", *TINY[4:])
+
+
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Measure without a process of its own: what matters here is what becomes of the numbers."""
+
+    def measure(folder: Path, kind: str, *, variants: Sequence[Variant]) -> Result:
+        assert kind == "cost"
+        cost = measure_cost(variants[0], imports_bytes=0)
+        cost["less_imports_bytes"] = cost["state_bytes"] + 10 * 32 * 32
+        return cost
+
+    monkeypatch.setattr(doctor_needs, "measure", measure)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_run_that_could_start_has_no_fault(picture_root: Path) -> None:
+    checkup = examine(Patient("cut", (*TINY, "train.steps=7"), picture_root))
+    assert checkup.faults == ()
+    assert checkup.exit_code == 0
+    assert checkup.place is not None
+    assert (checkup.place.device, checkup.place.precision) == ("cpu", "float32")
+    assert checkup.data is not None
+    assert (checkup.data.train_a, checkup.data.steps_per_epoch) == (8, 8)
+    needs = checkup.needs
+    assert needs is not None
+    assert needs.measured_shape == (1, 3, 32, 32)
+    assert not needs.is_scaled
+    assert needs.total_seconds == pytest.approx(7 * needs.step_seconds)
+    assert f"a run could start: i2i train --preset cut --data {picture_root}" in checkup.text()
+    assert {"torch", "torchvision", "python", "i2i"} <= set(checkup.versions)
+
+
+def test_checkpoints_are_three_times_the_weights_and_counted(picture_root: Path) -> None:
+    settings = (*TINY, "train.steps=9", "checkpoint.keep_every_steps=2", "ema.decay=0.9")
+    needs = examine(Patient("cut", settings, picture_root)).needs
+    assert needs is not None
+    plain = examine(Patient("cut", (*TINY, "train.steps=9"), picture_root)).needs
+    assert plain is not None
+    assert needs.checkpoint_bytes * 3 == plain.checkpoint_bytes * 4
+    assert plain.disk_needed_bytes == 2 * plain.checkpoint_bytes
+    assert needs.disk_needed_bytes == (2 + 4) * needs.checkpoint_bytes
+
+
+def test_a_large_run_is_scaled_from_a_small_step(picture_root: Path) -> None:
+    settings = (*TINY[:2], "data.resize=300", "data.crop=256", "data.batch_size=2", *TINY[4:])
+    needs = examine(Patient("cut", settings, picture_root)).needs
+    assert needs is not None
+    assert needs.measured_shape == (1, 3, 128, 128)
+    assert needs.is_scaled
+    assert needs.largest_crop is not None
+    assert needs.largest_crop % 4 == 0
+    assert needs.largest_batch is not None
+    # Ten bytes a pixel of 32 x 32 were said; scaled by the pixels of the run.
+    share = 10 * 32 * 32 / (128 * 128) * 2 * 256 * 256
+    assert needs.memory_bytes is not None
+    assert needs.memory_bytes > share
+
+
+def test_what_does_not_fit_is_a_fault_with_a_smaller_size(
+    picture_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor_needs, "free_bytes", lambda _: 1000)
+    checkup = examine(Patient("cut", TINY, picture_root))
+    assert checkup.exit_code == 2
+    assert "of memory and 900 are free" in checkup.faults[0].message
+    assert "--set data.crop=16" in checkup.faults[0].command
+    checkup = examine(Patient("cut", (*TINY, "data.batch_size=2"), picture_root))
+    assert "--set data.batch_size=1" in checkup.faults[0].command
+
+
+def test_a_full_disk_is_a_fault(picture_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
+    checkup = examine(Patient("cut", TINY, picture_root))
+    assert checkup.exit_code == 1
+    assert "10 are free in" in checkup.faults[0].message
+    assert "--run-dir" in checkup.faults[0].command
+
+
+def test_all_faults_are_listed_each_with_what_to_type(tmp_path: Path) -> None:
+    checkup = examine(Patient("lsesim", (*LARGER, "runtime.device=cuda:63"), tmp_path / "nothing"))
+    assert [fault.code for fault in checkup.faults] == [2, 3, 4]
+    assert checkup.exit_code == 2
+    device, data, weights = checkup.faults
+    assert "cuda:63" in device.message
+    assert device.command.endswith("--device auto")
+    assert "is no folder" in data.message
+    assert data.command == "i2i data prepare A/ B/ --out DIR"
+    assert "vgg16" in weights.message
+    assert weights.command == "i2i weights get vgg16"
+    assert checkup.needs is not None, "memory and time are measured all the same"
+    assert checkup.needs.steps is None
+    text = checkup.text()
+    assert text.count("fault: ") == text.count("  next: i2i ") == 3
+    assert "could start" not in text
+
+
+def test_weights_that_measuring_wants_are_missed_before_the_run(picture_root: Path) -> None:
+    settings = (*TINY, "eval.every_steps=5", 'eval.metrics=["fid"]')
+    checkup = examine(Patient("cut", settings, picture_root))
+    assert checkup.exit_code == 4
+    assert "inception" in checkup.faults[0].message
+
+
+def test_labelled_pictures_are_examined(tmp_path: Path) -> None:
+    root = write_labelled(tmp_path / "labelled", size=(80, 72))
+    settings = ("data.resize=72", "data.crop=64", "method.backbone=resnet18", *TINY[4:])
+    settings = (*settings, f"labels.ignore={IGNORED}", "data.batch_size=2")
+    checkup = examine(Patient("danet", settings, root))
+    assert checkup.faults == ()
+    without = examine(Patient("danet", settings))
+    assert without.exit_code == 2
+    assert "labelled" in without.faults[0].message
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "precision", "why"),
+    [
+        ("auto", "cuda", torch.bfloat16, "this GPU has bfloat16 units"),
+        ("auto", "cuda", torch.float32, "this GPU has no bfloat16 units"),
+        ("float16", "cuda", torch.float16, "runtime.precision says so"),
+        ("auto", "cpu", torch.float32, "the choice away from GPUs"),
+    ],
+)
+def test_the_choice_of_precision_is_explained(
+    asked: str, kind: str, precision: torch.dtype, why: str
+) -> None:
+    assert doctor._precision_why(asked, torch.device(kind), precision).startswith(why)
+
+
+def test_steps_that_fail_are_a_fault(picture_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> Result:
+        raise I2IError("measuring the cost of cut ended with -9: for want of memory")
+
+    monkeypatch.setattr(doctor_needs, "measure", fail)
+    checkup = examine(Patient("cut", TINY, picture_root))
+    assert checkup.exit_code == 1
+    assert checkup.needs is None
+    assert "data.batch_size=1" in checkup.faults[0].command
+
+
+def test_a_damaged_picture_is_found(tmp_path: Path) -> None:
+    for part in ("trainA", "trainB"):
+        (tmp_path / "data" / part).mkdir(parents=True)
+        (tmp_path / "data" / part / "a.png").write_bytes(b"no picture")
+    checkup = examine(Patient("cut", TINY, tmp_path / "data"))
+    assert checkup.exit_code == 3
+    assert checkup.faults[0].command == f"i2i data check {tmp_path / 'data'}"
+
+
+@pytest.mark.parametrize(("words", "code"), [((), 0), (("--set", "method.widht=3"), 2)])
+def test_command_ends_with_the_code_and_prints_json(
+    words: tuple[str, ...],
+    code: int,
+    picture_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = [word for setting in TINY for word in ("--set", setting)]
+    command = ["doctor", "--preset", "cut", "--data", picture_root, "--json", *settings, *words]
+    assert run_i2i(monkeypatch, *command) == code
+    report = json.loads(capsys.readouterr().out)
+    assert report["exit_code"] == code
+    if code:
+        assert "method.widht" in report["faults"][0]["message"]
+    else:
+        assert report["needs"]["total_seconds"] > 0
+
+
+def test_command_names_the_preset_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_i2i(monkeypatch, "doctor", "--preset", "kut") == 2
+    assert "  next: i2i presets list" in capsys.readouterr().out

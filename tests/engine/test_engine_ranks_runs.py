@@ -1,0 +1,200 @@
+"""Runs of two processes: stopped, killed, resumed, started again, and launched."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from engine_kit import Watcher, assert_same, pair_config, without_timings
+from tiny import tiny_document
+
+from i2icli.checkpoint.file import load_checkpoint
+from i2icli.cli.app import app
+from i2icli.config.document import config_document, write_toml
+from i2icli.engine.folder import RunFolder
+from i2icli.engine.launch import run_in_processes
+from i2icli.engine.run import resume_run
+from i2icli.engine.session import open_session
+from i2icli.errors import ConfigError
+from i2icli.methods.configure import run_schema
+from i2icli.ranks import Ranks
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals")
+
+STEPS = 8
+SCRIPT = Path(__file__).with_name("ranks_command.py")
+NEVER = ("0", "0", "SIGTERM")
+
+
+def words(*parts: object) -> list[str]:
+    return [sys.executable, str(SCRIPT), *map(str, parts)]
+
+
+def launch(command: Sequence[str], capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Run a command in two processes; return the exit code and what they said."""
+    notes: list[str] = []
+    code = run_in_processes(command, 2, note=notes.append)
+    return code, "\n".join([capfd.readouterr().err, *notes])
+
+
+@pytest.fixture(scope="module")
+def preset(picture_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run with pools, dropout, samples and an average, as a preset file."""
+    method = tiny_document("cyclegan", pool_size=2)
+    method["generator"]["dropout"] = True
+    document = {
+        "method": method,
+        "data": {"root": str(picture_root), "resize": 18, "crop": 16, "batch_size": 2},
+        "train": {"steps": STEPS},
+        "checkpoint": {"every_steps": 2},
+        "samples": {"every_steps": 4, "count": 1},
+        "log": {"every_steps": 3, "tensorboard": "off"},
+        "ema": {"decay": 0.9},
+        "runtime": {"device": "cpu", "precision": "float32", "workers": 1, "threads": 1},
+    }
+    path = tmp_path_factory.mktemp("preset") / "pools.toml"
+    path.write_text(write_toml(config_document(run_schema().model_validate(document))))
+    return path
+
+
+@pytest.fixture(scope="module")
+def through(preset: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Return a run of two processes that nobody disturbed."""
+    folder = RunFolder(tmp_path_factory.mktemp("through") / "run")
+    command = words(*NEVER, "train", "--preset", preset, "--run-dir", folder.path)
+    assert run_in_processes(command, 2, note=print) == 0
+    return folder
+
+
+def assert_same_runs(ours: RunFolder, theirs: RunFolder) -> None:
+    assert_same(vars(load_checkpoint(ours.last)), vars(load_checkpoint(theirs.last)))
+    lines = [[without_timings(line) for line in run.read_metrics()] for run in (ours, theirs)]
+    assert lines[0] == lines[1]
+    for step in (0, 4, 8):
+        assert ours.sample(step).read_bytes() == theirs.sample(step).read_bytes()
+
+
+def test_checkpoint_holds_the_pool_and_random_state_of_every_rank(through: RunFolder) -> None:
+    state = load_checkpoint(through.last)
+    (other,) = state.others
+    assert state.step == STEPS
+    assert torch.equal(state.memory["draws"], other["memory"]["draws"])
+    assert not torch.equal(state.rng["cpu"], other["rng"]["cpu"])
+    for ours, theirs in zip(
+        state.memory["pools"]["fake_b"], other["memory"]["pools"]["fake_b"], strict=True
+    ):
+        assert not torch.equal(ours, theirs)
+
+
+def test_metrics_are_means_over_the_ranks(through: RunFolder) -> None:
+    state = load_checkpoint(through.last)
+    key = "generators/cycle_a"
+    sums = [meters["sums"][key] for meters in (state.meters, state.others[0]["meters"])]
+    assert sums[0] != sums[1]
+    last = through.read_metrics()[-1]
+    assert last[key] == pytest.approx(float(sum(sums)) / 2 / state.meters["counts"][key])
+
+
+def test_signal_to_one_rank_stops_both_after_the_same_step_and_resume_is_exact(
+    preset: Path, through: RunFolder, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    start = words(1, 5, "SIGTERM", "train", "--preset", preset, "--run-dir", folder.path)
+    code, said = launch(start, capfd)
+    assert code == 75
+    assert re.search(r"by (SIGTERM|a signal to another process) after step 5 of 8, and saved", said)
+    assert said.count("Go on with `i2i resume") == 1
+    assert "--nproc 2`" in said
+    assert load_checkpoint(folder.last).step == 5
+    code, said = launch(words(*NEVER, "resume", folder.path), capfd)
+    assert code == 0
+    assert "going on from step 5 of 8, on cpu" in said
+    assert_same_runs(folder, through)
+
+
+def test_killed_rank_ends_the_other_with_a_sentence_and_a_run_to_resume(
+    preset: Path, through: RunFolder, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    start = words(1, 4, "SIGKILL", "train", "--preset", preset, "--run-dir", folder.path)
+    began = time.monotonic()
+    code, said = launch(start, capfd)
+    assert code == 1
+    assert time.monotonic() - began < 60
+    assert "process 1 of 2 was ended by SIGKILL" in said
+    assert "error: another of the 2 processes of this run ended" in said
+    assert f"Go on with `i2i resume {folder.path} --nproc 2`." in said
+    assert "Traceback" not in said
+    assert load_checkpoint(folder.last).step == 2
+    # One process alone can go on, and says that it is not the same.
+    watcher = Watcher()
+    result = resume_run(folder.path, reporter=watcher)
+    assert result.step == STEPS
+    assert any("2 process(es) saved this run and 1 go on with it" in n for n in watcher.notes)
+    assert load_checkpoint(folder.last).others == []
+
+
+def test_killed_rank_0_is_told_by_the_other(
+    preset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    start = words(0, 2, "SIGKILL", "train", "--preset", preset, "--run-dir", tmp_path / "run")
+    code, said = launch(start, capfd)
+    assert code == 1
+    assert "process 0 of 2 was ended by SIGKILL" in said
+    assert "error: another of the 2 processes of this run ended" in said
+
+
+@pytest.mark.slow
+def test_torchrun_starts_a_failed_run_again_from_its_last_checkpoint(
+    preset: Path, through: RunFolder, tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    torchrun += ["--nproc-per-node", "2", "--max-restarts", "1", "--monitor-interval", "0.1"]
+    command = words(1, 4, "SIGKILL", "train", "--preset", preset, "--run-dir", folder.path)[1:]
+    done = subprocess.run(
+        [*torchrun, *command], capture_output=True, text=True, check=False, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    assert "going on from step 2 of 8" in done.stderr
+    assert_same_runs(folder, through)
+
+
+@pytest.mark.parametrize(("size", "tried"), [(1, 2), (3, 4)])
+def test_batch_that_ranks_cannot_share_is_refused(
+    pair: str, picture_root: Path, size: int, tried: int
+) -> None:
+    config = pair_config(picture_root, data={"batch_size": size})
+    with pytest.raises(ConfigError) as refused:
+        open_session(config, ranks=Ranks(1, 2))
+    assert str(refused.value) == (
+        f"data.batch_size is {size}, the pictures of all 2 processes together, and each takes an "
+        f"equal part: try `--set data.batch_size={tried}`, or fewer processes."
+    )
+
+
+@pytest.mark.parametrize(("codes", "expected"), [((0, 0), 0), ((75, 75), 75), ((1, 3), 3)])
+def test_launcher_ends_with_the_code_that_tells_most(codes: tuple[int, int], expected: int) -> None:
+    code = f"import os, sys; sys.exit({codes}[int(os.environ['RANK'])])"
+    assert run_in_processes([sys.executable, "-c", code], 2, note=print) == expected
+
+
+def test_launcher_ends_a_process_that_does_not_notice_the_end_of_another() -> None:
+    code = "import os, sys, time; time.sleep(100 * int(os.environ['RANK'])); sys.exit(3)"
+    notes: list[str] = []
+    ended = run_in_processes([sys.executable, "-c", code], 2, note=notes.append, grace=0.2)
+    assert ended == 3
+    assert notes == ["process 1 of 2 was ended by SIGKILL"]
+
+
+def test_help_names_the_option() -> None:
+    from typer.testing import CliRunner
+
+    assert "--nproc" in CliRunner().invoke(app, ["resume", "--help"]).output
