@@ -7,6 +7,7 @@ import re
 from contextlib import AbstractContextManager
 
 import torch
+from torch import Tensor
 
 from i2icli.errors import ConfigError
 
@@ -90,3 +91,8 @@ def without_autocast(device_type: str) -> AbstractContextManager[object]:
     if not torch.amp.is_autocast_available(device_type):
         return contextlib.nullcontext()
     return torch.autocast(device_type=device_type, enabled=False)
+
+
+def widen(values: Tensor) -> Tensor:
+    """Return half-precision values in float32, what sums and exponentials need; others as is."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from i2icli.errors import I2IError
 from i2icli.inference.row_maps import RowMap
 from i2icli.networks.resample import Downsample, Upsample
+from i2icli.runtime import widen
 
 Shape = tuple[int, int, int]  # channels, rows, columns
 
@@ -200,7 +201,7 @@ class Normalise(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalise `images`, (1, C, h, W), in float32 at least."""
-        wide = images if images.dtype == torch.float64 else images.float()
+        wide = widen(images)
         mean, scale = (part.to(wide) for part in (self._mean, self._scale))
         return wide.sub(mean).mul_(scale).to(images.dtype)
 

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-import torch
 from torch import Tensor
 
-from i2icli.runtime import without_autocast
+from i2icli.runtime import widen, without_autocast
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,6 +33,4 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _widen(value: object) -> object:
-    if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16):
-        return value.float()
-    return value
+    return widen(value) if isinstance(value, Tensor) else value

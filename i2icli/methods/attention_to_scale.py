@@ -35,6 +35,7 @@ from i2icli.networks.attention_to_scale import (
 )
 from i2icli.networks.danet import enlarge
 from i2icli.networks.dilated_resnet import DilatedResnet
+from i2icli.runtime import widen
 
 
 class AttentionToScaleConfig(SegmenterConfig):
@@ -140,5 +141,4 @@ class AttentionToScale(Segmenter):
         answers = torch.cat([self.scale_classifier(kind) for kind in kinds])
         count = len(answers) // len(kinds)
         truth = torch.arange(len(kinds)).repeat_interleave(count).to(answers.device)
-        wide = answers if answers.dtype == torch.float64 else answers.float()
-        return F.cross_entropy(wide, truth)
+        return F.cross_entropy(widen(answers), truth)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from i2icli.networks.norm import InstanceNorm
+from i2icli.runtime import widen
 
 AttentionLayout = Literal["released", "paper", "port"]
 Border = Literal["constant", "reflect"]
@@ -240,8 +241,7 @@ class AttentionNetwork(nn.Module):
         value = self.encode(images)
         for number, unit in enumerate(self.decoder):
             value = unit(self._double(value) if number < 2 else value)
-        wide = value if value.dtype == torch.float64 else value.float()
-        return wide.sigmoid()
+        return widen(value).sigmoid()
 
     def encode(self, images: Tensor) -> Tensor:
         """Return the features after the residual block, (B, 2 * width, H/4, W/4)."""

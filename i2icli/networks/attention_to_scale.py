@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from i2icli.networks.danet import conv_norm, enlarge
-from i2icli.runtime import without_autocast
+from i2icli.runtime import widen, without_autocast
 
 
 class ScaleScores(NamedTuple):
@@ -78,7 +78,7 @@ class ScaleAttentionHead(nn.Module):
         aligned = tuple(enlarge(part, (height, width)) for part in seen)
         logits = self.attention(torch.cat(aligned, dim=1))
         with without_autocast(logits.device.type):
-            weights = (logits if logits.dtype == torch.float64 else logits.float()).softmax(dim=1)
+            weights = widen(logits).softmax(dim=1)
         merged = _weighted(weights, [enlarge(part, (height, width)) for part in by_scale])
         return ScaleScores(merged, by_scale, weights, aligned)
 

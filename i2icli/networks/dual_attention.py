@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from i2icli.runtime import without_autocast
+from i2icli.runtime import widen, without_autocast
 
 ChannelForm = Literal["released", "paper"]
 _MOST_WEIGHTS = 1 << 25  # attention weights held at once where no gradient is wanted, 128 MiB
@@ -43,18 +43,18 @@ class PositionAttention(nn.Module):
         stays bounded where HW x HW weights would not fit.
         """
         queries, keys = (part.flatten(2) for part in self.queries_and_keys(features))
-        values = _widened(self.value_conv(features)).flatten(2)  # (B, C, HW)
+        values = widen(self.value_conv(features)).flatten(2)  # (B, C, HW)
         with without_autocast(features.device.type):
             gathered = torch.cat(
                 [values @ _attend(part, keys).mT for part in _portions(queries, values)], dim=2
             )
-            wide = _widened(features)
+            wide = widen(features)
             result: Tensor = self.gamma * gathered.view_as(wide) + wide
         return result.to(features.dtype)
 
     def queries_and_keys(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return queries and keys, each (B, C', H, W), at least float32."""
-        return _widened(self.query_conv(features)), _widened(self.key_conv(features))
+        return widen(self.query_conv(features)), widen(self.key_conv(features))
 
     def weights(self, features: Tensor) -> Tensor:
         """Return the whole attention, (B, HW, HW): a row a gathering place, each sums to 1."""
@@ -78,7 +78,7 @@ class ChannelAttention(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return `features` plus gamma times what each channel gathers, (B, C, H, W)."""
-        wide = _widened(features)
+        wide = widen(features)
         with without_autocast(features.device.type):
             gathered = self.weights(wide) @ wide.flatten(2)
             result: Tensor = self.gamma * gathered.view_as(wide) + wide
@@ -87,7 +87,7 @@ class ChannelAttention(nn.Module):
     def weights(self, features: Tensor) -> Tensor:
         """Return the attention, (B, C, C): a row a gathering channel, each sums to 1."""
         with without_autocast(features.device.type):
-            flat = _widened(features).flatten(2)
+            flat = widen(features).flatten(2)
             products = flat @ flat.mT
             if self.form == "released":
                 products = products.amax(dim=2, keepdim=True) - products
@@ -133,8 +133,3 @@ def _portions(queries: Tensor, values: Tensor) -> tuple[Tensor, ...]:
     if is_learning or batch * places * places <= _MOST_WEIGHTS:
         return (queries,)
     return torch.split(queries, max(1, _MOST_WEIGHTS // (batch * places)), dim=2)
-
-
-def _widened(tensor: Tensor) -> Tensor:
-    """Return half-precision values in float32: softmax and products are computed in that."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

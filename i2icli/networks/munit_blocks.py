@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from i2icli.networks.norm import InstanceNorm
+from i2icli.runtime import widen
 
 NormName = Literal["instance", "layer", "none"]
 ActivationName = Literal["relu", "leaky", "tanh", "none"]
@@ -36,7 +37,7 @@ class AdaptiveInstanceNorm(nn.Module):
             shifts: means to take on, (B, C).
             scales: standard deviations to take on, (B, C).
         """
-        wide = _widen(images)
+        wide = widen(images)
         normalised = self.normalise(wide)
         shifts, scales = (part.to(wide.dtype)[:, :, None, None] for part in (shifts, scales))
         shifted: Tensor = normalised * scales + shifts
@@ -61,15 +62,11 @@ class ImageLayerNorm(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalise `images`, (B, C, H, W)."""
-        wide = _widen(images)
+        wide = widen(images)
         deviation, mean = torch.std_mean(wide, dim=(1, 2, 3), keepdim=True, correction=1)
         normalised = (wide - mean) / (deviation + 1e-5)
         result = normalised * self.gamma.view(-1, 1, 1) + self.beta.view(-1, 1, 1)
         return result.to(images.dtype)
-
-
-def _widen(images: Tensor) -> Tensor:
-    return images if images.dtype == torch.float64 else images.float()
 
 
 _NORMS: dict[NormName, Callable[[int], nn.Module]] = {

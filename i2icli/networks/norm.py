@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from i2icli.runtime import widen
+
 
 class _ContiguousGradient(torch.autograd.Function):
     """The identity, which hands its gradient on in contiguous memory."""
@@ -46,7 +48,7 @@ class InstanceNorm(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalise `images`, (B, C, H, W) with more than one pixel."""
-        wide = images if images.dtype == torch.float64 else images.float()
+        wide = widen(images)
         normalised = F.instance_norm(wide.contiguous(), eps=1e-5)
         return _with_contiguous_gradient(normalised).to(images.dtype)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
+
+from i2icli.runtime import widen
 
 
 class ProjectionHead(nn.Module):
@@ -52,7 +53,7 @@ def scale_to_unit(rows: Tensor) -> Tensor:
     Returns:
         (..., C), float32 or float64; an all-zero vector stays zero.
     """
-    wide = rows if rows.dtype == torch.float64 else rows.float()
+    wide = widen(rows)
     squares = wide.square().sum(dim=-1, keepdim=True)
     # Departs from the official code: an all-zero vector passes no gradient back, because the
     # square root's infinite slope at 0 would make it NaN.

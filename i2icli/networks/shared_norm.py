@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from i2icli.runtime import widen
+
 
 class SharedBatchNorm(nn.BatchNorm2d):
     """`nn.BatchNorm2d` whose training statistics are those of the whole batch.
@@ -35,7 +37,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
         """Normalise (B, C, H, W) over B, H, W and, in training, over all processes."""
         if not self.training:
             return super().forward(images)
-        wide = images if images.dtype == torch.float64 else images.float()
+        wide = widen(images)
         count = self._world * wide.numel() // wide.shape[1]
         mean = self._add_up(wide.sum(dim=(0, 2, 3))) / count
         centred = wide - mean[:, None, None]
