@@ -225,17 +225,6 @@ class AttentionGuided(Method):
             [MaskView(*words, mask[0]), *views] for mask, views in zip(maps, others, strict=True)
         ]
 
-    def memory(self) -> dict[str, Any]:
-        """Return choices and pools; a pool's pictures carry their attention as last channel."""
-        pools = {name: pool.state() for name, pool in self.pools.items()}
-        return {**super().memory(), "pools": pools}
-
-    def load_memory(self, memory: Mapping[str, Any]) -> None:
-        """Take up choices and pools."""
-        super().load_memory(memory)
-        for name, pool in self.pools.items():
-            pool.restore(memory["pools"][name])
-
     def _build_translator(self) -> GuidedTranslator:
         channels, config = self.channels["a"], self.config
         translator = GuidedTranslator(
@@ -277,11 +266,8 @@ class AttentionGuided(Method):
         name = f"fake_{domain}"
         kept = torch.cat([fake, attention], dim=1).detach()
         shown = self.pools[name].query(kept, self.draws, f"pool.{name}")
-        leaving = self.translator_ab if domain == "a" else self.translator_ba
-        with torch.no_grad():
-            real_attention = leaving.attention(real)
         logits = {
-            "real": self._judge(domain, real, real_attention),
+            "real": self._judge(domain, real, self._look(domain, real)),
             "fake": self._judge(domain, shown[:, :-1], shown[:, -1:]),
         }
         mode = self.config.gan_mode
@@ -291,9 +277,24 @@ class AttentionGuided(Method):
             for kind, value in logits.items()
         }
 
-    def _judge(self, domain: Domain, images: Tensor, attention: Tensor) -> Tensor:
+    @torch.no_grad()
+    def _look(self, domain: Domain, real: Tensor) -> Tensor | None:
+        """Return the attention of real pictures of `domain`; None where no judge asks for it."""
+        if not self._judges_foreground:
+            return None
+        leaving = self.translator_ab if domain == "a" else self.translator_ba
+        attention: Tensor = leaving.attention(real)
+        return attention
+
+    @property
+    def _judges_foreground(self) -> bool:
+        return self.is_switched and self.config.threshold > 0
+
+    def _judge(self, domain: Domain, images: Tensor, attention: Tensor | None) -> Tensor:
         """Return logits on pictures, after the switch on their foreground alone."""
-        threshold = self.config.threshold if self.is_switched else 0.0
         judge = self.discriminator_a if domain == "a" else self.discriminator_b
-        logits: Tensor = judge(keep_foreground(images, attention, threshold))
+        if self._judges_foreground:
+            assert attention is not None, "looked at before judging"
+            images = keep_foreground(images, attention, self.config.threshold)
+        logits: Tensor = judge(images)
         return logits

@@ -19,6 +19,7 @@ from i2icli.config.schedule import Schedule
 from i2icli.config.sections import DatasetKind
 from i2icli.errors import ConfigError
 from i2icli.methods.draws import Draws
+from i2icli.methods.pool import ImagePool
 from i2icli.methods.structure import StructureTerm
 from i2icli.methods.views import AnyView
 from i2icli.networks.shared_norm import share_batch_norms
@@ -113,6 +114,7 @@ class Method(nn.Module, ABC):
         config.check_channels(self.task.channels_a, self.task.channels_b)
         self.channels = {"a": self.task.channels_a, "b": self.task.channels_b}
         self.draws = Draws()
+        self.pools: dict[str, ImagePool] = {}
         self.ranks = ALONE
         has_structure = self.task.structure.kind != "none"
         if has_structure and self.data == "labelled":
@@ -289,8 +291,11 @@ class Method(nn.Module, ABC):
 
     def memory(self) -> dict[str, Any]:
         """Return all state that is not weights: choices and pools; plain types and tensors."""
-        return {"draws": self.draws.state()}
+        pools = {name: pool.state() for name, pool in self.pools.items()}
+        return {"draws": self.draws.state(), "pools": pools}
 
     def load_memory(self, memory: Mapping[str, Any]) -> None:
         """Take up what `memory` returned."""
         self.draws.restore(memory["draws"])
+        for name, pool in self.pools.items():
+            pool.restore(memory["pools"][name])

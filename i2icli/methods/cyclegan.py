@@ -6,7 +6,7 @@ https://arxiv.org/abs/1703.10593. Two generators, one a direction, that must und
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -154,17 +154,6 @@ class CycleGAN(Method):
     def generator_of(self, direction: str) -> nn.Module:
         """Return the generator of a direction."""
         return self.generator_ab if direction == "a2b" else self.generator_ba
-
-    def memory(self) -> dict[str, Any]:
-        """Return choices and image pools."""
-        pools = {name: pool.state() for name, pool in self.pools.items()}
-        return {**super().memory(), "pools": pools}
-
-    def load_memory(self, memory: Mapping[str, Any]) -> None:
-        """Take up choices and image pools."""
-        super().load_memory(memory)
-        for name, pool in self.pools.items():
-            pool.restore(memory["pools"][name])
 
     def _identity_terms(self, batch: Batch) -> Terms:
         """Return |G(y) - y| for pictures that already are of the target domain (sec. 5.2)."""

@@ -71,7 +71,7 @@ class SeSim(Method):
             )
         self.config = config
         self.generator, self.discriminator = self.build_networks()
-        self.pool = ImagePool(config.pool_size)
+        self.pools = {"fake_b": ImagePool(config.pool_size)}
         for network in (self.generator, self.discriminator):
             init_weights(network, config.init.kind, config.init.gain)
 
@@ -103,7 +103,7 @@ class SeSim(Method):
 
         yield from self.structure_turns(batch.real_a, fake_b, batch.real_b)
 
-        shown = self.pool.query(fake_b.detach(), self.draws, "pool.fake_b")
+        shown = self.pools["fake_b"].query(fake_b.detach(), self.draws, "pool.fake_b")
         yield "discriminator", self.judge_terms(shown, batch.real_b)
 
         terms: Terms = {}
@@ -135,15 +135,6 @@ class SeSim(Method):
         """Translate pictures of A into B."""
         assert direction in self.directions, direction
         return Translation(self.generator(images)[0])
-
-    def memory(self) -> dict[str, Any]:
-        """Return choices and the image pool."""
-        return {**super().memory(), "pool": self.pool.state()}
-
-    def load_memory(self, memory: Mapping[str, Any]) -> None:
-        """Take up choices and the image pool."""
-        super().load_memory(memory)
-        self.pool.restore(memory["pool"])
 
     def _judge(self, images: Tensor, *, is_real: bool) -> Tensor:
         """Return the discriminator's loss on pictures of one kind."""

@@ -253,7 +253,7 @@ def test_sesim_shows_its_discriminator_past_translations() -> None:
     method = build("sesim", "fixed")
     for _ in method.losses(tiny_batch()):
         pass
-    assert len(method.memory()["pool"]) == 2
+    assert len(method.memory()["pools"]["fake_b"]) == 2
 
 
 @pytest.mark.parametrize("normalise", [True, False])
