@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from i2icli.config.document import Change, Document, config_document, differences, write_toml
+from i2icli.config.schedule import Moment
 from i2icli.data.transforms import CropPlan, plan_crop
 from i2icli.engine.data import settle_data
 from i2icli.engine.initial import start_from_pretrained
@@ -134,7 +135,7 @@ def _count_parameters(session: Session) -> dict[str, dict[str, int]]:
 def _phases(session: Session) -> list[Phase]:
     """Return the augmentation before and, where the run gets there, in the decay of the rate."""
     data, schedule = session.config.data, session.config.method.schedule
-    last = session.epoch_of(session.last_step)
+    last = Moment(session.last_step, session.steps_per_epoch).epoch
     falling = [epoch for epoch in range(1, last + 1) if schedule.is_decaying(epoch)]
     before = describe_crop(plan_crop(data))
     after = describe_crop(plan_crop(data, jitter=data.jitter_in_decay))

@@ -28,7 +28,7 @@ from i2icli.engine.report_metrics import (
 from i2icli.engine.report_pictures import find_grids, find_rows, show_entropy, show_samples
 from i2icli.errors import ConfigError, I2IError
 from i2icli.inference.translator import load_translator
-from i2icli.methods.configure import AnyRunConfig, build_method, changes_from_paper, restore_config
+from i2icli.methods.configure import AnyRunConfig, changes_from_paper, restore_config
 from i2icli.methods.registry import METHODS
 from i2icli.visual.report import ConfigChange, Fact, RunReport, Status, format_number
 
@@ -87,8 +87,7 @@ class _Run:
         per_epoch = max(counts) // self.config.data.batch_size
         if train.epochs is not None:
             return train.epochs * per_epoch
-        players = build_method(self.config).players.values()
-        return max(player.schedule.total_steps(per_epoch) for player in players)
+        return self.config.method.schedule.total_steps(per_epoch)
 
     @property
     def counts(self) -> tuple[int, ...]:

@@ -66,14 +66,10 @@ class Session:
     best: dict[str, Any] = field(default_factory=dict)
     ranks: Ranks = ALONE
 
-    def epoch_of(self, step: int) -> int:
-        """Return the epoch of a step, both counted from 1; 0 of no step."""
-        return (step - 1) // self.steps_per_epoch + 1
-
     @property
     def epoch(self) -> int:
         """The epoch of the last step done, counted from 1; 0 before the first."""
-        return self.epoch_of(self.step)
+        return self.moment.epoch
 
     @property
     def last_step(self) -> int:
@@ -92,6 +88,11 @@ class Session:
     def moment(self) -> Moment:
         """The last step done."""
         return Moment(self.step, self.steps_per_epoch)
+
+    @property
+    def next_moment(self) -> Moment:
+        """The step to come."""
+        return Moment(self.step + 1, self.steps_per_epoch)
 
     def batches(self, *, on_skip: Callable[[str], None]) -> BatchStream:
         """Return the endless stream of batches from the next step on; close it after use."""
@@ -114,13 +115,12 @@ class Session:
 
     def start_epoch(self) -> None:
         """Enter the epoch of the next step: the method's stage."""
-        self.method.start_epoch(self.epoch_of(self.step + 1))
+        self.method.start_epoch(self.next_moment.epoch)
 
     def set_learning_rates(self) -> None:
         """Take the learning rates of the next step."""
-        moment = Moment(self.step + 1, self.steps_per_epoch)
         for stepper in self.steppers.values():
-            stepper.set_learning_rate(moment)
+            stepper.set_learning_rate(self.next_moment)
 
     def state(self) -> CheckpointState:
         """Return the run as it is between two steps; whole on rank 0 alone."""
