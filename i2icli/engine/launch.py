@@ -72,8 +72,11 @@ def _wait(
     """Wait for all; after a failure end those that do not end by themselves."""
     failed_at: float | None = None
     told: set[int] = set()
-    while any(child.poll() is None for child in children):
+    running = True
+    while running:
         time.sleep(0.05)
+        # Asked first, so that one that ends during this round is still seen in the next.
+        running = any(child.poll() is None for child in children)
         for rank, child in enumerate(children):
             code = child.poll()
             if code in (None, 0, _INTERRUPTED):
@@ -83,7 +86,7 @@ def _wait(
                 told.add(rank)
                 name = signal.Signals(-code).name
                 note(f"process {rank} of {len(children)} was ended by {name}")
-        if failed_at is not None and time.monotonic() - failed_at > grace:
+        if running and failed_at is not None and time.monotonic() - failed_at > grace:
             for child in children:
                 child.kill()
     return _exit_code([child.wait() for child in children])

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from i2icli.checkpoint.file import load_checkpoint
 from i2icli.cli.app import app
 from i2icli.config.document import config_document, write_toml
 from i2icli.engine.folder import RunFolder
-from i2icli.engine.launch import run_in_processes
+from i2icli.engine.launch import _wait, run_in_processes
 from i2icli.engine.run import resume_run
 from i2icli.engine.session import open_session
 from i2icli.errors import ConfigError
@@ -191,6 +192,29 @@ def test_launcher_ends_a_process_that_does_not_notice_the_end_of_another() -> No
     notes: list[str] = []
     ended = run_in_processes([sys.executable, "-c", code], 2, note=notes.append, grace=0.2)
     assert ended == 3
+    assert notes == ["process 1 of 2 was ended by SIGKILL"]
+
+
+class _EndsAtOnce:
+    """A process that is gone the moment it is killed."""
+
+    def __init__(self, code: int | None) -> None:
+        self.code = code
+
+    def poll(self) -> int | None:
+        return self.code
+
+    def kill(self) -> None:
+        self.code = -9 if self.code is None else self.code
+
+    def wait(self) -> int | None:
+        return self.code
+
+
+def test_launcher_names_a_process_that_ends_between_two_looks() -> None:
+    notes: list[str] = []
+    children: Any = [_EndsAtOnce(3), _EndsAtOnce(None)]
+    assert _wait(children, note=notes.append, grace=0.0) == 3
     assert notes == ["process 1 of 2 was ended by SIGKILL"]
 
 
