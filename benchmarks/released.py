@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import inspect
 import io
 import json
 import sys
@@ -102,7 +103,11 @@ def their_step(asked: argparse.Namespace, rig: Rig, folder: Path) -> Callable[[]
 def prepare(model: Any, options: Any, batch: dict[str, Any]) -> None:
     """Do what a code base does before its first step; the older ones lack some of it."""
     if hasattr(model, "data_dependent_initialize"):
-        model.data_dependent_initialize(batch)
+        # The first code of the family takes the batch here, others before.
+        takes_batch = bool(inspect.signature(model.data_dependent_initialize).parameters)
+        if not takes_batch:
+            model.set_input(batch)
+        model.data_dependent_initialize(*([batch] if takes_batch else []))
     model.setup(options)
     if hasattr(model, "parallelize"):
         model.parallelize()

@@ -53,7 +53,7 @@ LAYERS = {
     "networks": 1,
     "data": 0.5,
     "config": 0,
-    "runtime": 0,
+    "runtime": 0.5,
     "ranks": 0,
     "home": -1,
     "errors": -1,

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from i2icli.config.base import StrictModel
+from i2icli.config.levers import LeversConfig
 
 DatasetKind = Literal["unpaired", "labelled", "single"]
 Direction = Literal["a2b", "b2a"]
@@ -269,6 +270,9 @@ class LogConfig(StrictModel):
     )
 
 
+Switch = Literal["auto", "on", "off"]
+
+
 class RuntimeConfig(StrictModel):
     """Where and how fast; nothing here is part of the method."""
 
@@ -278,3 +282,31 @@ class RuntimeConfig(StrictModel):
     )
     workers: int = Field(2, ge=0, le=64, description="Processes that load pictures.")
     threads: int = Field(0, ge=0, description="CPU threads of torch; 0: torch's own choice.")
+    compile: Switch = Field(
+        "auto", description="torch.compile of the networks; auto: on GPUs, for long runs."
+    )
+    channels_last: Switch = Field(
+        "auto", description="Channels innermost in memory; auto: where a trial is faster."
+    )
+    recompute: Switch = Field(
+        "auto",
+        description="Compute norms, ReLUs and paddings again for the gradient, which keeps about "
+        "half as many maps; auto: on CPUs.",
+    )
+    reuse_memory: Switch = Field(
+        "auto",
+        description="Keep freed memory for the next maps rather than return it to the system; "
+        "auto: on CPUs where the C library is glibc.",
+    )
+    cuda_graphs: Switch = Field(
+        "auto", description="Replay a step as one CUDA graph; auto: on GPUs, at small batches."
+    )
+    fused_optimizer: Switch = Field(
+        "auto", description="One kernel for all weights of an optimizer; auto: on GPUs."
+    )
+    prefetch: Switch = Field(
+        "auto", description="Copy the next batch to the device during a step; auto: on GPUs."
+    )
+    levers: LeversConfig = Field(
+        LeversConfig(), description="Ways to the same numbers at less cost."
+    )

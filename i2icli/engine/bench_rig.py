@@ -27,7 +27,7 @@ from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig
 from i2icli.networks.vgg import VGG16Features
 from i2icli.pretrained.networks import load_network
-from i2icli.runtime import resolve_device, resolve_precision
+from i2icli.runtime import Choices, choose, resolve_device
 
 _BATCHES = 4
 _ARCHITECTURES = {"vgg16": VGG16Features}
@@ -62,8 +62,7 @@ class Rig:
     """
 
     config: AnyRunConfig
-    device: torch.device
-    precision: torch.dtype
+    choices: Choices
     domains: Domains
     dataset: TrainingSet
     method: Method
@@ -72,6 +71,16 @@ class Rig:
     batches: list[AnyBatch]
     notes: tuple[str, ...] = ()
     step_number: int = 0
+
+    @property
+    def device(self) -> torch.device:
+        """Where the steps compute."""
+        return self.choices.device
+
+    @property
+    def precision(self) -> torch.dtype:
+        """The autocast type; float32 means none."""
+        return self.choices.precision
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -122,24 +131,24 @@ def build_rig(variant: Variant) -> Rig:
     if config.runtime.threads:
         torch.set_num_threads(config.runtime.threads)
     device = resolve_device(config.runtime.device)
-    precision = resolve_precision(config.runtime.precision, device)
+    choices = choose(config.runtime, device)
     kind = METHODS[config.method.name].data  # type: ignore[attr-defined]
     domains = find_domains(config.data, kind)
     dataset = open_training_set(kind, domains, config.data, config.labels)
     method = build_method(config).to(device).train()
     if variant.checkpoint is not None:
         _load_weights(method, Path(variant.checkpoint))
+    method.use_levers(config.runtime.levers, recompute=choices.recompute)
     networks, missing = _pretrained(method.pretrained, device)
     method.take_pretrained(networks)
     method.start_epoch(1)
     return Rig(
         config=config,
-        device=device,
-        precision=precision,
+        choices=choices,
         domains=domains,
         dataset=dataset,
         method=method,
-        steppers=build_steppers(method, device=device, precision=precision),
+        steppers=build_steppers(method, device=device, precision=choices.precision),
         average=MovingAverage(method, decay=config.ema.decay) if config.ema.decay else None,
         batches=_first_batches(dataset, config, device),
         notes=tuple(

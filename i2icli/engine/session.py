@@ -30,7 +30,7 @@ from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig
 from i2icli.pretrained.networks import load_networks
 from i2icli.ranks import ALONE, Ranks
-from i2icli.runtime import resolve_device, resolve_precision
+from i2icli.runtime import Choices, choose, resolve_device
 
 # Between the seeds of the processes of a run, so that those of near runs do not meet.
 _SEED_STRIDE = 1_000_003
@@ -50,8 +50,7 @@ class Session:
     """
 
     config: AnyRunConfig
-    device: torch.device
-    precision: torch.dtype
+    choices: Choices
     domains: Domains
     dataset: TrainingSet
     pictures: dict[str, Any]
@@ -65,6 +64,16 @@ class Session:
     step: int = 0
     best: dict[str, Any] = field(default_factory=dict)
     ranks: Ranks = ALONE
+
+    @property
+    def device(self) -> torch.device:
+        """Where the run computes."""
+        return self.choices.device
+
+    @property
+    def precision(self) -> torch.dtype:
+        """The autocast type; float32 means none."""
+        return self.choices.precision
 
     @property
     def epoch(self) -> int:
@@ -201,25 +210,25 @@ def open_session(
         torch.set_num_threads(config.runtime.threads)
     _check_batch(config.data.batch_size, ranks)
     place = _place(device or config.runtime.device, ranks)
-    precision = resolve_precision(config.runtime.precision, place)
+    choices = choose(config.runtime, place)
     kind = METHODS[config.method.name].data  # type: ignore[attr-defined]
     domains = find_domains(config.data, kind)
     measurer = _build_measurer(config, domains, place, on_skip) if ranks.is_main else None
     dataset = open_training_set(kind, domains, config.data, config.labels)
     epoch_length = steps_per_epoch(dataset, config.data.batch_size)
     method = build_method(config).to(place).train()
+    method.use_levers(config.runtime.levers, recompute=choices.recompute)
     method.join(ranks)
     method.take_pretrained(load_networks(method.pretrained, place))
     session = Session(
         config=config,
-        device=place,
-        precision=precision,
+        choices=choices,
         domains=domains,
         dataset=dataset,
         pictures=fingerprint(domains),
         steps_per_epoch=epoch_length,
         method=method,
-        steppers=build_steppers(method, device=place, precision=precision),
+        steppers=build_steppers(method, device=place, precision=choices.precision),
         average=MovingAverage(method, decay=config.ema.decay) if config.ema.decay else None,
         drawer=build_drawer(
             config.samples,

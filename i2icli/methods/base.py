@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from i2icli.config.levers import LeversConfig
 from i2icli.config.method import MethodConfig, OptimizerConfig, Task
 from i2icli.config.schedule import Schedule
 from i2icli.config.sections import DatasetKind
@@ -22,6 +23,9 @@ from i2icli.methods.draws import Draws
 from i2icli.methods.pool import ImagePool
 from i2icli.methods.structure import StructureTerm
 from i2icli.methods.views import AnyView
+from i2icli.networks.norm import InstanceNorm
+from i2icli.networks.resample import Upsample
+from i2icli.networks.resnet import ResnetGenerator
 from i2icli.networks.shared_norm import share_batch_norms
 from i2icli.ranks import ALONE, Ranks
 
@@ -114,6 +118,7 @@ class Method(nn.Module, ABC):
         config.check_channels(self.task.channels_a, self.task.channels_b)
         self.channels = {"a": self.task.channels_a, "b": self.task.channels_b}
         self.draws = Draws()
+        self.levers = LeversConfig()
         self.pools: dict[str, ImagePool] = {}
         self.ranks = ALONE
         has_structure = self.task.structure.kind != "none"
@@ -124,6 +129,22 @@ class Method(nn.Module, ABC):
             )
         self.structure = StructureTerm(self.task.structure) if has_structure else None
         self._pretrained: dict[str, nn.Module] = {}
+
+    def use_levers(self, levers: LeversConfig, *, recompute: bool = False) -> None:
+        """Compute by other ways to the same numbers.
+
+        Args:
+            levers: which shorter ways to take.
+            recompute: keep fewer maps for the gradient, and compute them again.
+        """
+        self.levers = levers
+        for module in self.modules():
+            if isinstance(module, InstanceNorm):
+                module.is_lean = levers.lean_norm
+            elif isinstance(module, Upsample):
+                module.is_bilinear = levers.bilinear_upsample
+            elif isinstance(module, ResnetGenerator):
+                module.recomputes = recompute
 
     def join(self, ranks: Ranks) -> None:
         """Train as one of several processes, each with an equal slice of every batch.

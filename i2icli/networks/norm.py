@@ -40,11 +40,15 @@ class InstanceNorm(nn.Module):
 
     Args:
         channels: channels of the images; only for `repr`, there are no weights.
+
+    Attributes:
+        is_lean: compute in the layout and number format of the images, statistics in float32.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = channels
+        self.is_lean = True
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalise `images`, (B, C, H, W) with more than one pixel."""

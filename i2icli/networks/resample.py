@@ -50,6 +50,7 @@ class Upsample(nn.Module):
     Attributes:
         filt: the filter, (C, 1, 4, 4), kept for the names in checkpoints. The computation does
             not read it: bilinear interpolation is the same map, and faster.
+        is_bilinear: interpolate; else run the filter.
     """
 
     filt: Tensor
@@ -57,6 +58,7 @@ class Upsample(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.register_buffer("filt", 4.0 * blur_filter([1.0, 3.0, 3.0, 1.0], channels))
+        self.is_bilinear = True
 
     def forward(self, features: Tensor) -> Tensor:
         """Double `features`, (B, C, H, W)."""

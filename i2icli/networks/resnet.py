@@ -64,6 +64,10 @@ class ResnetGenerator(nn.Module):
         dropout: dropout inside the residual blocks.
         attention: "dual": attention over places and channels after the residual blocks; it is no
             part of `model`, so numbers and names stay what they are without it.
+
+    Attributes:
+        recomputes: in training, keep the outputs of convolutions alone, and compute what lies
+            between them again for the gradient.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class ResnetGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
+        self.recomputes = False
         bias = norm_needs_bias(norm)
         layers: list[nn.Module] = [
             nn.ReflectionPad2d(3),
