@@ -10,6 +10,8 @@ import pytest
 import torch
 from picture_folders import write_pictures
 
+from i2icli.runtime import allocator
+
 
 def pytest_configure() -> None:
     """Compute on one thread, so that timing and rounding do not depend on the machine."""
@@ -44,3 +46,11 @@ def picture_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _seeded() -> None:
     """Let every test draw the same numbers, whatever ran before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _own_malloc() -> Iterator[None]:
+    """Leave the memory of this process alone again after a command ran within it."""
+    yield
+    allocator.return_freed_memory()
+    allocator._Process.is_ours = False

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from i2icli.checkpoint.file import load_checkpoint
+from i2icli.methods import build_method, configure_run
 
 ROOT = Path(__file__).resolve().parents[1]
 # The smallest code base that follows the protocol, with a name in options, models and data each.
@@ -22,13 +27,24 @@ class TrainOptions:
             parser.add_argument("--" + name, required=True)
         for name in ("crop_size", "load_size", "batch_size"):
             parser.add_argument("--" + name, type=int, required=True)
+        parser.add_argument("--weights", type=int, required=True)
         print("options are printed, and must not spoil the answer")
         return parser.parse_args()
 """
 MODELS = """
+import torch
+class Generator(torch.nn.Module):
+    def __init__(self, count):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(count))
+    def forward(self, images):
+        assert not self.training
+        return images
 class Model:
+    model_names = ["G"]
     def __init__(self, options):
         self.options, self.calls = options, []
+        self.netG = Generator(options.weights)
     def data_dependent_initialize(self, data):
         self.calls.append("initialize")
     def setup(self, options):
@@ -47,26 +63,70 @@ def create_model(options):
 """
 
 
-def test_released_code_takes_steps_in_turn_with_ours(tmp_path: Path) -> None:
+@pytest.fixture(autouse=True)
+def _scripts_find_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+
+
+def script(name: str) -> dict[str, Any]:
+    """Return what a script defines."""
+    return runpy.run_path(str(ROOT / "benchmarks" / f"{name}.py"))
+
+
+def run_released(folder: Path, *words: str, weights: int) -> subprocess.CompletedProcess[str]:
+    """Run the comparison with the made-up code base."""
     for package, text in (("options", ""), ("models", MODELS)):
-        (tmp_path / package).mkdir()
-        (tmp_path / package / "__init__.py").write_text(text)
-    (tmp_path / "options" / "train_options.py").write_text(OPTIONS)
-    ended = subprocess.run(
-        [
-            *(sys.executable, str(ROOT / "benchmarks" / "released.py"), str(tmp_path)),
-            *("--preset", "demo", "--size", "32", "--steps", "2", "--", "--model", "made-up"),
-        ],
+        (folder / package).mkdir()
+        (folder / package / "__init__.py").write_text(text)
+    (folder / "options" / "train_options.py").write_text(OPTIONS)
+    small = ["--preset", "demo", "--size", "32", "--steps", "2", "--set", "runtime.threads=1"]
+    theirs = ["--", "--model", "made-up", "--weights", str(weights)]
+    return subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "released.py"), str(folder), *small]
+        + [*words, *theirs],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def weights_of_demo() -> int:
+    """Return how many weights ours has."""
+    method = build_method(configure_run("demo"))
+    return sum(weight.numel() for weight in method.parameters())
+
+
+@pytest.mark.slow
+def test_released_code_takes_steps_in_turn_with_ours(tmp_path: Path) -> None:
+    out = tmp_path / "results.md"
+    (tmp_path / "code").mkdir()
+    words = ["--translate", "--record", "--out", str(out), "--precision", "bfloat16"]
+    ended = run_released(tmp_path / "code", *words, weights=weights_of_demo())
     assert ended.returncode == 0, ended.stderr
     result = json.loads(ended.stdout)
     assert [result[side]["n"] for side in ("ours", "theirs", "speedup")] == [2, 2, 2]
     assert result["shape"] == [1, 3, 32, 32]
-    assert result["options"] == ["--model", "made-up"]
+    assert result["options"][:2] == ["--model", "made-up"]
+    assert (result["precision"], result["threads"]) == ("bfloat16", 1)
+    assert result["theirs"]["flops_per_step"] == 3 * 2 * 32**3
+    assert result["ours"]["flops_per_step"] > 1e6
+    for side in ("ours", "theirs"):
+        memory = result[side]["memory"]
+        assert memory["peak_bytes"] is None or memory["peak_bytes"] > memory["imports_bytes"] > 0
+    speed = result["translate"]
+    assert {part["n"] for part in speed.values()} == {2}
+    (row,) = script("record")["rows"](out, "## Against the released code")
+    assert row[3].startswith("`released.py code --preset demo --size 32")
+    assert "unknown" in row[6] or " -> " in row[6]
+    assert len(row) == 10
+
+
+def test_other_networks_are_refused(tmp_path: Path) -> None:
+    ended = run_released(tmp_path, weights=7)
+    assert ended.returncode == 1
+    assert "the networks differ: ours have" in ended.stderr
+    assert "theirs 7 weights, {'G': 7}" in ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -77,12 +137,10 @@ def test_released_code_takes_steps_in_turn_with_ours(tmp_path: Path) -> None:
     ],
 )
 def test_a_row_is_a_command(row: str, words: str) -> None:
-    script = runpy.run_path(str(ROOT / "benchmarks" / "table.py"))
-    assert script["command"](row, 7) == words.split()
+    assert script("table")["command"](row, 7) == words.split()
 
 
 def test_rows_are_added_with_repeats_and_spread(tmp_path: Path) -> None:
-    script = runpy.run_path(str(ROOT / "benchmarks" / "table.py"))
     report = {
         "step": {"min_s": 0.5, "median_s": 0.75, "quartiles_s": [0.6, 0.9], "n": 7},
         "translate": {"images_per_s": 3.0, "quartiles_images_per_s": [2.0, 4.0]},
@@ -96,8 +154,10 @@ def test_rows_are_added_with_repeats_and_spread(tmp_path: Path) -> None:
         "limit_gflops": 200.4,
     }
     path = tmp_path / "results.md"
+    table, record = script("table"), script("record")
     for _ in range(2):
-        script["add_row"](path, ["bench", "--preset", "cut"], report)
+        cells = table["cells"](["bench", "--preset", "cut"], report)
+        record["add_row"](path, table["HEADING"], table["COLUMNS"], cells)
     lines = path.read_text().splitlines()
     assert lines[0] == "# Results"
     assert len(lines) == 6
@@ -105,3 +165,125 @@ def test_rows_are_added_with_repeats_and_spread(tmp_path: Path) -> None:
     assert {line.count("|") for line in lines[2:]} == {lines[2].count("|")}
     for part in ("`i2i bench --preset cut`", "0.5, 0.75 (0.6 to 0.9), 7", "| 2 |", "50% (40% to"):
         assert part in lines[4]
+
+
+def test_a_table_of_its_own_stands_under_each_heading(tmp_path: Path) -> None:
+    record, path = script("record"), tmp_path / "results.md"
+    add = record["add_row"]
+    add(path, "# Results", "| a | b |", ["1", "2"])
+    add(path, "## Levers", "| c |", ["x"])
+    add(path, "# Results", "| a | b |", ["3", ""])
+    add(path, "## Levers", "| c |", ["y"])
+    assert path.read_text().splitlines() == [
+        *("# Results", "", "| a | b |", "|---|---|", "| 1 | 2 |", "| 3 |  |"),
+        *("", "## Levers", "", "| c |", "|---|", "| x |", "| y |"),
+    ]
+    assert record["rows"](path, "# Results") == [["1", "2"], ["3", ""]]
+    assert record["rows"](path, "## Levers") == [["x"], ["y"]]
+    assert record["rows"](path, "## Else") == []
+    with pytest.raises(ValueError, match="2 cells do not fit"):
+        add(path, "## Levers", "| c |", ["x", "y"])
+
+
+def test_levers_are_measured_where_they_matter(tmp_path: Path) -> None:
+    levers = script("levers")
+    rows = list(levers["rows"](levers["PRESETS"], None, ["float32"], is_cuda=False))
+    names = {(row.preset, row.name) for row in rows}
+    assert len(names) == len(rows)
+    assert {name for _, name in names} == {*levers["LEVERS"], *levers["SETTINGS"]}
+    assert {preset for preset, name in names if name == "selected_rows"} == {
+        *("qs-attn-global", "qs-attn-local")
+    }
+    on_gpu = levers["rows"](["cut"], None, ["float32"], is_cuda=True)
+    assert {"cuda_graphs", "prefetch"} <= {row.name for row in on_gpu}
+    for row in rows:
+        for is_on in (True, False):
+            configure_run(row.preset, [row.setting(is_on=is_on)])
+    with pytest.raises(SystemExit, match="no lever here is called lean"):
+        list(levers["rows"](["cut"], ["lean"], ["float32"], is_cuda=False))
+
+
+@pytest.mark.slow
+def test_rows_of_levers_say_off_against_on_and_are_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "results.md"
+    small = ["--preset", "cut", "--only", "freeze_others", "--precision", "float32"]
+    small += ["--size", "32", "--steps", "2", "--out", str(out)]
+    for setting in (
+        "method.generator.width=4",
+        "method.discriminator.width=4",
+        "runtime.workers=0",
+    ):
+        small += ["--set", setting]
+    for _ in range(2):
+        monkeypatch.setattr(sys, "argv", ["levers.py", "--missing", *small])
+        runpy.run_path(str(ROOT / "benchmarks" / "levers.py"), run_name="__main__")
+    (row,) = script("record")["rows"](out, "## Levers")
+    assert "--vary runtime.levers.freeze_others=false" in row[3]
+    off, on = map(float, row[8].split(" -> "))
+    assert off >= on > 0
+    assert row[4].endswith(", 2")
+    said = capsys.readouterr().err
+    assert "1 rows, about" in said
+    assert "0 rows, about" in said
+
+
+@pytest.mark.slow
+def test_a_run_on_real_pictures_is_measured_and_goes_on(
+    tmp_path: Path, picture_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, results = tmp_path / "out", tmp_path / "results.md"
+    settings = ("method.generator.width=4", "method.discriminator.width=4", "data.resize=36")
+    settings += ("data.crop=32", "runtime.workers=0", "log.every_steps=1", "runtime.device=cpu")
+    words = [str(picture_root), "--out", str(out), "--preset", "cut", "--keep-every", "2"]
+    words += ["--bench-batch", "2", "--bench-steps", "2", "--metric", "diversity", "--record"]
+    words += ["--results", str(results)]
+    words += [word for setting in settings for word in ("--set", setting)]
+    asked: list[list[str]] = []
+    defined = script("horse2zebra")
+    measure = defined["ask"]
+
+    def ask(words: list[str]) -> dict[str, Any] | None:
+        asked.append(words)
+        if words[0] == "bench":
+            found: dict[str, Any] = measure(words)
+            return found
+        # What a measurement that needs weights would answer.
+        kept = sorted((out / "cut" / "checkpoints").glob("step-*.pt"))
+        steps = [int(path.stem.removeprefix("step-")) for path in kept]
+        number = {"about": {"step": 0}, "metrics": {"diversity": {"value": 0.0}}}
+        return {
+            "checkpoints": [
+                {**number, "about": {"step": s}, "metrics": {"diversity": {"value": 9.0 - s % 4}}}
+                for s in steps
+            ]
+        }
+
+    defined["main"].__globals__["ask"] = ask
+    for steps in ("2", "4"):
+        monkeypatch.setattr(sys, "argv", ["horse2zebra.py", *words, "--steps", steps])
+        defined["main"]()
+    assert [words[0] for words in asked] == ["bench", "eval", "eval"]
+    summary = json.loads((out / "cut-summary.json").read_text())
+    assert summary["step"] == 4
+    assert summary["checkpoints"] == [[2, 7.0], [4, 9.0]]
+    assert summary["bench"]["2"]["step_s"] > 0
+    assert summary["bench"]["2"]["network_share_of_limit"] > 0
+    first, second = script("record")["rows"](results, "## Runs on real pictures")
+    assert (first[4], second[4]) == ("2", "4")
+    assert second[10:] == ["9", "7 at 2"]
+
+
+def test_a_run_whose_time_is_over_saves_and_ends(tmp_path: Path, picture_root: Path) -> None:
+    defined = script("horse2zebra")
+    settings = ["method.generator.width=4", "method.discriminator.width=4", "data.resize=36"]
+    settings += ["data.crop=32", "runtime.workers=0", "log.every_steps=1", "runtime.device=cpu"]
+    asked = argparse.Namespace(
+        data=picture_root, steps=100000, keep_every=100000, precision="float32", set=settings
+    )
+    run = tmp_path / "run"
+    defined["train"](asked, "cut", run, seconds=0.0)
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert 0 < steps[-1] < asked.steps
+    assert load_checkpoint(run / "checkpoints" / "last.pt").step == steps[-1]

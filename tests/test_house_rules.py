@@ -28,6 +28,7 @@ SHARED_BY_METHODS = {
     "configure",
     "draws",
     "jitter",
+    "passes",
     "pool",
     "registry",
     "released",

@@ -27,7 +27,7 @@ _PARTIAL = ".partial"
 # How PyTorch began its files before they were zip archives: a pickle of its magic number.
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 # What early files of this format do not have.
-_ADDED: dict[str, Any] = {"origin": {}, "others": []}
+_ADDED: dict[str, Any] = {"origin": {}, "others": [], "choices": {}}
 
 
 class _Sink:

@@ -31,6 +31,7 @@ class CheckpointState:
             networks that came from none; empty of a run's.
         others: where several processes trained: `memory`, `rng` and `meters` of ranks 1, 2, ...;
             those above are of rank 0.
+        choices: what `auto` of the runtime settings came to, as far as it decides the rounding.
     """
 
     config: Mapping[str, Any]
@@ -47,6 +48,7 @@ class CheckpointState:
     versions: Mapping[str, str] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
     others: Sequence[Mapping[str, Any]] = ()
+    choices: Mapping[str, str | bool] = field(default_factory=dict)
 
     def translating_weights(self) -> dict[str, Tensor]:
         """Return the state dict to translate with: averaged weights where there are any."""

@@ -28,6 +28,12 @@ def bench(
         str | None,
         typer.Option(metavar="CKPT|PRESET", help="Compare with this, in turn in one run."),
     ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE", help="Compare with this changed, in turn in one run; repeatable."
+        ),
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Data set to use; none: made-up pictures.")
     ] = None,
@@ -48,6 +54,7 @@ def bench(
         steps=steps,
         warmup=warmup,
         against=against,
+        vary=tuple(vary or ()),
     )
     report = run_bench(options, note=lambda text: typer.echo(text, err=True))
     typer.echo(json.dumps(report.document(), indent=2) if as_json else report.text())

@@ -10,13 +10,17 @@ import typer
 from i2icli.cli.evaluate_words import show_one, show_several
 from i2icli.cli.options import AsJson, Device
 from i2icli.cli.progress import progress_bar
+from i2icli.cli.shared_run import share_work
+from i2icli.cli.split_run import end_with_parent
 from i2icli.errors import ConfigError
 
 if TYPE_CHECKING:
     from i2icli.data.label_maps import LabelScheme
     from i2icli.engine.evaluating import Evaluated, Request
     from i2icli.engine.label_scores import Judging
+    from i2icli.evaluation.inception import FeatureMode
     from i2icli.evaluation.metrics import Subject
+    from i2icli.evaluation.protocols import Protocol
     from i2icli.evaluation.shards import Shard
 
 Checkpoint = Annotated[
@@ -83,9 +87,16 @@ Data = Annotated[
     typer.Option(metavar="DIR", help="Data set with testA and testB; none: the run's own."),
 ]
 Real = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Real pictures, with --fake: no checkpoint.")
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Real pictures, with --fake: no checkpoint. For --fid and --kid also .tar shards: "
+        "one, a folder of them, a quoted pattern, or 'set-{000..099}.tar'.",
+    ),
 ]
-Fake = Annotated[Path | None, typer.Option(metavar="DIR", help="Made pictures to measure.")]
+Fake = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Made pictures to measure; shards as for --real.")
+]
 Inputs = Annotated[
     Path | None, typer.Option(metavar="DIR", help="With --fake: what they were made from.")
 ]
@@ -113,6 +124,17 @@ Batch = Annotated[
 ]
 Keep = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Keep the translations in this new folder.")
+]
+Work = Annotated[
+    Path | None,
+    typer.Option(
+        "--work",
+        metavar="DIR",
+        help="Keep the features here; none: in I2I_HOME, those of made pictures until the end.",
+    ),
+]
+Processes = Annotated[
+    int, typer.Option("--nproc", min=1, metavar="N", help="Processes that share out the pictures.")
 ]
 Offline = Annotated[
     bool,
@@ -150,25 +172,24 @@ def evaluate(
     device: Device = "auto",
     offline: Offline = False,  # noqa: ARG001 - a promise that is always kept
     keep: Keep = None,
+    work: Work = None,
+    nproc: Processes = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Translate a run's test pictures and measure them; or measure two folders.
+    """Translate a run's test pictures and measure them; or measure two folders, or shards.
 
     Without metrics, all that the data and the weights at hand allow.
     """
-    _check_judge(judge, fake, seg=seg)
-    _check_styles(styles, fake, diversity=diversity)
-    flags = (fid, kid, lpips, structure, diversity, seg, truth_error)
+    _check_effects(judge, styles, fake, seg=seg, diversity=diversity)
     _check_folders(checkpoint, real=real, fake=fake, inputs=inputs, others=all_checkpoints or keep)
+    share_work(nproc)
     from i2icli.engine.evaluating import Request
-    from i2icli.evaluation.inception import check_mode
     from i2icli.evaluation.metrics import Subject
-    from i2icli.evaluation.protocols import find_protocol
 
     request = Request(
-        names=tuple(name for name, is_wanted in zip(_NAMES, flags, strict=True) if is_wanted),
-        protocol=None if protocol is None else find_protocol(protocol),
-        mode=None if mode is None else check_mode(mode),
+        names=_chosen(fid, kid, lpips, structure, diversity, seg, truth_error),
+        protocol=_find_protocol(protocol),
+        mode=_check_mode(mode),
         direction=direction,
         data=data,
         truth=truth,
@@ -179,8 +200,9 @@ def evaluate(
         labels=_label_scheme(classes, ignore, palette, is_scored=seg, fake=fake, judge=judge),
         styles=styles or 10,
         judging=_judging(judge, ignore, palette),
+        work=work and work.expanduser(),
     )
-    subject = Subject(outputs=fake, reals=real, inputs=inputs, truth=truth)
+    subject = Subject(fake, real, inputs, truth)
     _measure(checkpoint, subject, request, is_whole_run=all_checkpoints, as_json=as_json)
 
 
@@ -195,6 +217,8 @@ def _measure(
     from i2icli.evaluation.shards import joined_shards
 
     with joined_shards() as shard:
+        if shard.count > 1:
+            end_with_parent()
         if subject.outputs is not None:
             _measure_folders(subject, request, shard, as_json=as_json)
         elif is_whole_run:
@@ -203,27 +227,41 @@ def _measure(
             _measure_checkpoint(checkpoint, request, shard, as_json=as_json)
 
 
+def _chosen(*flags: bool) -> tuple[str, ...]:
+    return tuple(name for name, is_wanted in zip(_NAMES, flags, strict=True) if is_wanted)
+
+
+def _find_protocol(name: str | None) -> Protocol | None:
+    from i2icli.evaluation.protocols import find_protocol
+
+    return None if name is None else find_protocol(name)
+
+
+def _check_mode(mode: str | None) -> FeatureMode | None:
+    from i2icli.evaluation.inception import check_mode
+
+    return None if mode is None else check_mode(mode)
+
+
 def _check_net(net: str) -> Literal["alex", "vgg"]:
     if net in ("alex", "vgg"):
         return "vgg" if net == "vgg" else "alex"
     raise ConfigError(f"--net {net!r} is no network of LPIPS: use alex or vgg.")
 
 
-def _check_styles(styles: int | None, fake: Path | None, *, diversity: bool) -> None:
-    """Refuse styles that would be without effect."""
-    if styles is not None and (fake is not None or not diversity):
-        raise ConfigError(
-            f"--styles {styles} is of the random styles that --diversity translates a checkpoint's "
-            "test pictures in: i2i eval RUN --diversity --styles N."
-        )
-
-
-def _check_judge(judge: Path | None, fake: Path | None, *, seg: bool) -> None:
-    """Refuse a judge that would be without effect."""
+def _check_effects(
+    judge: Path | None, styles: int | None, fake: Path | None, *, seg: bool, diversity: bool
+) -> None:
+    """Refuse a judge and styles that would be without effect."""
     if judge is not None and (fake is not None or not seg):
         raise ConfigError(
             f"--judge {judge} segments the photos that a translator makes of label maps: "
             "i2i eval RUN --seg --judge CKPT."
+        )
+    if styles is not None and (fake is not None or not diversity):
+        raise ConfigError(
+            f"--styles {styles} is of the random styles that --diversity translates a checkpoint's "
+            "test pictures in: i2i eval RUN --diversity --styles N."
         )
 
 

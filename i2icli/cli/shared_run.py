@@ -19,9 +19,12 @@ Processes = Annotated[
 def share_work(count: int | None) -> None:
     """Run this same command in `count` processes, and exit as they did; one goes on as it is.
 
-    A process that was started so goes on too.
+    A process that was started so goes on too. One that goes on works for this command alone.
     """
     if count is None or count == 1 or _is_member():
+        from i2icli.runtime.allocator import claim_process  # imports torch too
+
+        claim_process()
         return
     from i2icli.engine.launch import run_in_processes  # imports torch; keeps --help instant
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,6 +53,17 @@ def watch_launcher() -> None:
     """End this process when the launcher that started it is gone, killed ones too."""
     if os.environ.pop(_LAUNCHED, None):
         threading.Thread(target=_end_with, args=(sys.stdin.fileno(),), daemon=True).start()
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it is gone, where the system lets go of it."""
+    threading.Thread(target=_end_without, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_without(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 def _end_with(line: int) -> None:

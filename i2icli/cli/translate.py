@@ -23,6 +23,7 @@ from i2icli.cli.split_run import (
 from i2icli.cli.translate_options import (
     BatchSize,
     Checkpoint,
+    Compile,
     Direction,
     Format,
     Grid,
@@ -45,9 +46,9 @@ from i2icli.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from i2icli.data.manifest import Manifest
     from i2icli.evaluation.shards import Shard
     from i2icli.inference.folder import FolderOptions, FolderReport
-    from i2icli.inference.manifest import Manifest
     from i2icli.inference.sources import Source
     from i2icli.inference.targets import Job, Plan
     from i2icli.inference.translator import Translator
@@ -74,6 +75,7 @@ def translate(
     skip_existing: SkipExisting = False,
     memory: Memory = None,
     tiles: TilesChoice = "auto",
+    compile_: Compile = None,
     nproc: Processes = 1,
     as_json: AsJson = False,
 ) -> None:
@@ -84,14 +86,15 @@ def translate(
     from i2icli.evaluation.shards import device_of_rank
     from i2icli.inference.folder import FolderOptions
     from i2icli.inference.large import parse_tiles
-    from i2icli.inference.translator import load_translator
 
     _check_styles(styles, seed, style_from)
     process = _own_process(source, wants_grids=grid)
     wanted = _find(source, out, format_=format_, suffix=suffix, quality=quality)
     batch_size = _parse_batch(batch)
     large = parse_tiles(tiles, memory)
-    translator = load_translator(checkpoint, device=device_of_rank(device), precision=precision)
+    place = device_of_rank(device)
+    translator = _load(checkpoint, place, precision, compile_, is_bounded=memory is not None)
+    _say_choices(translator, process)
     _check_made(translator, wanted, wants_masks=masks)
     names, codes = _choose_styles(translator, styles, seed, style_from, direction=direction)
     options = FolderOptions(
@@ -106,6 +109,32 @@ def translate(
     made = _translate_files(task, wanted) if wanted.shards is None else _shards(task, wanted)
     who = f"process {process.rank}: " if process.count > 1 else ""
     _finish(made, as_json=as_json, who=who)
+
+
+def _load(
+    checkpoint: Path, device: str, precision: str, compile_: bool | None, *, is_bounded: bool
+) -> Translator:
+    """Load the checkpoint, in a process whose memory is ours to manage."""
+    from i2icli.inference.translator import load_translator
+    from i2icli.runtime.allocator import claim_process, limit_kernels
+
+    claim_process()
+    limit_kernels()
+    return load_translator(
+        checkpoint,
+        device=device,
+        precision=precision,
+        compile=compile_,
+        # A bound holds only if what is freed really goes back.
+        reuse_memory=False if is_bounded else None,
+        say=lambda text: typer.echo(text, err=True),
+    )
+
+
+def _say_choices(translator: Translator, process: Shard) -> None:
+    """Say once how it computes."""
+    if process.rank == 0 and translator.choices is not None:
+        typer.echo(f"translating on {translator.choices.describe()}", err=True)
 
 
 def _finish(document: dict[str, Any], *, as_json: bool, who: str = "") -> None:
@@ -160,7 +189,7 @@ def _translate_files(task: _Task, wanted: _Wanted) -> dict[str, Any]:
     plan = _plan(wanted, styles=task.styles, masks=masks, with_grids=task.wants_grids)
     manifest = None
     if task.process.count > 1 and not wanted.is_file:
-        from i2icli.inference.manifest import Manifest
+        from i2icli.data.manifest import Manifest
 
         plan = replace(plan, jobs=tuple(task.process.share(plan.jobs)))
         rank, count = task.process.rank, task.process.count
@@ -199,7 +228,8 @@ def _find(
     named: str, out: Path, *, format_: str | None, suffix: str, quality: int | None
 ) -> _Wanted:
     """Find what is read; refuse what contradicts itself."""
-    from i2icli.inference.sources import find_shards, find_sources, is_list, is_picture
+    from i2icli.data.shard_sets import find_shards
+    from i2icli.inference.sources import find_sources, is_list, is_picture
 
     path = Path(named).expanduser()
     shards = find_shards(named, out=out)

@@ -85,3 +85,10 @@ Processes = Annotated[
         "--nproc", min=1, metavar="N", help="Processes that share out the pictures or shards."
     ),
 ]
+Compile = Annotated[
+    bool | None,
+    typer.Option(
+        "--compile/--no-compile",
+        help="Compile the generator first, for many pictures of few sizes on a GPU.",
+    ),
+]

@@ -18,7 +18,7 @@ def translate_to_shards(
     translator: Translator, shards: Sequence[Path], out: Path, options: ShardOptions, process: Shard
 ) -> dict[str, Any]:
     """Translate this process's share of the shards; return the result in plain types."""
-    from i2icli.inference.manifest import Manifest
+    from i2icli.data.manifest import Manifest
     from i2icli.inference.shards import translate_shards
 
     own = process.share(shards)

@@ -278,7 +278,9 @@ class RuntimeConfig(StrictModel):
 
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="Autocast type; auto: bfloat16 on GPUs that have it, else float32."
+        "auto",
+        description="Autocast type; auto: on GPUs bfloat16, on older ones float16, where they have "
+        "units for it; else float32.",
     )
     workers: int = Field(2, ge=0, le=64, description="Processes that load pictures.")
     threads: int = Field(0, ge=0, description="CPU threads of torch; 0: torch's own choice.")
@@ -299,7 +301,7 @@ class RuntimeConfig(StrictModel):
         "auto: on CPUs where the C library is glibc.",
     )
     cuda_graphs: Switch = Field(
-        "auto", description="Replay a step as one CUDA graph; auto: on GPUs, at small batches."
+        "auto", description="Replay a step as one CUDA graph, for small batches; auto: off."
     )
     fused_optimizer: Switch = Field(
         "auto", description="One kernel for all weights of an optimizer; auto: on GPUs."

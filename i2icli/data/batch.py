@@ -16,9 +16,40 @@ class _Tensors:
         """Return the batch with its tensors on `device`."""
         return self._with({k: v.to(device, non_blocking=True) for k, v in self._tensors().items()})
 
+    def laid_out(self, memory_format: torch.memory_format) -> Self:
+        """Return the batch with its pictures in a layout; itself where that is the usual one."""
+        if memory_format == torch.contiguous_format:
+            return self
+        return self._with(
+            {
+                name: value.contiguous(memory_format=memory_format) if value.dim() == 4 else value
+                for name, value in self._tensors().items()
+            }
+        )
+
     def pin_memory(self) -> Self:
         """Return the batch in page-locked memory; DataLoader calls this by name."""
         return self._with({name: value.pin_memory() for name, value in self._tensors().items()})
+
+    @property
+    def shapes(self) -> tuple[tuple[str, tuple[int, ...], torch.dtype], ...]:
+        """The name, shape and type of every tensor."""
+        return tuple((k, tuple(v.shape), v.dtype) for k, v in self._tensors().items())
+
+    def clone(self) -> Self:
+        """Return a copy that shares no memory with this batch."""
+        return self._with({name: value.clone() for name, value in self._tensors().items()})
+
+    def fill(self, other: Self) -> None:
+        """Take over the values of another batch of the same shapes, in place; names stay."""
+        theirs = other._tensors()
+        for name, value in self._tensors().items():
+            value.copy_(theirs[name], non_blocking=True)
+
+    def record_stream(self, stream: torch.Stream) -> None:
+        """Tell the allocator that work on `stream` reads this batch."""
+        for value in self._tensors().values():
+            value.record_stream(stream)
 
     def _tensors(self) -> dict[str, Tensor]:
         return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}

@@ -23,6 +23,7 @@ class Throughput:
         pictures: loaded in each repeat.
         workers: processes that loaded; 0: this one.
         start_seconds: of the first repeat, until its first batch.
+        rates: of each repeat.
         notes: where the pictures come from, as training would say it.
     """
 
@@ -33,6 +34,7 @@ class Throughput:
     pictures: int
     workers: int
     start_seconds: float
+    rates: tuple[float, ...]
     notes: tuple[str, ...] = ()
 
 
@@ -93,5 +95,6 @@ def measure_loader(
         pictures=pictures,
         workers=workers,
         start_seconds=waits[0],
+        rates=tuple(rates),
         notes=dataset.notes,
     )

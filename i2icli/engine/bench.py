@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from i2icli import errors
 from i2icli.checkpoint.file import load_checkpoint
 from i2icli.config.document import Document, config_document
 from i2icli.data.folders import find_domains
-from i2icli.engine.bench_measure import Result
 from i2icli.engine.bench_pictures import write_pictures, write_training_set
 from i2icli.engine.bench_report import BenchReport, build_report
 from i2icli.engine.bench_rig import Variant
+from i2icli.engine.bench_turns import measure, take_steps, translate
 from i2icli.engine.data import settle_data
-from i2icli.errors import DataError, I2IError
+from i2icli.errors import ConfigError, DataError
 from i2icli.methods import METHODS
 from i2icli.methods.configure import AnyRunConfig, configure_run, restore_config
 
-_PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 _PICTURES = 8
 
 
@@ -43,6 +37,8 @@ class BenchOptions:
         steps: rounds that count, of steps and of translations.
         warmup: rounds of steps before, that do not.
         against: a preset, or a checkpoint or run, to compare with in turn.
+        vary: `KEY=VALUE` texts that make another variant of the preset, to compare with in turn.
+        pictures: made-up ones that a pass of translating takes.
     """
 
     preset: str
@@ -54,12 +50,14 @@ class BenchOptions:
     steps: int = 10
     warmup: int = 2
     against: str | None = None
+    vary: tuple[str, ...] = ()
+    pictures: int = _PICTURES
 
 
 def run_bench(
     options: BenchOptions, *, note: Callable[[str], None] = lambda _: None
 ) -> BenchReport:
-    """Measure, each thing in a process of its own.
+    """Measure, each variant and each kind of thing in a process of its own.
 
     Args:
         options: what and how often.
@@ -67,7 +65,7 @@ def run_bench(
 
     Raises:
         CheckpointError: if `against` looks like a file and is no checkpoint.
-        ConfigError: for a wrong configuration or device.
+        ConfigError: for a wrong configuration or device, or two things to compare with.
         DataError: for missing pictures.
         I2IError: if a measurement ends without an answer, for example for want of memory.
     """
@@ -81,64 +79,36 @@ def run_bench(
         costs = []
         for variant in variants:
             note(f"{variant.name}: peak memory and operations of a step")
-            costs.append(measure(folder, "cost", variants=[variant]))
+            costs.append(measure(variant, "cost"))
         both = " and ".join(variant.name for variant in variants)
         note(f"{both}: {options.steps} training steps after {options.warmup}, and the loader")
-        steps = measure(
-            folder, "steps", variants=variants, steps=options.steps, warmup=options.warmup
-        )
+        steps = take_steps(variants, steps=options.steps, warmup=options.warmup)
         note(f"{both}: reading, translating and writing pictures")
-        translation = _translate(folder, variants, options)
-    return build_report(options.warmup, variants, costs, steps, translation)
-
-
-def measure(folder: Path, kind: str, *, variants: Sequence[Variant], **task: Any) -> Result:
-    """Make one measurement in a fresh process, see `bench_child`.
-
-    Args:
-        folder: where the task and its answer may lie.
-        kind: cost, steps or translation.
-        variants: what to measure.
-        task: the other arguments of that measurement.
-
-    Raises:
-        I2IError: what went wrong there, as the same kind of error.
-    """
-    path = folder / f"{kind}.json"
-    document = {"kind": kind, "variants": [variant.document() for variant in variants], **task}
-    path.write_text(json.dumps(document), encoding="utf-8")
-    # The very package that runs here, wherever the process starts.
-    paths = [str(_PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")]
-    ended = subprocess.run(
-        [sys.executable, "-m", "i2icli.engine.bench_child", str(path)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-        capture_output=True,
-        text=True,
-        check=False,
+        pictures: list[Path] = []
+        if options.data is None:
+            side = variants[0].config["data"]["crop"]
+            count = options.pictures
+            pictures = write_pictures(folder / "pictures", count=count, side=side, seed=9)
+        translation = translate(
+            variants,
+            pictures=pictures,
+            out=folder / "translated",
+            repeats=options.steps,
+            batch_size=options.batch,
+        )
+    return build_report(
+        variants, costs, steps, translation, warmup=options.warmup, varied=options.vary
     )
-    answer_path = path.with_suffix(".answer.json")
-    if ended.returncode != 0 or not answer_path.is_file():
-        raise _failure(kind, variants, ended)
-    answer: Result = json.loads(answer_path.read_text(encoding="utf-8"))
-    answer_path.unlink()
-    if "error" in answer:
-        raise getattr(errors, answer["error"])(answer["message"])
-    return answer
-
-
-def _failure(
-    kind: str, variants: Sequence[Variant], ended: subprocess.CompletedProcess[str]
-) -> I2IError:
-    """Return what to say of a process that ended without an answer."""
-    names = " and ".join(variant.name for variant in variants)
-    last = (ended.stderr.strip().splitlines() or ["no message"])[-1]
-    was_killed = ended.returncode == -9 or "out of memory" in last.lower()
-    hint = "for want of memory; try a smaller --size or --batch" if was_killed else last
-    return I2IError(f"measuring the {kind} of {names} ended with {ended.returncode}: {hint}")
 
 
 def _configurations(options: BenchOptions) -> list[tuple[str, AnyRunConfig, str | None]]:
-    """Return name, configuration and checkpoint of the one or two variants."""
+    """Return name, configuration and checkpoint of the one or two variants.
+
+    Raises:
+        ConfigError: for a wrong configuration, or two things to compare with.
+    """
+    if options.vary and options.against is not None:
+        raise ConfigError("--vary and --against cannot go together: compare with one of them.")
     overrides = [*options.overrides]
     if options.precision is not None:
         overrides.append(f"runtime.precision={options.precision}")
@@ -150,6 +120,9 @@ def _configurations(options: BenchOptions) -> list[tuple[str, AnyRunConfig, str 
             name = f"{name} (against)"
         shared = {**config_document(other), "runtime": config_document(config)["runtime"]}
         found.append((name, restore_config(shared), checkpoint))
+    if options.vary:
+        name = f"{config.preset} with {' '.join(options.vary)}"
+        found.append((name, configure_run(options.preset, [*overrides, *options.vary]), None))
     return [(name, resize(each, options.size, options.batch), path) for name, each, path in found]
 
 
@@ -210,20 +183,3 @@ def _with_data(config: AnyRunConfig, options: BenchOptions, folder: Path) -> Doc
 def _kind_of(config: AnyRunConfig) -> Any:
     """Return the kind of data set that a configuration's method trains on."""
     return METHODS[config.method.name].data  # type: ignore[attr-defined]
-
-
-def _translate(folder: Path, variants: Sequence[Variant], options: BenchOptions) -> Result:
-    """Measure translating; made-up pictures have the size of a training crop."""
-    pictures: list[Path] = []
-    if options.data is None:
-        side = variants[0].config["data"]["crop"]
-        pictures = write_pictures(folder / "pictures", count=_PICTURES, side=side, seed=9)
-    return measure(
-        folder,
-        "translation",
-        variants=variants,
-        pictures=[str(path) for path in pictures],
-        out=str(folder / "translated"),
-        repeats=options.steps,
-        batch_size=options.batch,
-    )

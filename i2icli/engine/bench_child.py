@@ -1,57 +1,27 @@
-"""The process that makes one measurement: `python -m i2icli.engine.bench_child TASK.json`.
+"""The process that measures one variant: `python -m i2icli.engine.bench_child`.
 
-Each measurement has a process of its own, so that no peak of memory, warm cache or fragmented
-heap of one shows in another. What to do stands in a file, and so does the answer.
+Each variant has a process of its own, and so has each kind of measurement, so that no peak of
+memory, warm cache or fragmented heap of one shows in another. See `bench_worker` for how it is
+told what to do.
 """
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torchvision.models  # noqa: F401 - some networks need it; it is no part of their memory
 
-from i2icli.engine.bench_measure import (
-    Result,
-    measure_cost,
-    measure_steps,
-    measure_translation,
-    resident_bytes,
-)
+from i2icli.engine.bench_measure import Bench, resident_bytes
 from i2icli.engine.bench_rig import Variant
-from i2icli.errors import I2IError
+from i2icli.engine.bench_worker import Answers, serve
+from i2icli.runtime.allocator import claim_process
 
 
-def perform(task: Mapping[str, Any], *, imports_bytes: int | None) -> Result:
-    """Make the measurement that `task["kind"]` names: cost, steps or translation."""
-    variants = [Variant(**variant) for variant in task["variants"]]
-    if task["kind"] == "cost":
-        return measure_cost(variants[0], imports_bytes=imports_bytes)
-    if task["kind"] == "steps":
-        return measure_steps(variants, steps=task["steps"], warmup=task["warmup"])
-    return measure_translation(
-        variants,
-        pictures=[Path(path) for path in task["pictures"]],
-        out=Path(task["out"]),
-        repeats=task["repeats"],
-        batch_size=task["batch_size"],
-        imports_bytes=imports_bytes,
-    )
-
-
-def main() -> None:
-    """Read the task, make the measurement, write the answer beside it."""
-    imports_bytes = resident_bytes("VmRSS")
-    path = Path(sys.argv[1])
-    try:
-        answer = perform(json.loads(path.read_text(encoding="utf-8")), imports_bytes=imports_bytes)
-    except I2IError as error:
-        answer = {"error": type(error).__name__, "message": str(error)}
-    path.with_suffix(".answer.json").write_text(json.dumps(answer), encoding="utf-8")
+def answers(variant: dict[str, Any]) -> Answers:
+    """Return what measures a variant, by the names that a worker asks for."""
+    return Bench(Variant(**variant), imports_bytes=resident_bytes("VmRSS")).answers()
 
 
 if __name__ == "__main__":
-    main()
+    claim_process()
+    serve(answers)

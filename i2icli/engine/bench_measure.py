@@ -1,134 +1,226 @@
-"""The measurements themselves; each is meant for a process of its own, see `bench_child`."""
+"""The measurements of one variant; each kind is meant for a fresh process, see `bench_child`."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from i2icli.data.loader import build_loader
-from i2icli.engine.bench_limit import LimitProbe
+from i2icli.data.throughput import measure_loader
+from i2icli.engine.bench_limit import LimitProbe, wait_for
 from i2icli.engine.bench_rig import Rig, Variant, build_rig
-from i2icli.engine.bench_spread import in_turn
 from i2icli.errors import I2IError
 from i2icli.inference.folder import FolderOptions, translate_jobs
+from i2icli.inference.pixels import translate_tensor
 from i2icli.inference.targets import Job
 from i2icli.inference.translator import Translator
+from i2icli.methods import METHODS
 
 Result = dict[str, Any]
 
-
-def measure_steps(variants: Sequence[Variant], *, steps: int, warmup: int) -> Result:
-    """Time training steps of all variants in turn, and the machine's limit beside each round.
-
-    Pictures are loaded and on the device beforehand. Afterwards the loader of the first variant
-    is timed by itself.
-
-    Args:
-        variants: one, or two to compare.
-        steps: rounds that count; in each every variant takes one step.
-        warmup: rounds before, that do not.
-
-    Returns:
-        `seconds`, by variant one number a round; `rates` of the limit, by kind; `order` of the
-        variants in each round; `loader`, images/s of several stretches; and what was chosen.
-    """
-    rigs = [build_rig(variant) for variant in variants]
-    probe = LimitProbe(rigs[0].device, rigs[0].precision)
-    for _ in range(warmup):
-        for rig in rigs:
-            rig.step()
-        probe.rates()
-    seconds: list[list[float]] = [[] for _ in rigs]
-    rates: list[dict[str, float]] = []
-    orders = list(in_turn(steps, len(rigs)))
-    for order in orders:
-        for index in order:
-            started = time.perf_counter()
-            rigs[index].step()
-            seconds[index].append(time.perf_counter() - started)
-        rates.append(probe.rates())
-    return {
-        "seconds": seconds,
-        "rates": {kind: [rate[kind] for rate in rates] for kind in rates[0]},
-        "order": orders,
-        "loader": measure_loader(rigs[0], stretches=steps),
-        **_choices(rigs[0]),
-        "notes": [note for rig in rigs for note in rig.notes],
-    }
+# What hides operations from the counter: code that was compiled or recorded.
+_HIDING = ("compile", "cuda_graphs")
 
 
-def measure_loader(rig: Rig, *, stretches: int, batches: int = 4) -> list[float]:
-    """Return pictures of each domain a second that the run's loader gives when nobody trains.
-
-    Args:
-        rig: whose data set and workers.
-        stretches: how often to measure.
-        batches: that make one stretch.
-    """
-    config = rig.config
-    workers = config.runtime.workers
-    with build_loader(
-        rig.dataset,
-        config.data,
-        seed=config.train.seed,
-        start_step=0,
-        is_decaying=config.method.schedule.is_decaying,
-        workers=workers,
-        pin=rig.device.type == "cuda",
-    ) as stream:
-        # What the workers load ahead of the first batch must not count.
-        for _ in range(1 + 2 * workers):
-            next(stream)
-        found = []
-        for _ in range(stretches):
-            started = time.perf_counter()
-            for _ in range(batches):
-                next(stream)
-            took = time.perf_counter() - started
-            found.append(batches * config.data.batch_size / took)
-    return found
-
-
-def measure_cost(variant: Variant, *, imports_bytes: int | None) -> Result:
-    """Measure the peak of memory over training steps, and count the operations of one more.
+class Bench:
+    """One variant on the bench; its parts are built when they are first wanted.
 
     Args:
         variant: what to measure.
         imports_bytes: resident memory before anything was built; None where not known.
-
-    Returns:
-        `peak_bytes` of the process or the GPU, `less_imports_bytes`, `flops`, `state_bytes`,
-        `weights_bytes`, `seconds` of the faster of two steps after a first, and the shape.
     """
-    rig = build_rig(variant)
-    if rig.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(rig.device)
-    seconds = []
-    for _ in range(3):  # the optimizers' moments exist from the second on
+
+    def __init__(self, variant: Variant, *, imports_bytes: int | None) -> None:
+        self._variant = variant
+        self._imports_bytes = imports_bytes
+
+    def answers(self) -> Mapping[str, Callable[..., Any]]:
+        """Return the measurements by the names that a worker asks for."""
+        return {
+            "cost": self.cost,
+            "step": self.step,
+            "rates": self.rates,
+            "loader": self.loader,
+            "choices": self.choices,
+            "memory": self.memory,
+            "batches": self.save_batches,
+            "pass": self.translate_pass,
+            "network": self.network_pass,
+            "operations": self.translate_operations,
+            "weights": self.weights,
+            "flops": self.step_operations,
+        }
+
+    @cached_property
+    def rig(self) -> Rig:
+        """The parts that training takes."""
+        return build_rig(self._variant)
+
+    @cached_property
+    def _probe(self) -> LimitProbe:
+        return LimitProbe(self.rig.device, self.rig.precision)
+
+    @cached_property
+    def _translator(self) -> Translator:
+        translator = self.rig.translator()
+        self.rig.steppers.clear()  # a translator has none
+        return translator
+
+    def step(self) -> float:
+        """Take a training step; return its seconds."""
+        rig = self.rig
         started = time.perf_counter()
         rig.step()
-        seconds.append(time.perf_counter() - started)
-    peak = _peak(rig.device)
-    flops = count_operations(rig.step)
-    weights = (*rig.method.parameters(), *rig.method.buffers())
-    return {
-        **_memory(rig.device, peak, imports_bytes),
-        "flops": flops,
-        "state_bytes": rig.state_bytes(),
-        "weights_bytes": sum(w.numel() * w.element_size() for w in weights),
-        "seconds": min(seconds[1:]),
-        "shape": rig.shape,
-        "size_multiple": rig.method.size_multiple,
-        **_choices(rig),
-        "notes": list(rig.notes),
-    }
+        return time.perf_counter() - started
+
+    def rates(self) -> dict[str, float]:
+        """Return how fast the machine multiplies now, see `LimitProbe`."""
+        return self._probe.rates()
+
+    def loader(self, repeats: int) -> Result:
+        """Return `rates`, pictures a second that the run's loader gives by itself, and `notes`."""
+        config = self.rig.config
+        found = measure_loader(
+            config.data,
+            workers=config.runtime.workers,
+            kind=METHODS[config.method.name].data,  # type: ignore[attr-defined]
+            labels=config.labels,
+            batches=16,
+            repeats=repeats,
+            seed=config.train.seed,
+        )
+        return {"rates": found.rates, "notes": found.notes}
+
+    def choices(self) -> Result:
+        """Return where this computes and what the configuration left open."""
+        rig = self.rig
+        is_cuda = rig.device.type == "cuda"
+        return {
+            "device": str(rig.device),
+            "device_name": torch.cuda.get_device_name(rig.device) if is_cuda else "",
+            "precision": str(rig.precision).removeprefix("torch."),
+            "threads": torch.get_num_threads(),
+            "workers": rig.config.runtime.workers,
+            "shape": rig.shape,
+            "settings": _settings(rig),
+            "notes": list(rig.notes),
+        }
+
+    def memory(self) -> Result:
+        """Return the peak until now: `peak_bytes`, `imports_bytes`, `less_imports_bytes`."""
+        return memory_of(self.rig.device, imports_bytes=self._imports_bytes)
+
+    def weights(self) -> dict[str, int]:
+        """Return the number of weights by network."""
+        parts = self.rig.method.named_children()
+        return {name: sum(w.numel() for w in part.parameters()) for name, part in parts}
+
+    def step_operations(self) -> int:
+        """Count the operations of a training step."""
+        return count_operations(self._plain_rig().step)
+
+    def save_batches(self, path: str) -> None:
+        """Write the source and target pictures of the batches, for others to train on."""
+        pairs = [(b.real_a.cpu(), b.real_b.cpu()) for b in self.rig.batches]  # type: ignore[union-attr]
+        torch.save(pairs, path)
+
+    def cost(self) -> Result:
+        """Measure the peak of memory over training steps, and count the operations of one more.
+
+        Returns:
+            `memory`'s numbers, `flops`, `state_bytes`, `weights_bytes`, `seconds` of the faster
+            of two steps after a first, `size_multiple`, and `choices`.
+        """
+        rig = self.rig
+        if rig.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(rig.device)
+        seconds = [self.step() for _ in range(3)]  # the moments exist from the second on
+        memory = self.memory()
+        state_bytes = rig.state_bytes()
+        weights = (*rig.method.parameters(), *rig.method.buffers())
+        return {
+            **memory,
+            "flops": self.step_operations(),
+            "state_bytes": state_bytes,
+            "weights_bytes": sum(w.numel() * w.element_size() for w in weights),
+            "seconds": min(seconds[1:]),
+            "size_multiple": rig.method.size_multiple,
+            **self.choices(),
+        }
+
+    def translate_pass(self, pictures: Sequence[str], out: str, batch_size: int | None) -> float:
+        """Read, translate and write pictures once, as `i2i translate` does.
+
+        Args:
+            pictures: the files; none: up to 16 test pictures of the data set.
+            out: folder to write into; removed afterwards.
+            batch_size: pictures translated together; None: as memory allows.
+
+        Returns:
+            Pictures a second.
+
+        Raises:
+            I2IError: a picture could not be translated.
+        """
+        return _one_pass(self._translator, self._sources(pictures), Path(out), batch_size)
+
+    def network_pass(self) -> float:
+        """Send the sources of all batches through the network; return pictures a second."""
+        translator, sources = self._translator, [batch.sources for batch in self.rig.batches]
+        started = time.perf_counter()
+        for images in sources:
+            _translate(translator, images)
+        wait_for(self.rig.device)
+        return sum(map(len, sources)) / (time.perf_counter() - started)
+
+    def translate_operations(
+        self, pictures: Sequence[str], out: str, batch_size: int | None
+    ) -> Result:
+        """Count the operations of translating one picture, on the average of several.
+
+        Returns:
+            `pass`: of the files; `network`: of the sources of the batches; `pictures`: the files.
+        """
+        rig = self._plain_rig()
+        translator = self._translator if rig is self.rig else rig.translator()
+        files = self._sources(pictures)
+        sources = rig.batches[0].sources
+        whole = count_operations(lambda: _one_pass(translator, files, Path(out), batch_size))
+        alone = count_operations(lambda: _translate(translator, sources))
+        return {
+            "pass": whole / len(files),
+            "network": alone / len(sources),
+            "pictures": len(files),
+        }
+
+    def _sources(self, pictures: Sequence[str]) -> list[Path]:
+        domains = self.rig.domains
+        own = domains.test_a or domains.train_a
+        return [Path(path) for path in pictures] or list(own[:16])
+
+    def _plain_rig(self) -> Rig:
+        """Return a rig that computes the same and hides no operation from the counter."""
+        if not any(getattr(self.rig.choices, name) for name in _HIDING):
+            return self.rig
+        config = self._variant.config
+        runtime = {**config["runtime"], **dict.fromkeys(_HIDING, "off")}
+        return build_rig(replace(self._variant, config={**config, "runtime": runtime}))
+
+
+def _settings(rig: Rig) -> dict[str, bool]:
+    """Return the ways to less time or memory that are on, and those that are off."""
+    choices = rig.choices
+    chosen = {name: value for name, value in vars(choices).items() if isinstance(value, bool)}
+    return {**chosen, **rig.config.runtime.levers.model_dump()}
 
 
 def count_operations(work: Callable[[], object]) -> int:
@@ -158,55 +250,14 @@ class _NoModules:
         """Unhook nothing."""
 
 
-def measure_translation(
-    variants: Sequence[Variant],
-    *,
-    pictures: Sequence[Path],
-    out: Path,
-    repeats: int,
-    batch_size: int | None,
-    imports_bytes: int | None,
-) -> Result:
-    """Time reading, translating and writing pictures as `i2i translate` does, all in turn.
-
-    Args:
-        variants: one, or two to compare.
-        pictures: the files to translate; none: the test pictures of the data set.
-        out: folder to write into; removed after each pass.
-        repeats: passes over all pictures that count, after one that does not.
-        batch_size: pictures translated together; None: as memory allows.
-        imports_bytes: resident memory before anything was built; None where not known.
-
-    Returns:
-        `images_per_s`, by variant one number a pass; `pictures`; memory as `measure_cost`.
-
-    Raises:
-        I2IError: a picture could not be translated.
-    """
-    rigs = [build_rig(variant) for variant in variants]
-    device = rigs[0].device
-    own = rigs[0].domains.test_a or rigs[0].domains.train_a
-    sources = list(pictures) or list(own[:16])
-    translators = [rig.translator() for rig in rigs]
-    for rig in rigs:  # a translator has neither
-        rig.batches.clear()
-        rig.steppers.clear()
-    options = FolderOptions(batch_size=batch_size)
-    for translator in translators:
-        _one_pass(translator, sources, out, options)
-    speeds: list[list[float]] = [[] for _ in rigs]
-    for order in in_turn(repeats, len(rigs)):
-        for index in order:
-            speeds[index].append(_one_pass(translators[index], sources, out, options))
-    return {
-        "images_per_s": speeds,
-        "pictures": len(sources),
-        **_memory(device, _peak(device), imports_bytes),
-    }
+def _translate(translator: Translator, images: Tensor) -> Tensor:
+    """Send a batch through the network alone."""
+    method, precision = translator.method, translator.precision
+    return translate_tensor(method, images, method.directions[0], precision=precision)
 
 
 def _one_pass(
-    translator: Translator, sources: Sequence[Path], folder: Path, options: FolderOptions
+    translator: Translator, sources: Sequence[Path], folder: Path, batch_size: int | None
 ) -> float:
     """Translate all pictures once; return pictures a second."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -214,7 +265,7 @@ def _one_pass(
         Job(source, (folder / f"{number:04d}.png",), source.name)
         for number, source in enumerate(sources)
     ]
-    report = translate_jobs(translator, jobs, options)
+    report = translate_jobs(translator, jobs, FolderOptions(batch_size=batch_size))
     shutil.rmtree(folder)
     if report.failures:
         failure = report.failures[0]
@@ -235,6 +286,25 @@ def resident_bytes(field: str) -> int | None:
     return None
 
 
+def memory_of(device: torch.device, *, imports_bytes: int | None) -> Result:
+    """Return the peak with and without what the imports hold; a GPU holds nothing of them.
+
+    Args:
+        device: that computes.
+        imports_bytes: resident memory before anything was built; None where not known.
+
+    Returns:
+        `peak_bytes` of the process or the GPU, `imports_bytes` and `less_imports_bytes`.
+    """
+    peak = _peak(device)
+    before = imports_bytes if device.type == "cpu" else 0
+    return {
+        "peak_bytes": peak,
+        "imports_bytes": before,
+        "less_imports_bytes": None if peak is None or before is None else peak - before,
+    }
+
+
 def _peak(device: torch.device) -> int | None:
     """Return the most memory taken so far, bytes; None where the system does not say."""
     if device.type == "cuda":
@@ -248,25 +318,3 @@ def _peak(device: torch.device) -> int | None:
 
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
-
-
-def _memory(device: torch.device, peak: int | None, imports_bytes: int | None) -> Result:
-    """Return a peak with and without what the imports hold; a GPU holds nothing of them."""
-    before = imports_bytes if device.type == "cpu" else 0
-    return {
-        "peak_bytes": peak,
-        "imports_bytes": before,
-        "less_imports_bytes": None if peak is None or before is None else peak - before,
-    }
-
-
-def _choices(rig: Rig) -> Result:
-    """Return what the configuration left open."""
-    return {
-        "device": str(rig.device),
-        "device_name": torch.cuda.get_device_name(rig.device) if rig.device.type == "cuda" else "",
-        "precision": str(rig.precision).removeprefix("torch."),
-        "threads": torch.get_num_threads(),
-        "workers": rig.config.runtime.workers,
-        "shape": rig.shape,
-    }

@@ -16,38 +16,87 @@ Result = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
+class Speed:
+    """How fast pictures are translated.
+
+    Attributes:
+        images_per_s: over several passes.
+        operations: of one picture, a multiplication and an addition being two.
+        share: of the machine's limit that they come to, pass by pass.
+    """
+
+    images_per_s: Spread
+    operations: float
+    share: Spread
+
+    def document(self) -> dict[str, Any]:
+        """Return it for JSON; the plain key is the median."""
+        return {
+            "images_per_s": self.images_per_s.median,
+            **self.images_per_s.document("images_per_s"),
+            "flops_per_picture": self.operations,
+            "share_of_limit": self.share.document(),
+        }
+
+
+@dataclass(frozen=True)
 class VariantCost:
     """What one variant costs.
 
     Attributes:
-        name: of the preset or checkpoint.
+        name: of the preset or checkpoint, and what was varied.
         step: seconds of a training step, the pictures on the device already.
-        translate: pictures a second, read, translated and written.
+        limit: GFLOP/s of a matrix product and of a convolution in the same precision, measured
+            beside the steps.
+        share: of the faster of the two that a step reaches, round by round.
+        translate: from reading to having written.
+        network: of the network alone, on the pictures of a batch.
         memory: peak of three training steps in a fresh process: `peak_bytes`, `imports_bytes`,
             `less_imports_bytes`.
+        memory_translate: the same of translating.
         flops: of one training step, a multiplication and an addition being two.
         shape: the source pictures of a step, (B, C, H, W).
+        precision: that it computed in.
+        threads: of the CPU.
+        settings: the ways to less time or memory, by name, whether they were on.
     """
 
     name: str
     step: Spread
-    translate: Spread
+    limit: Mapping[str, Spread]
+    share: Spread
+    translate: Speed
+    network: Speed
     memory: Mapping[str, int | None]
+    memory_translate: Mapping[str, int | None]
     flops: int
     shape: tuple[int, ...]
+    precision: str
+    threads: int
+    settings: Mapping[str, bool]
+
+    @property
+    def limit_gflops(self) -> float:
+        """The fastest that the machine was seen to multiply, GFLOP/s."""
+        return max(spread.high for spread in self.limit.values())
 
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""
-        speed = self.translate.document("images_per_s")
         return {
             "name": self.name,
             "shape": list(self.shape),
+            "precision": self.precision,
+            "threads": self.threads,
+            "settings": dict(self.settings),
             "step": self.step.document("s"),
-            # The plain key is the median.
-            "translate": {"images_per_s": self.translate.median, **speed},
+            "share_of_limit": self.share.document(),
+            "translate": {**self.translate.document(), "network": self.network.document()},
             "peak_memory_bytes": self.memory["less_imports_bytes"],
             "memory": dict(self.memory),
+            "memory_translate": dict(self.memory_translate),
             "flops_per_step": self.flops,
+            "limit_gflops": self.limit_gflops,
+            "limit": {kind: rates.document("gflops") for kind, rates in self.limit.items()},
         }
 
 
@@ -59,13 +108,12 @@ class BenchReport:
         costs: of the one variant, or of the two that were compared in turn.
         warmup: rounds of steps that do not count.
         pictures: translated in each pass.
-        loader: pictures of each domain a second that the loader gives by itself.
-        limit: GFLOP/s of a matrix product and of a convolution, beside the steps.
-        share: of the faster of the two, round by round, that the first variant's step reaches.
+        loader: pictures a second, all domains together, that the loader gives by itself.
+        loader_notes: where those pictures come from.
         speedups: seconds of the second variant over those of the first, round by round, of a
             step and of a translated picture; none of one variant.
         order: which variant went first, second, in each round.
-        memory_translate: peak of translating all variants, as `VariantCost.memory`.
+        varied: the settings that make the second variant of the first; none: another preset.
         machine: device, threads, precision, versions.
         notes: what must be known of the numbers.
     """
@@ -74,32 +122,20 @@ class BenchReport:
     warmup: int
     pictures: int
     loader: Spread
-    limit: Mapping[str, Spread]
-    share: Spread
+    loader_notes: tuple[str, ...]
     speedups: Mapping[str, Spread]
     order: tuple[tuple[int, ...], ...]
-    memory_translate: Mapping[str, int | None]
+    varied: tuple[str, ...]
     machine: Mapping[str, Any]
     notes: tuple[str, ...]
-
-    @property
-    def limit_gflops(self) -> float:
-        """The fastest that the machine was seen to multiply, GFLOP/s."""
-        return max(spread.high for spread in self.limit.values())
 
     def document(self) -> Document:
         """Return the report as plain types, for JSON."""
         first = self.costs[0]
+        loader = {"images_per_s": self.loader.median, **self.loader.document("images_per_s")}
         document = {
             **first.document(),
-            "limit_gflops": self.limit_gflops,
-            "limit": {kind: rates.document("gflops") for kind, rates in self.limit.items()},
-            "share_of_limit": self.share.document(),
-            "loader": {
-                "images_per_s": self.loader.median,
-                **self.loader.document("images_per_s"),
-            },
-            "memory_translate": dict(self.memory_translate),
+            "loader": {**loader, "notes": list(self.loader_notes)},
             "n": first.step.n,
             "warmup": self.warmup,
             "pictures": self.pictures,
@@ -109,6 +145,7 @@ class BenchReport:
         if self.speedups:
             document["against"] = {
                 **self.costs[1].document(),
+                "varied": list(self.varied),
                 "speedup": {what: ratio.document() for what, ratio in self.speedups.items()},
                 "order": ["".join("AB"[index] for index in order) for order in self.order],
             }
@@ -120,64 +157,97 @@ class BenchReport:
 
 
 def build_report(
-    warmup: int,
     variants: Sequence[Variant],
     costs: Sequence[Result],
     steps: Result,
     translation: Result,
+    *,
+    warmup: int,
+    varied: Sequence[str] = (),
 ) -> BenchReport:
     """Put the answers of the measuring processes together.
 
     Args:
-        warmup: rounds of steps that did not count.
         variants: one or two.
-        costs: by variant, what `measure_cost` returned.
-        steps: what `measure_steps` returned.
-        translation: what `measure_translation` returned.
+        costs: by variant, what `Bench.cost` returned.
+        steps: what `bench_turns.take_steps` returned.
+        translation: what `bench_turns.translate` returned.
+        warmup: rounds of steps that did not count.
+        varied: the settings that make the second variant of the first.
     """
-    found = tuple(
-        VariantCost(
-            name=variant.name,
-            step=Spread.of(steps["seconds"][index]),
-            translate=Spread.of(translation["images_per_s"][index]),
-            memory=_memory_of(costs[index]),
-            flops=costs[index]["flops"],
-            shape=tuple(costs[index]["shape"]),
-        )
-        for index, variant in enumerate(variants)
-    )
-    best = [max(rates) for rates in zip(*steps["rates"].values(), strict=True)]
-    reached = [found[0].flops / seconds / 1e9 for seconds in steps["seconds"][0]]
     speedups = {}
     if len(variants) == 2:
         ours, theirs = steps["seconds"]
-        speedups["step"] = Spread.of([b / a for a, b in zip(ours, theirs, strict=True)])
-        ours, theirs = translation["images_per_s"]
-        speedups["translate"] = Spread.of([a / b for a, b in zip(ours, theirs, strict=True)])
-    notes = [*steps["notes"], *(note for cost in costs for note in cost["notes"])]
+        speedups["step"] = _ratios(theirs, ours)
+        for what, kind in (("translate", "pass"), ("network", "network")):
+            ours, theirs = translation[kind]["images_per_s"]
+            speedups[what] = _ratios(ours, theirs)
+    notes = [note for found in (*costs, *steps["choices"]) for note in found["notes"]]
     return BenchReport(
-        costs=found,
+        costs=tuple(
+            _variant_cost(variant.name, index, costs[index], steps, translation)
+            for index, variant in enumerate(variants)
+        ),
         warmup=warmup,
-        pictures=translation["pictures"],
-        loader=Spread.of(steps["loader"]),
-        limit={kind: Spread.of(rates) for kind, rates in steps["rates"].items()},
-        share=Spread.of([rate / limit for rate, limit in zip(reached, best, strict=True)]),
+        pictures=translation["operations"][0]["pictures"],
+        loader=Spread.of(steps["loader"]["rates"]),
+        loader_notes=tuple(steps["loader"]["notes"]),
         speedups=speedups,
         order=tuple(tuple(order) for order in steps["order"]),
-        memory_translate=_memory_of(translation),
-        machine=_machine(steps),
-        notes=tuple(dict.fromkeys(notes)),
+        varied=tuple(varied),
+        machine=_machine(steps["choices"][0]),
+        notes=tuple(dict.fromkeys([*notes, *translation["notes"]])),
     )
+
+
+def _variant_cost(
+    name: str, index: int, cost: Result, steps: Result, translation: Result
+) -> VariantCost:
+    seconds, choices = steps["seconds"][index], steps["choices"][index]
+    rates = steps["rates"][index]
+    return VariantCost(
+        name=name,
+        step=Spread.of(seconds),
+        limit={kind: Spread.of(found) for kind, found in rates.items()},
+        share=_share([cost["flops"] / s for s in seconds], rates),
+        translate=_speed("pass", index, translation),
+        network=_speed("network", index, translation),
+        memory=_memory_of(cost),
+        memory_translate=_memory_of(translation["memory"][index]),
+        flops=cost["flops"],
+        shape=tuple(cost["shape"]),
+        precision=choices["precision"],
+        threads=choices["threads"],
+        settings=choices["settings"],
+    )
+
+
+def _speed(kind: str, index: int, translation: Result) -> Speed:
+    """Return the speed of one variant, of whole passes or of the network alone."""
+    found, operations = translation[kind], translation["operations"][index][kind]
+    speeds = found["images_per_s"][index]
+    share = _share([operations * speed for speed in speeds], found["rates"][index])
+    return Speed(Spread.of(speeds), operations, share)
+
+
+def _share(reached: Sequence[float], rates: Mapping[str, Sequence[float]]) -> Spread:
+    """Return what was reached, operations a second, over the best rate of the same round."""
+    best = [max(kinds) for kinds in zip(*rates.values(), strict=True)]
+    return Spread.of([rate / limit / 1e9 for rate, limit in zip(reached, best, strict=True)])
+
+
+def _ratios(above: Sequence[float], below: Sequence[float]) -> Spread:
+    return Spread.of([a / b for a, b in zip(above, below, strict=True)])
 
 
 def _memory_of(result: Result) -> dict[str, int | None]:
     return {key: result[key] for key in ("peak_bytes", "imports_bytes", "less_imports_bytes")}
 
 
-def _machine(result: Result) -> dict[str, Any]:
+def _machine(choices: Result) -> dict[str, Any]:
     chosen = ("device", "device_name", "precision", "threads", "workers")
     return {
-        **{key: result[key] for key in chosen},
+        **{key: choices[key] for key in chosen},
         "platform": platform.platform(),
         "versions": versions(),
     }
@@ -192,30 +262,43 @@ def _lines(report: BenchReport) -> Iterator[str]:
     for cost in report.costs:
         yield from _cost_lines(cost, report)
     workers = f"{machine['workers']} workers"
-    yield f"loader alone: {report.loader.text()} images/s of each domain, {workers}"
-    for kind, rates in report.limit.items():
-        yield f"limit measured in turn with the steps, {kind}: {rates.text('{:.0f}')} GFLOP/s"
-    share = report.share.text("{:.0%}")
-    yield f"share of it that a step of {report.costs[0].name} reaches: {share}"
+    yield f"loader alone: {report.loader.text()} images/s of all domains together, {workers}"
+    for note in report.loader_notes:
+        yield f"  {note}"
     for what, ratio in report.speedups.items():
         first, second = (cost.name for cost in report.costs)
         yield f"{what}: {first} is faster than {second} by the factor {ratio.text()}"
     if report.speedups:
-        yield "the two went in turn, A B, B A, ...; the factor is taken within each round"
+        yield (
+            "each has a process of its own, and they went in turn, A B, B A, ...; the factor is "
+            "taken within each round"
+        )
     for note in report.notes:
         yield f"note: {note}"
 
 
 def _cost_lines(cost: VariantCost, report: BenchReport) -> Iterator[str]:
     shape = " x ".join(map(str, cost.shape))
-    yield f"{cost.name} ({shape})"
+    yield f"{cost.name} ({shape}, {cost.precision}, {_settings_text(cost.settings)})"
     yield f"  training step: {cost.step.text()} s, after {report.warmup} rounds that do not count"
-    yield (
-        f"  translating, read to written: {cost.translate.text()} images/s, "
-        f"{report.pictures} pictures a pass"
+    for kind, rates in cost.limit.items():
+        yield f"  limit measured after each step, {kind}: {rates.text('{:.0f}')} GFLOP/s"
+    yield f"  share of the limit that a step reaches: {cost.share.text('{:.0%}')}"
+    passes = (
+        ("translating, read to written", cost.translate, f", {report.pictures} pictures a pass"),
+        ("network alone, in memory", cost.network, ""),
     )
+    for title, speed, end in passes:
+        share = f"{speed.share.median:.0%} of the limit"
+        yield f"  {title}: {speed.images_per_s.text()} images/s, {share}{end}"
     yield f"  peak memory of training, one fresh process: {_memory_text(cost.memory)}"
+    yield f"  peak memory of translating: {_memory_text(cost.memory_translate)}"
     yield f"  {cost.flops / 1e9:,.1f} GFLOP counted in one step"
+
+
+def _settings_text(settings: Mapping[str, bool]) -> str:
+    off = [name for name, is_on in settings.items() if not is_on]
+    return f"off: {', '.join(off)}" if off else "all settings on"
 
 
 def _memory_text(memory: Mapping[str, int | None]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,17 @@ from i2icli.data.folders import Domains, find_domains
 from i2icli.data.training_set import TrainingSet, open_training_set
 from i2icli.engine.bench_limit import wait_for
 from i2icli.engine.ema import MovingAverage
-from i2icli.engine.optimizers import Stepper, build_steppers
-from i2icli.engine.step import train_step
+from i2icli.engine.graph_step import Step, build_step, chosen_steppers
+from i2icli.engine.optimizers import Stepper
 from i2icli.errors import CheckpointError, WeightsError
+from i2icli.inference.prepare import prepare
 from i2icli.inference.translator import Translator
 from i2icli.methods import METHODS, build_method, restore_config
 from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig
 from i2icli.networks.vgg import VGG16Features
 from i2icli.pretrained.networks import load_network
-from i2icli.runtime import Choices, choose, resolve_device
+from i2icli.runtime import Choices, Work, resolve_device
 
 _BATCHES = 4
 _ARCHITECTURES = {"vgg16": VGG16Features}
@@ -69,8 +71,12 @@ class Rig:
     steppers: dict[str, Stepper]
     average: MovingAverage | None
     batches: list[AnyBatch]
-    notes: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
     step_number: int = 0
+
+    @cached_property
+    def _take_step(self) -> Step:
+        return build_step(self.method, self.steppers, self.choices, tell=self.notes.append)
 
     @property
     def device(self) -> torch.device:
@@ -94,7 +100,7 @@ class Rig:
         moment = Moment(self.step_number, max(1, len(self.dataset) // len(batch)))
         for stepper in self.steppers.values():
             stepper.set_learning_rate(moment)
-        train_step(self.method, batch, self.steppers, device=self.device, precision=self.precision)
+        self._take_step(batch)
         if self.average is not None:
             self.average.update()
         wait_for(self.device)
@@ -102,7 +108,14 @@ class Rig:
     def translator(self) -> Translator:
         """Return what `i2i translate` would load; the method no longer trains then."""
         self.method.requires_grad_(False).eval()
-        return Translator(self.method, self.config, precision=self.precision)
+        choices = prepare(
+            self.method,
+            self.config.runtime,
+            crop=self.config.data.crop,
+            work=Work(trains=False),
+            say=self.notes.append,
+        )
+        return Translator(self.method, self.config, precision=choices.precision, choices=choices)
 
     def state_bytes(self) -> int:
         """Return what training holds besides activations: weights, gradients, moments, averages."""
@@ -131,15 +144,21 @@ def build_rig(variant: Variant) -> Rig:
     if config.runtime.threads:
         torch.set_num_threads(config.runtime.threads)
     device = resolve_device(config.runtime.device)
-    choices = choose(config.runtime, device)
     kind = METHODS[config.method.name].data  # type: ignore[attr-defined]
     domains = find_domains(config.data, kind)
     dataset = open_training_set(kind, domains, config.data, config.labels)
     method = build_method(config).to(device).train()
     if variant.checkpoint is not None:
         _load_weights(method, Path(variant.checkpoint))
-    method.use_levers(config.runtime.levers, recompute=choices.recompute)
+    notes: list[str] = []
+    work = Work(batch_size=config.data.batch_size)
+    choices = prepare(method, config.runtime, crop=config.data.crop, work=work, say=notes.append)
     networks, missing = _pretrained(method.pretrained, device)
+    notes += [
+        f"{variant.name}: the weights {name} are not here, so random ones of the same shape "
+        f"stood in for them; the cost is the same, `i2i weights get {name}` gets the real ones"
+        for name in missing
+    ]
     method.take_pretrained(networks)
     method.start_epoch(1)
     return Rig(
@@ -148,14 +167,10 @@ def build_rig(variant: Variant) -> Rig:
         domains=domains,
         dataset=dataset,
         method=method,
-        steppers=build_steppers(method, device=device, precision=choices.precision),
+        steppers=chosen_steppers(method, choices),
         average=MovingAverage(method, decay=config.ema.decay) if config.ema.decay else None,
         batches=_first_batches(dataset, config, device),
-        notes=tuple(
-            f"{variant.name}: the weights {name} are not here, so random ones of the same shape "
-            f"stood in for them; the cost is the same, `i2i weights get {name}` gets the real ones"
-            for name in missing
-        ),
+        notes=notes,
     )
 
 

@@ -12,13 +12,22 @@ from tempfile import TemporaryDirectory
 import torch
 
 from i2icli.config.document import config_document
+from i2icli.config.sections import RuntimeConfig
 from i2icli.data.folders import Domains, find_domains
 from i2icli.data.loader import steps_per_epoch
 from i2icli.data.training_set import open_training_set
 from i2icli.engine.bench_pictures import write_training_set
 from i2icli.engine.data import settle_data
 from i2icli.engine.doctor_needs import Needs, measure_needs
-from i2icli.engine.doctor_report import Checkup, DataFound, Fault, Place, WeightsFound, installed
+from i2icli.engine.doctor_report import (
+    Checkup,
+    DataFound,
+    Fault,
+    Place,
+    Setting,
+    WeightsFound,
+    installed,
+)
 from i2icli.engine.measure import build_measurer
 from i2icli.engine.measure_labels import build_label_measurer
 from i2icli.engine.session import open_session
@@ -27,7 +36,7 @@ from i2icli.methods import METHODS, build_method, restore_config
 from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig, configure_run
 from i2icli.pretrained.weights import WEIGHTS, look_up
-from i2icli.runtime import device_title, resolve_device, resolve_precision
+from i2icli.runtime import Choices, Work, choose, device_title, resolve_device
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,7 @@ def examine(patient: Patient) -> Checkup:
         checkup = _look_at_weights(checkup, method)
         if settled is not None and domains is not None:
             checkup = _look_at_measuring(checkup, settled, domains)
-        checkup = _look_at_needs(checkup, stand_in, method, folder, patient)
+        checkup = _look_at_needs(checkup, stand_in, method, patient)
     if settled is not None and not checkup.faults:
         checkup = _look_at_all(checkup, settled)
     return checkup
@@ -99,12 +108,12 @@ def _look_at_device(checkup: Checkup, config: AnyRunConfig) -> tuple[Checkup, An
         device = torch.device("cpu")
         runtime = config.runtime.model_copy(update={"device": "cpu"})
         config = config.model_copy(update={"runtime": runtime})
-    precision = resolve_precision(config.runtime.precision, device)
+    choices = choose(config.runtime, device)
     place = Place(
         device=device_title(device),
         device_why=_device_why(config.runtime.device, device),
-        precision=str(precision).removeprefix("torch."),
-        precision_why=_precision_why(config.runtime.precision, device, precision),
+        precision=str(choices.precision).removeprefix("torch."),
+        precision_why=choices.reasons.get("precision", "runtime.precision says so"),
         threads=config.runtime.threads or torch.get_num_threads(),
     )
     return replace(checkup, place=place), config
@@ -119,13 +128,20 @@ def _device_why(asked: str, device: torch.device) -> str:
     return f"torch, {built}, sees no GPU"
 
 
-def _precision_why(asked: str, device: torch.device, precision: torch.dtype) -> str:
-    if asked != "auto":
-        return "runtime.precision says so"
-    if device.type == "cuda":
-        has = "has" if precision == torch.bfloat16 else "has no"
-        return f"this GPU {has} bfloat16 units"
-    return "the choice away from GPUs; `--set runtime.precision=bfloat16` tries the other"
+def _with_settings(checkup: Checkup, choices: Choices, runtime: RuntimeConfig) -> Checkup:
+    """Return it with the ways to less time or memory that a run would take."""
+    chosen = {name: value for name, value in vars(choices).items() if isinstance(value, bool)}
+    settings = (
+        Setting(
+            name,
+            is_on,
+            choices.reasons.get(name, "auto")
+            if getattr(runtime, name) == "auto"
+            else f"runtime.{name} says so",
+        )
+        for name, is_on in chosen.items()
+    )
+    return replace(checkup, settings=tuple(settings))
 
 
 def _look_at_data(
@@ -209,13 +225,16 @@ def _look_at_measuring(checkup: Checkup, config: AnyRunConfig, domains: Domains)
 
 
 def _look_at_needs(
-    checkup: Checkup, config: AnyRunConfig, method: Method, folder: Path, patient: Patient
+    checkup: Checkup, config: AnyRunConfig, method: Method, patient: Patient
 ) -> Checkup:
     """Measure memory and time of a step, and set them against what there is."""
     length = checkup.data.steps_per_epoch if checkup.data else None
     steps = _steps_of(config, method, length)
+    work = Work(steps=steps, batch_size=config.data.batch_size)
+    choices = choose(config.runtime, resolve_device(config.runtime.device), work)
+    checkup = _with_settings(checkup, choices, config.runtime)
     try:
-        needs = measure_needs(config, folder, steps=steps, runs=patient.runs)
+        needs = measure_needs(config, steps=steps, runs=patient.runs)
     except I2IError as error:
         return checkup.with_fault(error, f"{patient.train} --set data.batch_size=1")
     faults = [*checkup.faults, *_shortages(needs, config, patient)]
@@ -265,7 +284,8 @@ def _shortages(needs: Needs, config: AnyRunConfig, patient: Patient) -> Iterator
 def _look_at_all(checkup: Checkup, config: AnyRunConfig) -> Checkup:
     """Build all parts of the run as `i2i train` does, for what no single look saw."""
     try:
-        open_session(config)
+        session = open_session(config)
     except I2IError as error:
         return checkup.with_fault(error, f"{checkup.command} --dry-run")
-    return checkup
+    # What it came to with the layouts tried.
+    return _with_settings(checkup, session.choices, config.runtime)

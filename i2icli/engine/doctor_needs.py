@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from i2icli.config.document import config_document
-from i2icli.engine.bench import measure, resize
+from i2icli.engine.bench import resize
 from i2icli.engine.bench_measure import Result
 from i2icli.engine.bench_rig import Variant
+from i2icli.engine.bench_turns import measure
 from i2icli.inference.memory import free_bytes
 from i2icli.methods.configure import AnyRunConfig
 from i2icli.runtime import resolve_device
@@ -69,12 +70,11 @@ class Needs:
         return None if self.steps is None else self.steps * self.step_seconds
 
 
-def measure_needs(config: AnyRunConfig, folder: Path, *, steps: int | None, runs: Path) -> Needs:
+def measure_needs(config: AnyRunConfig, *, steps: int | None, runs: Path) -> Needs:
     """Take a few steps in a fresh process: on a GPU the run's own, on a CPU small ones.
 
     Args:
         config: of the run, its data settled.
-        folder: for temporary files.
         steps: of the whole run; None: not known.
         runs: the folder that run folders are made in.
 
@@ -85,7 +85,7 @@ def measure_needs(config: AnyRunConfig, folder: Path, *, steps: int | None, runs
     is_small = device.type == "cpu" and config.data.preprocess not in _WHOLE
     small = resize(config, min(config.data.crop, _SMALL), 1) if is_small else config
     variant = Variant(config.preset, config_document(small))
-    cost = measure(folder, "cost", variants=[variant])
+    cost = measure(variant, "cost")
     shape = tuple(cost["shape"])
     measured = shape[0] * shape[2] * shape[3]
     batch = config.data.batch_size

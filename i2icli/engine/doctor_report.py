@@ -42,6 +42,15 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Setting:
+    """A setting of `runtime` that a run would have on or off, and why."""
+
+    name: str
+    is_on: bool
+    why: str
+
+
+@dataclass(frozen=True)
 class DataFound:
     """The pictures that a run would train on, counted."""
 
@@ -71,6 +80,7 @@ class Checkup:
         command: that would start the run.
         versions: of what computes.
         place: where, and in which precision.
+        settings: the ways to less time or memory, each with whether the run would take it and why.
         data: the pictures.
         weights: pretrained ones that the method needs or starts from.
         needs: memory, time and disk.
@@ -80,6 +90,7 @@ class Checkup:
     command: str
     versions: Mapping[str, str]
     place: Place | None = None
+    settings: tuple[Setting, ...] = ()
     data: DataFound | None = None
     weights: tuple[WeightsFound, ...] = ()
     needs: Needs | None = None
@@ -123,6 +134,9 @@ def _lines(checkup: Checkup) -> Iterator[str]:
     if place := checkup.place:
         yield f"device: {place.device} ({place.device_why}), {place.threads} threads"
         yield f"precision: {place.precision} ({place.precision_why})"
+    for is_on, title in ((True, "on"), (False, "off")):
+        if found := [each for each in checkup.settings if each.is_on == is_on]:
+            yield f"{title}: {', '.join(map(_setting_text, found))}"
     if data := checkup.data:
         title = "the built-in demo set, " if data.is_demo else ""
         train = f"{data.train_a:,} of A and {data.train_b:,} of B to train on"
@@ -136,6 +150,10 @@ def _lines(checkup: Checkup) -> Iterator[str]:
         yield f"  next: {fault.command}"
     if not checkup.faults:
         yield f"a run could start: {checkup.command}"
+
+
+def _setting_text(setting: Setting) -> str:
+    return setting.name if setting.why == "auto" else f"{setting.name} ({setting.why})"
 
 
 def _need_lines(needs: Needs) -> Iterator[str]:

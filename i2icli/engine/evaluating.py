@@ -61,6 +61,7 @@ class Request:
         labels: what label maps hold; None where none are scored.
         styles: random styles a picture, of which diversity is measured; 2 or more.
         judging: the segmenter that judges translations of label maps; None: none does.
+        work: folder that keeps the features; None: that of I2I_HOME, those of real pictures alone.
     """
 
     names: tuple[str, ...] = ()
@@ -76,6 +77,7 @@ class Request:
     labels: LabelScheme | None = None
     styles: int = 10
     judging: Judging | None = None
+    work: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,7 @@ def _settings(request: Request, shard: Shard) -> Settings:
             batch_size=request.batch_size,
             shard=shard,
             keeps_fake=False,
+            work=request.work,
         ),
         request.lpips_net,
         request.labels,

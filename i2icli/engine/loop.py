@@ -14,14 +14,15 @@ from i2icli.data.batch import AnyBatch
 from i2icli.engine.curve import draw_curve
 from i2icli.engine.finite import Fault, FiniteGuard, diverged
 from i2icli.engine.folder import Line, RunFolder
+from i2icli.engine.graph_step import build_step
 from i2icli.engine.health import Event, HealthWatch
 from i2icli.engine.logs import MetricsLog, NoLog
 from i2icli.engine.meters import Clock
+from i2icli.engine.prefetch import build_send
 from i2icli.engine.reporter import Progress, Reporter
 from i2icli.engine.scoreboard import Scoreboard
 from i2icli.engine.session import Session
 from i2icli.engine.signals import StopRequest
-from i2icli.engine.step import train_step
 from i2icli.errors import DivergedError, I2IError
 
 
@@ -46,6 +47,10 @@ class Trainer:
         self._reporter = reporter
         self._stop = stop
         self._guard = FiniteGuard()
+        self._send = build_send(session.choices)
+        self._take_step = build_step(
+            session.method, session.steppers, session.choices, tell=reporter.note
+        )
         self._saved_step = -1
         # What was said and measured so far is in the log, which was cut back to this step.
         lines = folder.read_metrics() if self._ranks.is_main else []
@@ -114,7 +119,7 @@ class Trainer:
             return None
         try:
             with self._clock.waiting():
-                return next(batches).to(self.session.device)
+                return self._send(next(batches))
         except (RuntimeError, I2IError):
             # A scheduler's SIGTERM goes to the loader's processes as well.
             if self._stop:
@@ -131,13 +136,7 @@ class Trainer:
     def _step(self, batch: AnyBatch) -> None:
         session = self.session
         session.set_learning_rates()
-        losses = train_step(
-            session.method,
-            batch,
-            session.steppers,
-            device=session.device,
-            precision=session.precision,
-        )
+        losses = self._take_step(batch)
         session.step += 1
         session.terms.add(losses)
         self._guard.note(losses, batch, step=session.step)

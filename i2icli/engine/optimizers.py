@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
 from i2icli.config.method import AdamConfig
@@ -33,9 +33,14 @@ class Stepper:
 
     def set_learning_rate(self, moment: Moment) -> None:
         """Take the schedule's learning rate of a step."""
-        if self.optimizer is not None:
-            for group in self.optimizer.param_groups:
-                group["lr"] = group["rate"] * self.learning_rate(moment)
+        if self.optimizer is None:
+            return
+        for group in self.optimizer.param_groups:
+            rate = group["rate"] * self.learning_rate(moment)
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)  # in place: a recorded step reads it from there
+            else:
+                group["lr"] = rate
 
     def learning_rate(self, moment: Moment) -> float:
         """Return the schedule's learning rate at a step, where a module's own rate is 1."""
@@ -60,7 +65,9 @@ class Stepper:
             # Checkpoints of version 0.1 call them by the only optimizer there was.
             moments = state["moments"] if "moments" in state else state["adam"]
             numbered = {
-                index: moments[name] for index, name in enumerate(self.weights) if name in moments
+                index: self._hosted(moments[name])
+                for index, name in enumerate(self.weights)
+                if name in moments
             }
             # The options are those of this run's configuration and device, not the file's.
             groups = self.optimizer.state_dict()["param_groups"]
@@ -68,36 +75,75 @@ class Stepper:
         if self.scaler is not None and state.get("scaler"):
             self.scaler.load_state_dict(dict(state["scaler"]))
 
+    def _hosted(self, moments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return one weight's moments with the count of steps where this optimizer reads it.
+
+        Torch brings the count to the weight's device for a fused or capturable optimizer, but
+        leaves it on the GPU for a plain one, which would wait for it every step.
+        """
+        assert self.optimizer is not None, "moments are an optimizer's"
+        options = self.optimizer.defaults
+        if "step" not in moments or options.get("fused") or options.get("capturable"):
+            return dict(moments)
+        return {**moments, "step": moments["step"].cpu()}
+
 
 def build_steppers(
-    method: Method, *, device: torch.device, precision: torch.dtype
+    method: Method,
+    *,
+    device: torch.device,
+    precision: torch.dtype,
+    fused: bool | None = None,
+    capturable: bool = False,
 ) -> dict[str, Stepper]:
-    """Return the stepper of every player of a method that is on `device` already."""
+    """Return the stepper of every player of a method that is on `device` already.
+
+    Args:
+        method: the method.
+        device: where it is.
+        precision: the autocast type; float16 needs a scaler.
+        fused: update all weights in one kernel, rather than one after the other; None: on CUDA
+            devices.
+        capturable: keep the learning rate, in float32, and the counts of steps on the device, so
+            that Adam's update can be part of a CUDA graph.
+    """
+    is_fused = device.type == "cuda" if fused is None else fused
     names = {weight: name for name, weight in method.named_parameters()}
     steppers = {}
     for title, player in method.players.items():
         weights = {names[weight]: weight for weight in player.trainable()}
         scaler = torch.amp.GradScaler(device.type) if precision == torch.float16 else None
-        optimizer = _build_optimizer(player, device) if weights else None
+        optimizer = _build_optimizer(player, device, is_fused, capturable) if weights else None
         steppers[title] = Stepper(player, weights, optimizer, scaler)
     return steppers
 
 
-def _build_optimizer(player: Player, device: torch.device) -> Optimizer:
+def _build_optimizer(
+    player: Player, device: torch.device, is_fused: bool, is_capturable: bool
+) -> Optimizer:
     config = player.optimizer
     # `rate` is ours: torch keeps what it does not know.
-    groups = [{"params": weights, "rate": rate} for rate, weights in player.groups() if weights]
-    # One kernel for all weights where launches cost; the plain loop is exact on a CPU.
-    fused = True if device.type == "cuda" else None
+    groups: list[dict[str, Any]] = [
+        {"params": weights, "rate": rate} for rate, weights in player.groups() if weights
+    ]
+    # One kernel for all weights, or the plain loop; torch's own choice differs between devices.
+    way: dict[str, bool] = {"fused": is_fused, "foreach": False}
     if isinstance(config, AdamConfig):
-        betas = (config.beta1, config.beta2)
+        if is_capturable:
+            # Each group its own tensor: they are filled in place.
+            groups = [{**group, "lr": torch.tensor(config.lr, device=device)} for group in groups]
         return Adam(
-            groups, lr=config.lr, betas=betas, weight_decay=config.weight_decay, fused=fused
+            groups,
+            lr=config.lr,
+            betas=(config.beta1, config.beta2),
+            weight_decay=config.weight_decay,
+            capturable=is_capturable,
+            **way,
         )
     return SGD(
         groups,
         lr=config.lr,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
-        fused=fused,
+        **way,
     )

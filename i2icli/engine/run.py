@@ -177,7 +177,13 @@ def resume_run(
         config = _move_stop(restore_config(document), steps=steps, epochs=epochs)
         if state is not None:
             _check_fixed(config, state, folder)
-        session = open_session(config, device=device, on_skip=reporter.note, ranks=ranks)
+        session = open_session(
+            config,
+            device=device,
+            on_skip=reporter.note,
+            ranks=ranks,
+            settled=None if state is None else state.choices,
+        )
         if state is not None:
             session.restore(state)
             if session.step >= session.last_step:
@@ -237,10 +243,10 @@ def _train(session: Session, folder: RunFolder, reporter: Reporter, clock: Clock
 
 
 def _where(session: Session) -> str:
-    """Say on what a run trains."""
+    """Say on what a run trains, and how."""
     world = session.ranks.world
-    shared = f" and {world - 1} other process(es)" if world > 1 else ""
-    return f"on {device_title(session.device)}{shared}"
+    shared = f", with {world - 1} other process(es)" if world > 1 else ""
+    return f"on {session.choices.describe()}{shared}"
 
 
 def _resume_command(session: Session, folder: RunFolder) -> str:

@@ -19,18 +19,20 @@ from i2icli.data.loader import BatchStream, build_loader, steps_per_epoch
 from i2icli.data.training_set import TrainingSet, open_training_set
 from i2icli.engine.data import check_same_data, fingerprint
 from i2icli.engine.ema import MovingAverage
+from i2icli.engine.graph_step import chosen_steppers
 from i2icli.engine.measure import Measurer, build_measurer
 from i2icli.engine.measure_labels import LabelMeasurer, build_label_measurer
 from i2icli.engine.meters import TermMeter
-from i2icli.engine.optimizers import Stepper, build_steppers
+from i2icli.engine.optimizers import Stepper
 from i2icli.engine.samples import SampleDrawer, build_drawer
 from i2icli.errors import CheckpointError, ConfigError
+from i2icli.inference.prepare import prepare
 from i2icli.methods import METHODS, build_method
 from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig
 from i2icli.pretrained.networks import load_networks
 from i2icli.ranks import ALONE, Ranks
-from i2icli.runtime import Choices, choose, resolve_device
+from i2icli.runtime import Choices, Work, resolve_device
 
 # Between the seeds of the processes of a run, so that those of near runs do not meet.
 _SEED_STRIDE = 1_000_003
@@ -83,15 +85,7 @@ class Session:
     @property
     def last_step(self) -> int:
         """The step after which this run stops."""
-        train = self.config.train
-        if train.steps is not None:
-            return train.steps
-        if train.epochs is not None:
-            return train.epochs * self.steps_per_epoch
-        return max(
-            player.schedule.total_steps(self.steps_per_epoch)
-            for player in self.method.players.values()
-        )
+        return _last_step(self.config, self.method, self.steps_per_epoch)
 
     @property
     def moment(self) -> Moment:
@@ -151,6 +145,7 @@ class Session:
             others=others,
             data=self.pictures,
             versions=versions(),
+            choices=self.choices.kept(),
         )
 
     def restore(self, state: CheckpointState) -> None:
@@ -191,6 +186,7 @@ def open_session(
     device: str | None = None,
     on_skip: Callable[[str], None] = lambda _: None,
     ranks: Ranks = ALONE,
+    settled: Mapping[str, str | bool] | None = None,
 ) -> Session:
     """Build all parts of a run, at step 0.
 
@@ -199,6 +195,7 @@ def open_session(
         device: overrides `runtime.device`.
         on_skip: is told of each sample or test picture that cannot be read.
         ranks: the processes that share the run; rank 0 alone measures.
+        settled: the choices of the run's earlier part, see `Choices.kept`.
 
     Raises:
         ConfigError: for a device or measurement that cannot be had, or a batch that the processes
@@ -210,14 +207,13 @@ def open_session(
         torch.set_num_threads(config.runtime.threads)
     _check_batch(config.data.batch_size, ranks)
     place = _place(device or config.runtime.device, ranks)
-    choices = choose(config.runtime, place)
     kind = METHODS[config.method.name].data  # type: ignore[attr-defined]
     domains = find_domains(config.data, kind)
     measurer = _build_measurer(config, domains, place, on_skip) if ranks.is_main else None
     dataset = open_training_set(kind, domains, config.data, config.labels)
     epoch_length = steps_per_epoch(dataset, config.data.batch_size)
     method = build_method(config).to(place).train()
-    method.use_levers(config.runtime.levers, recompute=choices.recompute)
+    choices = _prepare(method, config, epoch_length, ranks, settled or {}, say=on_skip)
     method.join(ranks)
     method.take_pretrained(load_networks(method.pretrained, place))
     session = Session(
@@ -228,14 +224,10 @@ def open_session(
         pictures=fingerprint(domains),
         steps_per_epoch=epoch_length,
         method=method,
-        steppers=build_steppers(method, device=place, precision=choices.precision),
+        steppers=chosen_steppers(method, choices),
         average=MovingAverage(method, decay=config.ema.decay) if config.ema.decay else None,
         drawer=build_drawer(
-            config.samples,
-            config.data,
-            domains,
-            directions=method.directions,
-            on_skip=on_skip,
+            config.samples, config.data, domains, directions=method.directions, on_skip=on_skip
         ),
         measurer=measurer,
         ranks=ranks,
@@ -245,6 +237,40 @@ def open_session(
     # Dropout, should a network have it; slices of a batch must not drop the same.
     torch.manual_seed(config.train.seed + _SEED_STRIDE * ranks.rank)
     return session
+
+
+def _last_step(config: AnyRunConfig, method: Method, epoch_length: int) -> int:
+    """Return the step after which a run stops."""
+    if config.train.steps is not None:
+        return config.train.steps
+    if config.train.epochs is not None:
+        return config.train.epochs * epoch_length
+    return max(player.schedule.total_steps(epoch_length) for player in method.players.values())
+
+
+def _prepare(
+    method: Method,
+    config: AnyRunConfig,
+    epoch_length: int,
+    ranks: Ranks,
+    settled: Mapping[str, str | bool],
+    *,
+    say: Callable[[str], None],
+) -> Choices:
+    """Make the method ready; of several processes rank 0 settles what is kept, for all."""
+
+    def ready(kept: Mapping[str, str | bool]) -> Choices:
+        work = Work(
+            steps=_last_step(config, method, epoch_length),
+            batch_size=config.data.batch_size // ranks.world,
+            settled=kept,
+        )
+        return prepare(method, config.runtime, crop=config.data.crop, work=work, say=say)
+
+    if ranks.world == 1:
+        return ready(settled)
+    agreed = ranks.alone(lambda: ready(settled).kept())
+    return ready(agreed)
 
 
 def _build_measurer(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from i2icli.data.batch import AnyBatch
 from i2icli.engine.optimizers import Stepper
 from i2icli.methods.base import Method, Terms
-from i2icli.ranks import Ranks
 from i2icli.runtime import autocast
 
 StepLosses = dict[str, Terms]
@@ -41,38 +40,57 @@ def train_step(
         By player, its terms, detached and still on the device.
     """
     done: StepLosses = {}
-    turns = method.losses(batch)
+    turns = method.losses(batch.laid_out(method.memory_format))
     while True:
         with autocast(device, precision):
             turn = next(turns, None)
         if turn is None:
             return done
         player, terms = turn
-        _update(steppers[player], terms, method.ranks)
+        _update(player, terms, steppers, method)
         seen = done.setdefault(player, {})
         seen |= {name: term.detach() for name, term in terms.items()}
 
 
-def _update(stepper: Stepper, terms: Terms, ranks: Ranks) -> None:
+def _update(player: str, terms: Terms, steppers: Mapping[str, Stepper], method: Method) -> None:
     """Step one player down the sum of its terms; weights the sum does not reach stay."""
+    stepper, ranks = steppers[player], method.ranks
     if stepper.optimizer is None or not terms:
         return
     stepper.optimizer.zero_grad(set_to_none=True)
     loss = loss_of(terms)
     # A stage of the method may have frozen some for good.
     weights = [weight for weight in stepper.weights.values() if weight.requires_grad]
+    others = [each for name, each in steppers.items() if name != player]
+    if method.levers.freeze_others:
+        others = []
     if stepper.scaler is None:
-        torch.autograd.backward(loss, inputs=weights)
+        _send_back(loss, weights, others)
         ranks.average_gradients(weights)
         stepper.optimizer.step()
         return
-    torch.autograd.backward(stepper.scaler.scale(loss), inputs=weights)
+    _send_back(stepper.scaler.scale(loss), weights, others)
     # The scale is the same everywhere, and one overflow makes the mean overflow for all.
     ranks.average_gradients(weights)
     # The scaler refuses a step without a single gradient.
     if any(weight.grad is not None for weight in weights):
         stepper.scaler.step(stepper.optimizer)
         stepper.scaler.update()
+
+
+def _send_back(loss: Tensor, weights: Sequence[nn.Parameter], others: Sequence[Stepper]) -> None:
+    """Compute the gradients of `weights`; plainly, and thrown away elsewhere, if others are named.
+
+    Sparing the others needs no `requires_grad_(False)`: a convolution keeps its input for the
+    gradient either way.
+    """
+    if not others:
+        torch.autograd.backward(loss, inputs=weights)
+        return
+    torch.autograd.backward(loss)
+    for stepper in others:
+        for weight in stepper.weights.values():
+            weight.grad = None
 
 
 def loss_of(terms: Mapping[str, Tensor]) -> Tensor:

@@ -1,27 +1,49 @@
 """Features on disk, found by the contents of the pictures they were computed from.
 
-The name of a file is a hash of everything that decides its numbers: the contents of all pictures
+The name of an entry is a hash of everything that decides its numbers: the contents of all pictures
 in their order, the mode, the weights, the kind of device, the libraries that decode and resize.
 So an entry can be missing, but never out of date.
+
+While features are computed they lie in `KEY.parts`: each process appends rows to a file of its own
+and then a line to its manifest, which says of which pictures they are and their checksum. A kill
+loses the rows since the last line, no more. When all are there they are put in order in one file,
+`KEY.npz`. Large ones are not read into memory, which so does not grow with the set.
 """
 
 from __future__ import annotations
 
 import hashlib
+import secrets
+import shutil
 import uuid
 import zipfile
+import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from i2icli.data.manifest import Manifest
 from i2icli.evaluation.inception import FEATURES
 from i2icli.home import home
 
 _FORMAT = 2  # raised when this project reads or prepares pictures in another way
+_ROW = 4 * FEATURES  # bytes
+_AT_ONCE = 4096  # rows in memory
+MAPPED_FROM = 16_384  # pictures; the rows of fewer, 128 MiB, are simply read
+_MEMBER = "features.npy"
+
 Rows = NDArray[np.float32]
+Places = NDArray[np.int64]
+
+
+def features_folder() -> Path:
+    """Return where features are kept unless the user names another folder."""
+    return home() / "features"
 
 
 def features_key(content: str, *, mode: str, weights: str, device: str) -> str:
@@ -38,31 +60,179 @@ def features_key(content: str, *, mode: str, weights: str, device: str) -> str:
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 
-def load_features(key: str, count: int) -> Rows | None:
-    """Return the kept features, (count, 2048); None where there are none or they are damaged."""
-    try:
-        # Reading checks the CRC. The file is opened here, because NumPy leaves a bad one open.
-        with _path(key).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            features: Rows = archive["features"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-    is_whole = features.shape == (count, FEATURES) and features.dtype == np.float32
-    return features if is_whole else None
+class KeptFeatures:
+    """The features of one set of pictures in a folder: whole, in parts, or not there yet.
 
+    Args:
+        folder: made when something is written.
+        key: see `features_key`.
+        count: pictures of the set.
+    """
 
-def store_features(key: str, features: Rows) -> None:
-    """Keep features; two processes may do so at once. A full or read-only disk is no fault."""
-    path = _path(key)
-    partial = path.with_name(f".{key}.{uuid.uuid4().hex[:8]}.partial")
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: Path, key: str, count: int) -> None:
+        self._count = count
+        self._whole = folder / f"{key}.npz"
+        self._parts = folder / f"{key}.parts"
+
+    def load(self) -> Rows | None:
+        """Return all rows, (count, 2048), many as they lie on disk; None if damaged or not there.
+
+        Whoever goes through many should do so with `distances.row_blocks`, in little memory.
+        """
         try:
-            with partial.open("wb") as file:
-                np.savez(file, features=features)
-            partial.replace(path)
+            start = _checked(self._whole, self._count)
+            shape = (self._count, FEATURES)
+            if self._count >= MAPPED_FROM:
+                return np.memmap(self._whole, np.float32, "r", start, shape)
+            return np.fromfile(
+                self._whole, np.float32, self._count * FEATURES, offset=start
+            ).reshape(shape)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+
+    def store(self, rows: Rows) -> None:
+        """Keep rows that are in memory; a full or read-only disk is no fault."""
+        with suppress(OSError):
+            self._write(rows[first : first + _AT_ONCE] for first in range(0, len(rows), _AT_ONCE))
+
+    def open_parts(self) -> str | None:
+        """Make the folder of the parts; return a mark that is in it now, by which others know it.
+
+        None if it cannot be made, or the disk has no room for all.
+        """
+        mark = self._parts / f"mark-{secrets.token_hex(4)}"
+        try:
+            self._parts.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+            has_room = shutil.disk_usage(self._parts).free > 3 * _ROW * self._count
+        except OSError:
+            return None
+        return mark.name if has_room else None
+
+    def sees(self, mark: str) -> bool:
+        """Say whether this process sees the folder in which another left a mark."""
+        return (self._parts / mark).is_file()
+
+    def missing(self) -> Places:
+        """Return the pictures of which no part has a row that is whole."""
+        is_there = np.zeros(self._count, dtype=bool)
+        for places, _ in self._blocks():
+            is_there[places] = True
+        return np.flatnonzero(~is_there)
+
+    def assemble(self) -> None:
+        """Put the parts together and remove them; none must be missing.
+
+        Raises:
+            OSError: as the system says.
+        """
+        ordered = self._parts / f"ordered-{secrets.token_hex(4)}.f32"
+        with ordered.open("w+b") as file:
+            for places, block in self._blocks():
+                for place, row in zip(places, block, strict=True):
+                    file.seek(place * _ROW)
+                    file.write(row.tobytes())
+            file.seek(0)
+            self._write(_rows_in(file))
+        self._drop_parts()
+
+    def remove(self) -> None:
+        """Take everything off the disk."""
+        with suppress(OSError):
+            self._whole.unlink(missing_ok=True)
+        self._drop_parts()
+
+    def _drop_parts(self) -> None:
+        shutil.rmtree(self._parts, ignore_errors=True)
+
+    def part(self, rank: int, count: int) -> FeaturePart:
+        """Return where one of several processes puts its rows."""
+        return FeaturePart(self._parts, rank, count)
+
+    def _blocks(self) -> Iterator[tuple[list[int], Rows]]:
+        """Yield the pictures and rows of every block whose checksum is right."""
+        for entry in Manifest(self._parts, key="block").read().values():
+            with suppress(OSError, KeyError, TypeError, ValueError):
+                places = list(map(int, entry["pictures"]))
+                with (self._parts / Path(entry["file"]).name).open("rb") as file:
+                    file.seek(entry["at"])
+                    content = file.read(len(places) * _ROW)
+                is_whole = len(content) == len(places) * _ROW
+                is_ours = all(0 <= place < self._count for place in places)
+                if is_whole and is_ours and zlib.crc32(content) == entry["crc32"]:
+                    yield places, np.frombuffer(content, np.float32).reshape(-1, FEATURES)
+
+    def _write(self, blocks: Iterator[Rows]) -> None:
+        """Write the whole under another name first; two processes may do so at once."""
+        self._whole.parent.mkdir(parents=True, exist_ok=True)
+        token = uuid.uuid4().hex[:8]
+        partial = self._whole.with_name(f".{self._whole.stem}.{token}.partial")
+        header = {"descr": "<f4", "fortran_order": False, "shape": (self._count, FEATURES)}
+        try:
+            with (
+                zipfile.ZipFile(partial, "w") as archive,
+                archive.open(_MEMBER, "w", force_zip64=True) as file,
+            ):
+                np.lib.format.write_array_header_1_0(file, header)
+                for block in blocks:
+                    file.write(np.ascontiguousarray(block, dtype="<f4").tobytes())
+            partial.replace(self._whole)
         finally:
             partial.unlink(missing_ok=True)
 
 
-def _path(key: str) -> Path:
-    return home() / "features" / f"{key}.npz"
+class FeaturePart:
+    """Rows of one process, appended to a file that is its own."""
+
+    def __init__(self, folder: Path, rank: int, count: int) -> None:
+        # The token keeps it apart from what an earlier run, killed or not, has under this rank.
+        self._path = folder / f"rows-{rank}-{secrets.token_hex(4)}.f32"
+        self._manifest = Manifest(folder, key="block", rank=rank, count=count)
+        self._at = 0
+
+    def append(self, places: list[int], rows: Rows) -> None:
+        """Add the rows, (n, 2048), of some pictures.
+
+        Raises:
+            OSError: as the system says.
+        """
+        content = np.ascontiguousarray(rows, dtype="<f4").tobytes()
+        with self._path.open("ab") as file:
+            file.write(content)
+        name = self._path.name
+        entry = {"file": name, "at": self._at, "pictures": places, "crc32": zlib.crc32(content)}
+        # Not synced: what a machine that goes down leaves of both is told by the checksum.
+        self._manifest.append({"block": f"{name}@{self._at}", **entry}, is_synced=False)
+        self._at += len(content)
+
+
+def _rows_in(file: IO[bytes]) -> Iterator[Rows]:
+    while content := file.read(_AT_ONCE * _ROW):
+        yield np.frombuffer(content, "<f4").reshape(-1, FEATURES)
+
+
+def _checked(path: Path, count: int) -> int:
+    """Return the place of the first number in a file of features.
+
+    Raises:
+        ValueError: it holds something else; other errors where it is damaged.
+    """
+    with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+        member = archive.getinfo(_MEMBER)
+        with archive.open(member) as file:
+            shape, is_fortran, kind = _header(file)
+            header = file.tell()
+            while file.read(1 << 22):  # to the end, where the checksum is compared
+                pass
+        is_plain = member.compress_type == zipfile.ZIP_STORED and not is_fortran
+        if shape != (count, FEATURES) or kind != np.dtype("<f4") or not is_plain:
+            raise ValueError(f"{path} holds other features")
+        stream.seek(member.header_offset + 26)
+        lengths = np.frombuffer(stream.read(4), "<u2")
+        return int(member.header_offset + 30 + lengths.sum(dtype=np.int64) + header)
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("a header of another version")
+    return np.lib.format.read_array_header_1_0(file)

@@ -7,6 +7,7 @@ pictures than features always are.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 Features = NDArray[np.floating]
 Indices = NDArray[np.integer]
-_ROWS = 1024  # of a kernel matrix at once, which bounds memory for large sets
+_ROWS, _COLUMNS = 1024, 8192  # of a kernel matrix at once, which bounds memory for large sets
+_READ = 4096  # rows of features at once
 
 
 def frechet_distance(
@@ -91,7 +93,7 @@ def kid(
     Raises:
         ValueError: the shapes do not fit, or a value is not finite.
     """
-    features1, features2 = _pair(features1, features2)
+    _check_pair(features1, features2)
     size = min(len(features1), len(features2), subset_size)
     draws = draw_subsets(len(features1), len(features2), size=size, count=subsets, seed=seed)
     return float(kid_of_subsets(features1, features2, draws).mean())
@@ -107,7 +109,6 @@ def kid_of_subsets(
         features2: (N2, D).
         draws: rows of each set, without repetition, at least 2.
     """
-    features1, features2 = _pair(features1, features2)
     values = [kid_unbiased(features1[rows1], features2[rows2]) for rows1, rows2 in draws]
     return np.array(values, dtype=np.float64)
 
@@ -134,34 +135,70 @@ def kid_unbiased(features1: Features, features2: Features) -> float:
     Raises:
         ValueError: the shapes do not fit, or a value is not finite.
     """
-    features1, features2 = _pair(features1, features2)
+    _check_pair(features1, features2)
     within = 0.0
     for features in (features1, features2):
         count = len(features)
-        total = sum(float(block.sum()) for _, block in kernel_blocks(features, features))
-        diagonal = (np.square(features).sum(axis=1) / features.shape[1] + 1.0) ** 3
-        within += (total - float(diagonal.sum())) / (count * (count - 1))
-    across = sum(float(block.sum()) for _, block in kernel_blocks(features1, features2))
+        total = sum(float(block.sum()) for _, _, block in kernel_blocks(features, features))
+        within += (total - float(kernel_diagonal(features).sum())) / (count * (count - 1))
+    across = sum(float(block.sum()) for _, _, block in kernel_blocks(features1, features2))
     return within - 2.0 * across / (len(features1) * len(features2))
 
 
 def kernel_blocks(
     features1: Features, features2: Features
+) -> Iterator[tuple[slice, slice, NDArray[np.float64]]]:
+    """Yield blocks of the kernel matrix (x.y / D + 1)^3, with their places among N1 and N2."""
+    for rows, one in row_blocks(features1, size=_ROWS):
+        for columns, two in row_blocks(features2, size=_COLUMNS):
+            yield rows, columns, (one @ two.T / one.shape[1] + 1.0) ** 3
+
+
+def kernel_diagonal(features: Features) -> NDArray[np.float64]:
+    """Return the kernel of each picture with itself, (N,)."""
+    squares = [np.square(block).sum(axis=1) for _, block in row_blocks(features)]
+    diagonal: NDArray[np.float64] = (np.concatenate(squares) / features.shape[1] + 1.0) ** 3
+    return diagonal
+
+
+def row_blocks(
+    features: Features, *, size: int = _READ
 ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """Yield rows of the kernel matrix (x.y / D + 1)^3, (R, N2), with their place among N1."""
-    for start in range(0, len(features1), _ROWS):
-        rows = slice(start, start + _ROWS)
-        yield rows, (features1[rows] @ features2.T / features1.shape[1] + 1.0) ** 3
+    """Yield rows in float64, with their place, a bounded number in memory at a time.
+
+    Those that lie on disk are read, not mapped: what was mapped would count as memory.
+
+    Args:
+        features: (N, D).
+        size: rows at once.
+
+    Raises:
+        ValueError: one is not finite.
+    """
+    count, width = features.shape
+    for start in range(0, count, size):
+        rows = slice(start, min(start + size, count))
+        if isinstance(features, np.memmap) and isinstance(features.base, mmap.mmap):
+            at = features.offset + start * width * features.itemsize
+            length = (rows.stop - start) * width
+            block = np.fromfile(features.filename, features.dtype, length, offset=at)
+        else:
+            block = features[rows]
+        yield rows, np.asarray(_checked(block.reshape(-1, width)), dtype=np.float64)
 
 
 def _pair(features1: Features, features2: Features) -> tuple[Features, Features]:
     features1, features2 = _checked(features1), _checked(features2)
+    _check_pair(features1, features2)
+    return features1, features2
+
+
+def _check_pair(features1: Features, features2: Features) -> None:
     for features in (features1, features2):
         if features.ndim != 2 or len(features) < 2:
             raise ValueError(f"features of shape {features.shape}: (N, D) with N >= 2 is needed")
     if features1.shape[1] != features2.shape[1]:
         raise ValueError(f"features of {features1.shape[1]} and of {features2.shape[1]} numbers")
-    return features1, features2
 
 
 def _checked(values: Features) -> Features:

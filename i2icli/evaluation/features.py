@@ -1,47 +1,25 @@
-"""Inception features of pictures: clean-fid's network and resizing.
-
-Pictures are decoded and resized by threads ahead of the network, so that the network never waits;
-Pillow does both without holding Python's lock.
-"""
+"""Inception features of sets of pictures: clean-fid's network and resizing, kept on disk."""
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from i2icli.data.decode import Pixels, open_picture
-from i2icli.data.images import read_picture, to_8_bits
 from i2icli.errors import DataError, I2IError
-from i2icli.evaluation.cache import features_key, load_features, store_features
-from i2icli.evaluation.inception import (
-    FEATURES,
-    FeatureMode,
-    Network,
-    build_network,
-    build_resizer,
-    find_inception,
-    prepare,
-    quiet,
-)
-from i2icli.evaluation.picture_sets import broken_pictures, describe_set
+from i2icli.evaluation.cache import KeptFeatures, Places, Rows, features_folder, features_key
+from i2icli.evaluation.feature_pass import FeaturePass, Progress, Put
+from i2icli.evaluation.inception import FEATURES, FeatureMode, build_network, find_inception
+from i2icli.evaluation.picture_sets import AnyPicture, broken_pictures, describe_set
 from i2icli.evaluation.shards import ALONE, Shard
-
-Progress = Callable[[int, int | None], None]
-Rows = NDArray[np.float32]
-_CPU_BATCH, _GPU_BATCH = 16, 128
 
 
 def extract_features(
-    paths: Sequence[Path],
+    pictures: Sequence[AnyPicture],
     *,
     mode: FeatureMode,
     device: torch.device,
@@ -49,140 +27,162 @@ def extract_features(
     workers: int | None = None,
     progress: Progress | None = None,
     cache: bool = True,
+    work: Path | None = None,
+    content: str | None = None,
     shard: Shard = ALONE,
 ) -> Rows:
     """Return the Inception features of pictures, kept by content under `I2I_HOME/features`.
 
+    What is computed is on disk after each batch, and a later call with the same pictures, in as
+    many processes as it likes, goes on from there.
+
     Args:
-        paths: the pictures, at least one.
+        pictures: files or pictures inside shards, at least one.
         mode: clean-fid's way of resizing.
         device: where the network computes.
         batch_size: pictures through the network at once; None: as the device likes.
         workers: threads that decode; None: one a CPU core.
         progress: called with the pictures done and their total; not when they were kept.
         cache: whether to look for kept features and to keep new ones.
+        work: keep them in this folder, which all processes see, in place of `I2I_HOME/features`.
+        content: digest of the pictures, where it is known; see `picture_sets.SetFacts`.
         shard: this process' part in the work; each computes its own share, all get all.
 
     Returns:
-        (N, 2048) float32, in the order of `paths`.
+        (N, 2048) float32, in the order of `pictures`; as they lie on disk where they are kept, and
+        then none in a process that does not see them there, which the first always does.
 
     Raises:
-        DataError: naming every picture that cannot be read.
+        DataError: naming every picture that cannot be read; or if some changed meanwhile.
         WeightsError: the weights are not here.
-        I2IError: memory does not suffice.
+        I2IError: memory or disk does not suffice.
     """
     weights = find_inception(mode)
-    key, content, kept = "", "", None
-    if cache and shard.is_first:
-        content = describe_set(paths).digest
-        key = features_key(content, mode=mode, weights=weights.sha256, device=device.type)
-        kept = load_features(key, len(paths))
-    kept = shard.agree(kept)
-    if kept is not None:
-        return kept
-    job = _Extraction(mode, device, build_network(mode, device, weights), batch_size, progress)
-    with quiet():
-        rows = job.run(shard.share(paths), workers or min(16, os.cpu_count() or 1))
-    features = shard.gather(rows, len(paths))
+    kept = None
+    if cache or work is not None:
+        content = content or shard.agree(describe_set(pictures).digest if shard.is_first else "")
+        kept = find_kept(content, len(pictures), mode=mode, device=device, work=work)
+        if (rows := _load(kept, shard)) is not None:
+            return rows
+    network = build_network(mode, device, weights)
+    passing = FeaturePass(mode, device, network, batch_size, progress)
+    task = _Task(pictures, workers or min(16, os.cpu_count() or 1), passing, shard)
+    if kept is not None and _can_keep_parts(kept, work, shard):
+        return _extract_in_parts(task, kept, content)
+    rows = _extract_in_memory(task)
     # A picture that changed meanwhile must not be kept under its old content.
-    if cache and shard.is_first and describe_set(paths).digest == content:
-        store_features(key, features)
-    return features
+    if kept is not None and shard.is_first and describe_set(pictures).digest == content:
+        kept.store(rows)
+    return rows
 
 
-def read_stored(path: Path) -> Pixels:
-    """Return the pixels, (H, W, 3) uint8, that are stored in a file, as clean-fid reads it.
+def find_kept(
+    content: str, count: int, *, mode: FeatureMode, device: torch.device, work: Path | None = None
+) -> KeptFeatures:
+    """Return where `extract_features` keeps the features of a set.
 
-    Neither an embedded profile nor the EXIF orientation is applied, though training and
-    translation apply both: published numbers come from the stored values. (41 pictures of
-    horse2zebra carry profiles other than sRGB; applying them lowers its FID by 0.1.) Grey of
-    more than 8 bits, which clean-fid clips, is scaled.
+    Args:
+        content: digest of the pictures.
+        count: how many they are.
+        mode: as there.
+        device: as there.
+        work: as there.
 
     Raises:
-        DataError: naming the file, when it is no picture, damaged or too large.
+        WeightsError: the weights are not here.
     """
-    with open_picture(path) as image:
-        if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"):
-            return to_8_bits(read_picture(path, channels=3).pixels)
-        return np.array(image.convert("RGB"))
+    weights = find_inception(mode)
+    key = features_key(content, mode=mode, weights=weights.sha256, device=device.type)
+    return KeptFeatures(work or features_folder(), key, count)
 
 
-class _Extraction:
-    """One pass over pictures; all but decoding and resizing happens in the calling thread."""
+@dataclass(frozen=True)
+class _Task:
+    """Pictures to extract from, and who does what."""
 
-    def __init__(
-        self,
-        mode: FeatureMode,
-        device: torch.device,
-        network: Network,
-        batch_size: int | None,
-        progress: Progress | None,
-    ) -> None:
-        self._resize = build_resizer(mode)
-        self._device = device
-        self._network = network
-        self._batch_size = batch_size or (_CPU_BATCH if device.type == "cpu" else _GPU_BATCH)
-        self._progress = progress
-        self._waiting: dict[torch.Size, list[tuple[int, Tensor]]] = {}
-        self._done = 0
+    pictures: Sequence[AnyPicture]
+    workers: int
+    passing: FeaturePass
+    shard: Shard
 
-    def run(self, paths: Sequence[Path], workers: int) -> Rows:
-        self._rows: Rows = np.zeros((len(paths), FEATURES), dtype=np.float32)
-        faults: list[Exception] = []
-        for index, image in self._prepared(paths, workers):
-            if isinstance(image, Exception):
-                faults.append(image)
-            elif not faults:  # after a fault only the other broken pictures are of interest
-                self._collect(index, image)
-        if faults:
-            raise broken_pictures(faults, len(paths))
-        for shape in list(self._waiting):
-            self._flush(shape)
-        return self._rows
 
-    def _prepared(
-        self, paths: Sequence[Path], workers: int
-    ) -> Iterator[tuple[int, Tensor | Exception]]:
-        """Yield every picture ready for the network, in order, a bounded number ahead."""
-        ahead: deque[tuple[int, Future[Tensor]]] = deque()
-        waiting = iter(enumerate(paths))
-        room = 2 * self._batch_size + workers
-        with ThreadPoolExecutor(workers, thread_name_prefix="features") as pool:
-            while True:
-                for index, path in islice(waiting, room - len(ahead)):
-                    ahead.append((index, pool.submit(self._read, path)))
-                if not ahead:
-                    return
-                index, future = ahead.popleft()
-                try:
-                    yield index, future.result()
-                except (DataError, OSError) as fault:
-                    yield index, fault
+def _load(kept: KeptFeatures, shard: Shard) -> Rows | None:
+    """Return features that the first process finds; none in one that does not see them."""
+    found = kept.load() if shard.is_first else None
+    if not shard.agree(found is not None):
+        return None
+    rows = found if found is not None else kept.load()
+    return np.zeros((0, FEATURES), dtype=np.float32) if rows is None else rows
 
-    def _read(self, path: Path) -> Tensor:
-        return prepare(read_stored(path), self._resize)
 
-    def _collect(self, index: int, image: Tensor) -> None:
-        """Put a picture to others of its shape, and compute those that are enough."""
-        bucket = self._waiting.setdefault(image.shape, [])
-        bucket.append((index, image))
-        if len(bucket) == self._batch_size:
-            self._flush(image.shape)
-        elif sum(map(len, self._waiting.values())) >= 4 * self._batch_size:
-            self._flush(max(self._waiting, key=lambda shape: len(self._waiting[shape])))
+def _can_keep_parts(kept: KeptFeatures, work: Path | None, shard: Shard) -> bool:
+    """Say whether all processes can put rows into one folder.
 
-    def _flush(self, shape: torch.Size) -> None:
-        entries = self._waiting.pop(shape)
-        batch = torch.stack([image for _, image in entries])
-        try:
-            with torch.inference_mode():
-                rows = self._network(batch.to(self._device)).float().cpu().numpy()
-        except torch.OutOfMemoryError:
-            raise I2IError(
-                f"{self._device} has too little memory for {len(entries)} pictures at once: "
-                f"use a smaller --batch than {self._batch_size}, or `--device cpu`."
-            ) from None
-        self._rows[[index for index, _ in entries]] = rows
-        self._done += len(entries)
-        if self._progress is not None:
-            self._progress(self._done, len(self._rows))
+    Raises:
+        I2IError: not into the one that the user named.
+    """
+    mark = shard.agree(kept.open_parts() if shard.is_first else None)
+    is_seen = mark is not None and all(shard.collect(kept.sees(mark)))
+    if is_seen or work is None:
+        return is_seen
+    raise I2IError(
+        f"features cannot be kept in {work}: it cannot be written, has no room, or not every "
+        "process sees it. Name another folder with --work."
+    )
+
+
+def _extract_in_parts(task: _Task, kept: KeptFeatures, content: str | None) -> Rows:
+    """Compute what is not on disk yet, append it there, and return all."""
+    shard = task.shard
+    missing = shard.agree(kept.missing() if shard.is_first else None)
+    assert missing is not None, "the first process always says"
+    part = kept.part(shard.rank, shard.count)
+    try:
+        _extract(task, missing, part.append)
+        if shard.is_first:
+            _finish(task.pictures, kept, content)
+    except DataError:
+        if shard.is_first:
+            kept.remove()  # once it is repaired, the content is another
+        raise
+    except OSError as fault:
+        raise I2IError(
+            f"features cannot be written ({fault.strerror or fault}): make room, or name another "
+            "folder with --work. The same command goes on from there."
+        ) from fault
+    rows = _load(kept, shard)
+    if rows is None:
+        raise I2IError("the features that were just written are gone: run the command again.")
+    return rows
+
+
+def _finish(pictures: Sequence[AnyPicture], kept: KeptFeatures, content: str | None) -> None:
+    if describe_set(pictures).digest != content:
+        raise DataError("some pictures changed while they were looked at: measure again.")
+    kept.assemble()
+
+
+def _extract_in_memory(task: _Task) -> Rows:
+    shard, count = task.shard, len(task.pictures)
+    rows = np.zeros((len(shard.share(range(count))), FEATURES), dtype=np.float32)
+
+    def put(places: list[int], found: Rows) -> None:
+        rows[[place // shard.count for place in places]] = found
+
+    _extract(task, np.arange(count), put)
+    return shard.gather(rows, count)
+
+
+def _extract(task: _Task, places: Places, put: Put) -> None:
+    """Compute this process' share of the pictures at `places`.
+
+    Raises:
+        DataError: naming every picture that cannot be read, in all processes.
+    """
+    shard, total = task.shard, len(task.pictures)
+    own = [int(place) for place in shard.share(places.tolist())]
+    already = total - len(places) if shard.count == 1 else 0
+    faults = task.passing.run(task.pictures, own, put, workers=task.workers, already=already)
+    texts = [text for part in shard.collect([str(fault) for fault in faults]) for text in part]
+    if texts:
+        raise broken_pictures([DataError(text) for text in texts], total)

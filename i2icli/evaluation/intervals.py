@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from i2icli.evaluation.distances import Features, kernel_blocks
+from i2icli.evaluation.distances import Features, kernel_blocks, kernel_diagonal, row_blocks
 from i2icli.evaluation.results import Interval
 
 _NORMAL = {0.9: 1.6448536269514722, 0.95: 1.959963984540054, 0.99: 2.5758293035489004}
@@ -48,24 +48,17 @@ def fid_with_error(features1: Features, features2: Features) -> tuple[float, flo
         features1: (N1, D), N1 of 2 or more.
         features2: (N2, D), N2 of 2 or more.
     """
-    one, two = (np.asarray(features, dtype=np.float64) for features in (features1, features2))
-    centred1, centred2 = one - one.mean(axis=0), two - two.mean(axis=0)
-    shift = one.mean(axis=0) - two.mean(axis=0)
-    scale1, scale2 = len(one) - 1, len(two) - 1
-    basis1, core1 = _basis(centred1 / np.sqrt(scale1))
-    basis2, core2 = _basis(centred2 / np.sqrt(scale2))
-    left, values, right = np.linalg.svd(core1 @ core2.T, full_matrices=False)
-    spread = np.square(core1).sum() + np.square(core2).sum() - 2.0 * values.sum()
+    means = [_mean(features) for features in (features1, features2)]
+    shift = means[0] - means[1]
+    spread1, spread2 = _Spread(features1, means[0]), _Spread(features2, means[1])
+    left, values, right = np.linalg.svd(spread1.core @ spread2.core.T, full_matrices=False)
+    total = np.square(spread1.core).sum() + np.square(spread2.core).sum() - 2.0 * values.sum()
     variance = 0.0
-    for centred, places, sign, scale in (
-        (centred1, _places(basis1, left), 1.0, scale1),
-        (centred2, _places(basis2, right.T), -1.0, scale2),
-    ):
-        transported = scale * (np.square(places) @ values)
-        influence = 2.0 * sign * centred @ shift + np.square(centred).sum(axis=1) - transported
-        variance += float(np.var(influence, ddof=1)) / len(centred)
+    for spread, vectors, sign in ((spread1, left, 1.0), (spread2, right.T, -1.0)):
+        influence = spread.influence(vectors, values, sign * shift)
+        variance += float(np.var(influence, ddof=1)) / len(influence)
     # Of equal sets, rounding may leave less than nothing.
-    return max(0.0, float(shift @ shift + spread)), float(np.sqrt(variance))
+    return max(0.0, float(shift @ shift + total)), float(np.sqrt(variance))
 
 
 def kid_interval(
@@ -90,7 +83,7 @@ def kid_interval(
         draws: how many.
         seed: of the draws.
     """
-    one, two = (np.asarray(features, dtype=np.float64) for features in (features1, features2))
+    one, two = features1, features2
     random = np.random.default_rng(seed)
     weights1, weights2 = (_resampled(len(features), draws, random) for features in (one, two))
     across = _weighted(one, two, weights1, weights2) / (len(one) * len(two))
@@ -102,16 +95,50 @@ def kid_interval(
     return Interval(value + min(0.0, float(low)), value + max(0.0, float(high)), level, method)
 
 
-def _basis(scaled: Features) -> tuple[Features | None, Features]:
-    """Split (N, D) into orthonormal columns, None for the identity, and at most D rows."""
-    if len(scaled) <= scaled.shape[1]:
-        return None, scaled
-    columns, rows = np.linalg.qr(scaled)
-    return columns, rows
+class _Spread:
+    """Features about their mean, X (N, D): a matrix of at most D rows with X^T X / (N - 1).
+
+    Rows are gone through a block at a time, so that memory does not grow with N.
+    """
+
+    def __init__(self, features: Features, mean: Features) -> None:
+        self._features, self._mean = features, mean
+        self._scale = len(features) - 1
+        self.core: Features
+        self._back: Features | None = None
+        if len(features) <= features.shape[1]:
+            self.core = (np.asarray(features, dtype=np.float64) - mean) / np.sqrt(self._scale)
+            return
+        rows = np.zeros((0, features.shape[1]))
+        for _, block in row_blocks(features):
+            rows = np.asarray(np.linalg.qr(np.concatenate([rows, block - mean]), mode="r"))
+        self.core = rows / np.sqrt(self._scale)
+        # X = Q R, so Q = X R^+; a direction in which there is but rounding says nothing.
+        left, values, right = np.linalg.svd(rows)
+        is_kept = values > values[0] * max(features.shape) * np.finfo(np.float64).eps
+        self._back = (right[is_kept].T / values[is_kept]) @ left[:, is_kept].T
+
+    def influence(self, vectors: Features, values: Features, shift: Features) -> Features:
+        """Return that of each picture, up to a constant, (N,).
+
+        Args:
+            vectors: of the decomposition, on the side of this set.
+            values: of the decomposition.
+            shift: mean of this set less that of the other.
+        """
+        onto = None if self._back is None else self._back @ vectors
+        found = []
+        for rows, block in row_blocks(self._features):
+            centred = block - self._mean
+            places = vectors[rows] if onto is None else centred @ onto
+            transported = self._scale * (np.square(places) @ values)
+            found.append(2.0 * centred @ shift + np.square(centred).sum(axis=1) - transported)
+        return np.concatenate(found)
 
 
-def _places(basis: Features | None, vectors: Features) -> Features:
-    return vectors if basis is None else basis @ vectors
+def _mean(features: Features) -> Features:
+    total = sum(block.sum(axis=0) for _, block in row_blocks(features))
+    return np.asarray(total / len(features), dtype=np.float64)
 
 
 def _resampled(count: int, draws: int, random: np.random.Generator) -> _Weights:
@@ -122,16 +149,15 @@ def _resampled(count: int, draws: int, random: np.random.Generator) -> _Weights:
 def _weighted(one: Features, two: Features, weights1: _Weights, weights2: _Weights) -> _Weights:
     """Return the weighted sums of the kernel over all pairs, one a draw."""
     total = np.zeros(weights1.shape[1])
-    for rows, block in kernel_blocks(one, two):
-        total += (weights1[rows] * (block @ weights2)).sum(axis=0)
+    for rows, columns, block in kernel_blocks(one, two):
+        total += (weights1[rows] * (block @ weights2[columns])).sum(axis=0)
     return total
 
 
 def _within(features: Features, weights: _Weights) -> _Weights:
     """Return the weighted mean of the kernel over pairs of different pictures, one a draw."""
-    diagonal = (np.square(features).sum(axis=1) / features.shape[1] + 1.0) ** 3
     squares = np.square(weights)
-    total = _weighted(features, features, weights, weights) - diagonal @ squares
+    total = _weighted(features, features, weights, weights) - kernel_diagonal(features) @ squares
     pairs = np.square(weights.sum(axis=0)) - squares.sum(axis=0)
     # A draw of one picture alone has no pairs; it says nothing.
     mean: _Weights = np.divide(total, pairs, out=np.zeros_like(total), where=pairs > 0)

@@ -13,7 +13,8 @@ from typing import Literal
 from i2icli.data.label_maps import LabelScheme
 from i2icli.errors import ConfigError, DataError, WeightsError
 from i2icli.evaluation.inception import find_inception
-from i2icli.evaluation.picture_sets import find_set
+from i2icli.evaluation.pairing import refuse_shards
+from i2icli.evaluation.picture_sets import check_set
 from i2icli.evaluation.realism import Reading, measure_distances
 from i2icli.evaluation.results import Measurement
 from i2icli.evaluation.truth import FolderScore, score_folder
@@ -27,8 +28,8 @@ class Subject:
     """Folders to measure; what is None is not there.
 
     Attributes:
-        outputs: made pictures; None before they are made.
-        reals: real pictures of the target.
+        outputs: made pictures, for FID and KID also shards; None before they are made.
+        reals: real pictures of the target; likewise.
         inputs: what the outputs were made from, of equal names.
         truth: the true translations, of equal names.
         root: the data set that holds the truth and its masks.
@@ -138,7 +139,7 @@ def _check_distance(subject: Subject, settings: Settings) -> None:
             "there are no real pictures of the target to compare with: a data set needs testB "
             "beside testA (--data DIR), or give --real DIR."
         )
-    find_set(subject.reals)
+    check_set(subject.reals)
     find_inception(settings.reading.mode)
 
 
@@ -150,12 +151,20 @@ def _measure_distance(name: str) -> Callable[[Path, Subject, Settings], Results]
     return measure
 
 
+def _refuse_shards(subject: Subject) -> None:
+    """Refuse shards for metrics that match pictures by their names."""
+    for named in (subject.outputs, subject.inputs, subject.truth):
+        if named is not None:
+            refuse_shards(named)
+
+
 def _check_lpips(subject: Subject, settings: Settings) -> None:
     if subject.inputs is None and subject.truth is None:
         raise DataError(
             "LPIPS compares pictures one with one: give a checkpoint, or with --fake also the "
             "inputs (--inputs DIR) or the true pictures (--truth DIR)."
         )
+    _refuse_shards(subject)
     find_weights("alexnet" if settings.lpips_net == "alex" else "vgg16")
 
 
@@ -175,7 +184,8 @@ def _measure_lpips(outputs: Path, subject: Subject, settings: Settings) -> Resul
     return found
 
 
-def _check_diversity(_: Subject, settings: Settings) -> None:
+def _check_diversity(subject: Subject, settings: Settings) -> None:
+    _refuse_shards(subject)
     find_weights("alexnet" if settings.lpips_net == "alex" else "vgg16")
 
 
@@ -194,6 +204,7 @@ def _check_labels(subject: Subject, settings: Settings) -> None:
         raise ConfigError(
             "segmentation scores compare predicted label maps with the true ones: add --real DIR."
         )
+    _refuse_shards(subject)
 
 
 def _measure_labels(outputs: Path, subject: Subject, settings: Settings) -> Results:
@@ -212,6 +223,7 @@ def _check_structure(subject: Subject, _: Settings) -> None:
             "the structure distance compares outputs with their inputs: give a checkpoint, or "
             "with --fake also --inputs DIR."
         )
+    _refuse_shards(subject)
     find_weights("vgg16")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from i2icli.data.folders import list_pictures
+from i2icli.data.shard_sets import find_shards
 from i2icli.errors import DataError
 from i2icli.evaluation.picture_sets import describe_set
 from i2icli.evaluation.results import Fact
@@ -34,6 +35,7 @@ def pictures_by_stem(folder: Path) -> dict[str, Path]:
     Raises:
         DataError: the folder is missing or holds no pictures, or two that differ in suffix alone.
     """
+    refuse_shards(folder)
     found: dict[str, Path] = {}
     for path in list_pictures(folder):
         stem = path.relative_to(folder).with_suffix("").as_posix()
@@ -49,6 +51,19 @@ def pictures_by_stem(folder: Path) -> dict[str, Path]:
             "check the path with `i2i data check`."
         )
     return found
+
+
+def refuse_shards(named: Path) -> None:
+    """Refuse shards where pictures are matched by their names.
+
+    Raises:
+        DataError: `named` stands for shards.
+    """
+    if find_shards(str(named)) is not None:
+        raise DataError(
+            f"{named} stands for shards, and those are measured by --fid and --kid alone: unpack "
+            "them with tar for metrics that match pictures by their names."
+        )
 
 
 def match_folders(first: Path, second: Path) -> list[Pair]:

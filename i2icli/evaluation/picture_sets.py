@@ -13,9 +13,14 @@ from pathlib import Path
 from i2icli.data.decode import open_picture
 from i2icli.data.download import file_sha256
 from i2icli.data.folders import list_pictures
+from i2icli.data.shard_index import PackedPicture, index_shards
+from i2icli.data.shard_sets import find_shards
 from i2icli.errors import DataError
 
 _NAMED = 5  # broken files that an error names
+_AT_ONCE = 1024  # pictures that are looked at before their number is taken in
+
+AnyPicture = Path | PackedPicture  # a file, or one inside a shard
 
 
 @dataclass(frozen=True)
@@ -36,39 +41,58 @@ class SetFacts:
     digest: str
 
 
-def find_set(folder: Path) -> tuple[Path, ...]:
-    """Return the pictures of a folder, at any depth, sorted.
+def find_set(named: Path) -> tuple[AnyPicture, ...]:
+    """Return the pictures of a folder, at any depth, sorted; or those of shards, in their order.
+
+    Args:
+        named: a folder of pictures; or, as for `shard_sets.find_shards`, a shard, a folder that
+            holds shards, a pattern or a range.
 
     Raises:
-        DataError: there is no folder, or nothing in it.
+        ConfigError: a shard is missing, or a folder holds shards and pictures.
+        DataError: there is no folder, nothing in it, or a shard is damaged.
     """
-    paths = tuple(list_pictures(folder))
-    if not paths:
-        raise DataError(f"no pictures in {folder}: nothing can be measured.")
-    return paths
+    shards = find_shards(str(named))
+    pictures = tuple(list_pictures(named)) if shards is None else index_shards(shards)
+    if not pictures:
+        raise DataError(f"no pictures in {named}: nothing can be measured.")
+    return pictures
 
 
-def describe_set(paths: Sequence[Path]) -> SetFacts:
+def check_set(named: Path) -> None:
+    """Refuse what `find_set` would, but for what is inside shards.
+
+    Raises:
+        ConfigError: as `find_set`.
+        DataError: as `find_set`.
+    """
+    if find_shards(str(named)) is None:
+        find_set(named)
+
+
+def describe_set(pictures: Sequence[AnyPicture]) -> SetFacts:
     """Read the headers and hash the contents of pictures.
 
     Raises:
         DataError: naming those that cannot be read.
     """
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        seen = list(pool.map(_look, paths))
-    broken = [entry for entry in seen if isinstance(entry, DataError)]
-    if broken:
-        raise broken_pictures(broken, len(paths))
-    found = [entry for entry in seen if not isinstance(entry, DataError)]
+    broken: list[DataError] = []
+    formats: Counter[str] = Counter()
+    sizes: set[tuple[int, int]] = set()
     total = hashlib.sha256()
-    for _, _, content in found:
-        total.update(bytes.fromhex(content))
-    return SetFacts(
-        count=len(found),
-        formats=_formats(Counter(name for name, _, _ in found)),
-        sizes=_sizes({size for _, size, _ in found}),
-        digest=total.hexdigest(),
-    )
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(pictures), _AT_ONCE):
+            for seen in pool.map(_look, pictures[start : start + _AT_ONCE]):
+                if isinstance(seen, DataError):
+                    broken.append(seen)
+                    continue
+                name, size, content = seen
+                formats[name] += 1
+                sizes.add(size)
+                total.update(bytes.fromhex(content))
+    if broken:
+        raise broken_pictures(broken, len(pictures))
+    return SetFacts(len(pictures), _formats(formats), _sizes(sizes), total.hexdigest())
 
 
 def broken_pictures(faults: Sequence[Exception], count: int) -> DataError:
@@ -81,13 +105,24 @@ def broken_pictures(faults: Sequence[Exception], count: int) -> DataError:
     )
 
 
-def _look(path: Path) -> tuple[str, tuple[int, int], str] | DataError:
+def _look(picture: AnyPicture) -> tuple[str, tuple[int, int], str] | DataError:
     try:
-        with open_picture(path) as image:
+        path, content = contents_of(picture)
+        with open_picture(path, content) as image:
             name = "JPEG" if image.format == "MPO" else str(image.format)
-            return name, image.size, file_sha256(path)
+            digest = file_sha256(path) if content is None else hashlib.sha256(content).hexdigest()
+            return name, image.size, digest
     except DataError as fault:
         return fault
+
+
+def contents_of(picture: AnyPicture) -> tuple[Path, bytes | None]:
+    """Return where a picture is and, of one inside a shard, its bytes: what readers ask for.
+
+    Raises:
+        DataError: the shard cannot be read.
+    """
+    return (picture, None) if isinstance(picture, Path) else (picture.path, picture.content())
 
 
 def _formats(counts: Counter[str]) -> str:

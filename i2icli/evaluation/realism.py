@@ -1,8 +1,8 @@
-"""FID and KID between two folders, each with everything that must be said with the number."""
+"""FID and KID between two sets of pictures, each with all that must be said with the number."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -10,11 +10,19 @@ from pathlib import Path
 import torch
 
 from i2icli.errors import DataError
+from i2icli.evaluation.cache import KeptFeatures
 from i2icli.evaluation.distances import Features, kid, kid_unbiased
-from i2icli.evaluation.features import Progress, extract_features
+from i2icli.evaluation.feature_pass import Progress
+from i2icli.evaluation.features import extract_features, find_kept
 from i2icli.evaluation.inception import RESIZERS, FeatureMode, find_inception
 from i2icli.evaluation.intervals import fid_with_error, interval_about, kid_interval
-from i2icli.evaluation.picture_sets import SetFacts, describe_set, find_set
+from i2icli.evaluation.picture_sets import (
+    AnyPicture,
+    SetFacts,
+    contents_of,
+    describe_set,
+    find_set,
+)
 from i2icli.evaluation.results import Fact, Measurement
 from i2icli.evaluation.shards import ALONE, Shard
 
@@ -32,7 +40,9 @@ class Reading:
         batch_size: pictures through the network at once; None: as the device likes.
         progress: called with the pictures done and their total, for each folder anew.
         shard: this process' part in the work; only the first gets numbers.
-        keeps_fake: whether features of the made pictures are kept too, as those of real ones are.
+        keeps_fake: whether features of the made pictures are kept too, as those of real ones are;
+            else until they are measured.
+        work: keep all features in this folder, which all processes see, and leave them there.
     """
 
     mode: FeatureMode = "clean"
@@ -41,16 +51,18 @@ class Reading:
     progress: Progress | None = None
     shard: Shard = ALONE
     keeps_fake: bool = True
+    work: Path | None = None
 
 
 def measure_distances(
     real: Path, fake: Path, names: Sequence[str], reading: Reading | None = None
 ) -> dict[str, Measurement]:
-    """Measure how far the pictures of one folder are from those of another.
+    """Measure how far the pictures of one set are from those of another.
 
     Args:
-        real: folder of real pictures, at any depth; their features are kept by content.
-        fake: folder of made pictures, at any depth.
+        real: real pictures, a folder at any depth or shards, see `find_set`; their features are
+            kept by content.
+        fake: made pictures, likewise.
         names: "fid", "kid" or both.
         reading: how pictures become features; None: clean, on the CPU.
 
@@ -58,15 +70,16 @@ def measure_distances(
         The measurements by name, in the order of `names`.
 
     Raises:
-        DataError: a folder has fewer than two pictures, or some cannot be read.
+        DataError: a set has fewer than two pictures, or some cannot be read.
         WeightsError: the weights are not here.
+        I2IError: memory or disk does not suffice.
     """
     reading = reading or Reading()
-    folders = {"real": real, "fake": fake}
-    paths = {kind: _enough_pictures(folder) for kind, folder in folders.items()}
+    pictures = {"real": _enough_pictures(real), "fake": _enough_pictures(fake)}
     weights = find_inception(reading.mode)
-    facts = {kind: describe_set(paths[kind]) for kind in paths}
-    features = {kind: _read(paths[kind], reading, kind == "real") for kind in paths}
+    facts = _describe(pictures, reading.shard)
+    is_kept = {"real": True, "fake": reading.keeps_fake or facts["real"] == facts["fake"]}
+    features = {kind: _read(pictures[kind], facts[kind], reading) for kind in pictures}
     if not reading.shard.is_first:
         return {}
     about: dict[str, Fact] = {
@@ -78,7 +91,7 @@ def measure_distances(
     measure = {"fid": _measure_fid, "kid": _measure_kid}
     protocol = _protocol(reading.mode, weights.name, facts)
     warnings = _warnings(facts)
-    return {
+    found = {
         name: measure[name](
             features["real"],
             features["fake"],
@@ -93,19 +106,46 @@ def measure_distances(
         )
         for name in names
     }
+    del features  # on some systems nothing can be deleted while it is mapped
+    if not is_kept["fake"] and reading.work is None:
+        _find_kept(facts["fake"], reading).remove()
+    return found
 
 
-def _read(paths: Sequence[Path], reading: Reading, is_real: bool) -> Features:
+def _describe(pictures: Mapping[str, Sequence[AnyPicture]], shard: Shard) -> dict[str, SetFacts]:
+    """Describe the sets, each once for all processes.
+
+    Raises:
+        DataError: naming what cannot be read, in every process.
+    """
+    found, fault = {}, ""
+    if shard.is_first:
+        try:
+            found = {kind: describe_set(those) for kind, those in pictures.items()}
+        except DataError as error:
+            fault = str(error)
+    found, fault = shard.agree((found, fault))
+    if fault:
+        raise DataError(fault)
+    return found
+
+
+def _read(pictures: Sequence[AnyPicture], facts: SetFacts, reading: Reading) -> Features:
     """Return the features of one set, (N, 2048)."""
     return extract_features(
-        paths,
+        pictures,
         mode=reading.mode,
         device=reading.device,
         batch_size=reading.batch_size,
         progress=reading.progress,
-        cache=is_real or reading.keeps_fake,
+        work=reading.work,
+        content=facts.digest,
         shard=reading.shard,
     )
+
+
+def _find_kept(facts: SetFacts, reading: Reading) -> KeptFeatures:
+    return find_kept(facts.digest, facts.count, mode=reading.mode, device=reading.device)
 
 
 def _measure_fid(real: Features, fake: Features, frame: Measurement) -> Measurement:
@@ -126,14 +166,15 @@ def _measure_kid(real: Features, fake: Features, frame: Measurement) -> Measurem
     ).with_facts(protocol={"kernel": "(x.y/2048 + 1)^3", "subsets": SUBSETS, "subset_size": size})
 
 
-def _enough_pictures(folder: Path) -> tuple[Path, ...]:
-    paths = find_set(folder)
-    if len(paths) < 2:
+def _enough_pictures(named: Path) -> tuple[AnyPicture, ...]:
+    pictures = find_set(named)
+    if len(pictures) < 2:
+        name = contents_of(pictures[0])[0].name
         raise DataError(
-            f"{folder} holds one picture ({paths[0].name}): FID and KID compare the spread of two "
-            "sets, and need 2 pictures of each at the least."
+            f"{named} holds one picture ({name}): FID and KID compare the spread of two sets, and "
+            "need 2 pictures of each at the least."
         )
-    return paths
+    return pictures
 
 
 def _protocol(mode: FeatureMode, weights: str, facts: dict[str, SetFacts]) -> dict[str, Fact]:
@@ -172,5 +213,5 @@ def _warnings(facts: dict[str, SetFacts]) -> tuple[str, ...]:
             "sharpness counts as a difference"
         )
     if real.digest == fake.digest:
-        said.append("both folders hold the same pictures")
+        said.append("both sets hold the same pictures")
     return tuple(said)

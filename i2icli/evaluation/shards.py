@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from i2icli.errors import ConfigError
 
 T = TypeVar("T")
+_PATIENCE = timedelta(days=1)  # of a process that waits for others; a lost one is noticed at once
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,14 @@ class Shard:
         torch.distributed.broadcast_object_list(box, src=0)
         return box[0]
 
+    def collect(self, value: T) -> list[T]:
+        """Return the values of all processes by rank, in each."""
+        if self.count == 1:
+            return [value]
+        found: list[T] = [value] * self.count
+        torch.distributed.all_gather_object(found, value)
+        return found
+
     def wait(self) -> None:
         """Return when every process has come here."""
         if self.count > 1:
@@ -96,7 +106,8 @@ def joined_shards() -> Iterator[Shard]:
         yield ALONE
         return
     # Only features cross, computed and few, so gloo serves GPUs as well.
-    torch.distributed.init_process_group("gloo")
+    # One process may have to wait for the last pictures of another for long.
+    torch.distributed.init_process_group("gloo", timeout=_PATIENCE)
     try:
         yield Shard(torch.distributed.get_rank(), count)
     finally:

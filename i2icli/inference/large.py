@@ -20,6 +20,7 @@ from i2icli.methods.base import Method, Translation
 from i2icli.networks.resnet import ResnetGenerator
 from i2icli.networks.stylegan2 import StyleGAN2Generator
 from i2icli.runtime import autocast
+from i2icli.runtime.allocator import return_freed_memory
 
 Tiles = Literal["auto", "exact", "fast", "off"]
 Way = Literal["whole", "exact", "fast"]
@@ -29,8 +30,10 @@ _PROBE = 128  # side of the picture whose translation is measured, pixels
 _MARGIN = 1.5  # what libraries take for themselves comes on top of the tensors
 _SURELY = 16_384  # bytes a pixel that suffice any usual method: spares the measurement
 _FAST_SHARE = 0.4  # of what is left, for a tile: pieces of several sizes waste memory
+_FAST_LIBRARIES = 224 << 20  # bytes that kernels for tiles of up to nine shapes take
 _SHARE = 0.8  # of the free memory, where nothing else bounds it
 _PICTURE_BYTES = 40  # a pixel: picture, padded picture and translation in float32, and writing
+_WRITING_BYTES = 12  # of these, for writing alone
 _STATISTICS_PIXELS = 1 << 20  # of the reduced picture of fast tiles, at most
 _MOST_TILE, _LEAST_TILE = 1024, 64  # pixels
 
@@ -89,6 +92,8 @@ class LargePictures:
         self._device = next(method.parameters()).device
         self._network = method.generator_of(direction)
         self._per_pixel: float | None = None
+        if options.memory is not None:
+            return_freed_memory()  # a bound counts what is kept for later
         self._can_tile = tileable(self._network)
         if options.tiles in ("exact", "fast") and not self._can_tile:
             raise ConfigError(
@@ -135,6 +140,7 @@ class LargePictures:
             I2IError: if there is too little memory even so, or no room on disk.
         """
         assert isinstance(self._network, ResnetGenerator)
+        return_freed_memory()
         height, width = picture.pixels.shape[:2]
         left = self._left_for_tiles(picture)
         image = pad_to_suit(self._method, to_tensor(picture.pixels)[None])[0]
@@ -168,9 +174,15 @@ class LargePictures:
         return result
 
     def _fast(self, network: ResnetGenerator, image: Tensor, picture: Picture, left: int) -> Tensor:
+        # What a picture is written with is not needed yet, and serves them meanwhile.
+        spare = _WRITING_BYTES * picture.pixels.shape[0] * picture.pixels.shape[1]
+        left = max(0, left - max(0, _FAST_LIBRARIES - spare))
         side = math.isqrt(int(left * _FAST_SHARE / self.needed(1))) // 4 * 4 - 2 * OVERLAP
         if side < _LEAST_TILE:
-            raise _too_little(picture, self._options.memory)
+            raise I2IError(
+                f"memory leaves too little for fast tiles of {_name(picture)}: allow more "
+                "(--memory), or use --tiles exact, which need less."
+            )
         side = min(side, _MOST_TILE)
         pixels = self._statistics_pixels(image[0].numel(), left)
         self._announce(picture, "fast tiles")
@@ -179,7 +191,7 @@ class LargePictures:
         self._say(
             f"{_name(picture)}: fast tiles differ from the whole picture by {found.mean:.2f} of "
             f"255 on average, {found.largest:.0f} at most, measured on it reduced to "
-            f"{found.size[1]} x {found.size[0]}"
+            f"{found.size[1]} x {found.size[0]}{_advice(side)}"
         )
         return result
 
@@ -233,6 +245,16 @@ _MOST_UNKNOWN = 1 << 30  # bytes taken where the system does not say what is fre
 
 def _name(picture: Picture) -> str:
     return str(picture.path or "a picture")
+
+
+def _advice(side: int) -> str:
+    """Return what to do about tiles that are small next to what they see of their neighbours."""
+    if side >= 4 * OVERLAP:
+        return ""
+    return (
+        f"; memory leaves tiles of {side} pixels only, most of whose work is overlap: allow more, "
+        "or use exact tiles"
+    )
 
 
 def _too_little(picture: Picture, memory: int | None) -> I2IError:

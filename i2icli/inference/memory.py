@@ -45,7 +45,7 @@ def resident_bytes() -> int:
 
     What the C library keeps for later is given back first, where it can be.
     """
-    with contextlib.suppress(AttributeError, OSError):
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # the last one on Windows
         ctypes.CDLL(None).malloc_trim(0)
     statistics = Path("/proc/self/statm")
     if statistics.is_file():

@@ -82,6 +82,7 @@ def translate_full(
     check_direction(method, direction)
     device = next(method.parameters()).device
     padded = torch.cat([pad_to_suit(method, part) for part in images]).to(device)
+    padded = padded.contiguous(memory_format=method.memory_format)
     # On a CPU one picture at a time: more at once are no faster, and rounding would depend on
     # how many there are, so that a batch would not equal its pictures bit for bit.
     step = 1 if device.type == "cpu" else len(padded)
@@ -165,7 +166,9 @@ def _part(translated: Translation, places: slice, *, size: tuple[int, int]) -> T
     height, width = size
 
     def cut(tensor: Tensor, kind: torch.dtype = torch.float32) -> Tensor:
-        return tensor[places, ..., :height, :width].to(kind, copy=True)
+        return tensor[places, ..., :height, :width].to(
+            kind, copy=True, memory_format=torch.contiguous_format
+        )
 
     return Translation(
         cut(translated.images),

@@ -15,9 +15,9 @@ import torch
 
 from i2icli.data.encode import WRITABLE, encode_labels, encode_picture
 from i2icli.data.images import Picture, read_picture
+from i2icli.data.manifest import Entry, Manifest
 from i2icli.data.shards import Sample, ShardWriter, read_samples
 from i2icli.errors import ConfigError, DataError, I2IError
-from i2icli.inference.manifest import Entry, Manifest
 from i2icli.inference.pictures import mask_pixels, source_channels, to_translated_picture
 from i2icli.inference.pipeline import FolderOptions, Pipeline, raise_if_hopeless, words_of
 from i2icli.inference.translator import Translator

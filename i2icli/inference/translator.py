@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, cast, overload
 
@@ -22,12 +22,13 @@ from i2icli.inference.pictures import (
     translate_pictures_full,
 )
 from i2icli.inference.pixels import translate_tensor
+from i2icli.inference.prepare import prepare
 from i2icli.inference.styles import encode_picture_style, random_styles
 from i2icli.methods import METHODS, build_method, restore_config
 from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig
 from i2icli.pretrained.networks import load_networks
-from i2icli.runtime import resolve_device, resolve_precision
+from i2icli.runtime import Choices, Work, resolve_device
 
 P = TypeVar("P", str, Path)
 T = TypeVar("T", Image.Image, Picture, Pixels, Tensor)
@@ -40,12 +41,21 @@ class Translator:
         method: the networks; their weights are averaged ones where the checkpoint has them.
         config: the configuration of the run that trained them.
         precision: type that the networks compute in.
+        choices: the settings of `runtime` that the method was made ready by; None: by none.
     """
 
-    def __init__(self, method: Method, config: AnyRunConfig, *, precision: torch.dtype) -> None:
+    def __init__(
+        self,
+        method: Method,
+        config: AnyRunConfig,
+        *,
+        precision: torch.dtype,
+        choices: Choices | None = None,
+    ) -> None:
         self.method = method
         self.config = config
         self.precision = precision
+        self.choices = choices
         self._is_equipped = False
 
     def __repr__(self) -> str:
@@ -258,7 +268,13 @@ class Translator:
 
 
 def load_translator(
-    path: str | Path, *, device: str = "auto", precision: str = "auto"
+    path: str | Path,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    compile: bool | None = None,
+    reuse_memory: bool | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Translator:
     """Load a checkpoint for translation; nothing but the file is needed.
 
@@ -266,8 +282,13 @@ def load_translator(
         path: a checkpoint, or a run folder, which stands for its `checkpoints/last.pt`.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: float32, bfloat16, float16, or auto: that of the run (`runtime.precision`), so
-            that pictures come out as in its samples; where that is auto too, bfloat16 on GPUs
-            that have it and float32 elsewhere.
+            that pictures come out as in its samples; where that is auto too, the fastest of them
+            that a GPU has units for, and float32 elsewhere.
+        compile: compile the generator, which takes a minute, and anew for each of up to eight
+            sizes of pictures; None: no.
+        reuse_memory: keep freed memory for the next pictures, in the whole process; None: as the
+            run does, where that is auto in a process that runs nothing but a command of i2i.
+        say: told what takes long.
 
     Raises:
         CheckpointError: if it is no checkpoint, or one of a method that this i2i does not have.
@@ -284,9 +305,20 @@ def load_translator(
         raise CheckpointError(
             f"{file} is damaged: its weights do not fit its configuration ({_first_line(fault)})."
         ) from None
-    chosen = config.runtime.precision if precision == "auto" else precision
     method.to(place).requires_grad_(False).eval()
-    return Translator(method, config, precision=resolve_precision(chosen, place))
+    changes = {"compile": _switch(compile)}
+    if precision != "auto":
+        changes["precision"] = precision
+    if reuse_memory is not None:
+        changes["reuse_memory"] = _switch(reuse_memory)
+    runtime = config.runtime.model_copy(update=changes)
+    work = Work(trains=False)
+    choices = prepare(method, runtime, crop=config.data.crop, work=work, say=say)
+    return Translator(method, config, precision=choices.precision, choices=choices)
+
+
+def _switch(wanted: bool | None) -> str:
+    return "auto" if wanted is None else "on" if wanted else "off"
 
 
 def _find_checkpoint(path: Path) -> Path:

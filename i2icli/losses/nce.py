@@ -18,11 +18,27 @@ def gather_places(features: Tensor, places: Tensor) -> Tensor:
     Returns:
         (B, N, C).
     """
+    if _lies_channels_last(features):  # whole vectors, without a copy of the map
+        return _gather_rows(features, places)
     flat = features.flatten(2)
     if places.dim() == 1:
         return flat.index_select(2, places).mT
     index = places[:, None, :].expand(-1, features.shape[1], -1)
     return flat.gather(2, index).mT
+
+
+def _lies_channels_last(features: Tensor) -> bool:
+    return features.stride(1) == 1 and features.permute(0, 2, 3, 1).is_contiguous()
+
+
+def _gather_rows(features: Tensor, places: Tensor) -> Tensor:
+    """Do what `gather_places` does with features that lie channels-last."""
+    batch, channels, height, width = features.shape
+    total = height * width
+    rows = features.permute(0, 2, 3, 1).reshape(batch * total, channels)
+    starts = torch.arange(batch, device=places.device)[:, None] * total
+    index = (starts + places).flatten()  # (N,) and (B, N) alike
+    return rows.index_select(0, index).view(batch, -1, channels)
 
 
 @full_precision

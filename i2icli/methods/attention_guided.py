@@ -248,11 +248,15 @@ class AttentionGuided(Method):
         forth, back = self.translator_ab, self.translator_ba
         if domain == "b":
             forth, back = back, forth
-        return F.l1_loss(back(forth(real)[0])[0], real)
+        # It is `back` that learns here, and nothing of it lies before this pass.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.levers.freeze_others):
+            sent = forth(real)[0]
+        return F.l1_loss(back(sent)[0], real)
 
     def _fool(self, domain: Domain, fake: Tensor, attention: Tensor) -> Tensor:
         """Return the GAN term of the generator that makes pictures of `domain`."""
-        return generator_gan_loss(self._judge(domain, fake, attention), mode=self.config.gan_mode)
+        logits = self._judge_of(domain)(self._shown(fake, attention))
+        return generator_gan_loss(logits, mode=self.config.gan_mode)
 
     def _judge_terms(self, domain: Domain, real: Tensor, fake: Tensor, attention: Tensor) -> Terms:
         """Return the terms of a judge on real pictures and on past translations.
@@ -266,15 +270,13 @@ class AttentionGuided(Method):
         name = f"fake_{domain}"
         kept = torch.cat([fake, attention], dim=1).detach()
         shown = self.pools[name].query(kept, self.draws, f"pool.{name}")
-        logits = {
-            "real": self._judge(domain, real, self._look(domain, real)),
-            "fake": self._judge(domain, shown[:, :-1], shown[:, -1:]),
-        }
+        real = self._shown(real, self._look(domain, real))
+        fake = self._shown(shown[:, :-1], shown[:, -1:])
+        on_real, on_fake = self.together(self._judge_of(domain), real, fake)
         mode = self.config.gan_mode
         return {
-            f"{domain}_{kind}": 0.5
-            * discriminator_gan_loss(value, is_real=kind == "real", mode=mode)
-            for kind, value in logits.items()
+            f"{domain}_real": 0.5 * discriminator_gan_loss(on_real, is_real=True, mode=mode),
+            f"{domain}_fake": 0.5 * discriminator_gan_loss(on_fake, is_real=False, mode=mode),
         }
 
     @torch.no_grad()
@@ -290,11 +292,12 @@ class AttentionGuided(Method):
     def _judges_foreground(self) -> bool:
         return self.is_switched and self.config.threshold > 0
 
-    def _judge(self, domain: Domain, images: Tensor, attention: Tensor | None) -> Tensor:
-        """Return logits on pictures, after the switch on their foreground alone."""
-        judge = self.discriminator_a if domain == "a" else self.discriminator_b
-        if self._judges_foreground:
-            assert attention is not None, "looked at before judging"
-            images = keep_foreground(images, attention, self.config.threshold)
-        logits: Tensor = judge(images)
-        return logits
+    def _judge_of(self, domain: Domain) -> GuidedDiscriminator:
+        return self.discriminator_a if domain == "a" else self.discriminator_b
+
+    def _shown(self, images: Tensor, attention: Tensor | None) -> Tensor:
+        """Return what a judge sees of pictures: after the switch their foreground alone."""
+        if not self._judges_foreground:
+            return images
+        assert attention is not None, "looked at before judging"
+        return keep_foreground(images, attention, self.config.threshold)

@@ -140,5 +140,5 @@ class AttentionToScale(Segmenter):
         kinds = [scores.merged_features(), *scores.features]
         answers = torch.cat([self.scale_classifier(kind) for kind in kinds])
         count = len(answers) // len(kinds)
-        truth = torch.arange(len(kinds)).repeat_interleave(count).to(answers.device)
+        truth = torch.arange(len(kinds), device=answers.device).repeat_interleave(count)
         return F.cross_entropy(widen(answers), truth)

@@ -7,7 +7,7 @@ the order the paper updates its players; the engine steps that player, and the g
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -20,10 +20,12 @@ from i2icli.config.schedule import Schedule
 from i2icli.config.sections import DatasetKind
 from i2icli.errors import ConfigError
 from i2icli.methods.draws import Draws
+from i2icli.methods.passes import send, ties_pictures
 from i2icli.methods.pool import ImagePool
 from i2icli.methods.structure import StructureTerm
 from i2icli.methods.views import AnyView
 from i2icli.networks.norm import InstanceNorm
+from i2icli.networks.patchgan import PatchDiscriminator
 from i2icli.networks.resample import Upsample
 from i2icli.networks.resnet import ResnetGenerator
 from i2icli.networks.shared_norm import share_batch_norms
@@ -93,6 +95,7 @@ class Method(nn.Module, ABC):
         style_size: numbers in a style code; 0: the method has no styles.
         size_multiple: sides of a picture must be a multiple of this, pixels.
         min_size: the smallest side that its networks accept, pixels.
+        memory_format: the layout that pictures are given in.
     """
 
     Config: ClassVar[type[MethodConfig]]
@@ -119,6 +122,7 @@ class Method(nn.Module, ABC):
         self.channels = {"a": self.task.channels_a, "b": self.task.channels_b}
         self.draws = Draws()
         self.levers = LeversConfig()
+        self.memory_format = torch.contiguous_format
         self.pools: dict[str, ImagePool] = {}
         self.ranks = ALONE
         has_structure = self.task.structure.kind != "none"
@@ -143,8 +147,41 @@ class Method(nn.Module, ABC):
                 module.is_lean = levers.lean_norm
             elif isinstance(module, Upsample):
                 module.is_bilinear = levers.bilinear_upsample
-            elif isinstance(module, ResnetGenerator):
+            elif isinstance(module, (PatchDiscriminator, ResnetGenerator)):
                 module.recomputes = recompute
+            elif isinstance(module, StructureTerm):
+                module.is_batched = levers.batch_passes
+
+    def use_layout(self, memory_format: torch.memory_format) -> None:
+        """Keep weights of convolutions in a layout; pictures are to be given in `memory_format`."""
+        self.memory_format = memory_format
+        # Not by `to`, which refuses weights of five axes (StyleGAN2's).
+        for weight in (*self.parameters(), *self.buffers()):
+            if weight.dim() == 4:
+                weight.data = weight.data.contiguous(memory_format=memory_format)
+
+    def together(
+        self,
+        network: nn.Module,
+        *batches: Tensor | tuple[Tensor, ...],
+        run: Callable[..., Any] | None = None,
+    ) -> list[Any]:
+        """Return what a network makes of each of several batches.
+
+        In one pass where `levers.batch_passes` allows it and the network takes each picture on its
+        own: the same numbers up to rounding. Not for batches of which only some are given
+        gradient: the backward pass would go through all.
+
+        Args:
+            network: what they go through.
+            batches: pictures, (B, C, H, W), or all arguments of a batch.
+            run: how they go through it; None: by calling it.
+        """
+        return send(
+            run or network,
+            [(batch,) if isinstance(batch, Tensor) else batch for batch in batches],
+            together=self.levers.batch_passes and not ties_pictures(network),
+        )
 
     def join(self, ranks: Ranks) -> None:
         """Train as one of several processes, each with an equal slice of every batch.

@@ -20,6 +20,7 @@ from i2icli.data.batch import Batch
 from i2icli.losses.gan import GanMode, discriminator_gan_loss, generator_gan_loss
 from i2icli.losses.nce import gather_places, patch_nce
 from i2icli.methods.base import Method, Player, Terms, Translation
+from i2icli.methods.passes import ties_pictures
 from i2icli.methods.registry import register
 from i2icli.methods.views import AnyView, Attending, attention_views
 from i2icli.networks.init import init_weights
@@ -150,7 +151,7 @@ class CUT(Method):
         """Yield the discriminator's terms, then those of generator and projector (CUT, sec. 3)."""
         config = self.config
         contrasts = ["nce", "nce_identity"] if config.nce_identity else ["nce"]
-        sources = torch.cat([batch.real_a, batch.real_b][: len(contrasts)])
+        sources = [batch.real_a, batch.real_b][: len(contrasts)]
         flipped = config.flip_equivariance and self.draws.flip("flip")
         translated, features = self._translate_and_encode(sources, flipped)
         fake_b = translated[: len(batch.real_a)]
@@ -164,16 +165,11 @@ class CUT(Method):
             logits = self.discriminator(fake_b)
             terms["gan"] = config.lambda_gan * generator_gan_loss(logits, mode=config.gan_mode)
         if self.is_contrasted:
-            queries = self.generator.encode(translated, config.nce_layers)
+            queries = self._encode(translated.chunk(len(contrasts)))
             if flipped:
-                queries = [query.flip(-1) for query in queries]
-            count = len(contrasts)
-            terms |= self.contrast_terms(
-                {
-                    name: (_part(queries, part, count), _part(features, part, count))
-                    for part, name in enumerate(contrasts)
-                }
-            )
+                queries = [[query.flip(-1) for query in layers] for layers in queries]
+            pairs = zip(queries, features, strict=True)
+            terms |= self.contrast_terms(dict(zip(contrasts, pairs, strict=True)))
         terms |= self.structure_terms(real_a, fake_b)
         if config.nce_identity:
             real_b = batch.real_b.flip(-1) if flipped else batch.real_b
@@ -182,9 +178,11 @@ class CUT(Method):
 
     def judge_terms(self, fake: Tensor, real: Tensor) -> Terms:
         """Return the discriminator's terms on translations and on pictures of B, (B, C, H, W)."""
+        mode = self.config.gan_mode
+        on_fake, on_real = self.together(self.discriminator, fake, real)
         return {
-            "fake": 0.5 * self._judge(fake, is_real=False),
-            "real": 0.5 * self._judge(real, is_real=True),
+            "fake": 0.5 * discriminator_gan_loss(on_fake, is_real=False, mode=mode),
+            "real": 0.5 * discriminator_gan_loss(on_real, is_real=True, mode=mode),
         }
 
     def identity_terms(self, translated: Tensor, real: Tensor) -> Terms:  # noqa: ARG002
@@ -308,31 +306,33 @@ class CUT(Method):
         """Choose places of low entropy, (B, N), as a training step of QS-Attn does."""
         return self.draws.lowest(f"nce.{position}", entropy, count=self.config.num_patches)
 
-    def _translate_and_encode(self, sources: Tensor, flipped: bool) -> tuple[Tensor, list[Tensor]]:
-        """Translate the (maybe mirrored) sources; return features of the sources as they stand.
+    def _translate_and_encode(
+        self, sources: Sequence[Tensor], flipped: bool
+    ) -> tuple[Tensor, list[list[Tensor]]]:
+        """Translate the (maybe mirrored) sources; return features of each source as it stands.
 
-        Unmirrored, both come from one pass; the released code encodes the sources again.
+        Unmirrored, both come from one pass; the released code encodes the sources again. That is
+        the same unless pictures of a batch are tied: as released they are translated together,
+        then encoded one domain after the other.
         """
+        pictures = torch.cat(list(sources))
         layers = self.config.nce_layers if self.is_contrasted else ()
-        if not flipped:
-            translated, features = self.run_generator(sources, layers)
-            return translated, features
-        translated, _ = self.run_generator(sources.flip(-1), ())
+        if self.levers.reuse_features and not flipped and not ties_pictures(self.generator):
+            translated, features = self.run_generator(pictures, layers)
+            shares = [layer.chunk(len(sources)) for layer in features]
+            return translated, [list(domain) for domain in zip(*shares, strict=True)]
+        translated, _ = self.run_generator(pictures.flip(-1) if flipped else pictures, ())
+        if not layers:
+            return translated, []
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.source_has_gradient):
-            features = self.generator.encode(sources, layers) if layers else []
-        return translated, features
+            return translated, self._encode(sources)
+
+    def _encode(self, pictures: Sequence[Tensor]) -> list[list[Tensor]]:
+        """Return features of each of several batches, one a layer of `nce_layers`."""
+        encode = partial(self.generator.encode, layers=self.config.nce_layers)
+        return self.together(self.generator, *pictures, run=encode)
 
     def run_generator(self, images: Tensor, layers: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
         """Translate in training, and return features of `layers`."""
         translated, features = self.generator(images, layers)
         return translated, features
-
-    def _judge(self, images: Tensor, *, is_real: bool) -> Tensor:
-        """Return the discriminator's loss on pictures of one kind."""
-        logits = self.discriminator(images)
-        return discriminator_gan_loss(logits, is_real=is_real, mode=self.config.gan_mode)
-
-
-def _part(features: Sequence[Tensor], part: int, parts: int) -> list[Tensor]:
-    """Return the `part`-th of `parts` equal slices of every layer's batch."""
-    return [layer.chunk(parts)[part] for layer in features]

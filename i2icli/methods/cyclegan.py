@@ -6,6 +6,7 @@ https://arxiv.org/abs/1703.10593. Two generators, one a direction, that must und
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -18,6 +19,7 @@ from i2icli.config.schedule import LinearSchedule, Schedule
 from i2icli.data.batch import Batch
 from i2icli.losses.gan import GanMode, discriminator_gan_loss, generator_gan_loss
 from i2icli.methods.base import Method, Player, Terms, Translation
+from i2icli.methods.passes import ties_pictures
 from i2icli.methods.pool import ImagePool
 from i2icli.methods.registry import register
 from i2icli.networks.init import init_weights
@@ -110,7 +112,8 @@ class CycleGAN(Method):
     def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Yield the generators' terms, then the discriminators' (CycleGAN, eq. 3)."""
         config, real_a, real_b = self.config, batch.real_a, batch.real_b
-        fake_b, fake_a = self._send("ab", real_a), self._send("ba", real_b)
+        fake_b, same_b = self._send_reals("ab", real_a, real_b)
+        fake_a, same_a = self._send_reals("ba", real_b, real_a)
         rec_a, rec_b = self._send("ba", fake_b), self._send("ab", fake_a)
 
         yield from self.structure_turns(real_a, fake_b, real_b, name="structure_a2b")
@@ -122,7 +125,7 @@ class CycleGAN(Method):
                 "gan_b2a": generator_gan_loss(self.discriminator_a(fake_a), mode=config.gan_mode),
                 "cycle_a": config.lambda_a * F.l1_loss(rec_a, real_a),
                 "cycle_b": config.lambda_b * F.l1_loss(rec_b, real_b),
-                **self._identity_terms(batch),
+                **self._identity_terms(batch, same_a, same_b),
                 **self.structure_terms(real_a, fake_b, name="structure_a2b"),
                 **self.structure_terms(real_b, fake_a, name="structure_b2a"),
             },
@@ -133,10 +136,8 @@ class CycleGAN(Method):
         yield (
             "discriminators",
             {
-                "b_real": 0.5 * self._judge(self.discriminator_b, real_b, is_real=True),
-                "b_fake": 0.5 * self._judge(self.discriminator_b, shown_b, is_real=False),
-                "a_real": 0.5 * self._judge(self.discriminator_a, real_a, is_real=True),
-                "a_fake": 0.5 * self._judge(self.discriminator_a, shown_a, is_real=False),
+                **self._judge_terms("b", self.discriminator_b, real_b, shown_b),
+                **self._judge_terms("a", self.discriminator_a, real_a, shown_a),
             },
         )
 
@@ -155,18 +156,41 @@ class CycleGAN(Method):
         """Return the generator of a direction."""
         return self.generator_ab if direction == "a2b" else self.generator_ba
 
-    def _identity_terms(self, batch: Batch) -> Terms:
-        """Return |G(y) - y| for pictures that already are of the target domain (sec. 5.2)."""
+    def _identity_terms(self, batch: Batch, same_a: Tensor | None, same_b: Tensor | None) -> Terms:
+        """Return |G(y) - y| for pictures that already are of the target domain (sec. 5.2).
+
+        Args:
+            batch: the pictures.
+            same_a: those of A through the generator that makes pictures of A; None: not yet sent.
+            same_b: the same of B.
+        """
         config = self.config
         if config.lambda_identity == 0:
             return {}
+        same_b = self._send("ab", batch.real_b) if same_b is None else same_b
+        same_a = self._send("ba", batch.real_a) if same_a is None else same_a
         # As released, each identity term carries the weight of the cycle that starts there.
         weight_a = config.lambda_identity * config.lambda_a
         weight_b = config.lambda_identity * config.lambda_b
         return {
-            "idt_b": weight_b * F.l1_loss(self._send("ab", batch.real_b), batch.real_b),
-            "idt_a": weight_a * F.l1_loss(self._send("ba", batch.real_a), batch.real_a),
+            "idt_b": weight_b * F.l1_loss(same_b, batch.real_b),
+            "idt_a": weight_a * F.l1_loss(same_a, batch.real_a),
         }
+
+    def _send_reals(
+        self, way: Literal["ab", "ba"], source: Tensor, target: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Translate pictures, and in the same pass those of the target domain, if it may be one.
+
+        Where it may not, the latter have their turn after the cycles, as released, so that batch
+        norm remembers them in that order.
+        """
+        generator = self.generator_ab if way == "ab" else self.generator_ba
+        is_one = self.levers.batch_passes and not ties_pictures(generator)
+        if not is_one or self.config.lambda_identity == 0:
+            return self._send(way, source), None
+        fake, same = self.together(generator, source, target, run=partial(self._send, way))
+        return fake, same
 
     def _send(self, way: Literal["ab", "ba"], images: Tensor) -> Tensor:
         """Send pictures through one generator."""
@@ -174,8 +198,13 @@ class CycleGAN(Method):
         translated: Tensor = generator(images)[0]
         return translated
 
-    def _judge(self, discriminator: nn.Module, images: Tensor, *, is_real: bool) -> Tensor:
-        """Return a discriminator's loss on pictures of one kind."""
-        return discriminator_gan_loss(
-            discriminator(images), is_real=is_real, mode=self.config.gan_mode
-        )
+    def _judge_terms(
+        self, domain: Literal["a", "b"], discriminator: nn.Module, real: Tensor, fake: Tensor
+    ) -> Terms:
+        """Return the terms of a domain's discriminator on real and translated pictures."""
+        mode = self.config.gan_mode
+        on_real, on_fake = self.together(discriminator, real, fake)
+        return {
+            f"{domain}_real": 0.5 * discriminator_gan_loss(on_real, is_real=True, mode=mode),
+            f"{domain}_fake": 0.5 * discriminator_gan_loss(on_fake, is_real=False, mode=mode),
+        }

@@ -29,6 +29,7 @@ from i2icli.networks.norm import InstanceNorm
 
 Domain = Literal["a", "b"]
 ByDomain = Mapping[Domain, Tensor]
+Codes = Mapping[Domain, tuple[Tensor, Tensor]]
 
 _WAYS: tuple[tuple[Domain, Domain], ...] = (("a", "b"), ("b", "a"))
 _TARGET: dict[str, Domain] = {"a2b": "b", "b2a": "a"}
@@ -186,11 +187,13 @@ class MUNIT(Method):
         Each player sees translations of its own, in styles drawn anew.
         """
         reals: ByDomain = {"a": batch.real_a, "b": batch.real_b}
-        yield "discriminators", self._judge(reals)
+        # The judges' step does not change the encoders; the released code encodes again after it.
+        codes = self._encode(reals) if self.levers.reuse_features else {}
+        yield "discriminators", self._judge(reals, codes)
 
-        codes = {name: self._coder(name).encode(images) for name, images in reals.items()}
+        codes = codes or self._encode(reals)
         styles = self._draw_styles("generators", reals)
-        fakes = {to: self._coder(to).decode(codes[name][0], styles[to]) for name, to in _WAYS}
+        fakes, again = self._decode(codes, styles)
         for name, to in _WAYS:
             yield from self.structure_turns(
                 reals[name], fakes[to], reals[to], name=f"structure_{name}2{to}"
@@ -199,7 +202,7 @@ class MUNIT(Method):
             "generators",
             {
                 **self._gan_terms(fakes),
-                **self._image_terms(reals, codes),
+                **self._image_terms(reals, again),
                 **self._code_terms(reals, codes, styles, fakes),
                 **self._perceptual_terms(reals, fakes),
                 **self.structure_terms(reals["a"], fakes["b"], name="structure_a2b"),
@@ -270,24 +273,47 @@ class MUNIT(Method):
         """Draw a style of each domain for every picture, (B, style_size)."""
         shape = (len(reals["a"]), self.style_size)
         return {
-            name: self.draws.normal(f"{player}.style_{name}", shape).to(images)
+            name: self.draws.normal(f"{player}.style_{name}", shape).to(images, non_blocking=True)
             for name, images in reals.items()
         }
 
-    def _judge(self, reals: ByDomain) -> Terms:
-        """Return both discriminators' losses; both kinds at full weight, as released."""
+    def _encode(self, reals: ByDomain) -> Codes:
+        """Return content and style of the pictures of both domains."""
+        return {name: self._coder(name).encode(images) for name, images in reals.items()}
+
+    def _decode(self, codes: Codes, styles: ByDomain) -> tuple[ByDomain, ByDomain]:
+        """Return translations in drawn styles, and pictures from their own codes if compared."""
+        fakes: dict[Domain, Tensor] = {}
+        again: dict[Domain, Tensor] = {}
+        for name, to in _WAYS:
+            coder, wanted = self._coder(to), [(codes[name][0], styles[to]), codes[to]]
+            if self.config.lambda_image == 0:
+                wanted.pop()
+            fakes[to], *own = self.together(coder, *wanted, run=coder.decode)
+            if own:
+                again[to] = own[0]
+        return fakes, again
+
+    def _judge(self, reals: ByDomain, codes: Codes) -> Terms:
+        """Return both discriminators' losses; both kinds at full weight, as released.
+
+        Args:
+            reals: pictures.
+            codes: of the pictures; without any they are encoded here.
+        """
         styles = self._draw_styles("discriminators", reals)
         with torch.no_grad():  # nothing flows back into the auto-encoders here
-            fakes = {
-                to: self._coder(to).decode(self._coder(name).enc_content(reals[name]), styles[to])
-                for name, to in _WAYS
+            contents = {
+                name: codes[name][0] if codes else self._coder(name).enc_content(images)
+                for name, images in reals.items()
             }
+            fakes = {to: self._coder(to).decode(contents[name], styles[to]) for name, to in _WAYS}
         weight, mode = self.config.lambda_gan, self.config.gan_mode
         terms: Terms = {}
         for name, real in reals.items():
-            judge = self._judge_of(name)
-            for kind, images in (("real", real), ("fake", fakes[name])):
-                loss = discriminator_gan_loss(judge(images), is_real=kind == "real", mode=mode)
+            judged = self.together(self._judge_of(name), real, fakes[name])
+            for kind, logits in zip(("real", "fake"), judged, strict=True):
+                loss = discriminator_gan_loss(logits, is_real=kind == "real", mode=mode)
                 terms[f"{name}_{kind}"] = weight * loss
         return terms
 
@@ -302,20 +328,19 @@ class MUNIT(Method):
             for name, to in _WAYS
         }
 
-    def _image_terms(self, reals: ByDomain, codes: Mapping[Domain, tuple[Tensor, Tensor]]) -> Terms:
-        """Return |decode(encode(x)) - x| of both domains (MUNIT, eq. 1)."""
+    def _image_terms(self, reals: ByDomain, again: ByDomain) -> Terms:
+        """Return |decode(encode(x)) - x| of both domains, where decoded (MUNIT, eq. 1)."""
         weight = self.config.lambda_image
-        if weight == 0:
-            return {}
         return {
-            f"image_{name}": weight * _distance(self._coder(name).decode(*codes[name]), images)
+            f"image_{name}": weight * _distance(again[name], images)
             for name, images in reals.items()
+            if name in again
         }
 
     def _code_terms(
         self,
         reals: ByDomain,
-        codes: Mapping[Domain, tuple[Tensor, Tensor]],
+        codes: Codes,
         styles: ByDomain,
         fakes: ByDomain,
     ) -> Terms:

@@ -6,6 +6,7 @@ whose attention is most concentrated, and attention rows of the source route bot
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -17,6 +18,7 @@ from i2icli.losses.attention import (
     local_rows,
     route_local,
 )
+from i2icli.losses.attention_plain import attend_everywhere, attend_in_windows, window_entropy
 from i2icli.methods.cut import CUT, CUTConfig
 from i2icli.methods.registry import register
 from i2icli.methods.views import Attending
@@ -79,6 +81,8 @@ class QSAttn(CUT):
         if layer < config.attend_from:
             return super().sample(name, layer, query, source)
         self._require_enough_places(source)
+        if not self.levers.selected_rows:
+            return self._sample_plainly(name, query, source)
         places = self.draws.lowest(name, self.entropy(source), count=config.num_patches)
         if config.selection == "local":
             rows = local_rows(source, places, window=config.window, layout=config.layout)
@@ -88,6 +92,17 @@ class QSAttn(CUT):
             ]
             return routed[0], routed[1]
         return attend_global(source, query, places)
+
+    def _sample_plainly(self, name: str, query: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+        """Route features as `sample` does, with all rows of the attention in the gradient."""
+        config, window, layout = self.config, self.config.window, self.config.layout
+        choose = partial(self.draws.lowest, name, count=config.num_patches)
+        if config.selection == "local":
+            return attend_in_windows(source, query, choose, window=window, layout=layout)
+        entropy = None
+        if config.selection == "local-global":
+            entropy = window_entropy(source, window=window, layout=layout)
+        return attend_everywhere(source, query, choose, entropy=entropy)
 
     def _require_enough_places(self, source: Tensor) -> None:
         """Refuse what the released local values leave undefined: fewer places than patches."""

@@ -120,9 +120,11 @@ class SeSim(Method):
 
     def judge_terms(self, fake: Tensor, real: Tensor) -> Terms:
         """Return the discriminator's terms on translations and on pictures of B, (B, C, H, W)."""
+        mode = self.config.gan_mode
+        on_fake, on_real = self.together(self.discriminator, fake, real)
         return {
-            "fake": 0.5 * self._judge(fake, is_real=False),
-            "real": 0.5 * self._judge(real, is_real=True),
+            "fake": 0.5 * discriminator_gan_loss(on_fake, is_real=False, mode=mode),
+            "real": 0.5 * discriminator_gan_loss(on_real, is_real=True, mode=mode),
         }
 
     def translate(
@@ -135,11 +137,6 @@ class SeSim(Method):
         """Translate pictures of A into B."""
         assert direction in self.directions, direction
         return Translation(self.generator(images)[0])
-
-    def _judge(self, images: Tensor, *, is_real: bool) -> Tensor:
-        """Return the discriminator's loss on pictures of one kind."""
-        logits = self.discriminator(images)
-        return discriminator_gan_loss(logits, is_real=is_real, mode=self.config.gan_mode)
 
     def generator_of(self, direction: str) -> nn.Module:  # noqa: ARG002 - there is one
         """Return the generator."""

@@ -116,11 +116,12 @@ class SinCUT(CUT):
         config = self.config
         if config.lambda_r1 == 0:
             return super().judge_terms(fake, real)
-        logits, slope = judge_with_slope(real, self.discriminator)
-        on_real = discriminator_gan_loss(logits, is_real=True, mode=config.gan_mode)
+        # Real crops go alone: their slope is taken in full precision, and needs no fake ones.
+        on_fake = self.discriminator(fake)
+        on_real, slope = judge_with_slope(real, self.discriminator)
         return {
-            "fake": 0.5 * self._judge(fake, is_real=False),
-            "real": 0.5 * on_real,
+            "fake": 0.5 * discriminator_gan_loss(on_fake, is_real=False, mode=config.gan_mode),
+            "real": 0.5 * discriminator_gan_loss(on_real, is_real=True, mode=config.gan_mode),
             "r1": config.lambda_r1 * r1_penalty(slope),
         }
 

@@ -36,6 +36,6 @@ def draw_noise(
         parts: batches that these pictures are, one after the other.
     """
     return [
-        draws.normal(f"{_NOISE}.{number}", shape, parts=parts).to(images.device)
+        draws.normal(f"{_NOISE}.{number}", shape, parts=parts).to(images.device, non_blocking=True)
         for number, shape in enumerate(generator.noise_shapes(images))
     ]

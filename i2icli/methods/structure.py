@@ -21,6 +21,7 @@ from i2icli.losses.similarity import (
 )
 from i2icli.methods.draws import Draws
 from i2icli.methods.jitter import jitter_colours
+from i2icli.methods.passes import send
 from i2icli.methods.views import AnyView, SimilarityView
 from i2icli.networks.init import init_weights
 from i2icli.networks.similarity_head import SimilarityHead
@@ -34,11 +35,15 @@ class StructureTerm(nn.Module):
 
     Args:
         config: which maps, and how they are compared; its `kind` is not "none".
+
+    Attributes:
+        is_batched: whether pictures that no gradient reaches go through VGG16 in one pass.
     """
 
     def __init__(self, config: StructureConfig) -> None:
         super().__init__()
         self.config = config
+        self.is_batched = True
         self.head: SimilarityHead | None = None
         if config.kind == "learned":
             # Departs from the official code: the head is built here, not at the first batch,
@@ -108,9 +113,16 @@ class StructureTerm(nn.Module):
             name: of the draws.
         """
         pictures = self._contrasted(source, translated, other, draws, name)
-        with torch.no_grad():
-            tapped = [network(images, self.config.layers) for images in pictures]
-        triples = zip(*(self._compared(features) for features in tapped), strict=True)
+
+        def look(images: Tensor) -> list[Tensor]:
+            with torch.no_grad():
+                tapped = network(images, self.config.layers)
+            return self._compared(tapped)
+
+        sources, *others = send(look, [(images,) for images in pictures], together=self.is_batched)
+        if self.config.augment:  # as many as there are appearances
+            sources = [torch.cat([each, each]) for each in sources]
+        triples = zip(sources, *others, strict=True)
         losses = [
             map_contrast(
                 *self._maps(triple, draws, f"{name}.contrast.{number}"),
@@ -179,16 +191,17 @@ class StructureTerm(nn.Module):
     def _contrasted(
         self, source: Tensor, translated: Tensor, other: Tensor, draws: Draws, name: str
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the pictures to tell apart: sources, their other appearances, strangers."""
+        """Return the pictures to tell apart: sources, their other appearances, strangers.
+
+        With `augment` there are two of each of the latter for every source.
+        """
         source, translated, other = map(_coloured, (source, translated.detach(), other))
         if other.shape != source.shape:  # crops that keep their picture's size
             other = F.interpolate(other, size=source.shape[2:], mode="bilinear")
         if self.config.augment:
-            source, translated, other = (
-                torch.cat([source, source]),
-                torch.cat([translated, jitter_colours(source, draws, f"{name}.jitter_source")]),
-                torch.cat([other, jitter_colours(other, draws, f"{name}.jitter_other")]),
-            )
+            jittered = jitter_colours(source, draws, f"{name}.jitter_source")
+            translated = torch.cat([translated, jittered])
+            other = torch.cat([other, jitter_colours(other, draws, f"{name}.jitter_other")])
         return source, translated, other.flip(2, 3)
 
 

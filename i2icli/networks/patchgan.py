@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from i2icli.networks.layers import NormKind, build_norm, norm_needs_bias
 from i2icli.networks.resample import Downsample
+from i2icli.networks.segments import run_in_segments
 
 
 class PatchDiscriminator(nn.Module):
@@ -19,6 +20,10 @@ class PatchDiscriminator(nn.Module):
         layers: halvings of the sides; 3 gives patches of 70x70 pixels.
         antialias: halve by blur (CUT) rather than by strided convolution (CycleGAN).
         norm: normalisation after the inner convolutions.
+
+    Attributes:
+        recomputes: in training, keep the outputs of convolutions alone, and compute what lies
+            between them again for the gradient.
     """
 
     def __init__(
@@ -31,6 +36,7 @@ class PatchDiscriminator(nn.Module):
         norm: NormKind = "instance",
     ) -> None:
         super().__init__()
+        self.recomputes = False
         widths = [width * min(2**number, 8) for number in range(layers + 1)]
         stride, bias = (1 if antialias else 2), norm_needs_bias(norm)
         modules: list[nn.Module] = [
@@ -67,5 +73,4 @@ class PatchDiscriminator(nn.Module):
         Returns:
             (B, 1, h, w), any real number; high means real.
         """
-        logits: Tensor = self.model(images)
-        return logits
+        return run_in_segments(self.model, images, recomputes=self.recomputes)

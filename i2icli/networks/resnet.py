@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from i2icli.networks.dual_attention import DualAttention
 from i2icli.networks.layers import NormKind, build_norm, norm_needs_bias
 from i2icli.networks.resample import Downsample, Upsample
+from i2icli.networks.segments import run_in_segments
 
 
 class ResnetBlock(nn.Module):
@@ -41,10 +42,14 @@ class ResnetBlock(nn.Module):
             build_norm(norm, channels),
         )
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Return `features` plus the block's change of them, (B, C, H, W)."""
-        change: Tensor = self.conv_block(features)
-        return features + change
+    def forward(self, features: Tensor, *, recomputes: bool = False) -> Tensor:
+        """Return `features` plus the block's change of them, (B, C, H, W).
+
+        Args:
+            features: (B, C, H, W).
+            recomputes: see `ResnetGenerator`.
+        """
+        return features + run_in_segments(self.conv_block, features, recomputes=recomputes)
 
 
 class ResnetGenerator(nn.Module):
@@ -157,14 +162,32 @@ class ResnetGenerator(nn.Module):
         self._check(layers)
         places = [self._tapped(layer, last=layers[-1]) for layer in layers]
         features: dict[int, Tensor] = {}
-        value = images
-        for number in range(last + 1):
-            value = self.model[number](value)
-            if number in places:
-                features[number] = value
-            if number == self._last_block < last and self.attention is not None:
+        value, start = images, 0
+        for end in self._borders(places, last):
+            value = self._through(start, end, value)
+            if end in places:
+                features[end] = value
+            if end == self._last_block < last and self.attention is not None:
                 value = self.attention(value)
+            start = end + 1
         return value, [features[place] for place in places]
+
+    def _borders(self, places: Sequence[int], last: int) -> list[int]:
+        """Return, ascending, the modules up to `last` after which something else happens."""
+        blocks = {number for number in range(last + 1) if self._is_block(number)}
+        before = {number - 1 for number in blocks}
+        return sorted({*places, *blocks, *before, last} - {-1})
+
+    def _through(self, first: int, last: int, value: Tensor) -> Tensor:
+        """Send `value` through the modules from `first` to `last`: one block, or none."""
+        if self._is_block(first):
+            result: Tensor = self.model[first](value, recomputes=self.recomputes)
+            return result
+        layers = self.model[first : last + 1]
+        return run_in_segments(layers, value, recomputes=self.recomputes)
+
+    def _is_block(self, number: int) -> bool:
+        return isinstance(self.model[number], ResnetBlock)
 
     def _tapped(self, layer: int, *, last: int) -> int:
         """Return the module whose output the released code returns for a tap at `layer`."""

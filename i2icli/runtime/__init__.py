@@ -1,6 +1,6 @@
 """The device, the number format, and the ways to spend less time or memory on it."""
 
-from i2icli.runtime.choices import Choices, choose
+from i2icli.runtime.choices import Choices, Work, choose
 from i2icli.runtime.device import (
     autocast,
     available_devices,
@@ -13,6 +13,7 @@ from i2icli.runtime.device import (
 
 __all__ = [
     "Choices",
+    "Work",
     "autocast",
     "available_devices",
     "choose",

@@ -1,14 +1,42 @@
-"""What `auto` comes to on a device."""
+"""What `auto` comes to on a device, and why."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 
 from i2icli.config.sections import RuntimeConfig
-from i2icli.runtime.device import resolve_precision
+from i2icli.runtime.allocator import is_claimed, keeping_fault
+from i2icli.runtime.compiling import compiler_fault
+from i2icli.runtime.device import device_title, precision_reason, resolve_precision
+from i2icli.runtime.trial import Trial
+
+_COMPILED_STEPS = 5000  # compiling takes minutes, which fewer steps do not win back
+_GRAPHED_BATCH = 4  # more pictures keep a GPU busy without
+_WORTH = 1.03  # as much faster a trial must be: less is noise
+# Settings that change the rounding: a run keeps them from its start to its end.
+_KEPT = ("channels_last", "compile")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be computed, as far as the choices depend on it.
+
+    Attributes:
+        trains: whether weights are trained.
+        steps: training steps; None: not known.
+        batch_size: pictures a step in this process.
+        try_layout: computes a sample of the work in both layouts; None: cannot be tried.
+        settled: the choices of this run's earlier part, see `Choices.kept`.
+    """
+
+    trains: bool = True
+    steps: int | None = None
+    batch_size: int = 1
+    try_layout: Callable[[torch.dtype], Trial] | None = None
+    settled: Mapping[str, str | bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -30,26 +58,113 @@ class Choices:
     prefetch: bool
     reasons: Mapping[str, str] = field(default_factory=dict)
 
+    def kept(self) -> dict[str, str | bool]:
+        """Return what a resumed run takes over, since it decides the rounding; plain types."""
+        return {"device": self.device.type} | {name: getattr(self, name) for name in _KEPT}
 
-def choose(runtime: RuntimeConfig, device: torch.device) -> Choices:
+    def describe(self) -> str:
+        """Return the choices in a line, for example "cpu, float32 (auto: ...)"."""
+        parts = [device_title(self.device)]
+        parts.append(self._with_reason("precision", str(self.precision).removeprefix("torch.")))
+        for name, words in _WORDS.items():
+            is_on = getattr(self, name)
+            if is_on or name in _TOLD_WHEN_OFF and name in self.reasons:
+                parts.append(self._with_reason(name, words if is_on else f"no {words}"))
+        return ", ".join(parts)
+
+    def _with_reason(self, name: str, words: str) -> str:
+        reason = self.reasons.get(name)
+        return f"{words} (auto: {reason})" if reason else words
+
+
+_WORDS = {
+    "compile": "compiled networks",
+    "channels_last": "channels last",
+    "recompute": "maps recomputed",
+    "reuse_memory": "memory kept between steps",
+    "cuda_graphs": "CUDA graphs",
+    "fused_optimizer": "fused optimizer",
+    "prefetch": "batches copied ahead",
+}
+# A reason why not is worth reading where it says what to try.
+_TOLD_WHEN_OFF = ("cuda_graphs",)
+
+
+def choose(runtime: RuntimeConfig, device: torch.device, work: Work | None = None) -> Choices:
     """Settle every setting that the configuration leaves to the machine.
+
+    Args:
+        runtime: the settings.
+        device: where the work is done.
+        work: what it is; None: training of unknown length, one picture at a time.
 
     Raises:
         ConfigError: for a precision that is none.
     """
-    is_cpu, is_cuda = device.type == "cpu", device.type == "cuda"
-    automatic = {
-        "compile": False,
-        "channels_last": False,
-        "recompute": False,
-        "reuse_memory": is_cpu,
-        "cuda_graphs": False,
-        "fused_optimizer": is_cuda,
-        "prefetch": is_cuda,
-    }
-    settled: dict[str, bool] = {
-        name: chosen if getattr(runtime, name) == "auto" else getattr(runtime, name) == "on"
-        for name, chosen in automatic.items()
-    }
+    work = work or Work()
     precision = resolve_precision(runtime.precision, device)
-    return Choices(device=device, precision=precision, reasons={}, **settled)
+    reasons: dict[str, str] = {}
+    if runtime.precision == "auto":
+        reasons["precision"] = precision_reason(device)
+    rules: dict[str, Callable[[], tuple[bool, str]]] = {
+        "compile": lambda: _compile(device, work),
+        "channels_last": lambda: _channels_last(device, precision, work),
+        "recompute": lambda: (device.type == "cpu" and work.trains, ""),
+        "reuse_memory": lambda: _reuse_memory(device),
+        "cuda_graphs": lambda: (False, _about_graphs(device, work)),
+        "fused_optimizer": lambda: (_is_on_cuda(device, work), ""),
+        "prefetch": lambda: (_is_on_cuda(device, work), ""),
+    }
+    settled: dict[str, bool] = {}
+    for name, rule in rules.items():
+        asked = getattr(runtime, name)
+        if asked != "auto":
+            settled[name] = asked == "on"
+        elif name in _KEPT and name in work.settled and work.settled.get("device") == device.type:
+            settled[name], reasons[name] = bool(work.settled[name]), "as this run began"
+        else:
+            settled[name], reason = rule()
+            if reason:
+                reasons[name] = reason
+    return Choices(device=device, precision=precision, reasons=reasons, **settled)
+
+
+def _is_on_cuda(device: torch.device, work: Work) -> bool:
+    return device.type == "cuda" and work.trains
+
+
+def _about_graphs(device: torch.device, work: Work) -> str:
+    # Off until the tests marked gpu have passed on one: nothing has run there yet.
+    if _is_on_cuda(device, work) and work.batch_size <= _GRAPHED_BATCH:
+        return "not yet tried on a GPU; `--set runtime.cuda_graphs=on` may be much faster here"
+    return ""
+
+
+def _compile(device: torch.device, work: Work) -> tuple[bool, str]:
+    if device.type != "cuda":
+        return False, "gains a twentieth on a CPU, for minutes of compiling"
+    if not work.trains:
+        return False, "takes a minute, and anew for each size of pictures"
+    if work.steps is None or work.steps < _COMPILED_STEPS:
+        return False, f"a run under {_COMPILED_STEPS} steps does not win back the minutes it takes"
+    fault = compiler_fault(device)
+    return fault is None, fault or "a long run on a GPU"
+
+
+def _channels_last(device: torch.device, precision: torch.dtype, work: Work) -> tuple[bool, str]:
+    if device.type not in ("cpu", "cuda") or work.try_layout is None:
+        return False, ""
+    trial = work.try_layout(precision)
+    if trial.gain is None:
+        return False, trial.why
+    is_worth = trial.gain > _WORTH
+    return is_worth, f"{trial.gain:.2f}x in a trial"
+
+
+def _reuse_memory(device: torch.device) -> tuple[bool, str]:
+    if device.type != "cpu":
+        return False, "for CPUs"
+    if not is_claimed():
+        return False, "the process is not i2i's own"
+    fault = keeping_fault()
+    return fault is None, fault or ""

@@ -53,6 +53,12 @@ def test_json_has_the_pinned_keys_and_pairs_with_a_checkpoint(
     assert report["loader"]["images_per_s"] > 0
     assert report["against"]["name"] == "last.pt"
     assert report["against"]["order"] == ["AB", "BA"]
+    for part in (report, report["against"]):
+        for speed in (part["translate"], part["translate"]["network"]):
+            assert 0 < speed["share_of_limit"]["median"] < 2
+            assert speed["flops_per_picture"] > 1e5
+        assert part["limit_gflops"] > 0
+    assert set(report["against"]["speedup"]) == {"step", "translate", "network"}
     for ratio in report["against"]["speedup"].values():
         assert 0 < ratio["min"] <= ratio["median"] <= ratio["max"]
         assert ratio["n"] == 2
@@ -66,9 +72,28 @@ def test_text_gives_repeats_and_spread_with_every_number(
     text = capsys.readouterr().out
     assert "cpu, bfloat16" in text
     measured = [line for line in text.splitlines() if "median" in line]
-    assert len(measured) == 6
+    assert len(measured) == 7
     assert all(re.search(r"\(quartiles .+ to .+, .+ to .+, n 2\)", line) for line in measured)
     assert re.search(r"GiB \(.+ GiB less .+ GiB of the imports\)|unknown here", text)
+
+
+@pytest.mark.slow
+def test_a_setting_is_varied_within_one_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    varied = ["--vary", "runtime.precision=bfloat16", "--vary", "runtime.levers.lean_norm=false"]
+    words = ["bench", "--preset", "cut", "--precision", "float32", "--json", *varied, *SMALL]
+    assert run_i2i(monkeypatch, *words) == 0
+    report = json.loads(capsys.readouterr().out)
+    against = report["against"]
+    assert (report["precision"], against["precision"]) == ("float32", "bfloat16")
+    assert report["settings"]["lean_norm"]
+    assert not against["settings"]["lean_norm"]
+    assert against["varied"] == varied[1::2]
+    assert against["name"] == f"cut with {' '.join(varied[1::2])}"
+    assert against["flops_per_step"] == report["flops_per_step"]
+    assert against["speedup"]["step"]["n"] == 2
+    assert against["order"] == ["AB", "BA"]
 
 
 def test_a_missing_checkpoint_is_a_usage_error(

@@ -67,7 +67,9 @@ def files(folder):
 def test_a_folder_is_mirrored_and_counted_on_stderr(i2i, run, pictures, tmp_path):
     code, out, err = i2i(run, pictures, tmp_path / "out")
     assert (code, out) == (0, "")
-    assert err.splitlines() == ["found 3, written 3, skipped 0, failed 0"]
+    how, counts = err.splitlines()
+    assert how.startswith("translating on cpu, float32 (auto: ")
+    assert counts == "found 3, written 3, skipped 0, failed 0"
     assert files(tmp_path / "out") == ["a.png", "b.png", "deep/er/c.png"]
     for name in ("a.png", "b.jpg", "deep/er/c.webp"):
         wanted = load_translator(run, device="cpu").translate(pictures / name)
@@ -104,7 +106,7 @@ def test_each_unreadable_picture_is_named_once_and_the_end_is_3(i2i, run, pictur
     (pictures / "empty.jpg").write_bytes(b"")
     code, _, err = i2i(run, pictures, tmp_path / "out")
     assert code == 3
-    first, second, last = err.splitlines()
+    _, first, second, last = err.splitlines()
     assert first.startswith(f"failed: {pictures / 'broken.png'} is not a")
     assert second.startswith(f"failed: {pictures / 'empty.jpg'} is empty")
     assert last == "found 5, written 3, skipped 0, failed 2"

@@ -12,11 +12,11 @@ import sys
 from typing import Any
 
 from i2icli.cli.app import main
-from i2icli.engine import loop
+from i2icli.engine import graph_step
 from i2icli.ranks import restart_count
 
 rank, step, name, *words = sys.argv[1:]
-train_step, done = loop.train_step, 0
+train_step, done = graph_step.train_step, 0
 
 
 def counted(*args: Any, **options: Any) -> Any:
@@ -29,6 +29,6 @@ def counted(*args: Any, **options: Any) -> Any:
 
 
 if __name__ == "__main__":
-    loop.train_step = counted
+    graph_step.train_step = counted
     sys.argv = ["i2i", *words]
     main()

@@ -15,13 +15,14 @@ from i2icli.config.document import config_document
 from i2icli.config.sections import DataConfig
 from i2icli.data.folders import find_domains
 from i2icli.engine import bench_measure
-from i2icli.engine.bench import BenchOptions, measure, resize, run_bench
-from i2icli.engine.bench_child import perform
+from i2icli.engine.bench import BenchOptions, resize, run_bench
 from i2icli.engine.bench_limit import LimitProbe
-from i2icli.engine.bench_measure import count_operations, measure_cost, measure_steps
+from i2icli.engine.bench_measure import Bench, count_operations
 from i2icli.engine.bench_pictures import write_pictures, write_training_set
-from i2icli.engine.bench_rig import Rig, Variant, build_rig
+from i2icli.engine.bench_rig import Variant, build_rig
 from i2icli.engine.bench_spread import Spread, in_turn
+from i2icli.engine.bench_turns import measure, take_steps
+from i2icli.engine.bench_worker import Worker
 from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.methods import METHODS, configure_run
 
@@ -40,24 +41,23 @@ def variant_of(name: str, folder: Path, *, side: int = SIDE, **data: Any) -> Var
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_every_method_is_measured(name: str, tmp_path: Path) -> None:
     variant = variant_of(name, tmp_path)
-    cost = measure_cost(variant, imports_bytes=0)
+    bench = Bench(variant, imports_bytes=0)
+    cost = bench.cost()
     assert cost["flops"] > 1e6
     assert cost["shape"] == (2, 3, SIDE, SIDE)
     assert cost["state_bytes"] > 2 * cost["weights_bytes"] > 0
-    translated = perform(
-        {
-            "kind": "translation",
-            "variants": [variant.document()],
-            "pictures": [str(p) for p in write_pictures(tmp_path / "p", count=2, side=40, seed=1)],
-            "out": str(tmp_path / "out"),
-            "repeats": 2,
-            "batch_size": None,
-        },
-        imports_bytes=0,
+    assert sum(bench.weights().values()) * 4 == sum(
+        w.numel() * w.element_size() for w in bench.rig.method.parameters()
     )
-    assert [len(speeds) for speeds in translated["images_per_s"]] == [2]
-    assert min(translated["images_per_s"][0]) > 0
-    assert translated["pictures"] == 2
+    assert {"selected_rows", "compile", "reuse_memory"} <= set(cost["settings"])
+    pictures = [str(p) for p in write_pictures(tmp_path / "p", count=2, side=40, seed=1)]
+    given = {"pictures": pictures, "out": str(tmp_path / "out"), "batch_size": None}
+    assert bench.translate_pass(**given) > 0
+    assert bench.network_pass() > 0
+    found = bench.translate_operations(**given)
+    assert found["pictures"] == 2
+    # A picture of 40 is smaller than those of a batch; some methods bring all to one size.
+    assert 0 < found["pass"] <= found["network"] < cost["flops"]
     assert not (tmp_path / "out").exists()
 
 
@@ -76,24 +76,52 @@ def test_methods_that_want_absent_weights_get_stand_ins_and_the_report_says_so(
             assert torch.isfinite(weight).all()
 
 
-def test_two_variants_go_a_b_b_a(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_variants_go_a_b_b_a_each_in_a_process_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     taken: list[str] = []
-    step = Rig.step
+    processes: dict[str, int] = {}
+    ask = Worker.ask
 
-    def recording(rig: Rig) -> None:
-        taken.append(rig.config.method.name)  # type: ignore[attr-defined]
-        step(rig)
+    def recording(worker: Worker, what: str, **given: Any) -> Any:
+        processes[worker.name] = worker._process.pid
+        if what == "step":
+            taken.append(worker.name)
+        return ask(worker, what, **given)
 
-    monkeypatch.setattr(Rig, "step", recording)
+    monkeypatch.setattr(Worker, "ask", recording)
     variants = [variant_of(name, tmp_path / name, side=32) for name in ("cut", "cyclegan")]
-    result = measure_steps(variants, steps=4, warmup=1)
+    result = take_steps(variants, steps=3, warmup=1)
     a, b = "cut", "cyclegan"
-    assert taken == [a, b, *(a, b), *(b, a), *(a, b), *(b, a)]
-    assert result["order"] == [(0, 1), (1, 0), (0, 1), (1, 0)]
-    assert [len(seconds) for seconds in result["seconds"]] == [4, 4]
-    assert {kind: len(rates) for kind, rates in result["rates"].items()} == {"gemm": 4, "conv": 4}
-    assert len(result["loader"]) == 4
-    assert min(result["loader"]) > 0
+    assert taken == [a, b, *(a, b), *(b, a), *(a, b)]
+    assert processes[a] != processes[b]
+    assert result["order"] == [(0, 1), (1, 0), (0, 1)]
+    assert [len(seconds) for seconds in result["seconds"]] == [3, 3]
+    for rates in result["rates"]:
+        assert {kind: len(found) for kind, found in rates.items()} == {"gemm": 3, "conv": 3}
+    assert len(result["loader"]["rates"]) == 3
+    assert min(result["loader"]["rates"]) > 0
+
+
+def test_threads_are_those_of_each_variant(tmp_path: Path) -> None:
+    variant = variant_of("cut", tmp_path, side=32)
+    other = json.loads(json.dumps(variant.document()))
+    other["config"]["runtime"]["threads"] = 3
+    variants = [variant, Variant(**other)]
+    variants[0].config["runtime"]["threads"] = 2
+    result = take_steps(variants, steps=1, warmup=1)
+    assert [choices["threads"] for choices in result["choices"]] == [2, 3]
+
+
+def test_operations_of_recorded_code_are_those_of_the_plain(tmp_path: Path) -> None:
+    variant = variant_of("cut", tmp_path, side=32)
+    plain = Bench(variant, imports_bytes=0)
+    recorded = {**variant.config, "runtime": {**variant.config["runtime"], "cuda_graphs": "on"}}
+    other = Bench(Variant("recorded", recorded), imports_bytes=0)
+    assert other.rig.choices.cuda_graphs
+    assert not other._plain_rig().choices.cuda_graphs
+    assert other.step_operations() == plain.step_operations() > 1e6
+    assert plain._plain_rig() is plain.rig
 
 
 def test_no_variant_is_more_often_first() -> None:
@@ -174,14 +202,35 @@ def test_a_fault_of_the_measuring_process_is_told_as_the_same_fault(tmp_path: Pa
     document = config_document(tiny_config("cut"))
     document["data"]["root"] = str(tmp_path / "nowhere")
     with pytest.raises(DataError, match="nowhere"):
-        measure(tmp_path, "cost", variants=[Variant("cut", document)])
+        measure(Variant("cut", document), "cost")
 
 
 def test_a_measuring_process_that_dies_is_named(tmp_path: Path) -> None:
+    child = tmp_path / "child.py"
+    child.write_text("raise IndexError('nothing there')")
     with pytest.raises(
-        I2IError, match=re.escape("measuring the cost of  ended with 1: IndexError")
+        I2IError, match=re.escape("measuring the build of theirs ended with 1: IndexError: nothing")
     ):
-        measure(tmp_path, "cost", variants=[])
+        Worker("theirs", [str(child)], {})
+
+
+def test_a_process_prints_without_spoiling_its_answers(tmp_path: Path) -> None:
+    child = tmp_path / "child.py"
+    child.write_text(
+        "import os\n"
+        "from i2icli.engine.bench_worker import serve\n"
+        "def build(word):\n"
+        "    print('building')\n"
+        "    return {'say': lambda times: (os.system('echo loud'), print('loud'), word * times)[2]}"
+        "\nserve(build)\n"
+    )
+    with Worker("loud", [str(child)], {"word": "ab"}) as worker:
+        assert [worker.ask("say", times=times) for times in (1, 2)] == ["ab", "abab"]
+
+
+def test_two_things_to_compare_with_are_refused() -> None:
+    with pytest.raises(ConfigError, match="cannot go together"):
+        run_bench(BenchOptions("cut", against="fastcut", vary=("method.num_patches=8",)))
 
 
 def test_data_that_is_no_folder_is_refused(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,11 +13,12 @@ import torch
 from command_line import run_i2i
 from labelled_folders import IGNORED, write_labelled
 
-from i2icli.engine import doctor, doctor_needs
-from i2icli.engine.bench_measure import Result, measure_cost
+from i2icli.engine import doctor_needs
+from i2icli.engine.bench_measure import Bench, Result
 from i2icli.engine.bench_rig import Variant
 from i2icli.engine.doctor import Patient, examine
 from i2icli.errors import I2IError
+from i2icli.runtime.device import precision_reason
 
 TINY = (
     "method.generator.width=4",
@@ -36,9 +36,9 @@ LARGER = (*TINY[:2], "data.resize=72", "data.crop=64", *TINY[4:])
 def _in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Measure without a process of its own: what matters here is what becomes of the numbers."""
 
-    def measure(folder: Path, kind: str, *, variants: Sequence[Variant]) -> Result:
-        assert kind == "cost"
-        cost = measure_cost(variants[0], imports_bytes=0)
+    def measure(variant: Variant, what: str) -> Result:
+        assert what == "cost"
+        cost = Bench(variant, imports_bytes=0).cost()
         cost["less_imports_bytes"] = cost["state_bytes"] + 10 * 32 * 32
         return cost
 
@@ -145,19 +145,30 @@ def test_labelled_pictures_are_examined(tmp_path: Path) -> None:
     assert "labelled" in without.faults[0].message
 
 
-@pytest.mark.parametrize(
-    ("asked", "kind", "precision", "why"),
-    [
-        ("auto", "cuda", torch.bfloat16, "this GPU has bfloat16 units"),
-        ("auto", "cuda", torch.float32, "this GPU has no bfloat16 units"),
-        ("float16", "cuda", torch.float16, "runtime.precision says so"),
-        ("auto", "cpu", torch.float32, "the choice away from GPUs"),
-    ],
-)
-def test_the_choice_of_precision_is_explained(
-    asked: str, kind: str, precision: torch.dtype, why: str
-) -> None:
-    assert doctor._precision_why(asked, torch.device(kind), precision).startswith(why)
+def test_choices_are_told_with_their_reasons(picture_root: Path) -> None:
+    settings = (*TINY, "runtime.recompute=off", "runtime.precision=bfloat16")
+    checkup = examine(Patient("cut", settings, picture_root))
+    assert checkup.place is not None
+    assert checkup.place.precision == "bfloat16"
+    assert checkup.place.precision_why == "runtime.precision says so"
+    found = {setting.name: setting for setting in checkup.settings}
+    assert {"compile", "channels_last", "cuda_graphs", "reuse_memory"} <= set(found)
+    assert (found["recompute"].is_on, found["recompute"].why) == (
+        False,
+        "runtime.recompute says so",
+    )
+    assert not found["compile"].is_on
+    assert "CPU" in found["compile"].why
+    assert found["channels_last"].why == "networks too small to matter"
+    (line,) = [line for line in checkup.text().splitlines() if line.startswith("off: ")]
+    assert f"compile ({found['compile'].why})" in line
+    assert "cuda_graphs" in line
+
+
+def test_the_choice_of_precision_is_explained(picture_root: Path) -> None:
+    place = examine(Patient("cut", TINY, picture_root)).place
+    assert place is not None
+    assert place.precision_why == precision_reason(torch.device("cpu"))
 
 
 def test_steps_that_fail_are_a_fault(picture_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import torch
 from engine_kit import PairConfig, PairMethod
 from torch import Tensor
 
+from i2icli.config.levers import LeversConfig
 from i2icli.config.method import AdamConfig
 from i2icli.config.schedule import LinearSchedule, Moment
 from i2icli.data.batch import Batch
@@ -86,6 +87,28 @@ def test_step_leaves_no_gradient_in_the_weights_of_another_player() -> None:
     assert before is not None
     assert after is not None
     assert torch.equal(before, after)
+
+
+def test_plain_step_throws_the_gradients_of_others_away_and_comes_to_the_same_weights() -> None:
+    sparing, plain = watched(), watched()
+    plain.use_levers(LeversConfig(freeze_others=False))
+    step(sparing)
+    step(plain)
+    assert same(sparing.state_dict(), plain.state_dict())
+    assert plain.discriminator.weight.grad is None
+    assert plain.generator[0].weight.grad is not None
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.float16])
+def test_plain_step_is_the_same_whatever_gradients_were_left(precision: torch.dtype) -> None:
+    sparing, plain = make_method(), make_method()
+    plain.use_levers(LeversConfig(freeze_others=False))
+    for weight in plain.parameters():
+        weight.grad = torch.full_like(weight, 9.0)
+    step(sparing, precision=precision)
+    step(plain, precision=precision)
+    ours, theirs = sparing.state_dict(), plain.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours if "spare" not in name)
 
 
 def test_step_runs_the_losses_to_their_end() -> None:

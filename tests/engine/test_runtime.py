@@ -34,20 +34,24 @@ def test_unknown_device_names_those_that_are_known(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:3", "mps"])
 def test_absent_device_says_what_is_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("i2icli.runtime.available_devices", lambda: ["cpu"])
+    monkeypatch.setattr("i2icli.runtime.device.available_devices", lambda: ["cpu"])
     with pytest.raises(ConfigError, match=f"--device {name} is not on this machine, which has cpu"):
         resolve_device(name)
 
 
 def test_cuda_without_a_number_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("i2icli.runtime.available_devices", lambda: ["cuda:0", "cuda:1", "cpu"])
+    monkeypatch.setattr(
+        "i2icli.runtime.device.available_devices", lambda: ["cuda:0", "cuda:1", "cpu"]
+    )
     assert resolve_device("cuda") == torch.device("cuda:0")
     assert resolve_device("cuda:1") == torch.device("cuda:1")
     assert resolve_device("auto") == torch.device("cuda:0")
 
 
-@pytest.mark.parametrize(("capability", "wanted"), [((7, 5), "float32"), ((9, 0), "bfloat16")])
-def test_auto_precision_is_bfloat16_only_where_the_gpu_has_it(
+@pytest.mark.parametrize(
+    ("capability", "wanted"), [((6, 1), "float32"), ((7, 5), "float16"), ((9, 0), "bfloat16")]
+)
+def test_auto_precision_is_what_the_gpu_has_units_for(
     capability: tuple[int, int], wanted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)

@@ -22,7 +22,8 @@ from torch import Tensor
 from i2icli.errors import DataError, WeightsError
 from i2icli.evaluation import features as module
 from i2icli.evaluation.distances import fid, kid, kid_of_subsets
-from i2icli.evaluation.features import extract_features, read_stored
+from i2icli.evaluation.feature_pass import read_stored
+from i2icli.evaluation.features import extract_features
 from i2icli.evaluation.inception import FEATURES, RESIZERS, FeatureMode, build_resizer, prepare
 from i2icli.evaluation.picture_sets import describe_set, find_set
 from i2icli.evaluation.realism import Reading, measure_distances

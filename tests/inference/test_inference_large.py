@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from i2icli.cli.app import main
 from i2icli.data.images import Picture
 from i2icli.errors import ConfigError, I2IError
 from i2icli.inference import large as large_module
+from i2icli.inference import memory as memory_module
 from i2icli.inference.forward import BatchRunner
 from i2icli.inference.large import LargePictures, TilesOptions, parse_tiles
 from i2icli.inference.memory import LiveBytes, in_words, parse_bytes, resident_bytes
@@ -169,6 +171,44 @@ def test_live_bytes_count_what_is_alive_at_once() -> None:
         del other, view, last
     assert live.peak == 8000
     assert live.largest == 4000
+
+
+def test_memory_is_told_where_the_c_library_cannot_be_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: object) -> None:  # as ctypes does on Windows for a library without a name
+        raise TypeError("argument of type 'NoneType' is not iterable")
+
+    before = resident_bytes()
+    monkeypatch.setattr(memory_module.ctypes, "CDLL", refuse)
+    assert resident_bytes() >= before // 2
+    monkeypatch.setattr(memory_module.Path, "is_file", lambda _: False)
+    assert resident_bytes() > 0
+    monkeypatch.setitem(sys.modules, "resource", None)  # as where there is no such module
+    assert resident_bytes() == 0
+    assert memory_module.free_bytes(torch.device("cpu")) is None
+
+
+def test_a_bound_ends_the_keeping_of_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(large_module, "return_freed_memory", lambda: calls.append("returned"))
+    pictures_of(build(), [])
+    assert not calls
+    pictures_of(build(), [], memory=1 << 30)
+    assert calls
+
+
+def test_fast_tiles_that_are_mostly_overlap_say_so() -> None:
+    assert large_module._advice(256) == ""
+    assert "tiles of 100 pixels only" in large_module._advice(100)
+
+
+def test_fast_tiles_leave_room_for_the_kernels_of_their_libraries() -> None:
+    method = build()
+    held = resident_bytes()
+    tight = pictures_of(method, [], tiles="fast", memory=held + large_module._FAST_LIBRARIES // 2)
+    with pytest.raises(I2IError, match="too little for fast tiles.*--tiles exact"):
+        tight.translate(Picture(noise(300, 300)), "fast")
 
 
 def test_amounts_of_memory_are_read_and_said() -> None:

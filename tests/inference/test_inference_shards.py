@@ -15,12 +15,12 @@ from PIL import Image
 
 from i2icli.data import shards as data_shards
 from i2icli.data.encode import encode_picture
+from i2icli.data.manifest import Manifest
+from i2icli.data.shard_sets import find_shards
 from i2icli.data.shards import ShardWriter
 from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.inference.folder import FolderOptions
-from i2icli.inference.manifest import Manifest
 from i2icli.inference.shards import ShardOptions, translate_shards
-from i2icli.inference.sources import find_shards
 from i2icli.inference.translator import Translator
 from i2icli.methods import build_method, configure_run
 
@@ -249,7 +249,7 @@ sys.path.insert(0, sys.argv[1])
 import torch
 torch.set_num_threads(1)
 from echo import SMALL, Echo
-from i2icli.inference.manifest import Manifest
+from i2icli.data.manifest import Manifest
 from i2icli.inference.shards import ShardOptions, translate_shards
 from i2icli.inference.translator import Translator
 from i2icli.methods import configure_run

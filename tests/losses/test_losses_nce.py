@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from i2icli.inference.memory import LiveBytes
 from i2icli.losses.nce import gather_places, patch_nce
 
 
@@ -107,3 +108,32 @@ def test_the_gradient_of_gathered_rows_lies_at_their_places() -> None:
         expected = torch.zeros(2, 3, 8)
         expected[:, :, [0, 7]] = 1.0
         assert torch.equal(features.grad.flatten(2), expected)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_places_are_gathered_alike_from_either_layout(batch: int, is_shared: bool) -> None:
+    torch.manual_seed(6)
+    features = torch.randn(batch, 5, 4, 6, dtype=torch.float64)
+    places = torch.randint(24, (7,) if is_shared else (batch, 7))  # some of them twice
+    incoming = torch.randn(batch, 7, 5, dtype=torch.float64)
+    found = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        leaf = features.contiguous(memory_format=layout).requires_grad_()
+        rows = gather_places(leaf, places)
+        found.append((rows, *torch.autograd.grad(rows, leaf, incoming)))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-15)
+    shared = places.expand(batch, -1)
+    for image in range(batch):
+        for number, place in enumerate(shared[image].tolist()):
+            assert torch.equal(
+                found[1][0][image, number], features[image, :, place // 6, place % 6]
+            )
+
+
+def test_gathering_from_channels_last_copies_no_map() -> None:
+    features = torch.zeros(2, 64, 32, 32).contiguous(memory_format=torch.channels_last)
+    with LiveBytes() as live:
+        gather_places(features, torch.arange(8))
+    assert live.peak < features.nbytes // 16

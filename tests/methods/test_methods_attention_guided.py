@@ -219,8 +219,11 @@ def test_discriminators_can_keep_their_norms() -> None:
 
 
 def shown_to(discriminator: nn.Module) -> Iterator[list[Tensor]]:
+    # Picture by picture, whether they come together or not.
     seen: list[Tensor] = []
-    handle = discriminator.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
+    handle = discriminator.register_forward_pre_hook(
+        lambda _, args: seen.extend(args[0].detach().split(1))
+    )
     yield seen
     handle.remove()
 

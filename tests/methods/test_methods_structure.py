@@ -79,12 +79,26 @@ def test_the_contrast_is_against_the_other_picture_upside_down_and_mirrored() ->
     torch.testing.assert_close(seen, map_contrast(*maps, temperature=0.07))
 
 
-def test_augmenting_doubles_the_batch_by_the_source_and_the_other_in_other_colours() -> None:
+def test_augmenting_tells_every_source_by_two_appearances_from_two_strangers() -> None:
+    batch, network = tiny_batch(), TinyVGG()
+    structure = term(kind="learned", layers=["relu3_1"])
+    given = batch.real_a, batch.real_a * 0.9, batch.real_b
+    seen = structure.contrast(network, *given, Draws(5), name="s")
+    draws = Draws(5)
+    source, target, other = structure._contrasted(*given, draws, "s")
+    pictures = (torch.cat([source, source]), target, other)
+    features = [structure.head(network(each, ["relu3_1"]))[0] for each in pictures]
+    places = draws.places("", count=9, total=64)
+    maps = [similarity_maps(each, places, patch_size=64) for each in features]
+    torch.testing.assert_close(seen, map_contrast(*maps, temperature=0.07))
+
+
+def test_augmenting_doubles_targets_by_the_source_and_the_other_in_other_colours() -> None:
     batch, structure = tiny_batch(), term(kind="learned")
     source, target, other = structure._contrasted(
         batch.real_a, batch.real_a * 0.9, batch.real_b, Draws(1), "s"
     )
-    assert torch.equal(source, torch.cat([batch.real_a, batch.real_a]))
+    assert torch.equal(source, batch.real_a)
     assert torch.equal(target[:2], batch.real_a * 0.9)
     assert torch.equal(other[:2], batch.real_b.flip(2, 3))
     draws = Draws(1)

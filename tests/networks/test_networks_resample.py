@@ -29,6 +29,37 @@ def test_upsample_equals_the_released_blur_and_its_gradient(
     torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.parametrize("size", [(5, 8), (1, 1), (2, 1), (7, 3)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("dtype", "limit"), [(torch.float32, 1e-6), (torch.float64, 1e-13)])
+def test_upsample_by_filter_equals_interpolation_and_its_gradient(
+    size: tuple[int, int], layout: torch.memory_format, dtype: torch.dtype, limit: float
+) -> None:
+    torch.manual_seed(3)
+    features = torch.randn(2, 3, *size, dtype=dtype).contiguous(memory_format=layout)
+    incoming = torch.randn(2, 3, 2 * size[0], 2 * size[1], dtype=dtype)
+    results, upsample = [], Upsample(3).to(dtype)
+    for upsample.is_bilinear in (True, False):
+        leaf = features.detach().requires_grad_()
+        doubled = upsample(leaf)
+        results.append((doubled, *torch.autograd.grad(doubled, leaf, incoming)))
+    for interpolated, filtered in zip(*results, strict=True):
+        torch.testing.assert_close(interpolated, filtered, rtol=limit, atol=2 * limit)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_upsample_rounds_half_precision_maps_once(dtype: torch.dtype) -> None:
+    torch.manual_seed(4)
+    features = torch.randn(1, 3, 9, 6).to(dtype)
+    assert torch.equal(Upsample(3)(features), Upsample(3)(features.float()).to(dtype))
+
+
+def test_upsample_may_be_differentiated_twice() -> None:
+    torch.manual_seed(5)
+    features = torch.randn(1, 2, 3, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(Upsample(2).double(), (features,))
+
+
 def test_upsample_keeps_the_released_filter_for_checkpoints() -> None:
     line = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4
     state = Upsample(5).state_dict()

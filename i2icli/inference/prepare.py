@@ -1,0 +1,157 @@
+"""A method made ready to compute on a device: its levers, its layout, compiled or not.
+
+Training, measurements and translation all come through here, so that what one of them measured
+holds for the others.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from i2icli.config.sections import RuntimeConfig
+from i2icli.methods.base import Method
+from i2icli.networks.patchgan import PatchDiscriminator
+from i2icli.networks.resnet import ResnetBlock, ResnetGenerator
+from i2icli.runtime import Choices, Work, autocast, choose
+from i2icli.runtime.allocator import keep_freed_memory
+from i2icli.runtime.compiling import Compiled, compiler_fault, prepare_compiler
+from i2icli.runtime.trial import Trial, Ways, try_once
+
+# Below this many pixels times channels squared a step is so short that layouts do not matter.
+_WORTH_TRYING = 1 << 25
+
+
+def prepare(
+    method: Method,
+    runtime: RuntimeConfig,
+    *,
+    crop: int,
+    work: Work,
+    say: Callable[[str], None] = lambda _: None,
+) -> Choices:
+    """Settle the runtime settings, and apply those that concern networks and memory.
+
+    Args:
+        method: the method, on the device that computes.
+        runtime: the settings.
+        crop: side of the pictures of its training, pixels.
+        work: what is to be computed; a way to try layouts is added.
+        say: told what takes long, or cannot be done.
+
+    Raises:
+        ConfigError: for a precision that is none.
+    """
+    device = next(method.parameters()).device
+    method.use_levers(runtime.levers)
+    try_layout = partial(_try_layout, method, device, crop=crop, trains=work.trains)
+    choices = choose(runtime, device, replace(work, try_layout=try_layout))
+    if choices.reuse_memory:
+        keep_freed_memory()
+    method.use_levers(runtime.levers, recompute=choices.recompute)
+    method.use_layout(torch.channels_last if choices.channels_last else torch.contiguous_format)
+    if choices.compile:
+        compile_networks(method, device, trains=work.trains, say=say)
+    return choices
+
+
+def compile_networks(
+    method: Method, device: torch.device, *, trains: bool, say: Callable[[str], None]
+) -> None:
+    """Compile the networks that are differentiated once only, at their first call.
+
+    Residual generators and patch discriminators are. The judges that penalties on slopes
+    differentiate twice, which compiled code cannot, are networks of other kinds.
+    """
+    if fault := compiler_fault(device):
+        say(f"networks are not compiled: {fault}")
+        return
+    prepare_compiler()
+    for name, network in method.named_modules():
+        if trains and isinstance(network, PatchDiscriminator):
+            _compile(network, "forward", name, trains=trains, say=say)
+        elif isinstance(network, ResnetGenerator):
+            # Both ways through it, `forward` and `encode`, lead through this.
+            _compile(network, "_run", name, trains=trains, say=say)
+
+
+def _compile(network: nn.Module, part: str, title: str, **options: Any) -> None:
+    """Replace a function of one network; names of its weights stay."""
+    function = getattr(network, part)
+    plain = function.plain if isinstance(function, Compiled) else function
+    setattr(network, part, Compiled(plain, title=title, **options))
+
+
+def _try_layout(
+    method: Method, device: torch.device, precision: torch.dtype, *, crop: int, trains: bool
+) -> Trial:
+    """Compare the layouts on layers of the method's generator, at half the size."""
+    generators = [part for part in method.modules() if isinstance(part, ResnetGenerator)]
+    if not generators:
+        return Trial(None, "tried for residual generators alone")
+    layers = _sample_of(generators[0])
+    channels = max(part.out_channels for part in layers if isinstance(part, nn.Conv2d)) // 4
+    if channels**2 * crop**2 < _WORTH_TRYING:
+        return Trial(None, "networks too small to matter")
+    side = max(64, crop // 8 * 4)
+    key = {
+        "what": "channels_last",
+        "layers": repr(layers),
+        "side": side,
+        "precision": str(precision),
+        "trains": trains,
+        "lean": method.levers.lean_norm,
+    }
+    make = partial(
+        _layouts,
+        layers,
+        in_channels=generators[0].in_channels,
+        side=side,
+        device=device,
+        precision=precision,
+        trains=trains,
+    )
+    return try_once(key, device, make)
+
+
+def _sample_of(generator: ResnetGenerator) -> nn.Sequential:
+    """Return a generator's layers with one of its residual blocks."""
+    layers = list(generator.model)
+    blocks = [part for part in layers if isinstance(part, ResnetBlock)]
+    return nn.Sequential(*(part for part in layers if part not in blocks[1:]))
+
+
+def _layouts(
+    layers: nn.Sequential,
+    *,
+    in_channels: int,
+    side: int,
+    device: torch.device,
+    precision: torch.dtype,
+    trains: bool,
+) -> Ways:
+    """Return one pass through copies of the layers, in the usual layout and channels last."""
+
+    def way(memory_format: torch.memory_format) -> Callable[[], object]:
+        # In evaluation mode, where nothing is drawn from the global random state.
+        network = (
+            copy.deepcopy(layers).eval().requires_grad_(trains).to(memory_format=memory_format)
+        )
+        ramp = torch.linspace(-1.0, 1.0, in_channels * side * side, device=device)
+        pictures = ramp.view(1, in_channels, side, side).contiguous(memory_format=memory_format)
+
+        def once() -> None:
+            with torch.set_grad_enabled(trains), autocast(device, precision):
+                result = network(pictures)
+            if trains:
+                result.float().square().mean().backward()
+
+        return once
+
+    return way(torch.contiguous_format), way(torch.channels_last)

@@ -1,0 +1,71 @@
+"""`i2i eval` of shards, in several processes, with features in a named folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from picture_folders import write_pictures
+
+from i2icli.data.folders import list_pictures
+from i2icli.data.shards import pack_folder
+
+# The processes that --nproc starts are to compute with the same small network.
+_SITE = """
+import sys
+if "eval" in sys.orig_argv:
+    sys.path[:0] = {paths!r}
+    import pytest
+    from test_cli_eval import use_stand_in
+    use_stand_in(pytest.MonkeyPatch())
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("I2I_HOME", str(tmp_path / "home"))
+    for seed, (name, count) in enumerate({"real": 9, "fake": 7}.items()):
+        write_pictures(tmp_path / name, seed=seed, count=count)
+        out = tmp_path / f"{name}-shards"
+        out.mkdir()
+        pack_folder(list_pictures(tmp_path / name), tmp_path / name, out, size=3)
+    here = Path(__file__).resolve().parent
+    (tmp_path / "site").mkdir()
+    site = _SITE.format(paths=[str(here), str(here.parent)])
+    (tmp_path / "site" / "sitecustomize.py").write_text(site)
+    return tmp_path
+
+
+def measure(place: Path, *words: str) -> dict[str, Any]:
+    search = [str(place / "site"), str(Path(__file__).resolve().parents[2])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(search), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "i2icli", "eval", "--fid", "--kid", "--json"]
+    done = subprocess.run(
+        [*command, "--device", "cpu", *words],
+        env=environment,
+        cwd=place,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_shards_in_two_processes_give_the_numbers_of_folders_in_one(place: Path) -> None:
+    alone = measure(place, "--real", "real", "--fake", "fake")
+    shards = ("--real", "real-shards", "--fake", "fake-shards/shard-{000000..000002}.tar")
+    found = measure(place, *shards, "--nproc", "2", "--work", "work")
+    for name in ("fid", "kid"):
+        ours, theirs = found["metrics"][name], alone["metrics"][name]
+        assert ours["value"] == pytest.approx(theirs["value"], rel=1e-9)
+        assert ours["counts"] == theirs["counts"] == {"real": 9, "fake": 7}
+        assert ours["protocol"] == theirs["protocol"]
+    assert len(list((place / "work").glob("*.npz"))) == 2
+    assert not list((place / "work").glob("*.parts"))

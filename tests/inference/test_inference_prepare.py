@@ -1,0 +1,121 @@
+"""Methods made ready: layouts and compiled networks give the same pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from i2icli.config.sections import RuntimeConfig
+from i2icli.inference import prepare as prepare_module
+from i2icli.inference.pixels import translate_tensor
+from i2icli.inference.prepare import prepare
+from i2icli.methods import build_method, configure_run
+from i2icli.methods.base import Method
+from i2icli.runtime import Work
+from i2icli.runtime.compiling import Compiled
+
+SMALL = (
+    "method.generator.width=8",
+    "method.generator.blocks=2",
+    "method.discriminator.width=8",
+    "method.nce_layers=[0,4,8]",
+)
+TRAINING, TRANSLATING = Work(), Work(trains=False)
+
+
+@pytest.fixture
+def method() -> Method:
+    return build_method(configure_run("cut", SMALL))
+
+
+def is_last(method: Method) -> bool:
+    weights = [weight for weight in method.parameters() if weight.dim() == 4]
+    return all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+
+
+def test_channels_last_lays_out_weights_and_keeps_their_values(method: Method) -> None:
+    before = {name: weight.clone() for name, weight in method.state_dict().items()}
+    prepare(method, RuntimeConfig(channels_last="on"), crop=32, work=TRAINING)
+    assert is_last(method)
+    assert method.memory_format == torch.channels_last
+    for name, weight in method.state_dict().items():
+        assert torch.equal(weight, before[name]), name
+    prepare(method, RuntimeConfig(channels_last="off"), crop=32, work=TRAINING)
+    assert all(weight.is_contiguous() for weight in method.parameters())
+
+
+def test_channels_last_translates_the_same_up_to_rounding(method: Method) -> None:
+    pictures = torch.rand(2, 3, 32, 24, dtype=torch.float64) * 2 - 1
+    method.double()
+    usual = translate_tensor(method, pictures)
+    prepare(method, RuntimeConfig(channels_last="on"), crop=32, work=TRANSLATING)
+    other = translate_tensor(method, pictures)
+    assert other.is_contiguous()
+    torch.testing.assert_close(other, usual, rtol=0, atol=1e-6)
+
+
+def test_channels_last_translates_a_batch_like_its_pictures(method: Method) -> None:
+    prepare(method, RuntimeConfig(channels_last="on"), crop=32, work=TRANSLATING)
+    pictures = torch.rand(3, 3, 32, 24) * 2 - 1
+    singly = torch.cat([translate_tensor(method, picture[None]) for picture in pictures])
+    assert torch.equal(translate_tensor(method, pictures), singly)
+
+
+def test_small_networks_are_not_tried(method: Method) -> None:
+    choices = prepare(method, RuntimeConfig(), crop=64, work=TRAINING)
+    assert choices.reasons["channels_last"] == "networks too small to matter"
+
+
+@pytest.mark.parametrize("trains", [True, False])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_trial_computes_and_leaves_the_method_alone(
+    method: Method,
+    trains: bool,
+    precision: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("I2I_HOME", str(tmp_path))
+    monkeypatch.setattr(prepare_module, "_WORTH_TRYING", 0)
+    runtime = RuntimeConfig(precision=precision)
+    before = torch.get_rng_state()
+    choices = prepare(method, runtime, crop=64, work=Work(trains=trains))
+    assert "x in a trial" in choices.reasons["channels_last"]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(weight.grad is None for weight in method.parameters())
+    assert choices.channels_last is is_last(method)
+
+
+def test_compiling_keeps_the_names_of_weights_and_can_be_done_again(
+    method: Method, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_compiler(function: Callable[..., Any], **_: Any) -> Callable[..., Any]:
+        return function
+
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    monkeypatch.setattr(prepare_module, "compiler_fault", lambda _: None)
+    monkeypatch.setattr(prepare_module, "prepare_compiler", lambda: None)
+    names = list(method.state_dict())
+    pictures = torch.rand(1, 3, 32, 32) * 2 - 1
+    usual = translate_tensor(method, pictures)
+    prepare(method, RuntimeConfig(compile="on"), crop=32, work=TRAINING)
+    prepare(method, RuntimeConfig(compile="on"), crop=32, work=TRANSLATING)
+    assert list(method.state_dict()) == names
+    assert torch.equal(translate_tensor(method, pictures), usual)
+    part = method.generator._run
+    assert isinstance(part, Compiled)
+    assert not isinstance(part.plain, Compiled)
+
+
+def test_without_a_compiler_networks_stay_as_they_are(
+    method: Method, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare_module, "compiler_fault", lambda _: "there is no C++ compiler")
+    said: list[str] = []
+    prepare(method, RuntimeConfig(compile="on"), crop=32, work=TRAINING, say=said.append)
+    assert said == ["networks are not compiled: there is no C++ compiler"]
+    assert not isinstance(method.generator._run, Compiled)
