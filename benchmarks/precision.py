@@ -13,12 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# What is compared: a name for the table, the metric in the answer of `i2i eval --json`.
-_METRICS = {
-    "error inside": "truth_error.inside",
-    "error in all": "truth_error.total",
-    "FID": "fid",
-}
+_METRICS = ("error inside the objects", "error in all", "FID")
 
 
 def main() -> None:
@@ -48,9 +43,10 @@ def measured(asked: argparse.Namespace, precision: str, seed: int) -> dict[str, 
         steps = ["--steps", str(asked.steps)] if asked.steps else []
         words = ["--preset", "demo", "--seed", str(seed), "--run-dir", str(run)]
         i2i("train", *words, *steps, *overrides)
-    answer = json.loads(i2i("eval", str(run), "--truth-error", "--fid", "--json"))
-    values = {each["name"]: each["value"] for each in answer["measurements"]}
-    return {title: values[name] for title, name in _METRICS.items()}
+    metrics = json.loads(i2i("eval", str(run), "--truth-error", "--fid", "--json"))["metrics"]
+    truth, fid = metrics["truth"], metrics["fid"]
+    values = truth["parts"]["inside"], truth["value"], fid["value"]
+    return dict(zip(_METRICS, values, strict=True))
 
 
 def i2i(*words: str) -> str:

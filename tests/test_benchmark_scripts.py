@@ -287,3 +287,14 @@ def test_a_run_whose_time_is_over_saves_and_ends(tmp_path: Path, picture_root: P
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert 0 < steps[-1] < asked.steps
     assert load_checkpoint(run / "checkpoints" / "last.pt").step == steps[-1]
+
+
+def test_precisions_are_compared_over_seeds() -> None:
+    script = runpy.run_path(str(ROOT / "benchmarks/precision.py"))
+    numbers = [[0.1, 0.05, 200.0], [0.3, 0.07, 210.0]]
+    runs = [dict(zip(script["_METRICS"], values, strict=True)) for values in numbers]
+    rows = script["table"]({"bfloat16": runs}, [0, 1]).splitlines()
+    assert rows[0] == "| precision | metric | seed 0 | seed 1 | mean | deviation |"
+    assert rows[2] == "| bfloat16 | error inside the objects | 0.1 | 0.3 | 0.2 | 0.1414 |"
+    assert rows[4] == "| bfloat16 | FID | 200 | 210 | 205 | 7.071 |"
+    assert len(rows) == 5
