@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from i2icli.networks.norm import InstanceNorm
+from i2icli.networks.resample import ReflectionPad
 from i2icli.runtime import widen
 
 NormName = Literal["instance", "layer", "none"]
@@ -107,7 +108,7 @@ class ConvBlock(nn.Module):
         activation: ActivationName = "relu",
     ) -> None:
         super().__init__()
-        self.pad = nn.ReflectionPad2d(padding)
+        self.pad = ReflectionPad(padding)
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride=stride)
         self.norm = _NORMS[norm](out_channels)
         self.activation = _ACTIVATIONS[activation]()
@@ -147,7 +148,7 @@ class AdaptiveConv(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.pad = nn.ReflectionPad2d(1)
+        self.pad = ReflectionPad(1)
         self.conv = nn.Conv2d(channels, channels, 3)
         self.norm = AdaptiveInstanceNorm(channels)
 

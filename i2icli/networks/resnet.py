@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from i2icli.networks.dual_attention import DualAttention
 from i2icli.networks.layers import NormKind, build_norm, norm_needs_bias
-from i2icli.networks.resample import Downsample, Upsample
+from i2icli.networks.resample import Downsample, ReflectionPad, Upsample
 from i2icli.networks.segments import run_in_segments
 
 
@@ -28,7 +28,7 @@ class ResnetBlock(nn.Module):
         self.channels = channels
         bias = norm_needs_bias(norm)
         half = [
-            nn.ReflectionPad2d(1),
+            ReflectionPad(1),
             nn.Conv2d(channels, channels, 3, bias=bias),
             build_norm(norm, channels),
             nn.ReLU(),
@@ -37,7 +37,7 @@ class ResnetBlock(nn.Module):
             half.append(nn.Dropout(0.5))
         self.conv_block = nn.Sequential(
             *half,
-            nn.ReflectionPad2d(1),
+            ReflectionPad(1),
             nn.Conv2d(channels, channels, 3, bias=bias),
             build_norm(norm, channels),
         )
@@ -93,7 +93,7 @@ class ResnetGenerator(nn.Module):
         self.recomputes = False
         bias = norm_needs_bias(norm)
         layers: list[nn.Module] = [
-            nn.ReflectionPad2d(3),
+            ReflectionPad(3),
             nn.Conv2d(in_channels, width, 7, bias=bias),
             build_norm(norm, width),
             nn.ReLU(),
@@ -104,7 +104,7 @@ class ResnetGenerator(nn.Module):
         self._last_block = len(layers) - 1
         for channels in (4 * width, 2 * width):
             layers += _doubling(channels, antialias=antialias_up, norm=norm)
-        layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, out_channels, 7), nn.Tanh()]
+        layers += [ReflectionPad(3), nn.Conv2d(width, out_channels, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
         self.attention = DualAttention(4 * width) if attention == "dual" else None
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from i2icli.networks.resample import Downsample, Upsample
+from i2icli.networks.resample import Downsample, ReflectionPad, Upsample
 
 
 def blur_up(features: torch.Tensor, filt: torch.Tensor) -> torch.Tensor:
@@ -96,3 +96,19 @@ def test_downsample_keeps_the_released_filter_for_checkpoints() -> None:
     state = Downsample(5).state_dict()
     assert list(state) == ["filt"]
     assert torch.equal(state["filt"], torch.outer(line, line).expand(5, 1, 3, 3))
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_padding_only_copies_under_autocast_too(
+    half: torch.dtype, layout: torch.memory_format
+) -> None:
+    maps = torch.randn(2, 3, 6, 5).to(half).contiguous(memory_format=layout).requires_grad_()
+    with torch.autocast("cpu", dtype=half):
+        padded = ReflectionPad(2)(maps)
+    assert padded.dtype == half
+    assert torch.equal(padded.float(), F.pad(maps.float(), (2, 2, 2, 2), mode="reflect"))
+    padded.sum().backward()
+    assert maps.grad is not None
+    # every padded pixel is a copy of one: as many gradients as pixels
+    assert float(maps.grad.float().sum()) == padded.numel()
