@@ -67,7 +67,7 @@ class Bench:
 
     @cached_property
     def _probe(self) -> LimitProbe:
-        return LimitProbe(self.rig.device, self.rig.precision)
+        return LimitProbe(self.rig.device, self.rig.choices.precision)
 
     @cached_property
     def _translator(self) -> Translator:
@@ -107,7 +107,7 @@ class Bench:
         return {
             "device": str(rig.device),
             "device_name": torch.cuda.get_device_name(rig.device) if is_cuda else "",
-            "precision": str(rig.precision).removeprefix("torch."),
+            "precision": str(rig.choices.precision).removeprefix("torch."),
             "threads": torch.get_num_threads(),
             "workers": rig.config.runtime.workers,
             "shape": rig.shape,

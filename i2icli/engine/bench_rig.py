@@ -84,11 +84,6 @@ class Rig:
         return self.choices.device
 
     @property
-    def precision(self) -> torch.dtype:
-        """The autocast type; float32 means none."""
-        return self.choices.precision
-
-    @property
     def shape(self) -> tuple[int, ...]:
         """The source pictures of a step, (B, C, H, W)."""
         return tuple(self.batches[0].sources.shape)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from i2icli.networks.norm import InstanceNorm
+from i2icli.networks.resample import pad
 from i2icli.runtime import widen
 
 AttentionLayout = Literal["released", "paper", "port"]
@@ -108,7 +109,7 @@ class ConvUnit(nn.Module):
             is_normed: False leaves the norm out.
         """
         rows, columns = (self._margins(side) for side in features.shape[-2:])
-        value: Tensor = self.conv(F.pad(features, (*columns, *rows), mode=self.border))
+        value: Tensor = self.conv(pad(features, (*columns, *rows), mode=self.border))
         if is_normed:
             value = self.norm(value)
         if self.slope is None:

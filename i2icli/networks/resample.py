@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -26,16 +27,26 @@ def blur_filter(taps: list[float], channels: int) -> Tensor:
     return (square / square.sum()).expand(channels, 1, -1, -1).clone()
 
 
-class ReflectionPad(nn.ReflectionPad2d):
-    """Reflection padding in the number format of its maps.
+def pad(features: Tensor, widths: Sequence[int], *, mode: str) -> Tensor:
+    """Pad maps in the number format that they have.
 
     It only copies, yet autocast for a CPU would have it in float32, which takes ten times as long.
+
+    Args:
+        features: (B, C, H, W).
+        widths: left, right, top, bottom, pixels.
+        mode: what the padding holds, as in `torch.nn.functional.pad`.
     """
+    with without_autocast(features.device.type):
+        return F.pad(features, list(widths), mode=mode)
+
+
+class ReflectionPad(nn.ReflectionPad2d):
+    """Reflection padding by `pad`."""
 
     def forward(self, features: Tensor) -> Tensor:
         """Pad `features`, (B, C, H, W)."""
-        with without_autocast(features.device.type):
-            return super().forward(features)
+        return pad(features, self.padding, mode="reflect")
 
 
 class Downsample(nn.Module):
@@ -50,11 +61,11 @@ class Downsample(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.register_buffer("filt", blur_filter([1.0, 2.0, 1.0], channels))
-        self._pad = ReflectionPad(1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Halve `features`, (B, C, H, W) with sides of 2 or more."""
-        return F.conv2d(self._pad(features), self.filt, stride=2, groups=features.shape[1])
+        padded = pad(features, (1, 1, 1, 1), mode="reflect")
+        return F.conv2d(padded, self.filt, stride=2, groups=features.shape[1])
 
 
 class Upsample(nn.Module):
@@ -91,7 +102,7 @@ class Upsample(nn.Module):
 
     def _filtered(self, features: Tensor) -> Tensor:
         """Double `features` as the released code does."""
-        padded = F.pad(features, (1, 1, 1, 1), mode="replicate")
+        padded = pad(features, (1, 1, 1, 1), mode="replicate")
         groups = features.shape[1]
         doubled = F.conv_transpose2d(padded, self.filt, stride=2, padding=2, groups=groups)
         return doubled[:, :, 1:-1, 1:-1]
