@@ -116,28 +116,6 @@ def pair_config(root: Path, *, steps: int = 6, **sections: Mapping[str, Any]) ->
     return run_schema().model_validate({"preset": "tiny", **document})
 
 
-def tensors_of(value: Any, path: str = "") -> dict[str, Any]:
-    """Return everything in nested plain data by its path."""
-    if isinstance(value, Mapping):
-        items = [(str(key), item) for key, item in value.items()]
-    elif isinstance(value, list | tuple):
-        items = [(str(index), item) for index, item in enumerate(value)]
-    else:
-        return {path: value}
-    return {k: v for key, item in items for k, v in tensors_of(item, f"{path}/{key}").items()}
-
-
-def assert_same(left: Any, right: Any) -> None:
-    """Assert that nested plain data agree bit for bit, naming the first thing that differs."""
-    ours, theirs = tensors_of(left), tensors_of(right)
-    assert list(ours) == list(theirs)
-    for path, value in ours.items():
-        if isinstance(value, Tensor):
-            assert torch.equal(value, theirs[path]), f"{path} differs"
-        else:
-            assert value == theirs[path], f"{path} differs"
-
-
 def without_timings(line: Mapping[str, Any]) -> dict[str, Any]:
     """Return a log line without what depends on the machine's mood."""
     return {key: value for key, value in line.items() if key not in TIMINGS}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_kit import assert_same, pair_config
+from engine_kit import pair_config
+from plain_data import assert_same
 
 from i2icli.checkpoint.file import load_checkpoint
 from i2icli.engine.run import resume_run, start_run

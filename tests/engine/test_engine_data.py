@@ -8,7 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from engine_kit import Watcher, assert_same, pair_config, send
+from engine_kit import Watcher, pair_config, send
+from plain_data import assert_same
 
 from i2icli.checkpoint.file import load_checkpoint
 from i2icli.data.folders import Domains

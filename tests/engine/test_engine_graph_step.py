@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from engine_kit import Watcher, assert_same, pair_config
+from engine_kit import Watcher, pair_config
+from plain_data import assert_same
 from recording import CPU, KernelLog, Run
 from tiny import tiny_batch, tiny_method
 

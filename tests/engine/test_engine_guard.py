@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine_kit import Watcher, assert_same, pair_config
+from engine_kit import Watcher, pair_config
 from PIL import Image
+from plain_data import assert_same
 
 from i2icli.checkpoint.file import load_checkpoint
 from i2icli.engine.run import start_run

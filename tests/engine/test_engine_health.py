@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engine_kit import PairMethod, Watcher, assert_same, pair_config, send, without_timings
+from engine_kit import PairMethod, Watcher, pair_config, send, without_timings
+from plain_data import assert_same
 from torch import Tensor
 
 from i2icli.checkpoint.file import load_checkpoint

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from engine_kit import assert_same, without_timings
+from engine_kit import without_timings
 from kinds_of_data import data_for
+from plain_data import assert_same
 from tiny import tiny_config
 
 from i2icli.checkpoint.file import load_checkpoint

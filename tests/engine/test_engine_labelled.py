@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from engine_kit import Watcher, assert_same, send, without_timings
+from engine_kit import Watcher, send, without_timings
 from labelled_folders import write_labelled
+from plain_data import assert_same
 
 from i2icli.checkpoint.file import load_checkpoint, save_checkpoint
 from i2icli.config.schedule import Moment

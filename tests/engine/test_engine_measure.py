@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engine_kit import Watcher, assert_same, pair_config, send, without_timings
+from engine_kit import Watcher, pair_config, send, without_timings
 from numpy.typing import NDArray
 from PIL import Image
+from plain_data import assert_same
 
 from i2icli.checkpoint.file import load_checkpoint
 from i2icli.config.sections import EvalConfig

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from engine_kit import assert_same
+from plain_data import assert_same
 from recording import CPU
 from tiny import batch_for, tiny_method
 

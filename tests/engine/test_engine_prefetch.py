@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from engine_kit import Watcher, assert_same, pair_config
+from engine_kit import Watcher, pair_config
+from plain_data import assert_same
 from tiny import batch_for, tiny_batch
 
 from i2icli.checkpoint.file import load_checkpoint

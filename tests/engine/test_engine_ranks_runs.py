@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 import torch
-from engine_kit import Watcher, assert_same, pair_config, without_timings
+from engine_kit import Watcher, pair_config, without_timings
+from plain_data import assert_same
 from tiny import tiny_document
 
 from i2icli.checkpoint.file import load_checkpoint

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from engine_kit import Watcher, assert_same, pair_config, send, without_timings
+from engine_kit import Watcher, pair_config, send, without_timings
+from plain_data import assert_same
 
 from i2icli.checkpoint.file import load_checkpoint
 from i2icli.engine.folder import RunFolder

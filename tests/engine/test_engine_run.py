@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine_kit import Watcher, assert_same, pair_config, send, without_timings
+from engine_kit import Watcher, pair_config, send, without_timings
 from PIL import Image
+from plain_data import assert_same
 
 from i2icli.checkpoint.file import load_checkpoint
 from i2icli.data.images import from_tensor, read_picture, to_tensor

@@ -7,8 +7,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from engine_kit import Watcher, assert_same, send, without_timings
+from engine_kit import Watcher, send, without_timings
 from picture_folders import write_pictures
+from plain_data import assert_same
 from tiny import tiny_document
 from typer.testing import CliRunner
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from engine_kit import assert_same
+from plain_data import assert_same
 
 from i2icli.engine.tape import Made, Playback, Tape, UnforeseenDrawError, decisions_of
 from i2icli.methods.draws import Draws
