@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from picture_folders import write_pictures
+from PIL import Image
 
+from i2icli.methods.configure import run_schema
+from i2icli.methods.registry import METHODS, register
 from i2icli.runtime import allocator
+
+TESTS = Path(__file__).resolve().parent
 
 
 def pytest_configure() -> None:
-    """Compute on one thread, so that timing and rounding do not depend on the machine."""
-    torch.set_num_threads(1)
+    """Compute on as many threads as I2I_TEST_THREADS says, and let child processes find all this.
+
+    One by default: more of them take turns on the cores of a small machine.
+    """
+    torch.set_num_threads(int(os.environ.get("I2I_TEST_THREADS", "1")))
+    found = [str(TESTS / "kits"), str(TESTS.parent), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, found))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -43,9 +55,11 @@ def picture_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _seeded() -> None:
+def _seeded() -> Iterator[None]:
     """Let every test draw the same numbers, whatever ran before it."""
-    torch.manual_seed(0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +68,31 @@ def _own_malloc() -> Iterator[None]:
     yield
     allocator.return_freed_memory()
     allocator._Process.is_ours = False
+
+
+@pytest.fixture
+def pair() -> Iterator[str]:
+    """Register the small method for one test."""
+    from engine_kit import PairMethod
+
+    register(PairMethod)
+    run_schema.cache_clear()
+    yield "tiny-pair"
+    del METHODS["tiny-pair"]
+    run_schema.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def truth_root(picture_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the tiny data set with a truth and a mask beside every test picture of A."""
+    root = tmp_path_factory.mktemp("truth") / "data"
+    shutil.copytree(picture_root, root)
+    for part in ("truth", "mask"):
+        (root / f"testA_{part}").mkdir()
+    for path in sorted((root / "testA").iterdir()):
+        pixels = np.asarray(Image.open(path))
+        Image.fromarray(255 - pixels).save(root / "testA_truth" / path.name)
+        mask = np.zeros(pixels.shape[:2], np.uint8)
+        mask[4:12, 4:12] = 255
+        Image.fromarray(mask).save(root / "testA_mask" / path.name)
+    return root

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "visual"))  # attention_kit.py, made-up views
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 

@@ -6,14 +6,10 @@ import io
 import os
 import re
 import shutil
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-
-sys.path.append(str(Path(__file__).parents[1] / "visual"))  # run_kit.py, made-up run folders
 from run_kit import make_run
 
 from i2icli.engine.reporting import report_run

@@ -264,7 +264,7 @@ def test_full_disk_is_reported_for_a_first_checkpoint_too(small_disk: Path) -> N
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_checkpoint_loads_after_kills_at_any_moment_of_constant_saving(tmp_path: Path) -> None:
-    script = Path(__file__).with_name("save_until_killed.py")
+    script = Path(__file__).parents[1] / "kits" / "save_until_killed.py"
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path), "25", "7"],
         capture_output=True,

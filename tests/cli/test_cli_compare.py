@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from run_kit import make_run, smooth
 
 from i2icli.cli import app as app_module
 from i2icli.data.images import read_picture, write_picture
@@ -15,9 +16,6 @@ from i2icli.evaluation.results import Measurement
 from i2icli.evaluation.truth import score_pixels
 from i2icli.inference.sources import find_sources
 from i2icli.inference.translator import load_translator
-
-sys.path.append(str(Path(__file__).parents[1] / "visual"))  # run_kit.py, made-up run folders
-from run_kit import make_run, smooth
 
 
 @pytest.fixture(scope="module")

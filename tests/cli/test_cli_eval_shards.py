@@ -42,7 +42,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def measure(place: Path, *words: str) -> dict[str, Any]:
-    search = [str(place / "site"), str(Path(__file__).resolve().parents[2])]
+    search = [str(place / "site"), os.environ["PYTHONPATH"]]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(search), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "i2icli", "eval", "--fid", "--kid", "--json"]
     done = subprocess.run(

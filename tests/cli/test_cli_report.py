@@ -8,13 +8,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from run_kit import log_lines, make_run
 
 from i2icli.cli import app as app_module
 from i2icli.engine.session import open_session
 from i2icli.methods import configure_run
-
-sys.path.append(str(Path(__file__).parents[1] / "visual"))  # run_kit.py, made-up run folders
-from run_kit import log_lines, make_run
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import torch
 
-sys.path.append(str(Path(__file__).parents[1]))  # when run as a program
+sys.path.append(str(Path(__file__).parents[1] / "kits"))  # when run as a program
 from tiny import TinyVGG, batch_for, tiny_method
 
 from i2icli.data.batch import AnyBatch

@@ -46,7 +46,7 @@ def killed(picture_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
             document[title] |= section
         config = run_schema().model_validate(document)
         (root / f"{name}.toml").write_text(write_toml(config_document(config)))
-    script = Path(__file__).with_name("train_until_killed.py")
+    script = Path(__file__).parents[1] / "kits" / "train_until_killed.py"
     done = subprocess.run(
         [sys.executable, str(script), str(root), str(KILLS), "3"],
         capture_output=True,

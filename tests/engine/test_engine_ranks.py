@@ -19,7 +19,7 @@ TOLERANCE = 1e-9
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Train every case both ways; return what each rank, and one alone, came to."""
     folder = tmp_path_factory.mktemp("ranks")
-    script = Path(__file__).with_name("ranks_equality.py")
+    script = Path(__file__).parents[1] / "kits" / "ranks_equality.py"
     notes: list[str] = []
     code = run_in_processes([sys.executable, str(script), str(folder)], 2, note=notes.append)
     assert (code, notes) == (0, [])

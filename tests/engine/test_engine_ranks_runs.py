@@ -31,7 +31,7 @@ from i2icli.ranks import Ranks
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals")
 
 STEPS = 8
-SCRIPT = Path(__file__).with_name("ranks_command.py")
+SCRIPT = Path(__file__).parents[1] / "kits" / "ranks_command.py"
 NEVER = ("0", "0", "SIGTERM")
 
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from echo import Echo, noise
 from PIL import Image
-
-sys.path.append(str(Path(__file__).parents[1] / "visual"))  # views_kit.py, made-up views
 from views_kit import make_all, make_mask, make_similarity
 
 from i2icli.data.images import Picture, write_picture

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-sys.path.append(str(Path(__file__).parents[1]))  # when run as a program
+sys.path.append(str(Path(__file__).parents[1] / "kits"))  # when run as a program
 from tiny import TinyVGG, tiny_document
 
 from i2icli.methods import METHODS

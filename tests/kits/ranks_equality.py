@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-
-sys.path.append(str(Path(__file__).parents[1]))
 from tiny import CLASSES, TinyVGG, batch_for, tiny_document
+from torch import Tensor
 
 from i2icli.data.batch import AnyBatch
 from i2icli.engine.optimizers import build_steppers

@@ -16,7 +16,6 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1]))
 from tiny import TinyVGG
 
 from i2icli.checkpoint.file import load_checkpoint
