@@ -15,7 +15,7 @@ from PIL import Image
 
 from i2icli.methods.configure import run_schema
 from i2icli.methods.registry import METHODS, register
-from i2icli.runtime import allocator
+from i2icli.system import allocator
 
 TESTS = Path(__file__).resolve().parent
 

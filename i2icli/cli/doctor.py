@@ -22,7 +22,7 @@ def doctor(
 ) -> None:
     """Look for all that a run needs; exit code 0 only if it could start."""
     from i2icli.engine.doctor import Patient, examine  # imports torch; keeps --help instant
-    from i2icli.runtime.allocator import claim_process
+    from i2icli.system.allocator import claim_process
 
     claim_process()  # as the run would
     overrides = (*(set_ or []), *([f"runtime.device={device}"] if device else []))

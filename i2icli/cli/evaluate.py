@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from i2icli.evaluation.inception import FeatureMode
     from i2icli.evaluation.metrics import Subject
     from i2icli.evaluation.protocols import Protocol
-    from i2icli.evaluation.shards import Shard
+    from i2icli.system.shares import Shard
 
 Checkpoint = Annotated[
     Path | None,
@@ -214,7 +214,7 @@ def _measure(
     is_whole_run: bool,
     as_json: bool,
 ) -> None:
-    from i2icli.evaluation.shards import joined_shards
+    from i2icli.system.shares import joined_shards
 
     with joined_shards() as shard:
         if shard.count > 1:

@@ -22,11 +22,11 @@ def share_work(count: int | None) -> None:
     A process that was started so goes on too. One that goes on works for this command alone.
     """
     if count is None or count == 1 or _is_member():
-        from i2icli.runtime.allocator import claim_process  # imports torch too
+        from i2icli.system.allocator import claim_process  # imports torch too
 
         claim_process()
         return
-    from i2icli.engine.launch import run_in_processes  # imports torch; keeps --help instant
+    from i2icli.system.launch import run_in_processes  # imports torch; keeps --help instant
 
     command = [sys.executable, "-m", "i2icli", *sys.argv[1:]]
     raise typer.Exit(run_in_processes(command, count, note=lambda text: typer.echo(text, err=True)))
@@ -41,7 +41,7 @@ def speaks_of_errors() -> bool:
     """Say whether this process, having failed, is the one to say so."""
     if not _is_member():
         return True
-    from i2icli.ranks import current_ranks
+    from i2icli.system.ranks import current_ranks
 
     return current_ranks().claims_to_speak()
 

@@ -46,12 +46,12 @@ from i2icli.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from i2icli.data.manifest import Manifest
-    from i2icli.evaluation.shards import Shard
     from i2icli.inference.folder import FolderOptions, FolderReport
     from i2icli.inference.sources import Source
     from i2icli.inference.targets import Job, Plan
     from i2icli.inference.translator import Translator
+    from i2icli.system.manifest import Manifest
+    from i2icli.system.shares import Shard
 
 _LOSSLESS = ("png", "bmp", "tif", "tiff")
 
@@ -83,9 +83,9 @@ def translate(
     if nproc > 1:
         _finish(_run_several(nproc, source, wants_grids=grid), as_json=as_json)
         return
-    from i2icli.evaluation.shards import device_of_rank
     from i2icli.inference.folder import FolderOptions
     from i2icli.inference.large import parse_tiles
+    from i2icli.system.shares import device_of_rank
 
     _check_styles(styles, seed, style_from)
     process = _own_process(source, wants_grids=grid)
@@ -116,7 +116,7 @@ def _load(
 ) -> Translator:
     """Load the checkpoint, in a process whose memory is ours to manage."""
     from i2icli.inference.translator import load_translator
-    from i2icli.runtime.allocator import claim_process, limit_kernels
+    from i2icli.system.allocator import claim_process, limit_kernels
 
     claim_process()
     limit_kernels()
@@ -154,7 +154,7 @@ def _run_several(count: int, source: str, *, wants_grids: bool) -> dict[str, Any
 
 def _own_process(source: str, *, wants_grids: bool) -> Shard:
     """Return which of several processes this one is."""
-    from i2icli.evaluation.shards import own_shard
+    from i2icli.system.shares import own_shard
 
     process = own_shard()
     if process.count > 1:
@@ -189,7 +189,7 @@ def _translate_files(task: _Task, wanted: _Wanted) -> dict[str, Any]:
     plan = _plan(wanted, styles=task.styles, masks=masks, with_grids=task.wants_grids)
     manifest = None
     if task.process.count > 1 and not wanted.is_file:
-        from i2icli.data.manifest import Manifest
+        from i2icli.system.manifest import Manifest
 
         plan = replace(plan, jobs=tuple(task.process.share(plan.jobs)))
         rank, count = task.process.rank, task.process.count

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from i2icli.data.archives import unpack
 from i2icli.data.catalogue import DataSet
-from i2icli.data.download import Patience, Progress, Source, download
 from i2icli.data.folders import list_pictures
 from i2icli.errors import ConfigError, DataError, WeightsError
 from i2icli.home import home
+from i2icli.system.archives import unpack
+from i2icli.system.download import Patience, Progress, Source, download
 
 PARTS = ("trainA", "trainB", "testA", "testB")
 MARKER = "data-set.json"

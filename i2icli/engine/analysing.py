@@ -32,7 +32,7 @@ from i2icli.evaluation.pairing import match_folders
 from i2icli.evaluation.perceptual import Lpips
 from i2icli.networks.vgg import VGG16Features
 from i2icli.pretrained.weights import load_weights
-from i2icli.runtime import resolve_device
+from i2icli.system.device import resolve_device
 from i2icli.visual.alignment import LossPanel, draw_separations
 
 _LEAST_ASPECT = 1.5  # width by height of a picture that holds two

@@ -14,7 +14,7 @@ import torchvision.models  # noqa: F401 - some networks need it; it is no part o
 from i2icli.engine.bench_measure import Bench, resident_bytes
 from i2icli.engine.bench_rig import Variant
 from i2icli.engine.bench_worker import Answers, serve
-from i2icli.runtime.allocator import claim_process
+from i2icli.system.allocator import claim_process
 
 
 def answers(variant: dict[str, Any]) -> Answers:

@@ -29,7 +29,8 @@ from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig
 from i2icli.networks.vgg import VGG16Features
 from i2icli.pretrained.networks import load_network
-from i2icli.runtime import Choices, Work, resolve_device
+from i2icli.system.choices import Choices, Work
+from i2icli.system.device import resolve_device
 
 _BATCHES = 4
 _ARCHITECTURES = {"vgg16": VGG16Features}

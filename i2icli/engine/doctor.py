@@ -36,7 +36,8 @@ from i2icli.methods import METHODS, build_method, restore_config
 from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig, configure_run
 from i2icli.pretrained.weights import WEIGHTS, look_up
-from i2icli.runtime import Choices, Work, choose, device_title, resolve_device
+from i2icli.system.choices import Choices, Work, choose
+from i2icli.system.device import device_title, resolve_device
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from i2icli.engine.bench import resize
 from i2icli.engine.bench_measure import Result
 from i2icli.engine.bench_rig import Variant
 from i2icli.engine.bench_turns import measure
-from i2icli.inference.memory import free_bytes
 from i2icli.methods.configure import AnyRunConfig
-from i2icli.runtime import resolve_device
+from i2icli.system.device import resolve_device
+from i2icli.system.memory import free_bytes
 
 _SMALL = 128  # side of a measured crop on a CPU, pixels: seconds, not minutes
 _USABLE = 0.9  # of the free memory: other programs live too

@@ -11,7 +11,7 @@ from i2icli.engine.doctor_needs import Needs
 from i2icli.engine.plan import human_time
 from i2icli.engine.session import versions
 from i2icli.errors import I2IError
-from i2icli.inference.memory import in_words
+from i2icli.system.memory import in_words
 
 
 @dataclass(frozen=True)

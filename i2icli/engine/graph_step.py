@@ -22,7 +22,7 @@ from i2icli.engine.step import StepLosses, train_step
 from i2icli.engine.tape import Decisions, Made, Playback, Tape, decisions_of
 from i2icli.methods.base import Method
 from i2icli.methods.draws import Draws
-from i2icli.runtime import Choices
+from i2icli.system.choices import Choices
 
 T = TypeVar("T")
 Step = Callable[[AnyBatch], StepLosses]

@@ -22,8 +22,8 @@ from i2icli.engine.prefetch import build_send
 from i2icli.engine.reporter import Progress, Reporter
 from i2icli.engine.scoreboard import Scoreboard
 from i2icli.engine.session import Session
-from i2icli.engine.signals import StopRequest
 from i2icli.errors import DivergedError, I2IError
+from i2icli.system.signals import StopRequest
 
 
 class Trainer:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from i2icli.data.batch import AnyBatch
-from i2icli.runtime import Choices
+from i2icli.system.choices import Choices
 
 Send = Callable[[AnyBatch], AnyBatch]
 

@@ -29,11 +29,11 @@ from i2icli.engine.meters import Clock
 from i2icli.engine.reporter import Reporter, Silent
 from i2icli.engine.scale import scale_note
 from i2icli.engine.session import Session, open_session, versions
-from i2icli.engine.signals import stop_on_signals
 from i2icli.errors import CheckpointError, ConfigError, Interrupted
 from i2icli.methods.configure import AnyRunConfig, restore_config
-from i2icli.ranks import Ranks, joined_ranks, restart_count
-from i2icli.runtime import device_title
+from i2icli.system.device import device_title
+from i2icli.system.ranks import Ranks, joined_ranks, restart_count
+from i2icli.system.signals import stop_on_signals
 
 # What a run cannot change on its way, for its results would belong to neither setting.
 _FIXED = ("method.", "data.", "labels.classes", "labels.ignore", "train.seed", "ema.")

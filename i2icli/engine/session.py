@@ -31,8 +31,9 @@ from i2icli.methods import METHODS, build_method
 from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig
 from i2icli.pretrained.networks import load_networks
-from i2icli.ranks import ALONE, Ranks
-from i2icli.runtime import Choices, Work, resolve_device
+from i2icli.system.choices import Choices, Work
+from i2icli.system.device import resolve_device
+from i2icli.system.ranks import ALONE, Ranks
 
 # Between the seeds of the processes of a run, so that those of near runs do not meet.
 _SEED_STRIDE = 1_000_003

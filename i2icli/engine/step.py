@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from i2icli.data.batch import AnyBatch
 from i2icli.engine.optimizers import Stepper
 from i2icli.methods.base import Method, Terms
-from i2icli.runtime import autocast
+from i2icli.system.device import autocast
 
 StepLosses = dict[str, Terms]
 

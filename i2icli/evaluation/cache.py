@@ -27,9 +27,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from i2icli.data.manifest import Manifest
 from i2icli.evaluation.inception import FEATURES
 from i2icli.home import home
+from i2icli.system.manifest import Manifest
 
 _FORMAT = 2  # raised when this project reads or prepares pictures in another way
 _ROW = 4 * FEATURES  # bytes

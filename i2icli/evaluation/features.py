@@ -15,7 +15,7 @@ from i2icli.evaluation.cache import KeptFeatures, Places, Rows, features_folder,
 from i2icli.evaluation.feature_pass import FeaturePass, Progress, Put
 from i2icli.evaluation.inception import FEATURES, FeatureMode, build_network, find_inception
 from i2icli.evaluation.picture_sets import AnyPicture, broken_pictures, describe_set
-from i2icli.evaluation.shards import ALONE, Shard
+from i2icli.system.shares import ALONE, Shard
 
 
 def extract_features(

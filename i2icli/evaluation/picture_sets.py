@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from i2icli.data.decode import open_picture
-from i2icli.data.download import file_sha256
 from i2icli.data.folders import list_pictures
 from i2icli.data.shard_index import PackedPicture, index_shards
 from i2icli.data.shard_sets import find_shards
 from i2icli.errors import DataError
+from i2icli.system.download import file_sha256
 
 _NAMED = 5  # broken files that an error names
 _AT_ONCE = 1024  # pictures that are looked at before their number is taken in

@@ -24,7 +24,7 @@ from i2icli.evaluation.picture_sets import (
     find_set,
 )
 from i2icli.evaluation.results import Fact, Measurement
-from i2icli.evaluation.shards import ALONE, Shard
+from i2icli.system.shares import ALONE, Shard
 
 ENOUGH = 2048  # pictures; the covariance of fewer is singular, and FID depends on their number
 SUBSETS, SUBSET_SIZE = 100, 1000

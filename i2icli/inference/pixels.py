@@ -16,7 +16,7 @@ from torch import Tensor
 
 from i2icli.errors import ConfigError
 from i2icli.methods.base import Method, Translation
-from i2icli.runtime import autocast
+from i2icli.system.device import autocast
 
 
 def translate_tensor(

@@ -19,10 +19,11 @@ from i2icli.config.sections import RuntimeConfig
 from i2icli.methods.base import Method
 from i2icli.networks.patchgan import PatchDiscriminator
 from i2icli.networks.resnet import ResnetBlock, ResnetGenerator
-from i2icli.runtime import Choices, Work, autocast, choose
-from i2icli.runtime.allocator import keep_freed_memory
-from i2icli.runtime.compiling import Compiled, compiler_fault, prepare_compiler
-from i2icli.runtime.trial import Trial, Ways, try_once
+from i2icli.system.allocator import keep_freed_memory
+from i2icli.system.choices import Choices, Work, choose
+from i2icli.system.compiling import Compiled, compiler_fault, prepare_compiler
+from i2icli.system.device import autocast
+from i2icli.system.trial import Trial, Ways, try_once
 
 # Below this many pixels times channels squared a step is so short that layouts do not matter.
 _WORTH_TRYING = 1 << 25

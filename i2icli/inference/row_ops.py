@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from i2icli.errors import I2IError
 from i2icli.inference.row_maps import RowMap
 from i2icli.networks.resample import Downsample, Upsample
-from i2icli.runtime import widen
+from i2icli.system.device import widen
 
 Shape = tuple[int, int, int]  # channels, rows, columns
 

@@ -28,7 +28,8 @@ from i2icli.methods import METHODS, build_method, restore_config
 from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig
 from i2icli.pretrained.networks import load_networks
-from i2icli.runtime import Choices, Work, resolve_device
+from i2icli.system.choices import Choices, Work
+from i2icli.system.device import resolve_device
 
 P = TypeVar("P", str, Path)
 T = TypeVar("T", Image.Image, Picture, Pixels, Tensor)

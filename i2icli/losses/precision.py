@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 
 from torch import Tensor
 
-from i2icli.runtime import widen, without_autocast
+from i2icli.system.device import widen, without_autocast
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -35,7 +35,7 @@ from i2icli.networks.attention_to_scale import (
 )
 from i2icli.networks.danet import enlarge
 from i2icli.networks.dilated_resnet import DilatedResnet
-from i2icli.runtime import widen
+from i2icli.system.device import widen
 
 
 class AttentionToScaleConfig(SegmenterConfig):

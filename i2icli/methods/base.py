@@ -29,7 +29,7 @@ from i2icli.networks.patchgan import PatchDiscriminator
 from i2icli.networks.resample import Upsample
 from i2icli.networks.resnet import ResnetGenerator
 from i2icli.networks.shared_norm import share_batch_norms
-from i2icli.ranks import ALONE, Ranks
+from i2icli.system.ranks import ALONE, Ranks
 
 Terms = dict[str, Tensor]
 

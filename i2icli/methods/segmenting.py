@@ -15,7 +15,7 @@ from i2icli.config.schedule import PolySchedule, Schedule
 from i2icli.methods.base import Method, Player, Translation
 from i2icli.networks.danet import enlarge
 from i2icli.networks.dilated_resnet import DilatedResnet, ResnetName
-from i2icli.ranks import Ranks
+from i2icli.system.ranks import Ranks
 
 # As DANet's trainer prepares Cityscapes: the longer side at 0.5 to 2 times 2048, crops of 768.
 SEGMENTATION_DEFAULTS: Mapping[str, Mapping[str, Any]] = {

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from i2icli.networks.norm import InstanceNorm
 from i2icli.networks.resample import pad
-from i2icli.runtime import widen
+from i2icli.system.device import widen
 
 AttentionLayout = Literal["released", "paper", "port"]
 Border = Literal["constant", "reflect"]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from i2icli.networks.danet import conv_norm, enlarge
-from i2icli.runtime import widen, without_autocast
+from i2icli.system.device import widen, without_autocast
 
 
 class ScaleScores(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from i2icli.runtime import widen, without_autocast
+from i2icli.system.device import widen, without_autocast
 
 ChannelForm = Literal["released", "paper"]
 _MOST_WEIGHTS = 1 << 25  # attention weights held at once where no gradient is wanted, 128 MiB

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from i2icli.networks.norm import InstanceNorm
 from i2icli.networks.resample import ReflectionPad
-from i2icli.runtime import widen
+from i2icli.system.device import widen
 
 NormName = Literal["instance", "layer", "none"]
 ActivationName = Literal["relu", "leaky", "tanh", "none"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from i2icli.runtime import widen
+from i2icli.system.device import widen
 
 _EPSILON = 1e-5
 _HALVES = (torch.bfloat16, torch.float16)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from i2icli.runtime import widen
+from i2icli.system.device import widen
 
 
 class ProjectionHead(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from i2icli.runtime import widen, without_autocast
+from i2icli.system.device import widen, without_autocast
 
 
 def blur_filter(taps: list[float], channels: int) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from i2icli.runtime import widen
+from i2icli.system.device import widen
 
 
 class SharedBatchNorm(nn.BatchNorm2d):

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from i2icli.data.download import Patience, Progress, Source, download, file_sha256
 from i2icli.errors import ConfigError, I2IError, WeightsError
 from i2icli.home import home
 from i2icli.pretrained.weight_files import fault_of, read_tensors
+from i2icli.system.download import Patience, Progress, Source, download, file_sha256
 
 _PYTORCH = "https://download.pytorch.org/models/"
 _NVIDIA = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/"

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from i2icli.data.catalogue import CATALOGUE, DataSet, find_data_set
-from i2icli.data.download import Patience
 from i2icli.data.obtain import obtain
 from i2icli.errors import ConfigError, DataError, WeightsError
+from i2icli.system.download import Patience
 
 TINY = DataSet("tiny", "red, blue", counts=(2, 1, None, 1))
 

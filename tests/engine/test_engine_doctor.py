@@ -18,7 +18,7 @@ from i2icli.engine.bench_measure import Bench, Result
 from i2icli.engine.bench_rig import Variant
 from i2icli.engine.doctor import Patient, examine
 from i2icli.errors import I2IError
-from i2icli.runtime.device import precision_reason
+from i2icli.system.device import precision_reason
 
 TINY = (
     "method.generator.width=4",

@@ -29,8 +29,8 @@ from i2icli.engine.optimizers import build_steppers
 from i2icli.engine.run import start_run
 from i2icli.engine.tape import Playback, Tape
 from i2icli.methods import METHODS
-from i2icli.ranks import Ranks
-from i2icli.runtime import choose
+from i2icli.system.choices import choose
+from i2icli.system.ranks import Ranks
 
 STEPS = 14
 ON_CPU = choose(RuntimeConfig(device="cpu", precision="float32", cuda_graphs="on"), CPU)

@@ -19,7 +19,7 @@ from i2icli.engine import prefetch
 from i2icli.engine.folder import RunFolder
 from i2icli.engine.prefetch import SideCopy, build_send
 from i2icli.engine.run import start_run
-from i2icli.runtime import choose
+from i2icli.system.choices import choose
 
 CPU = torch.device("cpu")
 

@@ -27,8 +27,8 @@ from i2icli.evaluation.features import extract_features
 from i2icli.evaluation.inception import FEATURES, RESIZERS, FeatureMode, build_resizer, prepare
 from i2icli.evaluation.picture_sets import describe_set, find_set
 from i2icli.evaluation.realism import Reading, measure_distances
-from i2icli.evaluation.shards import Shard
 from i2icli.pretrained.weights import FoundWeights
+from i2icli.system.shares import Shard
 
 CPU = torch.device("cpu")
 MODES: list[FeatureMode] = list(RESIZERS)
@@ -272,7 +272,7 @@ sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
 import numpy as np, pytest
 from test_evaluation_features import Counter
 from i2icli.evaluation import features
-from i2icli.evaluation.shards import joined_shards
+from i2icli.system.shares import joined_shards
 from i2icli.pretrained.weights import FoundWeights
 from i2icli.evaluation.picture_sets import find_set
 counter = Counter()

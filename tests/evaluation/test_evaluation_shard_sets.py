@@ -284,7 +284,7 @@ import numpy as np
 from test_evaluation_shard_sets import Network
 from i2icli.evaluation import features
 from i2icli.evaluation.picture_sets import find_set
-from i2icli.evaluation.shards import joined_shards
+from i2icli.system.shares import joined_shards
 from i2icli.pretrained.weights import FoundWeights
 network = Network()
 features.find_inception = lambda _: FoundWeights("inception", Path("none"), "0" * 64)

@@ -14,7 +14,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from i2icli.data.download import Patience
 from i2icli.errors import ConfigError, WeightsError
 from i2icli.pretrained import weights as module
 from i2icli.pretrained.weight_files import digest, expected_shapes, fault_of, read_tensors
@@ -29,6 +28,7 @@ from i2icli.pretrained.weights import (
     look_up,
     weights_folder,
 )
+from i2icli.system.download import Patience
 
 FAST = Patience(attempts=2, pause=0.0, timeout=5.0)
 

@@ -15,8 +15,8 @@ from i2icli.inference.pixels import translate_tensor
 from i2icli.inference.prepare import prepare
 from i2icli.methods import build_method, configure_run
 from i2icli.methods.base import Method
-from i2icli.runtime import Work
-from i2icli.runtime.compiling import Compiled
+from i2icli.system.choices import Work
+from i2icli.system.compiling import Compiled
 
 SMALL = (
     "method.generator.width=8",

@@ -14,7 +14,6 @@ from PIL import Image
 
 from i2icli.data import shards as data_shards
 from i2icli.data.encode import encode_picture
-from i2icli.data.manifest import Manifest
 from i2icli.data.shard_sets import find_shards
 from i2icli.data.shards import ShardWriter
 from i2icli.errors import ConfigError, DataError, I2IError
@@ -22,6 +21,7 @@ from i2icli.inference.folder import FolderOptions
 from i2icli.inference.shards import ShardOptions, translate_shards
 from i2icli.inference.translator import Translator
 from i2icli.methods import build_method, configure_run
+from i2icli.system.manifest import Manifest
 
 
 @pytest.fixture
@@ -247,7 +247,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from echo import SMALL, Echo
-from i2icli.data.manifest import Manifest
+from i2icli.system.manifest import Manifest
 from i2icli.inference.shards import ShardOptions, translate_shards
 from i2icli.inference.translator import Translator
 from i2icli.methods import configure_run

@@ -13,7 +13,7 @@ from typing import Any
 
 from i2icli.cli.app import main
 from i2icli.engine import graph_step
-from i2icli.ranks import restart_count
+from i2icli.system.ranks import restart_count
 
 rank, step, name, *words = sys.argv[1:]
 train_step, done = graph_step.train_step, 0

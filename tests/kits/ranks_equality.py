@@ -21,7 +21,7 @@ from i2icli.engine.optimizers import build_steppers
 from i2icli.engine.step import StepLosses, train_step
 from i2icli.methods import METHODS, Method, build_method
 from i2icli.methods.configure import run_schema
-from i2icli.ranks import Ranks, joined_ranks
+from i2icli.system.ranks import Ranks, joined_ranks
 
 STEPS, COUNT = 5, 4
 CPU = torch.device("cpu")

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from i2icli.inference.memory import LiveBytes
 from i2icli.losses import attention
 from i2icli.losses.attention import attend_global, global_entropy, global_rows, route_global
+from i2icli.system.memory import LiveBytes
 
 PLACES, SIDE, CHANNELS = 256, 64, 4
 ROWS = PLACES * SIDE**2  # numbers of all rows of one image

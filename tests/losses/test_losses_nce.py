@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from i2icli.inference.memory import LiveBytes
 from i2icli.losses.nce import gather_places, patch_nce
+from i2icli.system.memory import LiveBytes
 
 
 def unit_rows(*shape: int, seed: int = 0) -> Tensor:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from i2icli.inference.memory import LiveBytes
 from i2icli.networks.norm import InstanceNorm
 from i2icli.networks.patchgan import PatchDiscriminator
 from i2icli.networks.resnet import ResnetGenerator
 from i2icli.networks.segments import run_in_segments, run_layers
+from i2icli.system.memory import LiveBytes
 
 TAPS = {True: [0, 4, 8, 12], False: [0, 2, 5, 7, 10]}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from i2icli.runtime.trial import Ways, try_once
+from i2icli.system.trial import Ways, try_once
 
 CPU = torch.device("cpu")
 

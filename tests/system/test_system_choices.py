@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from i2icli.config.sections import RuntimeConfig
-from i2icli.runtime import Choices, Work, choices, choose
-from i2icli.runtime.trial import Trial
+from i2icli.system import choices
+from i2icli.system.choices import Choices, Work, choose
+from i2icli.system.trial import Trial
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 
@@ -115,7 +116,7 @@ def test_no_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cpu_stays_exact_and_says_what_it_could(
     has_units: bool, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("i2icli.runtime.device.has_fast_bfloat16", lambda: has_units)
+    monkeypatch.setattr("i2icli.system.device.has_fast_bfloat16", lambda: has_units)
     chosen = choose(RuntimeConfig(), CPU)
     assert chosen.precision == torch.float32
     assert words in chosen.describe()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch.distributed as dist
 
-from i2icli import ranks
 from i2icli.errors import DataError, LostContactError
-from i2icli.ranks import ALONE, Ranks
+from i2icli.system import ranks
+from i2icli.system.ranks import ALONE, Ranks
 
 
 def fail() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from i2icli.errors import ConfigError
-from i2icli.runtime import (
+from i2icli.system.device import (
     autocast,
     available_devices,
     device_title,
@@ -34,14 +34,14 @@ def test_unknown_device_names_those_that_are_known(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:3", "mps"])
 def test_absent_device_says_what_is_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("i2icli.runtime.device.available_devices", lambda: ["cpu"])
+    monkeypatch.setattr("i2icli.system.device.available_devices", lambda: ["cpu"])
     with pytest.raises(ConfigError, match=f"--device {name} is not on this machine, which has cpu"):
         resolve_device(name)
 
 
 def test_cuda_without_a_number_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "i2icli.runtime.device.available_devices", lambda: ["cuda:0", "cuda:1", "cpu"]
+        "i2icli.system.device.available_devices", lambda: ["cuda:0", "cuda:1", "cpu"]
     )
     assert resolve_device("cuda") == torch.device("cuda:0")
     assert resolve_device("cuda:1") == torch.device("cuda:1")

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import torch
 
 from i2icli.config.sections import RuntimeConfig
-from i2icli.runtime.allocator import is_claimed, keeping_fault
-from i2icli.runtime.compiling import compiler_fault
-from i2icli.runtime.device import device_title, precision_reason, resolve_precision
-from i2icli.runtime.trial import Trial
+from i2icli.system.allocator import is_claimed, keeping_fault
+from i2icli.system.compiling import compiler_fault
+from i2icli.system.device import device_title, precision_reason, resolve_precision
+from i2icli.system.trial import Trial
 
 _COMPILED_STEPS = 5000  # compiling takes minutes, which fewer steps do not win back
 _GRAPHED_BATCH = 4  # more pictures keep a GPU busy without

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from i2icli.data import archives
-from i2icli.data.archives import Limits, unpack
 from i2icli.errors import ConfigError, DataError
+from i2icli.system import archives
+from i2icli.system.archives import Limits, unpack
 
 
 def make_zip(path: Path, files: dict[str, bytes]) -> Path:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
-from i2icli.runtime import compiling
-from i2icli.runtime.compiling import Compiled, compiler_fault
+from i2icli.system import compiling
+from i2icli.system.compiling import Compiled, compiler_fault
 
 
 def double(values: Tensor) -> Tensor:

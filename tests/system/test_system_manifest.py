@@ -1,6 +1,6 @@
 import json
 
-from i2icli.data.manifest import Manifest
+from i2icli.system.manifest import Manifest
 
 
 def lines(path):

@@ -12,8 +12,8 @@ from typing import ClassVar
 
 import pytest
 
-from i2icli.data.download import Patience, Source, download
 from i2icli.errors import WeightsError
+from i2icli.system.download import Patience, Source, download
 
 DATA = bytes((7 * number + number // 251) % 256 for number in range(300_000))
 FAST = Patience(attempts=3, pause=0.0, timeout=5.0)

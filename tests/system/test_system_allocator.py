@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from i2icli.runtime import allocator
+from i2icli.system import allocator
 
 needs_glibc = pytest.mark.skipif(
     allocator.keeping_fault() is not None, reason="the C library is not glibc"
@@ -17,7 +17,7 @@ needs_glibc = pytest.mark.skipif(
 # Takes and frees a large block a few times, and counts the page faults of the last times.
 _FAULTS = """
 import ctypes, resource
-from i2icli.runtime import allocator
+from i2icli.system import allocator
 {before}
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
@@ -85,7 +85,7 @@ def test_system_without_confstr_is_left_alone(monkeypatch: pytest.MonkeyPatch) -
 def test_loading_a_translator_leaves_malloc_of_a_users_process_alone() -> None:
     code = (
         "import i2icli.inference.translator, i2icli.engine.run\n"
-        "from i2icli.runtime import allocator\n"
+        "from i2icli.system import allocator\n"
         "assert not allocator.is_claimed() and not allocator.is_keeping()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,1 @@
+"""Device, memory, processes, downloads and archives: what the rest asks the machine for."""
