@@ -147,8 +147,8 @@ def _prepare_pairs(
 
 
 def _prepare_video(video: Path, out: Path, *, every: int, as_json: bool) -> None:
-    from i2icli.data.frames import extract_frames
     from i2icli.data.prepare import building, check_out
+    from i2icli.pictures.frames import extract_frames
 
     check_out(out, ())
     with building(out) as fresh:

@@ -15,12 +15,12 @@ from i2icli.cli.split_run import end_with_parent
 from i2icli.errors import ConfigError
 
 if TYPE_CHECKING:
-    from i2icli.data.label_maps import LabelScheme
     from i2icli.engine.evaluating import Evaluated, Request
     from i2icli.engine.label_scores import Judging
     from i2icli.evaluation.inception import FeatureMode
     from i2icli.evaluation.metrics import Subject
     from i2icli.evaluation.protocols import Protocol
+    from i2icli.pictures.label_maps import LabelScheme
     from i2icli.system.shares import Shard
 
 Checkpoint = Annotated[
@@ -283,7 +283,7 @@ def _label_scheme(
     judge: Path | None,
 ) -> LabelScheme | None:
     """Return what label maps in folders hold; refuse flags that would be without effect."""
-    from i2icli.data.label_maps import LabelScheme, load_palette
+    from i2icli.pictures.label_maps import LabelScheme, load_palette
 
     given = {"--classes": classes, "--ignore": ignore, "--palette": palette}
     if not is_scored:

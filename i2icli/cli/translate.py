@@ -228,8 +228,8 @@ def _find(
     named: str, out: Path, *, format_: str | None, suffix: str, quality: int | None
 ) -> _Wanted:
     """Find what is read; refuse what contradicts itself."""
-    from i2icli.data.shard_sets import find_shards
     from i2icli.inference.sources import find_sources, is_list, is_picture
+    from i2icli.pictures.tar_sets import find_shards
 
     path = Path(named).expanduser()
     shards = find_shards(named, out=out)

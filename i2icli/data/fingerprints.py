@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from i2icli.data.decode import open_picture
-from i2icli.data.images import Picture, read_picture, to_8_bits
 from i2icli.errors import DataError
+from i2icli.pictures.decode import open_picture
+from i2icli.pictures.images import Picture, read_picture, to_8_bits
 
 HASH_BYTES = 16
 THUMBNAIL = 12  # side in pixels

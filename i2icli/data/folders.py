@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from i2icli.config.sections import DataConfig, DatasetKind
-from i2icli.data.decode import SUFFIXES
-from i2icli.data.listing import list_names
 from i2icli.errors import DataError
+from i2icli.pictures.decode import SUFFIXES
+from i2icli.pictures.listing import list_names
 
 _PREPARE = "build the layout with `i2i data prepare A/ B/ --out DIR`"
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from i2icli.config.sections import DataConfig, LabelsConfig
-from i2icli.data.decode import SUFFIXES
 from i2icli.data.folders import Domains, list_pictures
-from i2icli.data.label_maps import (
+from i2icli.errors import ConfigError, DataError
+from i2icli.pictures.decode import SUFFIXES
+from i2icli.pictures.label_maps import (
     Labels,
     LabelScheme,
     Palette,
@@ -22,7 +23,6 @@ from i2icli.data.label_maps import (
     read_labels,
     scored_colours,
 )
-from i2icli.errors import ConfigError, DataError
 
 LAYOUT = "train with the pictures, trainannot with their label maps, and val and valannot for tests"
 MAX_CLASSES = 1000

@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from i2icli.config.sections import DataConfig
 from i2icli.data.batch import AnyBatch
-from i2icli.data.decode import max_pixels
 from i2icli.data.training_set import AnySample, TrainingSet
 from i2icli.errors import DataError, I2IError
+from i2icli.pictures.decode import max_pixels
 
 _log = logging.getLogger(__name__)
 # What a loading process that has ended looks like from here: torch notices, or the connection to

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 from i2icli.data.folders import list_pictures
-from i2icli.data.images import Picture, read_picture
 from i2icli.data.placing import Placer, Resize, unique_names
 from i2icli.data.prepare import (
     Prepared,
@@ -25,6 +24,7 @@ from i2icli.data.prepare import (
     split,
 )
 from i2icli.errors import DataError
+from i2icli.pictures.images import Picture, read_picture
 
 Layout = Literal["side-by-side-ab", "side-by-side-ba", "folders"]
 

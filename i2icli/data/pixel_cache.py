@@ -23,8 +23,8 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from i2icli.data.decode import Pixels, max_pixels
 from i2icli.data.transforms import CropPlan
+from i2icli.pictures.decode import Pixels, max_pixels
 
 _log = logging.getLogger(__name__)
 FORMAT = 1  # raised when pictures are decoded, resized or kept in another way

@@ -19,7 +19,6 @@ import numpy as np
 
 from i2icli.config.sections import DataConfig
 from i2icli.data.folders import find_domains
-from i2icli.data.images import Pixels, read_picture
 from i2icli.data.kept_pictures import channels_of, crop_plans, training_folder
 from i2icli.data.pixel_cache import (
     ABOUT,
@@ -32,6 +31,7 @@ from i2icli.data.pixel_cache import (
 )
 from i2icli.data.transforms import CropPlan, resize_first
 from i2icli.errors import ConfigError, DataError, I2IError
+from i2icli.pictures.images import Pixels, read_picture
 
 Progress = Callable[[int, int | None], None]
 

@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from i2icli.data.images import Picture, Pixels, read_picture, write_picture
 from i2icli.errors import ConfigError, DataError, I2IError
+from i2icli.pictures.images import Picture, Pixels, read_picture, write_picture
 
 
 @dataclass(frozen=True)

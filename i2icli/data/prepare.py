@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Literal
 
 from i2icli.data.folders import list_pictures
-from i2icli.data.frames import VIDEO_SUFFIXES, extract_frames
 from i2icli.data.placing import Placer, Resize, unique_names
 from i2icli.errors import ConfigError, DataError
+from i2icli.pictures.frames import VIDEO_SUFFIXES, extract_frames
 
 Transfer = Literal["link", "copy"]
 

@@ -14,13 +14,13 @@ from torch.utils.data import Dataset
 from i2icli.config.sections import DataConfig, LabelsConfig
 from i2icli.data.batch import LabelledBatch
 from i2icli.data.folders import Domains
-from i2icli.data.images import Picture, read_picture
 from i2icli.data.keyed import KeyedDraws
-from i2icli.data.label_maps import Labels, LabelScheme, Palette, read_labels
 from i2icli.data.labelled import label_scheme, to_ids
 from i2icli.data.transforms import choose_crop, make_crop, make_label_crop, plan_crop
 from i2icli.data.unpaired import check_one_size
 from i2icli.errors import DataError
+from i2icli.pictures.images import Picture, read_picture
+from i2icli.pictures.label_maps import Labels, LabelScheme, Palette, read_labels
 
 _MAX_UNREADABLE = 10
 # What a stream of choices is for; part of its key.

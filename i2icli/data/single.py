@@ -16,13 +16,13 @@ from torch.utils.data import Dataset
 
 from i2icli.config.sections import DataConfig
 from i2icli.data.batch import Batch
-from i2icli.data.encode import to_8_bits
 from i2icli.data.folders import Domains
-from i2icli.data.images import Pixels, read_picture
 from i2icli.data.keyed import KeyedDraws
 from i2icli.data.transforms import CropChoice, make_crop, plan_patch, resize_pixels
 from i2icli.data.unpaired import Sample
 from i2icli.errors import ConfigError, DataError
+from i2icli.pictures.encode import to_8_bits
+from i2icli.pictures.images import Pixels, read_picture
 
 # What a stream of choices is for, of domain A and of domain B; part of its key.
 _ZOOM, _CELLS, _PATCH = (0, 1), (2, 3), (4, 5)

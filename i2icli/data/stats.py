@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import median
 
 from i2icli.data.folders import Domains
-from i2icli.data.images import read_size
 from i2icli.errors import ConfigError, DataError
+from i2icli.pictures.images import read_size
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 from i2icli.config.sections import DataConfig, Preprocess
-from i2icli.data.encode import to_8_bits
-from i2icli.data.images import Pixels, to_tensor
 from i2icli.data.keyed import KeyedDraws
-from i2icli.data.label_maps import Labels
+from i2icli.pictures.encode import to_8_bits
+from i2icli.pictures.images import Pixels, to_tensor
+from i2icli.pictures.label_maps import Labels
 
 _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,

@@ -13,11 +13,11 @@ from torch.utils.data import Dataset
 from i2icli.config.sections import DataConfig
 from i2icli.data.batch import Batch
 from i2icli.data.folders import Domains
-from i2icli.data.images import Pixels, read_picture
 from i2icli.data.kept_pictures import channels_of, open_kept
 from i2icli.data.keyed import KeyedDraws
 from i2icli.data.transforms import choose_crop, finish_crop, plan_crop, resize_first
 from i2icli.errors import DataError
+from i2icli.pictures.images import Pixels, read_picture
 
 _MAX_UNREADABLE = 10
 # What a stream of choices is for; part of its key.

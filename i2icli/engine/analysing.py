@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from i2icli.data.folders import list_pictures
-from i2icli.data.images import Picture, Pixels, read_picture, read_size, to_8_bits, to_tensor
 from i2icli.data.pairs import read_halves
 from i2icli.errors import ConfigError, DataError
 from i2icli.evaluation.alignment import (
@@ -31,6 +30,7 @@ from i2icli.evaluation.alignment import (
 from i2icli.evaluation.pairing import match_folders
 from i2icli.evaluation.perceptual import Lpips
 from i2icli.networks.vgg import VGG16Features
+from i2icli.pictures.images import Picture, Pixels, read_picture, read_size, to_8_bits, to_tensor
 from i2icli.pretrained.weights import load_weights
 from i2icli.system.device import resolve_device
 from i2icli.visual.alignment import LossPanel, draw_separations

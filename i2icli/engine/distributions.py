@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from i2icli.data.images import Pixels, to_8_bits
 from i2icli.errors import DataError
 from i2icli.evaluation.distances import fid, kid
 from i2icli.evaluation.features import extract_features
@@ -23,6 +22,7 @@ from i2icli.evaluation.inception import (
     prepare,
     quiet,
 )
+from i2icli.pictures.images import Pixels, to_8_bits
 
 Features = NDArray[np.float32]
 

@@ -11,7 +11,6 @@ from typing import Literal
 
 from i2icli.config.sections import DataConfig
 from i2icli.data.folders import list_pictures
-from i2icli.data.label_maps import LabelScheme
 from i2icli.engine.held_out import (
     HeldOut,
     checkpoint_facts,
@@ -34,6 +33,7 @@ from i2icli.evaluation.realism import Reading
 from i2icli.evaluation.results import Fact
 from i2icli.inference.pixels import check_styles
 from i2icli.inference.translator import Translator, load_translator
+from i2icli.pictures.label_maps import LabelScheme
 from i2icli.system.device import resolve_device
 from i2icli.system.shares import ALONE, Shard, device_of_rank
 

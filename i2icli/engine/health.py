@@ -14,13 +14,13 @@ from typing import Any
 
 from i2icli.config.sections import HealthConfig
 from i2icli.data.folders import Domains
-from i2icli.data.images import Pixels, read_picture
 from i2icli.engine.samples import Drawn, source_channels, spaced
 from i2icli.errors import DataError
 from i2icli.evaluation.alarms import Alarm, discriminator_alarm, discriminator_won, picture_alarms
 from i2icli.evaluation.appearance import References, describe_references
 from i2icli.methods import METHODS
 from i2icli.methods.configure import AnyRunConfig
+from i2icli.pictures.images import Pixels, read_picture
 
 _PICTURES = (
     "inversion",

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from i2icli.config.sections import DataConfig
-from i2icli.data.images import read_size
-from i2icli.data.label_maps import LabelScheme, load_palette
 from i2icli.data.labelled import find_labelled, label_scheme, read_ids
 from i2icli.engine.held_out import Translated
 from i2icli.errors import ConfigError, DataError
@@ -26,6 +24,8 @@ from i2icli.inference.folder import translate_jobs
 from i2icli.inference.sources import Source, find_sources
 from i2icli.inference.targets import Job, plan_outputs
 from i2icli.inference.translator import Translator, load_translator
+from i2icli.pictures.images import read_size
+from i2icli.pictures.label_maps import LabelScheme, load_palette
 from i2icli.system.shares import ALONE, Shard
 
 Report = Callable[[int, int | None], None] | None

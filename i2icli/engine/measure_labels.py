@@ -10,8 +10,6 @@ import torch
 
 from i2icli.config.sections import EvalConfig, LabelsConfig
 from i2icli.data.folders import Domains
-from i2icli.data.images import read_picture
-from i2icli.data.label_maps import LabelScheme
 from i2icli.data.labelled import label_scheme, read_ids
 from i2icli.engine.label_scores import check_labelled
 from i2icli.engine.samples import quiet_randomness, spaced
@@ -19,6 +17,8 @@ from i2icli.errors import ConfigError
 from i2icli.evaluation.segmentation import Tally, score_tally, sum_tallies, tally_labels
 from i2icli.inference.pictures import translate_pictures_full
 from i2icli.methods.base import Method
+from i2icli.pictures.images import read_picture
+from i2icli.pictures.label_maps import LabelScheme
 
 # Lower is better, as for all numbers that choose a checkpoint.
 JUDGE = "eval/iou_error"

@@ -7,8 +7,8 @@ from pathlib import Path
 from statistics import median
 
 from i2icli.config.sections import DataConfig
-from i2icli.data.images import read_size
 from i2icli.errors import DataError
+from i2icli.pictures.images import read_size
 
 _LOOKED_AT = 16
 _TOLERATED = 1.35

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from i2icli.config.sections import HealthConfig
-from i2icli.data.images import Pixels
 from i2icli.evaluation.appearance import (
     References,
     luminance,
@@ -27,6 +26,7 @@ from i2icli.evaluation.appearance import (
     spread,
     thumbnail,
 )
+from i2icli.pictures.images import Pixels
 
 Name = Literal[
     "inversion",

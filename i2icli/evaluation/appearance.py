@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from i2icli.data.images import Pixels
+from i2icli.pictures.images import Pixels
 
 Plane = NDArray[np.float64]
 

@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from i2icli.data.images import Pixels
 from i2icli.errors import ConfigError, I2IError
+from i2icli.pictures.images import Pixels
 from i2icli.pretrained.weight_files import read_tensors
 from i2icli.pretrained.weights import FoundWeights, find_weights
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from i2icli.data.label_maps import LabelScheme
 from i2icli.errors import ConfigError, DataError, WeightsError
 from i2icli.evaluation.inception import find_inception
 from i2icli.evaluation.pairing import refuse_shards
@@ -18,6 +17,7 @@ from i2icli.evaluation.picture_sets import check_set
 from i2icli.evaluation.realism import Reading, measure_distances
 from i2icli.evaluation.results import Measurement
 from i2icli.evaluation.truth import FolderScore, score_folder
+from i2icli.pictures.label_maps import LabelScheme
 from i2icli.pretrained.weights import find_weights
 
 Results = dict[str, Measurement]

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from i2icli.data.folders import list_pictures
-from i2icli.data.shard_sets import find_shards
 from i2icli.errors import DataError
 from i2icli.evaluation.picture_sets import describe_set
 from i2icli.evaluation.results import Fact
+from i2icli.pictures.tar_sets import find_shards
 
 _SHOWN = 3
 

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from i2icli.data.decode import open_picture
 from i2icli.data.folders import list_pictures
-from i2icli.data.shard_index import PackedPicture, index_shards
-from i2icli.data.shard_sets import find_shards
 from i2icli.errors import DataError
+from i2icli.pictures.decode import open_picture
+from i2icli.pictures.tar_index import PackedPicture, index_shards
+from i2icli.pictures.tar_sets import find_shards
 from i2icli.system.download import file_sha256
 
 _NAMED = 5  # broken files that an error names

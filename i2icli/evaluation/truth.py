@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from i2icli.data.images import SUFFIXES, Pixels, read_picture
 from i2icli.errors import DataError
+from i2icli.pictures.images import SUFFIXES, Pixels, read_picture
 
 _TRUTH, _MASK, _SOURCE = "testA_truth", "testA_mask", "testA"
 

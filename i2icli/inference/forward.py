@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from i2icli.data.images import Picture
 from i2icli.errors import I2IError
 from i2icli.inference.large import LargePictures, TilesOptions, Way
 from i2icli.inference.pictures import batch_key, translate_batch
 from i2icli.inference.pixels import check_direction
 from i2icli.methods.base import Method, Translation
+from i2icli.pictures.images import Picture
 
 _BYTES_PER_PIXEL = 4096  # of a generator 64 channels wide in float32, generously
 _MOST = 64  # pictures

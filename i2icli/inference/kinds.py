@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from i2icli.data.decode import decode, luma
-from i2icli.data.images import Picture, Pixels, read_picture, to_8_bits
+from i2icli.pictures.decode import decode, luma
+from i2icli.pictures.images import Picture, Pixels, read_picture, to_8_bits
 
 Kind = str | Path | Image.Image | Picture | Pixels
 

@@ -14,13 +14,13 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from i2icli.data.images import Picture
 from i2icli.errors import I2IError
 from i2icli.inference.forward import BatchRunner
 from i2icli.inference.large import TilesOptions
 from i2icli.inference.pictures import batch_key
 from i2icli.inference.translator import Translator
 from i2icli.methods.base import Translation
+from i2icli.pictures.images import Picture
 
 _THREADS = min(8, os.cpu_count() or 1)  # for reading, and as many for writing
 _AHEAD_PIXELS = 64_000_000  # read ahead or waiting to be written, about 200 MB each

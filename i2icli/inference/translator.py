@@ -11,7 +11,6 @@ from PIL import Image
 from torch import Tensor
 
 from i2icli.checkpoint.file import load_checkpoint
-from i2icli.data.images import Picture, Pixels
 from i2icli.errors import CheckpointError
 from i2icli.inference.kinds import Kind, to_kind_of, to_picture
 from i2icli.inference.pictures import (
@@ -27,6 +26,7 @@ from i2icli.inference.styles import encode_picture_style, random_styles
 from i2icli.methods import METHODS, build_method, restore_config
 from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig
+from i2icli.pictures.images import Picture, Pixels
 from i2icli.pretrained.networks import load_networks
 from i2icli.system.choices import Choices, Work
 from i2icli.system.device import resolve_device

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
-from i2icli.data.decode import Pixels
+from i2icli.pictures.decode import Pixels
 from i2icli.visual.panels import DPI, INK, SOFT_INK
 
 _COLOURS = ("#0072b2", "#d55e00", "#8c8c8c")  # told apart by colour-blind readers too

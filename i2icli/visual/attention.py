@@ -14,8 +14,8 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from i2icli.data.decode import Pixels
 from i2icli.methods.views import SIDES, AttentionView, Side
+from i2icli.pictures.decode import Pixels
 from i2icli.visual.drawer import Document, Drawer, FilmRow, text_of
 from i2icli.visual.looks import Look, ranks, spread, window_map
 from i2icli.visual.panels import (

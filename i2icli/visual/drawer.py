@@ -16,8 +16,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from i2icli.data.decode import Pixels
 from i2icli.methods.views import AnyView, Side
+from i2icli.pictures.decode import Pixels
 from i2icli.visual.looks import Look, Moment
 
 V = TypeVar("V", bound=AnyView)

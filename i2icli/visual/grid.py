@@ -9,8 +9,8 @@ from statistics import median
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from i2icli.data.decode import Pixels
-from i2icli.data.encode import to_8_bits
+from i2icli.pictures.decode import Pixels
+from i2icli.pictures.encode import to_8_bits
 
 _GAP = 8  # pixels between neighbours and around the whole
 _MAX_ROW_TITLE = 16  # widest row title, in font sizes

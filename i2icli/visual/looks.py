@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from i2icli.data.decode import Pixels
 from i2icli.methods.views import AnyView, AttentionView
+from i2icli.pictures.decode import Pixels
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from i2icli.data.decode import Pixels
 from i2icli.methods.views import MaskView
+from i2icli.pictures.decode import Pixels
 from i2icli.visual.drawer import FILM_SIDE, Document, Drawer, FilmRow, bytes_of
 from i2icli.visual.looks import Look, smaller
 from i2icli.visual.panels import (

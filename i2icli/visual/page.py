@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from i2icli import __version__
-from i2icli.data.decode import Pixels
+from i2icli.pictures.decode import Pixels
 from i2icli.visual.attention import ENTROPY, RANK
 from i2icli.visual.channels import MATRIX, RESPONSE
 from i2icli.visual.drawer import text_of

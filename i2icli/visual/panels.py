@@ -15,8 +15,8 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from torch import Tensor
 
-from i2icli.data.decode import Pixels
 from i2icli.methods.views import AnyView
+from i2icli.pictures.decode import Pixels
 from i2icli.visual.looks import Look
 
 HEAT = "inferno"  # attention weights: dark is none

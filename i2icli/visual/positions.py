@@ -12,8 +12,8 @@ from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
-from i2icli.data.decode import Pixels
 from i2icli.methods.views import PositionView
+from i2icli.pictures.decode import Pixels
 from i2icli.visual.drawer import Document, Drawer, FilmRow, text_of
 from i2icli.visual.factors import pack_pair
 from i2icli.visual.looks import Look, even_places

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 from torch import Tensor
 
-from i2icli.data.decode import Pixels
 from i2icli.methods.views import ScaleView
+from i2icli.pictures.decode import Pixels
 from i2icli.visual.drawer import FILM_SIDE, Document, Drawer, FilmRow, bytes_of
 from i2icli.visual.looks import Look, smaller
 from i2icli.visual.panels import (

@@ -15,8 +15,8 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 from torch.nn import functional as F
 
-from i2icli.data.decode import Pixels
 from i2icli.methods.views import SIDES, SimilarityView
+from i2icli.pictures.decode import Pixels
 from i2icli.visual.drawer import Document, Drawer, FilmRow, text_of
 from i2icli.visual.factors import pack_own
 from i2icli.visual.looks import Look, spread

@@ -8,7 +8,6 @@ from PIL import Image
 from run_kit import make_run, smooth
 
 from i2icli.cli import app as app_module
-from i2icli.data.images import read_picture, write_picture
 from i2icli.engine import comparing_metrics
 from i2icli.engine.comparing import compare, find_contenders
 from i2icli.errors import ConfigError
@@ -16,6 +15,7 @@ from i2icli.evaluation.results import Measurement
 from i2icli.evaluation.truth import score_pixels
 from i2icli.inference.sources import find_sources
 from i2icli.inference.translator import load_translator
+from i2icli.pictures.images import read_picture, write_picture
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from i2icli.cli.data import data_app
 from i2icli.cli.progress import progress_bar
-from i2icli.data.images import write_picture
 from i2icli.errors import ConfigError, DataError, I2IError, WeightsError
+from i2icli.pictures.images import write_picture
 
 
 def run(*arguments: object, code: int = 0) -> str:

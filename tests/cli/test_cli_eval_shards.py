@@ -13,7 +13,7 @@ import pytest
 from picture_folders import write_pictures
 
 from i2icli.data.folders import list_pictures
-from i2icli.data.shards import pack_folder
+from i2icli.pictures.tar_shards import pack_folder
 
 # The processes that --nproc starts are to compute with the same small network.
 _SITE = """

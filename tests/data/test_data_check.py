@@ -14,7 +14,7 @@ from i2icli.data.duplicates import MAX_BITS, find_groups
 from i2icli.data.findings import Finding
 from i2icli.data.fingerprints import HASH_BYTES, Print, take_print
 from i2icli.data.folders import find_domains
-from i2icli.data.images import write_picture
+from i2icli.pictures.images import write_picture
 
 
 def scene(seed: int, size: tuple[int, int] = (64, 64)) -> Image.Image:

@@ -9,8 +9,8 @@ import pytest
 
 from i2icli.config.sections import DataConfig
 from i2icli.data.folders import find_domains, list_pictures
-from i2icli.data.images import write_picture
 from i2icli.errors import DataError
+from i2icli.pictures.images import write_picture
 
 
 def touch(folder: Path, *names: str) -> None:

@@ -12,13 +12,13 @@ from PIL import Image
 
 from i2icli.config.sections import DataConfig, LabelsConfig
 from i2icli.data.folders import Domains, find_domains
-from i2icli.data.label_maps import load_palette
 from i2icli.data.labelled import settle_labels
 from i2icli.data.loader import build_loader
 from i2icli.data.segmented import LabelledSet
 from i2icli.data.training_set import open_training_set
 from i2icli.data.transforms import CropChoice, CropPlan, choose_crop, make_crop, make_label_crop
 from i2icli.errors import ConfigError, DataError
+from i2icli.pictures.label_maps import load_palette
 
 
 def opened(root: Path, *, labels: LabelsConfig | None = None, **data: object) -> LabelledSet:

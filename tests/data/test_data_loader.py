@@ -20,10 +20,10 @@ import torch
 from i2icli.config.sections import DataConfig
 from i2icli.data.batch import Batch
 from i2icli.data.folders import Domains, find_domains
-from i2icli.data.images import write_picture
 from i2icli.data.loader import BatchStream, build_loader, steps_per_epoch
 from i2icli.data.unpaired import UnpairedSet
 from i2icli.errors import ConfigError, DataError
+from i2icli.pictures.images import write_picture
 
 SHARED = Path(os.environ.get("I2I_SHARED") or Path(__file__).resolve().parents[3] / "shared")
 

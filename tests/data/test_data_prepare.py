@@ -13,12 +13,12 @@ from PIL import Image
 
 from i2icli.config.sections import DataConfig
 from i2icli.data.folders import find_domains
-from i2icli.data.frames import extract_frames
-from i2icli.data.images import read_picture, write_picture
 from i2icli.data.pairs import prepare_pairs
 from i2icli.data.placing import Resize, resize_pixels, unique_names
 from i2icli.data.prepare import SplitRule, prepare_folders
 from i2icli.errors import ConfigError, DataError
+from i2icli.pictures.frames import extract_frames
+from i2icli.pictures.images import read_picture, write_picture
 
 
 def draw(path: Path, value: int = 0, size: tuple[int, int] = (6, 4)) -> Path:

@@ -12,11 +12,11 @@ from PIL import Image
 from i2icli.config.sections import DataConfig, LabelsConfig
 from i2icli.data.batch import Batch
 from i2icli.data.folders import Domains, find_domains
-from i2icli.data.images import to_tensor, write_picture
 from i2icli.data.loader import build_loader, steps_per_epoch
 from i2icli.data.single import PatchKey, SingleSet
 from i2icli.data.training_set import open_training_set
 from i2icli.errors import ConfigError, DataError
+from i2icli.pictures.images import to_tensor, write_picture
 
 WIDTH, HEIGHT = 64, 48
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from i2icli.config.sections import DataConfig
-from i2icli.data.images import from_tensor
 from i2icli.data.keyed import KeyedDraws
 from i2icli.data.transforms import CropChoice, choose_crop, make_crop, plan_crop, resized_size
+from i2icli.pictures.images import from_tensor
 
 
 def pixels(height: int, width: int, channels: int = 3, dtype: type = np.uint8) -> np.ndarray:

@@ -11,9 +11,9 @@ import torch
 
 from i2icli.config.sections import DataConfig
 from i2icli.data.folders import Domains
-from i2icli.data.images import from_tensor, write_picture
 from i2icli.data.unpaired import SampleKey, UnpairedSet
 from i2icli.errors import DataError
+from i2icli.pictures.images import from_tensor, write_picture
 
 
 def build(folder: Path, a: int, b: int, **values: object) -> UnpairedSet:

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from i2icli.checkpoint.file import load_checkpoint
 from i2icli.data.folders import Domains, find_domains
-from i2icli.data.images import Picture, Pixels
 from i2icli.engine.folder import RunFolder
 from i2icli.engine.health import Event, HealthWatch
 from i2icli.engine.run import resume_run, start_run
@@ -26,6 +25,7 @@ from i2icli.engine.samples import Drawn, Sample
 from i2icli.errors import Interrupted
 from i2icli.methods import Translation
 from i2icli.methods.configure import AnyRunConfig, run_schema
+from i2icli.pictures.images import Picture, Pixels
 
 pytestmark = pytest.mark.usefixtures("pair")
 
@@ -132,7 +132,7 @@ def test_unreadable_training_pictures_are_no_references(picture_root: Path, tmp_
 def test_copies_of_training_pictures_are_seen_in_a_run(
     picture_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from i2icli.data.images import read_picture, to_tensor
+    from i2icli.pictures.images import read_picture, to_tensor
 
     copy = to_tensor(read_picture(picture_root / "trainB/05.png").pixels)
 

@@ -15,7 +15,6 @@ from PIL import Image
 from plain_data import assert_same
 
 from i2icli.checkpoint.file import load_checkpoint
-from i2icli.data.images import from_tensor, read_picture, to_tensor
 from i2icli.engine.folder import RunFolder
 from i2icli.engine.run import RunResult, resume_run, start_run
 from i2icli.engine.session import open_session
@@ -27,6 +26,7 @@ from i2icli.errors import (
 )
 from i2icli.inference.pixels import translate_tensor
 from i2icli.methods.configure import AnyRunConfig
+from i2icli.pictures.images import from_tensor, read_picture, to_tensor
 
 pytestmark = pytest.mark.usefixtures("pair")
 

@@ -14,7 +14,6 @@ from torch import nn
 from i2icli.config.sections import HealthConfig
 from i2icli.data.demo_render import render_both
 from i2icli.data.demo_scene import draw_scene
-from i2icli.data.images import Pixels, from_tensor, read_picture, to_tensor
 from i2icli.evaluation.alarms import discriminator_won, picture_alarms, stall_alarm
 from i2icli.evaluation.appearance import (
     References,
@@ -22,6 +21,7 @@ from i2icli.evaluation.appearance import (
     pattern_strength,
     saturated_share,
 )
+from i2icli.pictures.images import Pixels, from_tensor, read_picture, to_tensor
 
 SIDE, COUNT = 64, 4
 LIMITS = HealthConfig()

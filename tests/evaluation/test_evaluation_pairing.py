@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from i2icli.data.images import write_picture
 from i2icli.errors import DataError
 from i2icli.evaluation.pairing import match_folders
 from i2icli.evaluation.reading import batch_by_size, load_ahead
 from i2icli.evaluation.resampling import bootstrap_interval, mean_interval
+from i2icli.pictures.images import write_picture
 
 FLAT = np.zeros((4, 4, 3), np.uint8)
 

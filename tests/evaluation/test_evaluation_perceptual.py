@@ -16,7 +16,6 @@ import torch
 from real_weights import real_home
 from torch import Tensor
 
-from i2icli.data.images import read_picture, to_tensor, write_picture
 from i2icli.errors import DataError, WeightsError
 from i2icli.evaluation import perceptual
 from i2icli.evaluation.perceptual import (
@@ -27,6 +26,7 @@ from i2icli.evaluation.perceptual import (
     lpips_diversity,
     lpips_paired,
 )
+from i2icli.pictures.images import read_picture, to_tensor, write_picture
 from i2icli.pretrained.weight_files import expected_shapes
 
 EXAMPLES = os.environ.get("I2I_LPIPS_EXAMPLES")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2icli.data.label_maps import PALETTES, LabelScheme, load_palette, read_labels
 from i2icli.errors import ConfigError, DataError
 from i2icli.evaluation.results import Measurement
 from i2icli.evaluation.segmentation import (
@@ -19,6 +18,7 @@ from i2icli.evaluation.segmentation import (
     score_tally,
     tally_labels,
 )
+from i2icli.pictures.label_maps import PALETTES, LabelScheme, load_palette, read_labels
 
 CITY = PALETTES["cityscapes"]
 

@@ -21,13 +21,13 @@ from picture_folders import write_pictures
 from PIL import Image
 from torch import Tensor
 
-from i2icli.data.shards import pack_folder
 from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.evaluation import cache, features
 from i2icli.evaluation.features import extract_features
 from i2icli.evaluation.inception import FEATURES
 from i2icli.evaluation.picture_sets import describe_set, find_set
 from i2icli.evaluation.realism import Reading, measure_distances
+from i2icli.pictures.tar_shards import pack_folder
 from i2icli.pretrained.weights import FoundWeights
 
 CPU = torch.device("cpu")
@@ -337,8 +337,8 @@ def test_killed_processes_are_continued_by_another_number_of_them(
 
 
 def test_metrics_that_match_names_refuse_shards(use: Use, folder: Path) -> None:
-    from i2icli.data.label_maps import LabelScheme
     from i2icli.evaluation.metrics import Settings, Subject, choose_metrics
+    from i2icli.pictures.label_maps import LabelScheme
 
     shards = pack(folder)
     subject = Subject(outputs=shards, reals=folder, inputs=folder, truth=folder)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from i2icli.data.images import write_picture
 from i2icli.errors import DataError
 from i2icli.evaluation.truth import TruthScore, score_folder, score_pixels
+from i2icli.pictures.images import write_picture
 
 
 def flat(value: int, size: tuple[int, int] = (4, 4)) -> np.ndarray:

@@ -9,8 +9,8 @@ import torch
 from golden import FOLDER, Case, golden_cases
 
 from i2icli.config.sections import DataConfig
-from i2icli.data.images import read_picture
 from i2icli.data.transforms import CropChoice, make_crop, plan_crop
+from i2icli.pictures.images import read_picture
 
 WAYS = {
     "resize": "resize",

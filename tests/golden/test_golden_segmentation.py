@@ -7,8 +7,8 @@ import pytest
 import torch
 from golden import Case, golden_cases
 
-from i2icli.data.label_maps import LabelScheme, colours_to_ids
 from i2icli.evaluation.segmentation import NAMES, confusion_matrix, score_tally, tally_labels
+from i2icli.pictures.label_maps import LabelScheme, colours_to_ids
 
 
 @pytest.mark.parametrize("case", golden_cases(r"segmentation_scores"))

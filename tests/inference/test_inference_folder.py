@@ -8,8 +8,6 @@ import torch
 from echo import SMALL, Echo, noise
 from PIL import Image
 
-from i2icli.data import encode
-from i2icli.data.images import read_picture
 from i2icli.errors import ConfigError, I2IError
 from i2icli.inference import folder as folder_module
 from i2icli.inference import forward, pipeline
@@ -19,6 +17,8 @@ from i2icli.inference.sources import find_sources
 from i2icli.inference.targets import plan_outputs
 from i2icli.inference.translator import Translator
 from i2icli.methods import Translation, configure_run
+from i2icli.pictures import encode
+from i2icli.pictures.images import read_picture
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from echo import SMALL, Echo, noise, save_fresh
 from PIL import Image
 
 from i2icli.cli.app import main
-from i2icli.data.images import Picture
 from i2icli.errors import ConfigError, I2IError
 from i2icli.inference import large as large_module
 from i2icli.inference.forward import BatchRunner
@@ -19,6 +18,7 @@ from i2icli.methods import build_method, configure_run
 from i2icli.methods.base import Method
 from i2icli.networks.resnet import ResnetGenerator
 from i2icli.networks.tiles import cut_tiles
+from i2icli.pictures.images import Picture
 from i2icli.system import memory as memory_module
 from i2icli.system.memory import LiveBytes, in_words, parse_bytes, resident_bytes
 

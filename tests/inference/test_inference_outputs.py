@@ -12,9 +12,6 @@ from echo import Echo, noise
 from many_sided import Segmenter, configure_tiny, many_sided
 from PIL import Image
 
-from i2icli.data import encode
-from i2icli.data.encode import write_labels
-from i2icli.data.images import read_picture
 from i2icli.errors import ConfigError, DataError
 from i2icli.inference import pipeline
 from i2icli.inference.folder import FolderOptions, translate_jobs
@@ -26,6 +23,9 @@ from i2icli.inference.styles import random_styles, style_names, styles_of_pictur
 from i2icli.inference.targets import Job, plan_outputs
 from i2icli.inference.translator import Translator
 from i2icli.methods import Method, build_method
+from i2icli.pictures import encode
+from i2icli.pictures.encode import write_labels
+from i2icli.pictures.images import read_picture
 
 Load = Callable[..., Translator]
 

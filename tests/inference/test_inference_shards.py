@@ -12,15 +12,15 @@ from echo import SMALL, Echo, noise
 from many_sided import configure_tiny, many_sided
 from PIL import Image
 
-from i2icli.data import shards as data_shards
-from i2icli.data.encode import encode_picture
-from i2icli.data.shard_sets import find_shards
-from i2icli.data.shards import ShardWriter
 from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.inference.folder import FolderOptions
 from i2icli.inference.shards import ShardOptions, translate_shards
 from i2icli.inference.translator import Translator
 from i2icli.methods import build_method, configure_run
+from i2icli.pictures import tar_shards as data_shards
+from i2icli.pictures.encode import encode_picture
+from i2icli.pictures.tar_sets import find_shards
+from i2icli.pictures.tar_shards import ShardWriter
 from i2icli.system.manifest import Manifest
 
 

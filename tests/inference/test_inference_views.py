@@ -12,7 +12,6 @@ from echo import Echo, noise
 from PIL import Image
 from views_kit import make_all, make_mask, make_similarity
 
-from i2icli.data.images import Picture, write_picture
 from i2icli.errors import ConfigError
 from i2icli.inference import exhibit
 from i2icli.inference.exhibit import ExhibitOptions, write_exhibits
@@ -21,6 +20,7 @@ from i2icli.inference.sources import find_sources
 from i2icli.inference.targets import plan_outputs
 from i2icli.inference.translator import Translator
 from i2icli.methods import METHODS, configure_run
+from i2icli.pictures.images import Picture, write_picture
 
 KINDS = {
     "layer12": "attention",

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from i2icli.data.images import max_pixels, read_picture, read_size
 from i2icli.errors import ConfigError, DataError
+from i2icli.pictures.images import max_pixels, read_picture, read_size
 
 
 def noise(side: int = 64) -> Image.Image:

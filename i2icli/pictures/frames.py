@@ -7,8 +7,8 @@ from types import ModuleType
 
 import numpy as np
 
-from i2icli.data.images import write_picture
 from i2icli.errors import ConfigError, DataError
+from i2icli.pictures.images import write_picture
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg"})
 

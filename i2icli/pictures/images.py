@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from i2icli.data.decode import (
+from i2icli.errors import I2IError
+from i2icli.pictures.decode import (
     SUFFIXES,
     Pixels,
     decode,
@@ -19,8 +20,7 @@ from i2icli.data.decode import (
     open_picture,
     upright_size,
 )
-from i2icli.data.encode import to_8_bits, write_picture
-from i2icli.errors import I2IError
+from i2icli.pictures.encode import to_8_bits, write_picture
 
 __all__ = [
     "SUFFIXES",

@@ -11,8 +11,8 @@ import tarfile
 from PIL import Image
 
 from i2icli.data.folders import list_pictures
-from i2icli.data.shard_index import index_shards
-from i2icli.data.shards import pack_folder, read_samples, split_name
+from i2icli.pictures.tar_index import index_shards
+from i2icli.pictures.tar_shards import pack_folder, read_samples, split_name
 
 
 def by_their_rules(shard):

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageOps
 
-from i2icli.data.decode import open_picture
 from i2icli.errors import ConfigError, DataError
+from i2icli.pictures.decode import open_picture
 
 Labels = NDArray[np.int64]
 Palette = NDArray[np.uint8]

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from i2icli.data.decode import Pixels
 from i2icli.errors import DataError, I2IError
+from i2icli.pictures.decode import Pixels
 
 # Suffix to Pillow's name of the format.
 WRITABLE = {

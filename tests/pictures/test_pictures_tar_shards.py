@@ -5,9 +5,9 @@ import tarfile
 
 import pytest
 
-from i2icli.data import shards as shards_module
-from i2icli.data.shards import Sample, ShardWriter, pack_folder, read_samples, split_name
 from i2icli.errors import DataError
+from i2icli.pictures import tar_shards as shards_module
+from i2icli.pictures.tar_shards import Sample, ShardWriter, pack_folder, read_samples, split_name
 
 
 def write(path, files):

@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from i2icli.data.decode import SUFFIXES
 from i2icli.errors import ConfigError, DataError
+from i2icli.pictures.decode import SUFFIXES
 
 _MAGIC = frozenset("*?[")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")

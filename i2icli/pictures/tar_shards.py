@@ -19,8 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, cast
 
-from i2icli.data.decode import SUFFIXES
 from i2icli.errors import DataError
+from i2icli.pictures.decode import SUFFIXES
 
 MOST_BYTES = 1 << 30  # of one file, since a sample is held in memory
 _BLOCK = tarfile.BLOCKSIZE

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from i2icli.data.decode import SUFFIXES
 from i2icli.errors import DataError
 from i2icli.home import home
+from i2icli.pictures.decode import SUFFIXES
 
 _FORMAT = 1  # raised when other names are listed
 _WORTH_KEEPING = 2000

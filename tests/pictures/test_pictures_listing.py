@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from i2icli.data import listing
-from i2icli.data.listing import list_names
+from i2icli.pictures import listing
+from i2icli.pictures.listing import list_names
 
 
 @pytest.fixture

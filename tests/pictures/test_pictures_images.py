@@ -12,8 +12,8 @@ import torch
 from PIL import Image, PngImagePlugin
 from torchvision.transforms import functional as F
 
-from i2icli.data.images import from_tensor, read_picture, read_size, to_tensor, write_picture
 from i2icli.errors import DataError, I2IError
+from i2icli.pictures.images import from_tensor, read_picture, read_size, to_tensor, write_picture
 
 ORIENTATION = 0x0112
 # What a viewer does to the stored picture to show it upright, as NumPy operations.

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from i2icli.data.decode import SUFFIXES
-from i2icli.data.shards import split_name
 from i2icli.errors import DataError
+from i2icli.pictures.decode import SUFFIXES
+from i2icli.pictures.tar_shards import split_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from i2icli.data.encode import encode_png16, to_8_bits
-from i2icli.data.images import read_picture, write_picture
 from i2icli.errors import DataError, I2IError
+from i2icli.pictures.encode import encode_png16, to_8_bits
+from i2icli.pictures.images import read_picture, write_picture
 
 
 def random(*shape: int, dtype: type = np.uint8) -> np.ndarray:

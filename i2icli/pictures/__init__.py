@@ -1,0 +1,1 @@
+"""Picture files and tar shards: found, decoded, encoded."""
