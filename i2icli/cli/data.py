@@ -66,7 +66,7 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Make the demo set: plain animals, striped ones, and the truth of every test picture."""
-    from i2icli.data.demo import DemoPlan, demo_folder, make_demo_set
+    from i2icli.datasets.demo.demo_set import DemoPlan, demo_folder, make_demo_set
 
     plan = DemoPlan(size=size, train=count, test=max(1, count // 5), seed=seed)
     if out is None and plan != DemoPlan():
@@ -140,8 +140,8 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Decode every picture and report what may spoil training; exit 3 with unreadable files."""
-    from i2icli.data.check import check_domains
     from i2icli.data.folders import find_domains
+    from i2icli.datasets.check import check_domains
 
     domains = find_domains(_data_config(root, domain_a, domain_b))
     with progress_bar("checking") as report:
@@ -186,7 +186,7 @@ def stats(
 ) -> None:
     """Count pictures, and say what a preset's schedule amounts to on them."""
     from i2icli.data.folders import find_domains
-    from i2icli.data.stats import measure_part, plan_training
+    from i2icli.datasets.stats import measure_part, plan_training
     from i2icli.methods import METHODS
     from i2icli.methods.configure import configure_run
 
@@ -236,14 +236,14 @@ def get(
     as_json: AsJson = False,
 ) -> None:
     """Download a registered data set, or unpack its archive; safe to run again."""
-    from i2icli.data.catalogue import CATALOGUE, find_data_set
+    from i2icli.datasets.catalogue import CATALOGUE, find_data_set
 
     if list_all:
         show(list(CATALOGUE.values()), as_json=as_json, lines=list_lines(CATALOGUE))
         return
     if name is None:
         raise ConfigError("Name a data set; i2i data get --list shows all.")
-    from i2icli.data.obtain import obtain
+    from i2icli.datasets.obtain import obtain
 
     with progress_bar("downloading", is_bytes=True) as report:
         result = obtain(

@@ -15,7 +15,7 @@ from i2icli.errors import ConfigError
 
 if TYPE_CHECKING:
     from i2icli.config.sections import DataConfig
-    from i2icli.data.pixel_cache_build import Built
+    from i2icli.datasets.pixel_cache import Built
 
 
 def cache(
@@ -46,7 +46,7 @@ def cache(
 
 def build_with_bar(config: DataConfig) -> list[Built]:
     """Make the caches, showing how far it is."""
-    from i2icli.data.pixel_cache_build import build_caches
+    from i2icli.datasets.pixel_cache import build_caches
 
     with progress_bar("caching") as report:
         return build_caches(config, progress=report)

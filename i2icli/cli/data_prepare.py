@@ -12,9 +12,9 @@ from i2icli.cli.options import AsJson
 from i2icli.errors import ConfigError
 
 if TYPE_CHECKING:
-    from i2icli.data.pairs import Layout
-    from i2icli.data.placing import Resize
-    from i2icli.data.prepare import Prepared, SplitRule
+    from i2icli.datasets.pairs import Layout
+    from i2icli.datasets.placing import Resize
+    from i2icli.datasets.prepare import Prepared, SplitRule
 
 LAYOUTS = ("side-by-side-ab", "side-by-side-ba", "folders")
 
@@ -82,8 +82,8 @@ def prepare(
     if video is not None:
         _prepare_video(video, out, every=every, as_json=as_json)
         return
-    from i2icli.data.placing import Resize
-    from i2icli.data.prepare import SplitRule, prepare_folders
+    from i2icli.datasets.placing import Resize
+    from i2icli.datasets.prepare import SplitRule, prepare_folders
 
     rule = SplitRule(fraction=test_fraction, count=test_count, seed=seed)
     shrink = None if resize is None else Resize(resize, "exact" if exact else "shorter")
@@ -131,7 +131,7 @@ def _report(result: Prepared, *, as_json: bool) -> None:
 def _prepare_pairs(
     paired: Path, out: Path, layout: str, *, rule: SplitRule, copy: bool, resize: Resize | None
 ) -> Prepared:
-    from i2icli.data.pairs import prepare_pairs
+    from i2icli.datasets.pairs import prepare_pairs
 
     if layout not in LAYOUTS:
         raise ConfigError(f"--layout is {layout!r}; give {', '.join(LAYOUTS[:-1])} or folders.")
@@ -147,7 +147,7 @@ def _prepare_pairs(
 
 
 def _prepare_video(video: Path, out: Path, *, every: int, as_json: bool) -> None:
-    from i2icli.data.prepare import building, check_out
+    from i2icli.datasets.prepare import building, check_out
     from i2icli.pictures.frames import extract_frames
 
     check_out(out, ())

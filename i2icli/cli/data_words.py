@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from i2icli.data.catalogue import DataSet
-    from i2icli.data.check import Report
-    from i2icli.data.findings import Finding
-    from i2icli.data.obtain import Obtained
-    from i2icli.data.prepare import Prepared
-    from i2icli.data.stats import PartStats, Plan
+    from i2icli.datasets.catalogue import DataSet
+    from i2icli.datasets.check import Report
+    from i2icli.datasets.findings import Finding
+    from i2icli.datasets.obtain import Obtained
+    from i2icli.datasets.prepare import Prepared
+    from i2icli.datasets.stats import PartStats, Plan
     from i2icli.evaluation.truth import FolderScore
 
 _SHOWN = 8  # groups of files listed under a finding; --json lists all

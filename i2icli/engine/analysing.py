@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from i2icli.data.folders import list_pictures
-from i2icli.data.pairs import read_halves
+from i2icli.datasets.pairs import read_halves
 from i2icli.errors import ConfigError, DataError
 from i2icli.evaluation.alignment import (
     LAYERS,

@@ -37,7 +37,7 @@ def settle_data(config: AnyRunConfig) -> tuple[AnyRunConfig, bool]:
             f"not have: name a folder of them with --data DIR, {LAYOUT}."
         )
     if is_demo:
-        from i2icli.data.demo import demo_folder
+        from i2icli.datasets.demo.demo_set import demo_folder
 
         data["root"] = str(demo_folder())
     for key in ("root", "domain_a", "domain_b", "test_a", "test_b"):

@@ -14,8 +14,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal, cast
 
-from i2icli.data.catalogue import CATALOGUE
 from i2icli.data.transforms import CropChoice, CropPlan, make_crop
+from i2icli.datasets.catalogue import CATALOGUE
 from i2icli.errors import ConfigError
 from i2icli.evaluation.inception import FeatureMode, check_mode
 from i2icli.evaluation.results import Fact

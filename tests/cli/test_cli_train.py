@@ -135,7 +135,7 @@ def test_train_without_data_uses_the_demo_set_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("i2icli.data.demo.demo_folder", lambda *_, **__: picture_root)
+    monkeypatch.setattr("i2icli.datasets.demo.demo_set.demo_folder", lambda *_, **__: picture_root)
     assert i2i(monkeypatch, "train", "--preset", preset, "--steps", 1) == 0
     assert "no --data given: training on the built-in demo set" in capsys.readouterr().err
 

@@ -100,7 +100,7 @@ def test_without_arguments_the_newest_run_and_its_sample_pictures_are_shown(
 def test_pictures_of_the_demo_set_stand_in_for_a_data_set_that_is_gone(
     viz, monkeypatch, tmp_path, i2i_home
 ):
-    from i2icli.data import demo
+    from i2icli.datasets.demo import demo_set as demo
 
     monkeypatch.setattr(demo, "demo_folder", lambda: tmp_path / "demo")
     random = np.random.default_rng(0)

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from i2icli.config.sections import DataConfig, LabelsConfig, Preprocess
-from i2icli.data import pixel_cache_build
 from i2icli.data.folders import find_domains
 from i2icli.data.loader import build_loader
 from i2icli.data.pixel_cache import FOLDER, PIXELS
-from i2icli.data.pixel_cache_build import build_caches
 from i2icli.data.training_set import open_training_set
 from i2icli.data.unpaired import UnpairedSet
+from i2icli.datasets import pixel_cache as pixel_cache_build
+from i2icli.datasets.pixel_cache import build_caches
 from i2icli.engine.data import fingerprint
 from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.pictures.images import write_picture

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from i2icli.config.sections import HealthConfig
-from i2icli.data.demo_render import render_both
-from i2icli.data.demo_scene import draw_scene
+from i2icli.datasets.demo.render import render_both
+from i2icli.datasets.demo.scene import draw_scene
 from i2icli.evaluation.alarms import discriminator_won, picture_alarms, stall_alarm
 from i2icli.evaluation.appearance import (
     References,

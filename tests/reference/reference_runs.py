@@ -173,7 +173,7 @@ def call(*words: object) -> None:
 def record() -> None:
     """Make everything that the test compares with."""
     from i2icli.config.document import write_toml
-    from i2icli.data.demo import DemoPlan, make_demo_set
+    from i2icli.datasets.demo.demo_set import DemoPlan, make_demo_set
 
     torch.set_num_threads(1)
     prepare_home()

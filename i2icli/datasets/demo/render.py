@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from i2icli.data.demo_animal import Coat, Floats, draw_animal
-from i2icli.data.demo_scene import Colour, Scene
+from i2icli.datasets.demo.animal import Coat, Floats, draw_animal
+from i2icli.datasets.demo.scene import Colour, Scene
 
 _FINE = 3  # samples a pixel side for what Pillow draws
 

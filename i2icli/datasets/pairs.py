@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from i2icli.data.folders import list_pictures
-from i2icli.data.placing import Placer, Resize, unique_names
-from i2icli.data.prepare import (
+from i2icli.datasets.placing import Placer, Resize, unique_names
+from i2icli.datasets.prepare import (
     Prepared,
     SplitRule,
     Tally,

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2icli.data.catalogue import CATALOGUE, DataSet, find_data_set
-from i2icli.data.obtain import obtain
+from i2icli.datasets.catalogue import CATALOGUE, DataSet, find_data_set
+from i2icli.datasets.obtain import obtain
 from i2icli.errors import ConfigError, DataError, WeightsError
 from i2icli.system.download import Patience
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2icli.data import demo
-from i2icli.data.demo import DemoPlan, demo_folder, make_demo_set
-from i2icli.data.demo_render import render_both, render_scene
-from i2icli.data.demo_scene import draw_scene
+from i2icli.datasets.demo import demo_set as demo
+from i2icli.datasets.demo.demo_set import DemoPlan, demo_folder, make_demo_set
+from i2icli.datasets.demo.render import render_both, render_scene
+from i2icli.datasets.demo.scene import draw_scene
 from i2icli.errors import ConfigError
 
 SMALL = DemoPlan(size=40, train=3, test=2, seed=5)

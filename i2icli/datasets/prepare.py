@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from i2icli.data.folders import list_pictures
-from i2icli.data.placing import Placer, Resize, unique_names
+from i2icli.datasets.placing import Placer, Resize, unique_names
 from i2icli.errors import ConfigError, DataError
 from i2icli.pictures.frames import VIDEO_SUFFIXES, extract_frames
 

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from i2icli.data.demo_scene import Animal
+from i2icli.datasets.demo.scene import Animal
 
 Coat = Literal["plain", "striped"]
 Floats = NDArray[np.floating]

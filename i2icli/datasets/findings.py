@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import Literal
 
-from i2icli.data.duplicates import Group
-from i2icli.data.fingerprints import Print
+from i2icli.datasets.duplicates import Group
+from i2icli.datasets.fingerprints import Print
 
 Entry = tuple[Path, str]
 Level = Literal["error", "warning", "note"]

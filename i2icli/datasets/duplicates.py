@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from i2icli.data.fingerprints import HASH_BYTES, Print
+from i2icli.datasets.fingerprints import HASH_BYTES, Print
 
 MAX_BITS = 7  # of 128, for nearly equal pictures
 MAX_DIFFERENCE = 6.0  # mean difference of the thumbnails, of 255

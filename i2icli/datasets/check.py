@@ -11,10 +11,10 @@ from pathlib import Path
 from statistics import median
 from typing import Literal
 
-from i2icli.data.duplicates import Group, find_groups
-from i2icli.data.findings import Finding, find_differences, find_duplicates, find_oddities
-from i2icli.data.fingerprints import Print, take_print
 from i2icli.data.folders import Domains
+from i2icli.datasets.duplicates import Group, find_groups
+from i2icli.datasets.findings import Finding, find_differences, find_duplicates, find_oddities
+from i2icli.datasets.fingerprints import Print, take_print
 
 Progress = Callable[[int, int], None]
 Verdict = Literal["ready", "usable", "unusable"]

@@ -13,9 +13,9 @@ from PIL import Image
 
 from i2icli.config.sections import DataConfig
 from i2icli.data.folders import find_domains
-from i2icli.data.pairs import prepare_pairs
-from i2icli.data.placing import Resize, resize_pixels, unique_names
-from i2icli.data.prepare import SplitRule, prepare_folders
+from i2icli.datasets.pairs import prepare_pairs
+from i2icli.datasets.placing import Resize, resize_pixels, unique_names
+from i2icli.datasets.prepare import SplitRule, prepare_folders
 from i2icli.errors import ConfigError, DataError
 from i2icli.pictures.frames import extract_frames
 from i2icli.pictures.images import read_picture, write_picture

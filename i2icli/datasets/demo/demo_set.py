@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from i2icli.data.demo_animal import Coat
-from i2icli.data.demo_render import render_both, render_scene
-from i2icli.data.demo_scene import draw_scene
+from i2icli.datasets.demo.animal import Coat
+from i2icli.datasets.demo.render import render_both, render_scene
+from i2icli.datasets.demo.scene import draw_scene
 from i2icli.errors import ConfigError
 from i2icli.home import home
 

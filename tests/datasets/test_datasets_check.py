@@ -9,11 +9,11 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from i2icli.config.sections import DataConfig
-from i2icli.data.check import Report, check_domains
-from i2icli.data.duplicates import MAX_BITS, find_groups
-from i2icli.data.findings import Finding
-from i2icli.data.fingerprints import HASH_BYTES, Print, take_print
 from i2icli.data.folders import find_domains
+from i2icli.datasets.check import Report, check_domains
+from i2icli.datasets.duplicates import MAX_BITS, find_groups
+from i2icli.datasets.findings import Finding
+from i2icli.datasets.fingerprints import HASH_BYTES, Print, take_print
 from i2icli.pictures.images import write_picture
 
 

@@ -1,0 +1,1 @@
+"""What `i2i data` does: get, make, prepare, check and count data sets."""

@@ -1,0 +1,1 @@
+"""The built-in demo set, drawn by a program."""
