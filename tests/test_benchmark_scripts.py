@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from i2icli.checkpoint.file import load_checkpoint
 from i2icli.methods import build_method, configure_run
+from i2icli.runs.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 # The smallest code base that follows the protocol, with a name in options, models and data each.

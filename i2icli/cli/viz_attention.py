@@ -170,11 +170,11 @@ def _plan(newest: StepFile, named: str | None, out: Path, direction: str) -> tup
 
 def _own_pictures(checkpoint: Path, direction: str) -> tuple[Path, ...]:
     """Return the sample pictures of the run; where its data set is gone, those of the demo set."""
-    from i2icli.checkpoint.file import load_checkpoint
     from i2icli.data.folders import find_domains, list_pictures
     from i2icli.datasets.demo.demo_set import demo_folder
     from i2icli.engine.samples import spaced
     from i2icli.methods import METHODS, restore_config
+    from i2icli.runs.checkpoint import load_checkpoint
 
     config = restore_config(load_checkpoint(checkpoint).config)
     count = config.samples.count

@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from i2icli.checkpoint.file import load_checkpoint
 from i2icli.config.document import Document, config_document
 from i2icli.data.folders import find_domains
 from i2icli.engine.bench_pictures import write_pictures, write_training_set
@@ -19,6 +18,7 @@ from i2icli.engine.data import settle_data
 from i2icli.errors import ConfigError, DataError
 from i2icli.methods import METHODS
 from i2icli.methods.configure import AnyRunConfig, configure_run, restore_config
+from i2icli.runs.checkpoint import load_checkpoint
 
 _PICTURES = 8
 

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from i2icli.checkpoint.file import load_checkpoint
 from i2icli.config.document import Document
 from i2icli.config.schedule import Moment
 from i2icli.data.batch import AnyBatch
@@ -29,6 +28,7 @@ from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig
 from i2icli.networks.vgg import VGG16Features
 from i2icli.pretrained.networks import load_network
+from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.system.choices import Choices, Work
 from i2icli.system.device import resolve_device
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from i2icli.checkpoint.file import load_checkpoint
 from i2icli.config.sections import DataConfig
 from i2icli.errors import ConfigError, DataError
 from i2icli.evaluation.picture_sets import broken_pictures, find_set
@@ -19,6 +18,7 @@ from i2icli.inference.sources import find_sources
 from i2icli.inference.styles import style_names
 from i2icli.inference.targets import Job, Plan, plan_outputs
 from i2icli.inference.translator import Translator
+from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.system.shares import ALONE, Shard
 
 _TESTS = {"a": "testA", "b": "testB"}

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from i2icli.checkpoint.file import load_checkpoint
-from i2icli.engine.folder import RunFolder
 from i2icli.errors import ConfigError
 from i2icli.methods.base import Method
 from i2icli.pretrained.networks import load_table
+from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from i2icli.config.sections import LogConfig
-from i2icli.engine.folder import RunFolder
+from i2icli.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from i2icli.engine.folder import Line
+from i2icli.runs.folder import Line
 from i2icli.visual.curves import Chart, Curve, DrawnChart, build_charts, draw_chart
 from i2icli.visual.report import AlarmLine, Fact, Score, format_number
 

@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from i2icli import __version__
-from i2icli.checkpoint.file import load_checkpoint
-from i2icli.checkpoint.state import CheckpointState
 from i2icli.config.document import write_toml
 from i2icli.config.words import toml_like
 from i2icli.data.folders import find_domains
-from i2icli.engine.folder import Line, RunFolder, find_run
 from i2icli.engine.plan import human_time
 from i2icli.engine.report_metrics import (
     has_broken_term,
@@ -30,6 +27,9 @@ from i2icli.errors import ConfigError, I2IError
 from i2icli.inference.translator import load_translator
 from i2icli.methods.configure import AnyRunConfig, changes_from_paper, restore_config
 from i2icli.methods.registry import METHODS
+from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.runs.folder import Line, RunFolder, find_run
+from i2icli.runs.state import CheckpointState
 from i2icli.visual.report import ConfigChange, Fact, RunReport, Status, format_number
 
 if sys.platform != "win32":

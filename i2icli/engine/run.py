@@ -17,11 +17,8 @@ import PIL
 import torch
 import torchvision
 
-from i2icli.checkpoint.file import load_checkpoint, save_checkpoint
-from i2icli.checkpoint.state import CheckpointState
 from i2icli.config.document import config_document, flatten
 from i2icli.engine.data import settle_data
-from i2icli.engine.folder import RunFolder, check_free, create_folder, find_run
 from i2icli.engine.initial import Loaded, load_initial_weights, start_from_pretrained
 from i2icli.engine.logs import MetricsLog, NoLog
 from i2icli.engine.loop import Trainer
@@ -31,6 +28,9 @@ from i2icli.engine.scale import scale_note
 from i2icli.engine.session import Session, open_session, versions
 from i2icli.errors import CheckpointError, ConfigError, Interrupted
 from i2icli.methods.configure import AnyRunConfig, restore_config
+from i2icli.runs.checkpoint import load_checkpoint, save_checkpoint
+from i2icli.runs.folder import RunFolder, check_free, create_folder, find_run
+from i2icli.runs.state import CheckpointState
 from i2icli.system.device import device_title
 from i2icli.system.ranks import Ranks, joined_ranks, restart_count
 from i2icli.system.signals import stop_on_signals

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from i2icli import __version__
-from i2icli.checkpoint.state import CheckpointState
 from i2icli.config.document import config_document
 from i2icli.config.schedule import Moment
 from i2icli.data.folders import Domains, find_domains
@@ -31,6 +30,7 @@ from i2icli.methods import METHODS, build_method
 from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig
 from i2icli.pretrained.networks import load_networks
+from i2icli.runs.state import CheckpointState
 from i2icli.system.choices import Choices, Work
 from i2icli.system.device import resolve_device
 from i2icli.system.ranks import ALONE, Ranks

@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from i2icli.checkpoint.file import load_checkpoint
 from i2icli.errors import CheckpointError
 from i2icli.inference.kinds import Kind, to_kind_of, to_picture
 from i2icli.inference.pictures import (
@@ -28,6 +27,7 @@ from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig
 from i2icli.pictures.images import Picture, Pixels
 from i2icli.pretrained.networks import load_networks
+from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.system.choices import Choices, Work
 from i2icli.system.device import resolve_device
 

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from i2icli.checkpoint.file import KIND
 from i2icli.errors import CheckpointError
 from i2icli.interop.safetensors import read_safetensors
+from i2icli.runs.checkpoint import KIND
 
 Weights = dict[str, Tensor]
 

@@ -12,8 +12,6 @@ import torch
 from torch import nn
 
 from i2icli import __version__
-from i2icli.checkpoint.file import save_checkpoint
-from i2icli.checkpoint.state import CheckpointState
 from i2icli.config.base import StrictModel
 from i2icli.config.document import config_document
 from i2icli.errors import CheckpointError, ConfigError
@@ -24,6 +22,8 @@ from i2icli.methods import METHODS, build_method, configure_run
 from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig
 from i2icli.methods.released import PRESETS
+from i2icli.runs.checkpoint import save_checkpoint
+from i2icli.runs.state import CheckpointState
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ import torch
 from picture_folders import write_pictures
 from torch import Tensor
 
-from i2icli.checkpoint.file import save_checkpoint
-from i2icli.checkpoint.state import CheckpointState
 from i2icli.cli import app as app_module
 from i2icli.config.document import config_document
 from i2icli.errors import WeightsError
 from i2icli.methods import build_method, configure_run
 from i2icli.pretrained.weights import FoundWeights
+from i2icli.runs.checkpoint import save_checkpoint
+from i2icli.runs.state import CheckpointState
 
 SMALL = ("method.generator.width=4", "method.generator.blocks=1", "method.discriminator.width=4")
 Call = Callable[..., tuple[int, str, str]]

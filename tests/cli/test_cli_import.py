@@ -11,7 +11,7 @@ from command_line import run_i2i as i2i
 from PIL import Image
 from released_files import patchgan, projector, resnet, save
 
-from i2icli.checkpoint.file import load_checkpoint
+from i2icli.runs.checkpoint import load_checkpoint
 
 # The sections of a run that make it short.
 SHORT = [

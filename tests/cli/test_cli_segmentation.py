@@ -12,8 +12,6 @@ import pytest
 from labelled_folders import IGNORED, write_labelled
 from PIL import Image
 
-from i2icli.checkpoint.file import save_checkpoint
-from i2icli.checkpoint.state import CheckpointState
 from i2icli.cli import app as app_module
 from i2icli.config.document import config_document
 from i2icli.engine.held_out import Translated
@@ -24,6 +22,8 @@ from i2icli.inference.translator import load_translator
 from i2icli.methods import build_method, configure_run
 from i2icli.pictures.images import read_picture
 from i2icli.pictures.label_maps import LabelScheme, read_labels
+from i2icli.runs.checkpoint import save_checkpoint
+from i2icli.runs.state import CheckpointState
 
 Call = Callable[..., tuple[int, str, str]]
 COLOURS = "#ff0000 #00ff00 #0000ff #ffff00"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from command_line import run_i2i as i2i
 
-from i2icli.checkpoint.file import load_checkpoint
+from i2icli.runs.checkpoint import load_checkpoint
 
 TINY = """
 [method]

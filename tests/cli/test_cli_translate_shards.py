@@ -14,13 +14,13 @@ import pytest
 from command_line import run_i2i
 from PIL import Image
 
-from i2icli.checkpoint.file import save_checkpoint
-from i2icli.checkpoint.state import CheckpointState
 from i2icli.cli.split_run import sum_documents, without_option
 from i2icli.config.document import config_document
 from i2icli.methods import build_method, configure_run
 from i2icli.pictures.images import read_picture
 from i2icli.pictures.tar_shards import ShardWriter
+from i2icli.runs.checkpoint import save_checkpoint
+from i2icli.runs.state import CheckpointState
 
 SMALL = ("method.generator.width=4", "method.generator.blocks=1", "method.discriminator.width=4")
 

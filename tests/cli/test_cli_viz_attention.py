@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2icli.checkpoint.file import save_checkpoint
-from i2icli.checkpoint.state import CheckpointState
 from i2icli.cli import app as app_module
 from i2icli.config.document import config_document
 from i2icli.methods import METHODS, Method, build_method, configure_run
+from i2icli.runs.checkpoint import save_checkpoint
+from i2icli.runs.state import CheckpointState
 
 SMALL = ("method.generator.width=4", "method.generator.blocks=1", "method.discriminator.width=4")
 QS = (*SMALL, "method.nce_layers=[0,4,8,11,12]", "method.num_patches=6", "method.projection_dim=8")

@@ -11,13 +11,13 @@ import pytest
 from engine_kit import Watcher, pair_config, send
 from plain_data import assert_same
 
-from i2icli.checkpoint.file import load_checkpoint
 from i2icli.data.folders import Domains
 from i2icli.data.pixel_cache import FOLDER
 from i2icli.datasets.pixel_cache import build_caches
 from i2icli.engine.data import fingerprint
 from i2icli.engine.run import resume_run, start_run
 from i2icli.errors import Interrupted
+from i2icli.runs.checkpoint import load_checkpoint
 
 
 def names_digest(paths: list[Path]) -> str:

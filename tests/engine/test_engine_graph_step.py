@@ -13,9 +13,7 @@ from plain_data import assert_same
 from recording import CPU, KernelLog, Run
 from tiny import tiny_batch, tiny_method
 
-from i2icli.checkpoint.file import load_checkpoint
 from i2icli.config.sections import RuntimeConfig
-from i2icli.engine.folder import RunFolder
 from i2icli.engine.graph_step import (
     MOST_KINDS,
     WARM_UP,
@@ -29,6 +27,8 @@ from i2icli.engine.optimizers import build_steppers
 from i2icli.engine.run import start_run
 from i2icli.engine.tape import Playback, Tape
 from i2icli.methods import METHODS
+from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.runs.folder import RunFolder
 from i2icli.system.choices import choose
 from i2icli.system.ranks import Ranks
 

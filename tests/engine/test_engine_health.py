@@ -16,9 +16,7 @@ from engine_kit import PairMethod, Watcher, pair_config, send, without_timings
 from plain_data import assert_same
 from torch import Tensor
 
-from i2icli.checkpoint.file import load_checkpoint
 from i2icli.data.folders import Domains, find_domains
-from i2icli.engine.folder import RunFolder
 from i2icli.engine.health import Event, HealthWatch
 from i2icli.engine.run import resume_run, start_run
 from i2icli.engine.samples import Drawn, Sample
@@ -26,6 +24,8 @@ from i2icli.errors import Interrupted
 from i2icli.methods import Translation
 from i2icli.methods.configure import AnyRunConfig, run_schema
 from i2icli.pictures.images import Picture, Pixels
+from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.runs.folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("pair")
 

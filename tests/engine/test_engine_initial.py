@@ -8,12 +8,12 @@ import pytest
 import torch
 from engine_kit import pair_config
 
-from i2icli.checkpoint.file import load_checkpoint, save_checkpoint
-from i2icli.checkpoint.state import CheckpointState
 from i2icli.engine.initial import Loaded, load_initial_weights
 from i2icli.engine.run import start_run
 from i2icli.errors import CheckpointError, ConfigError
 from i2icli.methods import build_method
+from i2icli.runs.checkpoint import load_checkpoint, save_checkpoint
+from i2icli.runs.state import CheckpointState
 
 pytestmark = pytest.mark.usefixtures("pair")
 

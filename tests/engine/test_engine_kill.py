@@ -14,11 +14,11 @@ from kinds_of_data import data_for
 from plain_data import assert_same
 from tiny import tiny_config
 
-from i2icli.checkpoint.file import load_checkpoint
 from i2icli.config.document import config_document, write_toml
-from i2icli.engine.folder import RunFolder
 from i2icli.methods import METHODS
 from i2icli.methods.configure import run_schema
+from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.runs.folder import RunFolder
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 

@@ -12,13 +12,13 @@ from engine_kit import Watcher, pair_config
 from plain_data import assert_same
 from tiny import batch_for, tiny_batch
 
-from i2icli.checkpoint.file import load_checkpoint
 from i2icli.config.sections import RuntimeConfig
 from i2icli.data.batch import Batch
 from i2icli.engine import prefetch
-from i2icli.engine.folder import RunFolder
 from i2icli.engine.prefetch import SideCopy, build_send
 from i2icli.engine.run import start_run
+from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.runs.folder import RunFolder
 from i2icli.system.choices import choose
 
 CPU = torch.device("cpu")

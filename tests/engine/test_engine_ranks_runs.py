@@ -17,14 +17,14 @@ from engine_kit import Watcher, pair_config, without_timings
 from plain_data import assert_same
 from tiny import tiny_document
 
-from i2icli.checkpoint.file import load_checkpoint
 from i2icli.cli.app import app
 from i2icli.config.document import config_document, write_toml
-from i2icli.engine.folder import RunFolder
 from i2icli.engine.run import resume_run
 from i2icli.engine.session import open_session
 from i2icli.errors import ConfigError
 from i2icli.methods.configure import run_schema
+from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.runs.folder import RunFolder
 from i2icli.system.launch import _wait, run_in_processes
 from i2icli.system.ranks import Ranks
 

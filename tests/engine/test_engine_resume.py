@@ -13,10 +13,10 @@ import pytest
 from engine_kit import Watcher, pair_config, send, without_timings
 from plain_data import assert_same
 
-from i2icli.checkpoint.file import load_checkpoint
-from i2icli.engine.folder import RunFolder
 from i2icli.engine.run import resume_run, start_run
 from i2icli.errors import CheckpointError, ConfigError, DataError, Interrupted
+from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.runs.folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("pair")
 
@@ -242,7 +242,7 @@ def test_resume_does_not_begin_again_when_only_last_is_gone(
 LOCKER = """
 import sys, time
 from pathlib import Path
-from i2icli.engine.folder import RunFolder
+from i2icli.runs.folder import RunFolder
 with RunFolder(Path(sys.argv[1])).locked():
     print("locked", flush=True)
     time.sleep(60)

@@ -14,8 +14,6 @@ from engine_kit import Watcher, pair_config, send, without_timings
 from PIL import Image
 from plain_data import assert_same
 
-from i2icli.checkpoint.file import load_checkpoint
-from i2icli.engine.folder import RunFolder
 from i2icli.engine.run import RunResult, resume_run, start_run
 from i2icli.engine.session import open_session
 from i2icli.errors import (
@@ -27,6 +25,8 @@ from i2icli.errors import (
 from i2icli.inference.pixels import translate_tensor
 from i2icli.methods.configure import AnyRunConfig
 from i2icli.pictures.images import from_tensor, read_picture, to_tensor
+from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.runs.folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("pair")
 

@@ -13,15 +13,15 @@ from plain_data import assert_same
 from tiny import tiny_document
 from typer.testing import CliRunner
 
-from i2icli.checkpoint.file import load_checkpoint
 from i2icli.cli.app import app
-from i2icli.engine.folder import RunFolder
 from i2icli.engine.plan import plan_run
 from i2icli.engine.reporting import report_run
 from i2icli.engine.run import resume_run, start_run
 from i2icli.errors import ConfigError, DataError, Interrupted
 from i2icli.methods import METHODS
 from i2icli.methods.configure import AnyRunConfig, run_schema
+from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.runs.folder import RunFolder
 
 NAME = "sincut"
 

@@ -8,7 +8,6 @@ import torch
 from echo import Echo, noise, save_fresh
 from PIL import Image
 
-from i2icli.checkpoint.file import copy_checkpoint, load_checkpoint, save_checkpoint
 from i2icli.errors import CheckpointError, ConfigError, DataError
 from i2icli.inference.exhibit import ExhibitOptions, write_exhibits
 from i2icli.inference.looking import StepFile, checkpoints_of, look_at
@@ -16,6 +15,7 @@ from i2icli.inference.sources import find_sources
 from i2icli.inference.targets import plan_outputs
 from i2icli.inference.translator import Translator, load_translator
 from i2icli.pictures.images import Picture, read_picture, to_tensor, write_picture
+from i2icli.runs.checkpoint import copy_checkpoint, load_checkpoint, save_checkpoint
 
 LAYERS = ("method.nce_layers=[0,4,8,11,12]", "method.num_patches=6")
 ARRAYS = (

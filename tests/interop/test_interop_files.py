@@ -13,10 +13,10 @@ import torch
 from released_files import resnet, save
 from safetensors.torch import save_file
 
-from i2icli.checkpoint.file import save_checkpoint
-from i2icli.checkpoint.state import CheckpointState
 from i2icli.errors import CheckpointError
 from i2icli.interop.files import parse_name, read_weights
+from i2icli.runs.checkpoint import save_checkpoint
+from i2icli.runs.state import CheckpointState
 
 
 def _same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> bool:

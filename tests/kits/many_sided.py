@@ -10,14 +10,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from i2icli.checkpoint.file import save_checkpoint
-from i2icli.checkpoint.state import CheckpointState
 from i2icli.config.document import config_document
 from i2icli.config.method import MethodConfig, Task
 from i2icli.data.batch import Batch
 from i2icli.methods import Method, Player, Terms, Translation, build_method
 from i2icli.methods.configure import AnyRunConfig, run_schema
 from i2icli.methods.registry import METHODS, register
+from i2icli.runs.checkpoint import save_checkpoint
+from i2icli.runs.state import CheckpointState
 
 
 class _Tint(Method):

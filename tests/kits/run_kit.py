@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from i2icli.checkpoint.file import save_checkpoint
-from i2icli.checkpoint.state import CheckpointState
 from i2icli.config.document import config_document
-from i2icli.engine.folder import RunFolder
 from i2icli.methods import build_method, configure_run
+from i2icli.runs.checkpoint import save_checkpoint
+from i2icli.runs.folder import RunFolder
+from i2icli.runs.state import CheckpointState
 from i2icli.visual.grid import draw_grid, lay_out
 from i2icli.visual.tiles import describe_rows
 

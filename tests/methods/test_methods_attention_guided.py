@@ -12,7 +12,6 @@ import torch
 from tiny import TinyVGG, tiny_batch, tiny_config, tiny_method
 from torch import Tensor, nn
 
-from i2icli.checkpoint.file import load_checkpoint
 from i2icli.config.document import config_document
 from i2icli.config.structure import StructureConfig
 from i2icli.data.batch import Batch
@@ -23,6 +22,7 @@ from i2icli.methods import build_method, configure_run
 from i2icli.methods.attention_guided import AttentionGuided, AttentionGuidedConfig
 from i2icli.methods.configure import run_schema
 from i2icli.methods.draws import Draws
+from i2icli.runs.checkpoint import load_checkpoint
 
 NAME = "attention-guided"
 CPU = torch.device("cpu")

@@ -13,9 +13,9 @@ import torch
 from command_line import run_i2i
 from PIL import Image
 
-from i2icli.checkpoint.file import load_checkpoint
 from i2icli.methods.configure import run_schema
 from i2icli.methods.registry import METHODS
+from i2icli.runs.checkpoint import load_checkpoint
 
 PAPER = '''
 """Tone transfer (Nobody, NOWHERE 2031): each channel is scaled and shifted."""

@@ -27,9 +27,9 @@ from reference_runs import (
 )
 from tiny import TinyVGG, tiny_method
 
-from i2icli.checkpoint.file import load_checkpoint
 from i2icli.methods import METHODS
 from i2icli.pretrained import networks
+from i2icli.runs.checkpoint import load_checkpoint
 
 WANTED = json.loads(RECORD.read_text(encoding="utf-8"))
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from run_kit import draw, make_run, smooth
 
-from i2icli.engine.folder import RunFolder
+from i2icli.runs.folder import RunFolder
 from i2icli.visual.curves import Chart, Curve, build_charts, draw_chart, thin
 from i2icli.visual.report import (
     AlarmLine,

@@ -18,8 +18,8 @@ from typing import Any, BinaryIO, cast
 
 import torch
 
-from i2icli.checkpoint.state import CheckpointState
 from i2icli.errors import CheckpointError, I2IError
+from i2icli.runs.state import CheckpointState
 
 FORMAT = 1
 KIND = "i2i checkpoint"

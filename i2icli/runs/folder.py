@@ -16,8 +16,8 @@ from typing import IO, Any
 
 import tomli_w
 
-from i2icli.checkpoint.file import remove_leftovers
 from i2icli.errors import ConfigError
+from i2icli.runs.checkpoint import remove_leftovers
 
 if sys.platform == "win32":
     import msvcrt

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from i2icli.checkpoint.file import (
+from i2icli.errors import CheckpointError, I2IError
+from i2icli.runs.checkpoint import (
     FORMAT,
     KIND,
     copy_checkpoint,
@@ -22,8 +23,7 @@ from i2icli.checkpoint.file import (
     remove_leftovers,
     save_checkpoint,
 )
-from i2icli.checkpoint.state import CheckpointState
-from i2icli.errors import CheckpointError, I2IError
+from i2icli.runs.state import CheckpointState
 
 
 def make_state(step: int = 3, size: int = 10) -> CheckpointState:

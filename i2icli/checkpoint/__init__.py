@@ -1,1 +1,0 @@
-"""The self-describing checkpoint file: written atomically, read without running code."""
