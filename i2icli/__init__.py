@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from i2icli.inference.translator import Translator, load_translator
+    from i2icli.translation.translator import Translator, load_translator
 
 __version__ = "0.1.0"
 __all__ = ["Translator", "__version__", "load_translator"]
@@ -17,7 +17,7 @@ __all__ = ["Translator", "__version__", "load_translator"]
 def __getattr__(name: str) -> object:
     """Import the translator on first use, so that `import i2icli` needs no torch."""
     if name in ("Translator", "load_translator"):
-        from i2icli.inference import translator
+        from i2icli.translation import translator
 
         return getattr(translator, name)
     raise AttributeError(f"module 'i2icli' has no attribute {name!r}")

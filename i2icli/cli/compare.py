@@ -60,7 +60,7 @@ def compare(
     from i2icli.engine.comparing import compare as compare_all
     from i2icli.engine.comparing import find_contenders
     from i2icli.engine.comparing_metrics import plan_measuring
-    from i2icli.inference.sources import find_sources
+    from i2icli.translation.sources import find_sources
 
     contenders = find_contenders(checkpoints)
     sources = find_sources(source, out=out)

@@ -46,12 +46,12 @@ from i2icli.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from i2icli.inference.folder import FolderOptions, FolderReport
-    from i2icli.inference.sources import Source
-    from i2icli.inference.targets import Job, Plan
-    from i2icli.inference.translator import Translator
     from i2icli.system.manifest import Manifest
     from i2icli.system.shares import Shard
+    from i2icli.translation.folder import FolderOptions, FolderReport
+    from i2icli.translation.sources import Source
+    from i2icli.translation.targets import Job, Plan
+    from i2icli.translation.translator import Translator
 
 _LOSSLESS = ("png", "bmp", "tif", "tiff")
 
@@ -83,9 +83,9 @@ def translate(
     if nproc > 1:
         _finish(_run_several(nproc, source, wants_grids=grid), as_json=as_json)
         return
-    from i2icli.inference.folder import FolderOptions
-    from i2icli.inference.large import parse_tiles
     from i2icli.system.shares import device_of_rank
+    from i2icli.translation.folder import FolderOptions
+    from i2icli.translation.large import parse_tiles
 
     _check_styles(styles, seed, style_from)
     process = _own_process(source, wants_grids=grid)
@@ -115,8 +115,8 @@ def _load(
     checkpoint: Path, device: str, precision: str, compile_: bool | None, *, is_bounded: bool
 ) -> Translator:
     """Load the checkpoint, in a process whose memory is ours to manage."""
-    from i2icli.inference.translator import load_translator
     from i2icli.system.allocator import claim_process, limit_kernels
+    from i2icli.translation.translator import load_translator
 
     claim_process()
     limit_kernels()
@@ -202,7 +202,7 @@ def _translate_files(task: _Task, wanted: _Wanted) -> dict[str, Any]:
 
 def _shards(task: _Task, wanted: _Wanted) -> dict[str, Any]:
     from i2icli.cli.translate_shards import translate_to_shards
-    from i2icli.inference.shards import ShardOptions
+    from i2icli.translation.tar_shards import ShardOptions
 
     assert wanted.shards is not None, "asked for with shards only"
     if task.wants_grids:
@@ -228,8 +228,8 @@ def _find(
     named: str, out: Path, *, format_: str | None, suffix: str, quality: int | None
 ) -> _Wanted:
     """Find what is read; refuse what contradicts itself."""
-    from i2icli.inference.sources import find_sources, is_list, is_picture
     from i2icli.pictures.tar_sets import find_shards
+    from i2icli.translation.sources import find_sources, is_list, is_picture
 
     path = Path(named).expanduser()
     shards = find_shards(named, out=out)
@@ -260,7 +260,7 @@ def _plan(
     wanted: _Wanted, *, styles: Sequence[str], masks: Sequence[str], with_grids: bool
 ) -> Plan:
     """Decide what is written, and make its folder."""
-    from i2icli.inference.targets import plan_outputs
+    from i2icli.translation.targets import plan_outputs
 
     plan = plan_outputs(
         wanted.sources,
@@ -314,7 +314,7 @@ def _choose_styles(
     direction: str,
 ) -> tuple[tuple[str, ...], Tensor | None]:
     """Return the names of the styles and their codes; none for the default style."""
-    from i2icli.inference.styles import style_names, styles_of_pictures
+    from i2icli.translation.styles import style_names, styles_of_pictures
 
     if count is not None:
         return style_names(count), translator.styles(count, seed or 0)
@@ -335,8 +335,8 @@ def _run(
     translator: Translator, plan: Plan, options: FolderOptions, manifest: Manifest | None
 ) -> tuple[FolderReport, list[Path]]:
     """Translate and draw; name on stderr what failed, show progress where that is a terminal."""
-    from i2icli.inference.folder import translate_jobs
     from i2icli.inference.sheets import write_sheets
+    from i2icli.translation.folder import translate_jobs
 
     with counting("translating", len(plan.jobs)) as (advance, say):
 

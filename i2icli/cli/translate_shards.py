@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 from i2icli.cli.progress import counting
 
 if TYPE_CHECKING:
-    from i2icli.inference.shards import ShardOptions
-    from i2icli.inference.translator import Translator
     from i2icli.system.shares import Shard
+    from i2icli.translation.tar_shards import ShardOptions
+    from i2icli.translation.translator import Translator
 
 
 def translate_to_shards(
     translator: Translator, shards: Sequence[Path], out: Path, options: ShardOptions, process: Shard
 ) -> dict[str, Any]:
     """Translate this process's share of the shards; return the result in plain types."""
-    from i2icli.inference.shards import translate_shards
     from i2icli.system.manifest import Manifest
+    from i2icli.translation.tar_shards import translate_shards
 
     own = process.share(shards)
     manifest = Manifest(out, key="shard", rank=process.rank, count=process.count)

@@ -15,7 +15,7 @@ from i2icli.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from i2icli.inference.exhibit import ExhibitOptions, ExhibitReport
     from i2icli.inference.looking import StepFile
-    from i2icli.inference.targets import Job
+    from i2icli.translation.targets import Job
 
 Checkpoint = Annotated[
     Path | None,
@@ -155,8 +155,8 @@ def _find_checkpoints(path: Path, *, every: bool) -> list[StepFile]:
 
 
 def _plan(newest: StepFile, named: str | None, out: Path, direction: str) -> tuple[Job, ...]:
-    from i2icli.inference.sources import Source, find_sources
-    from i2icli.inference.targets import plan_outputs
+    from i2icli.translation.sources import Source, find_sources
+    from i2icli.translation.targets import plan_outputs
 
     if named == "":  # an unset variable of the shell; Path("") would be the working folder
         raise ConfigError("IMAGES is empty: give a picture or a folder, or leave it out.")

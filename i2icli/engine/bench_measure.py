@@ -19,11 +19,11 @@ from i2icli.data.throughput import measure_loader
 from i2icli.engine.bench_limit import LimitProbe, wait_for
 from i2icli.engine.bench_rig import Rig, Variant, build_rig
 from i2icli.errors import I2IError
-from i2icli.inference.folder import FolderOptions, translate_jobs
-from i2icli.inference.pixels import translate_tensor
-from i2icli.inference.targets import Job
-from i2icli.inference.translator import Translator
 from i2icli.methods import METHODS
+from i2icli.translation.folder import FolderOptions, translate_jobs
+from i2icli.translation.pixels import translate_tensor
+from i2icli.translation.targets import Job
+from i2icli.translation.translator import Translator
 
 Result = dict[str, Any]
 

@@ -21,8 +21,6 @@ from i2icli.engine.ema import MovingAverage
 from i2icli.engine.graph_step import Step, build_step, chosen_steppers
 from i2icli.engine.optimizers import Stepper
 from i2icli.errors import CheckpointError, WeightsError
-from i2icli.inference.prepare import prepare
-from i2icli.inference.translator import Translator
 from i2icli.methods import METHODS, build_method, restore_config
 from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig
@@ -31,6 +29,8 @@ from i2icli.pretrained.networks import load_network
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.system.choices import Choices, Work
 from i2icli.system.device import resolve_device
+from i2icli.translation.prepare import prepare
+from i2icli.translation.translator import Translator
 
 _BATCHES = 4
 _ARCHITECTURES = {"vgg16": VGG16Features}

@@ -16,11 +16,11 @@ from i2icli.engine.samples import spaced
 from i2icli.errors import ConfigError, DataError
 from i2icli.evaluation.results import Measurement
 from i2icli.evaluation.truth import TruthScore, score_pixels
-from i2icli.inference.pictures import source_channels, translate_pictures
-from i2icli.inference.sources import Source
-from i2icli.inference.translator import Translator, load_translator
 from i2icli.pictures.images import Picture, Pixels, read_picture
 from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.translation.pictures import source_channels, translate_pictures
+from i2icli.translation.sources import Source
+from i2icli.translation.translator import Translator, load_translator
 from i2icli.visual.grid import draw_grid, shrink
 
 SIDE = 256  # pixels; a sheet of larger pictures would be too wide to look at

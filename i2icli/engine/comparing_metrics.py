@@ -12,11 +12,11 @@ from i2icli.errors import ConfigError, DataError
 from i2icli.evaluation.perceptual import load_lpips, lpips_content
 from i2icli.evaluation.realism import Reading, measure_distances
 from i2icli.evaluation.results import Measurement
-from i2icli.inference.folder import FolderOptions, translate_jobs
-from i2icli.inference.sources import find_sources
-from i2icli.inference.targets import plan_outputs
-from i2icli.inference.translator import Translator
 from i2icli.pretrained.weights import find_weights
+from i2icli.translation.folder import FolderOptions, translate_jobs
+from i2icli.translation.sources import find_sources
+from i2icli.translation.targets import plan_outputs
+from i2icli.translation.translator import Translator
 
 
 def plan_measuring(

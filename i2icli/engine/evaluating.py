@@ -31,11 +31,11 @@ from i2icli.evaluation.metrics import Results, Settings, Subject, choose_metrics
 from i2icli.evaluation.protocols import Protocol, unexpected_counts
 from i2icli.evaluation.realism import Reading
 from i2icli.evaluation.results import Fact
-from i2icli.inference.pixels import check_styles
-from i2icli.inference.translator import Translator, load_translator
 from i2icli.pictures.label_maps import LabelScheme
 from i2icli.system.device import resolve_device
 from i2icli.system.shares import ALONE, Shard, device_of_rank
+from i2icli.translation.pixels import check_styles
+from i2icli.translation.translator import Translator, load_translator
 
 _STYLE_CODES: Mapping[str, Fact] = {
     "style_codes": "standard normal, own of each input, fixed seeds"

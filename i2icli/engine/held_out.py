@@ -13,13 +13,13 @@ from i2icli.errors import ConfigError, DataError
 from i2icli.evaluation.picture_sets import broken_pictures, find_set
 from i2icli.evaluation.protocols import Protocol, write_resized
 from i2icli.evaluation.results import Fact
-from i2icli.inference.folder import FolderOptions, translate_jobs
-from i2icli.inference.sources import find_sources
-from i2icli.inference.styles import style_names
-from i2icli.inference.targets import Job, Plan, plan_outputs
-from i2icli.inference.translator import Translator
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.system.shares import ALONE, Shard
+from i2icli.translation.folder import FolderOptions, translate_jobs
+from i2icli.translation.sources import find_sources
+from i2icli.translation.styles import style_names
+from i2icli.translation.targets import Job, Plan, plan_outputs
+from i2icli.translation.translator import Translator
 
 _TESTS = {"a": "testA", "b": "testB"}
 

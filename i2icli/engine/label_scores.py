@@ -20,13 +20,13 @@ from i2icli.evaluation.pairing import Pair, match_folders
 from i2icli.evaluation.picture_sets import broken_pictures
 from i2icli.evaluation.results import Fact
 from i2icli.evaluation.segmentation import score_label_pairs
-from i2icli.inference.folder import translate_jobs
-from i2icli.inference.sources import Source, find_sources
-from i2icli.inference.targets import Job, plan_outputs
-from i2icli.inference.translator import Translator, load_translator
 from i2icli.pictures.images import read_size
 from i2icli.pictures.label_maps import LabelScheme, load_palette
 from i2icli.system.shares import ALONE, Shard
+from i2icli.translation.folder import translate_jobs
+from i2icli.translation.sources import Source, find_sources
+from i2icli.translation.targets import Job, plan_outputs
+from i2icli.translation.translator import Translator, load_translator
 
 Report = Callable[[int, int | None], None] | None
 

@@ -16,9 +16,9 @@ from i2icli.engine.samples import quiet_randomness, source_channels, spaced
 from i2icli.errors import ConfigError, DataError, WeightsError
 from i2icli.evaluation.inception import find_inception
 from i2icli.evaluation.truth import TruthScore, score_pixels
-from i2icli.inference.pictures import translate_pictures
 from i2icli.methods.base import Method
 from i2icli.pictures.images import Pixels, read_picture, read_size
+from i2icli.translation.pictures import translate_pictures
 
 Scores = dict[str, float]
 Say = Callable[[str], None]

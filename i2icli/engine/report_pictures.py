@@ -14,12 +14,12 @@ from PIL import Image
 from i2icli.data.folders import find_domains
 from i2icli.engine.samples import build_drawer
 from i2icli.errors import I2IError, WeightsError
-from i2icli.inference.translator import Translator
 from i2icli.methods.configure import AnyRunConfig
 from i2icli.methods.registry import METHODS
 from i2icli.methods.views import AnyView, AttentionView
 from i2icli.pictures.images import to_tensor
 from i2icli.runs.folder import RunFolder
+from i2icli.translation.translator import Translator
 from i2icli.visual.grid import lay_out
 from i2icli.visual.report import EntropyLayer, EntropyMap
 from i2icli.visual.tiles import (

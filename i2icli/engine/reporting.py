@@ -24,12 +24,12 @@ from i2icli.engine.report_metrics import (
 )
 from i2icli.engine.report_pictures import find_grids, find_rows, show_entropy, show_samples
 from i2icli.errors import ConfigError, I2IError
-from i2icli.inference.translator import load_translator
 from i2icli.methods.configure import AnyRunConfig, changes_from_paper, restore_config
 from i2icli.methods.registry import METHODS
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import Line, RunFolder, find_run
 from i2icli.runs.state import CheckpointState
+from i2icli.translation.translator import load_translator
 from i2icli.visual.report import ConfigChange, Fact, RunReport, Status, format_number
 
 if sys.platform != "win32":

@@ -25,7 +25,6 @@ from i2icli.engine.meters import TermMeter
 from i2icli.engine.optimizers import Stepper
 from i2icli.engine.samples import SampleDrawer, build_drawer
 from i2icli.errors import CheckpointError, ConfigError
-from i2icli.inference.prepare import prepare
 from i2icli.methods import METHODS, build_method
 from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig
@@ -34,6 +33,7 @@ from i2icli.runs.state import CheckpointState
 from i2icli.system.choices import Choices, Work
 from i2icli.system.device import resolve_device
 from i2icli.system.ranks import ALONE, Ranks
+from i2icli.translation.prepare import prepare
 
 # Between the seeds of the processes of a run, so that those of near runs do not meet.
 _SEED_STRIDE = 1_000_003

@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 
 from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.inference.looking import StepFile, look_at, require_views
-from i2icli.inference.pictures import source_channels
-from i2icli.inference.pixels import check_direction
-from i2icli.inference.targets import Job
-from i2icli.inference.translator import Translator, load_translator
 from i2icli.methods.views import AnyView
 from i2icli.pictures.images import Picture, read_picture
+from i2icli.translation.pictures import source_channels
+from i2icli.translation.pixels import check_direction
+from i2icli.translation.targets import Job
+from i2icli.translation.translator import Translator, load_translator
 from i2icli.visual.drawers import drawer_of
 from i2icli.visual.looks import Look, Moment
 from i2icli.visual.page import Part, affordable, build_page, build_part, fitting

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 
 from i2icli.errors import CheckpointError, ConfigError
-from i2icli.inference.pictures import translate_pictures
-from i2icli.inference.pixels import evaluating, pad_to_suit
-from i2icli.inference.translator import Translator
 from i2icli.methods import METHODS
 from i2icli.methods.base import Method
 from i2icli.methods.views import AnyView
 from i2icli.pictures.images import Picture, Pixels, to_8_bits, to_tensor
 from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.translation.pictures import translate_pictures
+from i2icli.translation.pixels import evaluating, pad_to_suit
+from i2icli.translation.translator import Translator
 from i2icli.visual.drawers import drawer_of
 from i2icli.visual.grid import shrink
 from i2icli.visual.looks import Look

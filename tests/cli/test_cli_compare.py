@@ -13,9 +13,9 @@ from i2icli.engine.comparing import compare, find_contenders
 from i2icli.errors import ConfigError
 from i2icli.evaluation.results import Measurement
 from i2icli.evaluation.truth import score_pixels
-from i2icli.inference.sources import find_sources
-from i2icli.inference.translator import load_translator
 from i2icli.pictures.images import read_picture, write_picture
+from i2icli.translation.sources import find_sources
+from i2icli.translation.translator import load_translator
 
 
 @pytest.fixture(scope="module")

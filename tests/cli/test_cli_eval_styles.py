@@ -18,10 +18,10 @@ from torch import Tensor
 
 from i2icli.cli import app as app_module
 from i2icli.evaluation.perceptual import Lpips
-from i2icli.inference.translator import load_translator
 from i2icli.pictures.images import read_picture
 from i2icli.pretrained.weight_files import expected_shapes
 from i2icli.pretrained.weights import FoundWeights
+from i2icli.translation.translator import load_translator
 
 Call = Callable[..., tuple[int, str, str]]
 KINDS = ("styled", "masked")

@@ -17,13 +17,13 @@ from i2icli.config.document import config_document
 from i2icli.engine.held_out import Translated
 from i2icli.engine.label_scores import Judging, load_judge, score_by_judge
 from i2icli.evaluation.segmentation import confusion_matrix, score_label_maps
-from i2icli.inference.pictures import translate_pictures_full
-from i2icli.inference.translator import load_translator
 from i2icli.methods import build_method, configure_run
 from i2icli.pictures.images import read_picture
 from i2icli.pictures.label_maps import LabelScheme, read_labels
 from i2icli.runs.checkpoint import save_checkpoint
 from i2icli.runs.state import CheckpointState
+from i2icli.translation.pictures import translate_pictures_full
+from i2icli.translation.translator import load_translator
 
 Call = Callable[..., tuple[int, str, str]]
 COLOURS = "#ff0000 #00ff00 #0000ff #ffff00"

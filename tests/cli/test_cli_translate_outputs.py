@@ -13,8 +13,8 @@ from many_sided import configure_tiny, many_sided, names_in, save_tiny
 from PIL import Image
 
 from i2icli.cli import app as app_module
-from i2icli.inference.translator import load_translator
 from i2icli.pictures.images import read_picture
+from i2icli.translation.translator import load_translator
 
 Call = Callable[..., tuple[int, str, str]]
 

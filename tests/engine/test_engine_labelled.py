@@ -83,7 +83,7 @@ def test_interrupted_run_ends_like_the_uninterrupted_one(
 def test_checkpoint_holds_the_counted_classes_and_translates_alone(
     root: Path, tmp_path: Path
 ) -> None:
-    from i2icli.inference.translator import load_translator
+    from i2icli.translation.translator import load_translator
 
     start_run(labelled_config(root, train={"steps": 1}), run_dir=tmp_path / "run")
     translator = load_translator(tmp_path / "run", device="cpu")

@@ -203,7 +203,7 @@ def test_run_measures_the_distance_of_its_translations(
     line = metrics(tmp_path / "run")[-1]
     session = open_session(config)
     session.restore(load_checkpoint(tmp_path / "run/checkpoints/last.pt"))
-    from i2icli.inference.pictures import translate_pictures
+    from i2icli.translation.pictures import translate_pictures
 
     assert session.measurer is not None
     sources = [read_picture(path) for path in session.measurer.pictures]

@@ -22,11 +22,11 @@ from i2icli.errors import (
     DataError,
     Interrupted,
 )
-from i2icli.inference.pixels import translate_tensor
 from i2icli.methods.configure import AnyRunConfig
 from i2icli.pictures.images import from_tensor, read_picture, to_tensor
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
+from i2icli.translation.pixels import translate_tensor
 
 pytestmark = pytest.mark.usefixtures("pair")
 

@@ -9,8 +9,8 @@ import torch
 from golden import Case, all_cases
 from replay import NETWORKS
 
-from i2icli.inference.translator import Translator, load_translator
 from i2icli.interop.importing import Imported, import_released
+from i2icli.translation.translator import Translator, load_translator
 
 
 def _cases(*names: str) -> list[object]:

@@ -16,11 +16,11 @@ from i2icli.errors import ConfigError
 from i2icli.inference import exhibit
 from i2icli.inference.exhibit import ExhibitOptions, write_exhibits
 from i2icli.inference.looking import StepFile, look_at
-from i2icli.inference.sources import find_sources
-from i2icli.inference.targets import plan_outputs
-from i2icli.inference.translator import Translator
 from i2icli.methods import METHODS, configure_run
 from i2icli.pictures.images import Picture, write_picture
+from i2icli.translation.sources import find_sources
+from i2icli.translation.targets import plan_outputs
+from i2icli.translation.translator import Translator
 
 KINDS = {
     "layer12": "attention",

@@ -9,16 +9,16 @@ from echo import SMALL, Echo, noise
 from PIL import Image
 
 from i2icli.errors import ConfigError, I2IError
-from i2icli.inference import folder as folder_module
-from i2icli.inference import forward, pipeline
-from i2icli.inference.folder import FolderOptions, translate_jobs
 from i2icli.inference.sheets import write_sheets
-from i2icli.inference.sources import find_sources
-from i2icli.inference.targets import plan_outputs
-from i2icli.inference.translator import Translator
 from i2icli.methods import Translation, configure_run
 from i2icli.pictures import encode
 from i2icli.pictures.images import read_picture
+from i2icli.translation import folder as folder_module
+from i2icli.translation import forward, pipeline
+from i2icli.translation.folder import FolderOptions, translate_jobs
+from i2icli.translation.sources import find_sources
+from i2icli.translation.targets import plan_outputs
+from i2icli.translation.translator import Translator
 
 
 @pytest.fixture

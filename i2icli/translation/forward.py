@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from i2icli.errors import I2IError
-from i2icli.inference.large import LargePictures, TilesOptions, Way
-from i2icli.inference.pictures import batch_key, translate_batch
-from i2icli.inference.pixels import check_direction
 from i2icli.methods.base import Method, Translation
 from i2icli.pictures.images import Picture
+from i2icli.translation.large import LargePictures, TilesOptions, Way
+from i2icli.translation.pictures import batch_key, translate_batch
+from i2icli.translation.pixels import check_direction
 
 _BYTES_PER_PIXEL = 4096  # of a generator 64 channels wide in float32, generously
 _MOST = 64  # pictures

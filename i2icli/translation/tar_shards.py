@@ -14,14 +14,14 @@ from typing import Any
 import torch
 
 from i2icli.errors import ConfigError, DataError, I2IError
-from i2icli.inference.pictures import mask_pixels, source_channels, to_translated_picture
-from i2icli.inference.pipeline import FolderOptions, Pipeline, raise_if_hopeless, words_of
-from i2icli.inference.translator import Translator
 from i2icli.methods.base import Translation
 from i2icli.pictures.encode import WRITABLE, encode_labels, encode_picture
 from i2icli.pictures.images import Picture, read_picture
 from i2icli.pictures.tar_shards import Sample, ShardWriter, read_samples
 from i2icli.system.manifest import Entry, Manifest
+from i2icli.translation.pictures import mask_pixels, source_channels, to_translated_picture
+from i2icli.translation.pipeline import FolderOptions, Pipeline, raise_if_hopeless, words_of
+from i2icli.translation.translator import Translator
 
 Files = dict[str, bytes]
 

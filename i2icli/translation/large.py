@@ -11,9 +11,6 @@ import torch
 from torch import Tensor
 
 from i2icli.errors import ConfigError, I2IError
-from i2icli.inference.pixels import evaluating, pad_to_suit, translate_tensor
-from i2icli.inference.tiling import Room, run_in_bands, tileable
-from i2icli.inference.tiling_fast import OVERLAP, measure_fast, run_fast
 from i2icli.methods.base import Method, Translation
 from i2icli.networks.resnet import ResnetGenerator
 from i2icli.networks.stylegan2 import StyleGAN2Generator
@@ -21,6 +18,9 @@ from i2icli.pictures.images import Picture, to_tensor
 from i2icli.system.allocator import return_freed_memory
 from i2icli.system.device import autocast
 from i2icli.system.memory import LiveBytes, free_bytes, in_words, parse_bytes, resident_bytes
+from i2icli.translation.pixels import evaluating, pad_to_suit, translate_tensor
+from i2icli.translation.tiling import Room, run_in_bands, tileable
+from i2icli.translation.tiling_fast import OVERLAP, measure_fast, run_fast
 
 Tiles = Literal["auto", "exact", "fast", "off"]
 Way = Literal["whole", "exact", "fast"]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from i2icli.errors import ConfigError
-from i2icli.inference.sources import Source, identity_of, is_picture
 from i2icli.pictures.encode import WRITABLE
+from i2icli.translation.sources import Source, identity_of, is_picture
 
 GRID_ROWS = 8
 

@@ -11,17 +11,6 @@ from PIL import Image
 from torch import Tensor
 
 from i2icli.errors import CheckpointError
-from i2icli.inference.kinds import Kind, to_kind_of, to_picture
-from i2icli.inference.pictures import (
-    TranslatedPicture,
-    source_channels,
-    target_channels,
-    translate_pictures,
-    translate_pictures_full,
-)
-from i2icli.inference.pixels import translate_tensor
-from i2icli.inference.prepare import prepare
-from i2icli.inference.styles import encode_picture_style, random_styles
 from i2icli.methods import METHODS, build_method, restore_config
 from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig
@@ -30,6 +19,17 @@ from i2icli.pretrained.networks import load_networks
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.system.choices import Choices, Work
 from i2icli.system.device import resolve_device
+from i2icli.translation.kinds import Kind, to_kind_of, to_picture
+from i2icli.translation.pictures import (
+    TranslatedPicture,
+    source_channels,
+    target_channels,
+    translate_pictures,
+    translate_pictures_full,
+)
+from i2icli.translation.pixels import translate_tensor
+from i2icli.translation.prepare import prepare
+from i2icli.translation.styles import encode_picture_style, random_styles
 
 P = TypeVar("P", str, Path)
 T = TypeVar("T", Image.Image, Picture, Pixels, Tensor)

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from i2icli.errors import I2IError
-from i2icli.inference.forward import BatchRunner
-from i2icli.inference.large import TilesOptions
-from i2icli.inference.pictures import batch_key
-from i2icli.inference.translator import Translator
 from i2icli.methods.base import Translation
 from i2icli.pictures.images import Picture
+from i2icli.translation.forward import BatchRunner
+from i2icli.translation.large import TilesOptions
+from i2icli.translation.pictures import batch_key
+from i2icli.translation.translator import Translator
 
 _THREADS = min(8, os.cpu_count() or 1)  # for reading, and as many for writing
 _AHEAD_PIXELS = 64_000_000  # read ahead or waiting to be written, about 200 MB each

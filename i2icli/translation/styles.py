@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from i2icli.inference.pictures import target_channels
-from i2icli.inference.pixels import check_direction, check_styles, evaluating, pad_to_suit
-from i2icli.inference.sources import find_sources, is_picture
 from i2icli.methods.base import Method
 from i2icli.pictures.images import Picture, read_picture, to_tensor
+from i2icli.translation.pictures import target_channels
+from i2icli.translation.pixels import check_direction, check_styles, evaluating, pad_to_suit
+from i2icli.translation.sources import find_sources, is_picture
 
 
 def random_styles(method: Method, count: int, *, seed: int = 0) -> Tensor:

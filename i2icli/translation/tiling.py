@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from i2icli.errors import I2IError
-from i2icli.inference.row_maps import MapStore, MemoryMap, RowMap
-from i2icli.inference.row_ops import Chain, Normalise, Pointwise, RowOp, row_ops
 from i2icli.networks.norm import InstanceNorm
 from i2icli.networks.resnet import ResnetBlock, ResnetGenerator
 from i2icli.system.memory import in_words
+from i2icli.translation.row_maps import MapStore, MemoryMap, RowMap
+from i2icli.translation.row_ops import Chain, Normalise, Pointwise, RowOp, row_ops
 
 _MOST_BAND = 256 << 20  # bytes; larger bands are no faster, their borders cost little already
 

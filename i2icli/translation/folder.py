@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from i2icli.errors import I2IError
-from i2icli.inference.pictures import mask_pixels, source_channels, to_translated_picture
-from i2icli.inference.pipeline import FolderOptions, Pipeline, raise_if_hopeless, words_of
-from i2icli.inference.targets import Job
-from i2icli.inference.translator import Translator
 from i2icli.methods.base import Translation
 from i2icli.pictures.encode import write_labels
 from i2icli.pictures.images import Picture, read_picture, write_picture
+from i2icli.translation.pictures import mask_pixels, source_channels, to_translated_picture
+from i2icli.translation.pipeline import FolderOptions, Pipeline, raise_if_hopeless, words_of
+from i2icli.translation.targets import Job
+from i2icli.translation.translator import Translator
 
 __all__ = ["Failure", "FolderOptions", "FolderReport", "translate_jobs"]
 

@@ -11,13 +11,13 @@ from PIL import Image
 import i2icli
 from i2icli.engine.samples import Sample, SampleDrawer
 from i2icli.errors import CheckpointError, ConfigError, DataError
-from i2icli.inference.pictures import translate_pictures
-from i2icli.inference.pixels import translate_tensor
-from i2icli.inference.translator import Translator, load_translator
 from i2icli.methods import build_method
 from i2icli.pictures.images import Picture, from_tensor, read_picture, to_tensor
 from i2icli.runs.checkpoint import load_checkpoint, save_checkpoint
 from i2icli.runs.state import CheckpointState
+from i2icli.translation.pictures import translate_pictures
+from i2icli.translation.pixels import translate_tensor
+from i2icli.translation.translator import Translator, load_translator
 from i2icli.visual.grid import lay_out
 
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from i2icli.errors import ConfigError
-from i2icli.inference.sources import Source
-from i2icli.inference.targets import plan_outputs
+from i2icli.translation.sources import Source
+from i2icli.translation.targets import plan_outputs
 
 
 def outputs(*names, **options):

@@ -5,12 +5,12 @@ import torch
 from torch import Tensor, nn
 
 from i2icli.errors import I2IError
-from i2icli.inference import row_maps
-from i2icli.inference.row_maps import FileMap, MapStore, MemoryMap
-from i2icli.inference.row_ops import Chain, row_ops
-from i2icli.inference.tiling import Moments, Room, run_in_bands, tileable
 from i2icli.networks.resnet import ResnetGenerator
 from i2icli.networks.stylegan2 import StyleGAN2Generator
+from i2icli.translation import row_maps
+from i2icli.translation.row_maps import FileMap, MapStore, MemoryMap
+from i2icli.translation.row_ops import Chain, row_ops
+from i2icli.translation.tiling import Moments, Room, run_in_bands, tileable
 
 VARIANTS = {
     "cut": {},

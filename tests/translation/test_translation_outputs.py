@@ -13,19 +13,19 @@ from many_sided import Segmenter, configure_tiny, many_sided
 from PIL import Image
 
 from i2icli.errors import ConfigError, DataError
-from i2icli.inference import pipeline
-from i2icli.inference.folder import FolderOptions, translate_jobs
-from i2icli.inference.pictures import translate_pictures_full
-from i2icli.inference.pixels import translate_full, translate_tensor
 from i2icli.inference.sheets import write_sheets
-from i2icli.inference.sources import Source, find_sources
-from i2icli.inference.styles import random_styles, style_names, styles_of_pictures
-from i2icli.inference.targets import Job, plan_outputs
-from i2icli.inference.translator import Translator
 from i2icli.methods import Method, build_method
 from i2icli.pictures import encode
 from i2icli.pictures.encode import write_labels
 from i2icli.pictures.images import read_picture
+from i2icli.translation import pipeline
+from i2icli.translation.folder import FolderOptions, translate_jobs
+from i2icli.translation.pictures import translate_pictures_full
+from i2icli.translation.pixels import translate_full, translate_tensor
+from i2icli.translation.sources import Source, find_sources
+from i2icli.translation.styles import random_styles, style_names, styles_of_pictures
+from i2icli.translation.targets import Job, plan_outputs
+from i2icli.translation.translator import Translator
 
 Load = Callable[..., Translator]
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from i2icli.config.sections import RuntimeConfig
-from i2icli.inference import prepare as prepare_module
-from i2icli.inference.pixels import translate_tensor
-from i2icli.inference.prepare import prepare
 from i2icli.methods import build_method, configure_run
 from i2icli.methods.base import Method
 from i2icli.system.choices import Work
 from i2icli.system.compiling import Compiled
+from i2icli.translation import prepare as prepare_module
+from i2icli.translation.pixels import translate_tensor
+from i2icli.translation.prepare import prepare
 
 SMALL = (
     "method.generator.width=8",

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from i2icli.inference.row_ops import Normalise
-from i2icli.inference.tiling import Moments
 from i2icli.networks.norm import InstanceNorm
 from i2icli.networks.resnet import ResnetGenerator
 from i2icli.networks.tiles import Span, cut_tiles
+from i2icli.translation.row_ops import Normalise
+from i2icli.translation.tiling import Moments
 
 OVERLAP = 64  # pixels that a tile sees on each side of it
 _ROWS = 32  # of a map that are summed at once

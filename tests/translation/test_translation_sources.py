@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from i2icli.errors import ConfigError, DataError
-from i2icli.inference.sources import find_sources
+from i2icli.translation.sources import find_sources
 
 
 def touch(folder, *names):

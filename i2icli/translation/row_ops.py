@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from i2icli.errors import I2IError
-from i2icli.inference.row_maps import RowMap
 from i2icli.networks.resample import Downsample, Upsample
 from i2icli.system.device import widen
+from i2icli.translation.row_maps import RowMap
 
 Shape = tuple[int, int, int]  # channels, rows, columns
 

@@ -9,11 +9,6 @@ from PIL import Image
 
 from i2icli.cli.app import main
 from i2icli.errors import ConfigError, I2IError
-from i2icli.inference import large as large_module
-from i2icli.inference.forward import BatchRunner
-from i2icli.inference.large import LargePictures, TilesOptions, parse_tiles
-from i2icli.inference.pictures import translate_batch
-from i2icli.inference.tiling_fast import _weights, measure_fast, reduced, run_fast
 from i2icli.methods import build_method, configure_run
 from i2icli.methods.base import Method
 from i2icli.networks.resnet import ResnetGenerator
@@ -21,6 +16,11 @@ from i2icli.networks.tiles import cut_tiles
 from i2icli.pictures.images import Picture
 from i2icli.system import memory as memory_module
 from i2icli.system.memory import LiveBytes, in_words, parse_bytes, resident_bytes
+from i2icli.translation import large as large_module
+from i2icli.translation.forward import BatchRunner
+from i2icli.translation.large import LargePictures, TilesOptions, parse_tiles
+from i2icli.translation.pictures import translate_batch
+from i2icli.translation.tiling_fast import _weights, measure_fast, reduced, run_fast
 
 
 def build(preset: str = "cyclegan", *overrides: str) -> Method:

@@ -10,15 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from i2icli.inference.pixels import (
+from i2icli.methods.base import Method, Translation
+from i2icli.pictures.images import Picture, Pixels, from_tensor, to_tensor
+from i2icli.pictures.label_maps import Labels
+from i2icli.translation.pixels import (
     check_direction,
     check_styles,
     padded_side,
     translate_full,
 )
-from i2icli.methods.base import Method, Translation
-from i2icli.pictures.images import Picture, Pixels, from_tensor, to_tensor
-from i2icli.pictures.label_maps import Labels
 
 _ROWS = 256  # of a picture that are rounded at once
 

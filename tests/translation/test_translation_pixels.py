@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from i2icli.errors import ConfigError
-from i2icli.inference.pixels import pad_to_suit, padded_side, translate_full, translate_tensor
 from i2icli.methods import build_method, configure_run
+from i2icli.translation.pixels import pad_to_suit, padded_side, translate_full, translate_tensor
 
 
 @pytest.mark.parametrize(

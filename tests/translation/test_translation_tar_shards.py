@@ -13,15 +13,15 @@ from many_sided import configure_tiny, many_sided
 from PIL import Image
 
 from i2icli.errors import ConfigError, DataError, I2IError
-from i2icli.inference.folder import FolderOptions
-from i2icli.inference.shards import ShardOptions, translate_shards
-from i2icli.inference.translator import Translator
 from i2icli.methods import build_method, configure_run
 from i2icli.pictures import tar_shards as data_shards
 from i2icli.pictures.encode import encode_picture
 from i2icli.pictures.tar_sets import find_shards
 from i2icli.pictures.tar_shards import ShardWriter
 from i2icli.system.manifest import Manifest
+from i2icli.translation.folder import FolderOptions
+from i2icli.translation.tar_shards import ShardOptions, translate_shards
+from i2icli.translation.translator import Translator
 
 
 @pytest.fixture
@@ -248,8 +248,8 @@ import torch
 torch.set_num_threads(1)
 from echo import SMALL, Echo
 from i2icli.system.manifest import Manifest
-from i2icli.inference.shards import ShardOptions, translate_shards
-from i2icli.inference.translator import Translator
+from i2icli.translation.tar_shards import ShardOptions, translate_shards
+from i2icli.translation.translator import Translator
 from i2icli.methods import configure_run
 source, out = Path(sys.argv[1]), Path(sys.argv[2])
 shards = sorted(source.glob("*.tar"))
