@@ -63,7 +63,7 @@ def _write(found: Analysis, text: str, out: Path) -> None:
 
 def _lines(found: Analysis) -> Iterator[str]:
     """Yield the table, and what its columns mean."""
-    from i2icli.evaluation.alignment import LOSSES, OTHERS
+    from i2icli.metrics.alignment import LOSSES, OTHERS
 
     rows = found.rows()
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -15,8 +15,8 @@ from i2icli.errors import ConfigError
 
 if TYPE_CHECKING:
     from i2icli.engine.comparing import Comparison
-    from i2icli.evaluation.results import Measurement
-    from i2icli.evaluation.truth import TruthScore
+    from i2icli.metrics.results import Measurement
+    from i2icli.metrics.truth import TruthScore
 
 
 Checkpoints = Annotated[

@@ -82,7 +82,7 @@ def demo(
             if score is None:
                 make_demo_set(out, plan, progress=report)
     if score is not None:
-        from i2icli.evaluation.truth import score_folder
+        from i2icli.metrics.truth import score_folder
 
         result = score_folder(score, root)
         show(result, as_json=as_json, lines=score_lines(result))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from i2icli.datasets.obtain import Obtained
     from i2icli.datasets.prepare import Prepared
     from i2icli.datasets.stats import PartStats, Plan
-    from i2icli.evaluation.truth import FolderScore
+    from i2icli.metrics.truth import FolderScore
 
 _SHOWN = 8  # groups of files listed under a finding; --json lists all
 

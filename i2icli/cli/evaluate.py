@@ -17,9 +17,9 @@ from i2icli.errors import ConfigError
 if TYPE_CHECKING:
     from i2icli.engine.evaluating import Evaluated, Request
     from i2icli.engine.label_scores import Judging
-    from i2icli.evaluation.inception import FeatureMode
-    from i2icli.evaluation.metrics import Subject
     from i2icli.evaluation.protocols import Protocol
+    from i2icli.metrics.choose import Subject
+    from i2icli.metrics.inception import FeatureMode
     from i2icli.pictures.label_maps import LabelScheme
     from i2icli.system.shares import Shard
 
@@ -184,7 +184,7 @@ def evaluate(
     _check_folders(checkpoint, real=real, fake=fake, inputs=inputs, others=all_checkpoints or keep)
     share_work(nproc)
     from i2icli.engine.evaluating import Request
-    from i2icli.evaluation.metrics import Subject
+    from i2icli.metrics.choose import Subject
 
     request = Request(
         names=_chosen(fid, kid, lpips, structure, diversity, seg, truth_error),
@@ -238,7 +238,7 @@ def _find_protocol(name: str | None) -> Protocol | None:
 
 
 def _check_mode(mode: str | None) -> FeatureMode | None:
-    from i2icli.evaluation.inception import check_mode
+    from i2icli.metrics.inception import check_mode
 
     return None if mode is None else check_mode(mode)
 

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from i2icli.engine.evaluating import Evaluated
     from i2icli.evaluation.protocols import Protocol
-    from i2icli.evaluation.results import Measurement
+    from i2icli.metrics.results import Measurement
 
 _HIGH_IS_GOOD = frozenset({"pixel_accuracy", "class_accuracy", "mean_iou"})
 _HIDDEN = frozenset({"outputs", "device", "best_step"})

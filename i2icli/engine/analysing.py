@@ -15,7 +15,7 @@ from torch import Tensor
 from i2icli.data.folders import list_pictures
 from i2icli.datasets.pairs import read_halves
 from i2icli.errors import ConfigError, DataError
-from i2icli.evaluation.alignment import (
+from i2icli.metrics.alignment import (
     LAYERS,
     OTHERS,
     PLACES,
@@ -27,8 +27,8 @@ from i2icli.evaluation.alignment import (
     partners,
     separate_losses,
 )
-from i2icli.evaluation.pairing import match_folders
-from i2icli.evaluation.perceptual import Lpips
+from i2icli.metrics.pairing import match_folders
+from i2icli.metrics.perceptual import Lpips
 from i2icli.networks.vgg import VGG16Features
 from i2icli.pictures.images import Picture, Pixels, read_picture, read_size, to_8_bits, to_tensor
 from i2icli.pretrained.weights import load_weights

@@ -14,8 +14,8 @@ from PIL import Image
 
 from i2icli.engine.samples import spaced
 from i2icli.errors import ConfigError, DataError
-from i2icli.evaluation.results import Measurement
-from i2icli.evaluation.truth import TruthScore, score_pixels
+from i2icli.metrics.results import Measurement
+from i2icli.metrics.truth import TruthScore, score_pixels
 from i2icli.pictures.images import Picture, Pixels, read_picture
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.translation.pictures import source_channels, translate_pictures

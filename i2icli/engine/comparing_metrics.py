@@ -9,9 +9,9 @@ import torch
 
 from i2icli.engine.comparing import Measure
 from i2icli.errors import ConfigError, DataError
-from i2icli.evaluation.perceptual import load_lpips, lpips_content
-from i2icli.evaluation.realism import Reading, measure_distances
-from i2icli.evaluation.results import Measurement
+from i2icli.metrics.perceptual import load_lpips, lpips_content
+from i2icli.metrics.realism import Reading, measure_distances
+from i2icli.metrics.results import Measurement
 from i2icli.pretrained.weights import find_weights
 from i2icli.translation.folder import FolderOptions, translate_jobs
 from i2icli.translation.sources import find_sources

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from i2icli.errors import DataError
-from i2icli.evaluation.distances import fid, kid
-from i2icli.evaluation.features import extract_features
-from i2icli.evaluation.inception import (
+from i2icli.metrics.distances import fid, kid
+from i2icli.metrics.features import extract_features
+from i2icli.metrics.inception import (
     FEATURES,
     FeatureMode,
     build_network,

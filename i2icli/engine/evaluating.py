@@ -26,11 +26,11 @@ from i2icli.engine.label_scores import (
     score_segmenter,
 )
 from i2icli.errors import ConfigError
-from i2icli.evaluation.inception import FeatureMode
-from i2icli.evaluation.metrics import Results, Settings, Subject, choose_metrics, measure_all
 from i2icli.evaluation.protocols import Protocol, unexpected_counts
-from i2icli.evaluation.realism import Reading
-from i2icli.evaluation.results import Fact
+from i2icli.metrics.choose import Results, Settings, Subject, choose_metrics, measure_all
+from i2icli.metrics.inception import FeatureMode
+from i2icli.metrics.realism import Reading
+from i2icli.metrics.results import Fact
 from i2icli.pictures.label_maps import LabelScheme
 from i2icli.system.device import resolve_device
 from i2icli.system.shares import ALONE, Shard, device_of_rank

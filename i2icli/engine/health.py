@@ -16,10 +16,10 @@ from i2icli.config.sections import HealthConfig
 from i2icli.data.folders import Domains
 from i2icli.engine.samples import Drawn, source_channels, spaced
 from i2icli.errors import DataError
-from i2icli.evaluation.alarms import Alarm, discriminator_alarm, discriminator_won, picture_alarms
-from i2icli.evaluation.appearance import References, describe_references
 from i2icli.methods import METHODS
 from i2icli.methods.configure import AnyRunConfig
+from i2icli.metrics.alarms import Alarm, discriminator_alarm, discriminator_won, picture_alarms
+from i2icli.metrics.appearance import References, describe_references
 from i2icli.pictures.images import Pixels, read_picture
 
 _PICTURES = (

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from i2icli.config.sections import DataConfig
 from i2icli.errors import ConfigError, DataError
-from i2icli.evaluation.picture_sets import broken_pictures, find_set
 from i2icli.evaluation.protocols import Protocol, write_resized
-from i2icli.evaluation.results import Fact
+from i2icli.metrics.picture_sets import broken_pictures, find_set
+from i2icli.metrics.results import Fact
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.system.shares import ALONE, Shard
 from i2icli.translation.folder import FolderOptions, translate_jobs

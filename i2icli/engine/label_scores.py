@@ -15,11 +15,11 @@ from i2icli.config.sections import DataConfig
 from i2icli.data.labelled import find_labelled, label_scheme, read_ids
 from i2icli.engine.held_out import Translated
 from i2icli.errors import ConfigError, DataError
-from i2icli.evaluation.metrics import Results
-from i2icli.evaluation.pairing import Pair, match_folders
-from i2icli.evaluation.picture_sets import broken_pictures
-from i2icli.evaluation.results import Fact
-from i2icli.evaluation.segmentation import score_label_pairs
+from i2icli.metrics.choose import Results
+from i2icli.metrics.pairing import Pair, match_folders
+from i2icli.metrics.picture_sets import broken_pictures
+from i2icli.metrics.results import Fact
+from i2icli.metrics.segmentation import score_label_pairs
 from i2icli.pictures.images import read_size
 from i2icli.pictures.label_maps import LabelScheme, load_palette
 from i2icli.system.shares import ALONE, Shard

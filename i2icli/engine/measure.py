@@ -14,9 +14,9 @@ from i2icli.data.folders import Domains
 from i2icli.engine.distributions import DistanceMeter
 from i2icli.engine.samples import quiet_randomness, source_channels, spaced
 from i2icli.errors import ConfigError, DataError, WeightsError
-from i2icli.evaluation.inception import find_inception
-from i2icli.evaluation.truth import TruthScore, score_pixels
 from i2icli.methods.base import Method
+from i2icli.metrics.inception import find_inception
+from i2icli.metrics.truth import TruthScore, score_pixels
 from i2icli.pictures.images import Pixels, read_picture, read_size
 from i2icli.translation.pictures import translate_pictures
 

@@ -14,8 +14,8 @@ from i2icli.data.labelled import label_scheme, read_ids
 from i2icli.engine.label_scores import check_labelled
 from i2icli.engine.samples import quiet_randomness, spaced
 from i2icli.errors import ConfigError
-from i2icli.evaluation.segmentation import Tally, score_tally, sum_tallies, tally_labels
 from i2icli.methods.base import Method
+from i2icli.metrics.segmentation import Tally, score_tally, sum_tallies, tally_labels
 from i2icli.pictures.images import read_picture
 from i2icli.pictures.label_maps import LabelScheme
 from i2icli.translation.pictures import translate_pictures_full

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from i2icli.evaluation.alarms import Alarm, stall_alarm
+from i2icli.metrics.alarms import Alarm, stall_alarm
 
 Best = dict[str, Any]
 

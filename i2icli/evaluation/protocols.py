@@ -17,8 +17,8 @@ from typing import Literal, cast
 from i2icli.data.transforms import CropChoice, CropPlan, make_crop
 from i2icli.datasets.catalogue import CATALOGUE
 from i2icli.errors import ConfigError
-from i2icli.evaluation.inception import FeatureMode, check_mode
-from i2icli.evaluation.results import Fact
+from i2icli.metrics.inception import FeatureMode, check_mode
+from i2icli.metrics.results import Fact
 from i2icli.pictures.images import from_tensor, read_picture, write_picture
 
 

@@ -11,8 +11,8 @@ from i2icli.cli import app as app_module
 from i2icli.engine import comparing_metrics
 from i2icli.engine.comparing import compare, find_contenders
 from i2icli.errors import ConfigError
-from i2icli.evaluation.results import Measurement
-from i2icli.evaluation.truth import score_pixels
+from i2icli.metrics.results import Measurement
+from i2icli.metrics.truth import score_pixels
 from i2icli.pictures.images import read_picture, write_picture
 from i2icli.translation.sources import find_sources
 from i2icli.translation.translator import load_translator

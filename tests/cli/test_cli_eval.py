@@ -36,7 +36,7 @@ def stand_in(images: Tensor) -> Tensor:
 
 def use_stand_in(patch: pytest.MonkeyPatch) -> None:
     weights = FoundWeights("inception", Path("none.pt"), "0" * 64)
-    patch.setattr("i2icli.evaluation.features.build_network", lambda *_: stand_in)
+    patch.setattr("i2icli.metrics.features.build_network", lambda *_: stand_in)
     for name in ("features", "realism", "metrics"):
         patch.setattr(f"i2icli.evaluation.{name}.find_inception", lambda _mode: weights)
 

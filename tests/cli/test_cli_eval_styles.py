@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from i2icli.cli import app as app_module
-from i2icli.evaluation.perceptual import Lpips
+from i2icli.metrics.perceptual import Lpips
 from i2icli.pictures.images import read_picture
 from i2icli.pretrained.weight_files import expected_shapes
 from i2icli.pretrained.weights import FoundWeights
@@ -57,8 +57,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def i2i(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: Path) -> Call:
     weights = FoundWeights("alexnet", Path("none.pth"), "0" * 64)
-    monkeypatch.setattr("i2icli.evaluation.metrics.find_weights", lambda _name: weights)
-    monkeypatch.setattr("i2icli.evaluation.perceptual.load_lpips", random_lpips)
+    monkeypatch.setattr("i2icli.metrics.choose.find_weights", lambda _name: weights)
+    monkeypatch.setattr("i2icli.metrics.perceptual.load_lpips", random_lpips)
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["i2i", *map(str, arguments)])

@@ -15,7 +15,7 @@ from i2icli.cli import app as app_module
 from i2icli.engine import analysing
 from i2icli.engine.analysing import analyse_structure, find_pairs
 from i2icli.errors import ConfigError, DataError
-from i2icli.evaluation import alignment
+from i2icli.metrics import alignment
 from i2icli.pictures.images import write_picture
 from i2icli.pretrained.weight_files import expected_shapes
 from i2icli.pretrained.weights import FoundWeights

@@ -24,7 +24,7 @@ from i2icli.engine.run import resume_run, start_run
 from i2icli.engine.scoreboard import Point, Scoreboard
 from i2icli.engine.session import open_session
 from i2icli.errors import ConfigError, DataError, Interrupted, WeightsError
-from i2icli.evaluation.distances import fid, kid
+from i2icli.metrics.distances import fid, kid
 from i2icli.pictures.images import Pixels, read_picture
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder

@@ -76,7 +76,7 @@ def test_mask_that_is_0_is_said_once_with_its_direction(
     picture_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     masking(monkeypatch, 0.0)
-    monkeypatch.setattr("i2icli.evaluation.alarms._SMALLEST_FOREGROUND", 0.2)
+    monkeypatch.setattr("i2icli.metrics.alarms._SMALLEST_FOREGROUND", 0.2)
     (line,) = alarms(run(picture_root, tmp_path / "run", mask=0.4))
     assert (line["step"], line["alarm"], line["direction"]) == (0, "mask-empty", "a2b")
     assert line["saw"].startswith("the where mask is")

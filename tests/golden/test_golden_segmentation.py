@@ -7,7 +7,7 @@ import pytest
 import torch
 from golden import Case, golden_cases
 
-from i2icli.evaluation.segmentation import NAMES, confusion_matrix, score_tally, tally_labels
+from i2icli.metrics.segmentation import NAMES, confusion_matrix, score_tally, tally_labels
 from i2icli.pictures.label_maps import LabelScheme, colours_to_ids
 
 

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from i2icli.errors import DataError
-from i2icli.evaluation.pairing import Pair, match_folders
-from i2icli.evaluation.resampling import bootstrap_interval
-from i2icli.evaluation.results import Fact, Interval, Measurement
+from i2icli.metrics.pairing import Pair, match_folders
+from i2icli.metrics.resampling import bootstrap_interval
+from i2icli.metrics.results import Fact, Interval, Measurement
 from i2icli.pictures.label_maps import Labels, LabelScheme, Palette, colours_to_ids, read_labels
 
 Convention = Literal["standard", "released"]

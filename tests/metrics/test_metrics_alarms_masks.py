@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from i2icli.config.sections import HealthConfig
-from i2icli.evaluation.alarms import Alarm, empty_mask, full_mask, picture_alarms
+from i2icli.metrics.alarms import Alarm, empty_mask, full_mask, picture_alarms
 
 LIMIT = HealthConfig().mask
 Mask = NDArray[np.float32]

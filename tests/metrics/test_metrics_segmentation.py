@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from i2icli.errors import ConfigError, DataError
-from i2icli.evaluation.results import Measurement
-from i2icli.evaluation.segmentation import (
+from i2icli.metrics.results import Measurement
+from i2icli.metrics.segmentation import (
     Convention,
     Scores,
     SegmentationReport,

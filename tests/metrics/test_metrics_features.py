@@ -20,13 +20,13 @@ from real_weights import real_home, real_pictures
 from torch import Tensor
 
 from i2icli.errors import DataError, WeightsError
-from i2icli.evaluation import features as module
-from i2icli.evaluation.distances import fid, kid, kid_of_subsets
-from i2icli.evaluation.feature_pass import read_stored
-from i2icli.evaluation.features import extract_features
-from i2icli.evaluation.inception import FEATURES, RESIZERS, FeatureMode, build_resizer, prepare
-from i2icli.evaluation.picture_sets import describe_set, find_set
-from i2icli.evaluation.realism import Reading, measure_distances
+from i2icli.metrics import features as module
+from i2icli.metrics.distances import fid, kid, kid_of_subsets
+from i2icli.metrics.feature_pass import read_stored
+from i2icli.metrics.features import extract_features
+from i2icli.metrics.inception import FEATURES, RESIZERS, FeatureMode, build_resizer, prepare
+from i2icli.metrics.picture_sets import describe_set, find_set
+from i2icli.metrics.realism import Reading, measure_distances
 from i2icli.pretrained.weights import FoundWeights
 from i2icli.system.shares import Shard
 
@@ -52,7 +52,7 @@ def network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Counter:
     weights = FoundWeights("inception", tmp_path / "none.pt", "0" * 64)
     monkeypatch.setenv("I2I_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(module, "build_network", lambda *_: counter)
-    for name in ("i2icli.evaluation.features", "i2icli.evaluation.realism"):
+    for name in ("i2icli.metrics.features", "i2icli.metrics.realism"):
         monkeypatch.setattr(f"{name}.find_inception", lambda _mode: weights)
     return counter
 
@@ -271,10 +271,10 @@ from pathlib import Path
 sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
 import numpy as np, pytest
 from test_evaluation_features import Counter
-from i2icli.evaluation import features
+from i2icli.metrics import features
 from i2icli.system.shares import joined_shards
 from i2icli.pretrained.weights import FoundWeights
-from i2icli.evaluation.picture_sets import find_set
+from i2icli.metrics.picture_sets import find_set
 counter = Counter()
 features.build_network = lambda *_: counter
 features.find_inception = lambda _: FoundWeights("inception", Path("none"), "0" * 64)
@@ -341,7 +341,7 @@ def test_real_fid_and_kid_equal_those_of_clean_fid(
         warnings.simplefilter("ignore")
         from cleanfid import fid as clean_fid
 
-        from i2icli.evaluation.inception import build_network, find_inception
+        from i2icli.metrics.inception import build_network, find_inception
 
         network = build_network(mode, CPU, find_inception(mode))
         theirs = [

@@ -14,8 +14,8 @@ from torch import nn
 from i2icli.config.sections import HealthConfig
 from i2icli.datasets.demo.render import render_both
 from i2icli.datasets.demo.scene import draw_scene
-from i2icli.evaluation.alarms import discriminator_won, picture_alarms, stall_alarm
-from i2icli.evaluation.appearance import (
+from i2icli.metrics.alarms import discriminator_won, picture_alarms, stall_alarm
+from i2icli.metrics.appearance import (
     References,
     describe_references,
     pattern_strength,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from i2icli.config.sections import HealthConfig
-from i2icli.evaluation.appearance import (
+from i2icli.metrics.appearance import (
     References,
     luminance,
     nearest_distances,

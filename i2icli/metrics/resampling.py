@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from i2icli.evaluation.results import Interval
+from i2icli.metrics.results import Interval
 
 LEVEL = 0.95
 RESAMPLES = 1000

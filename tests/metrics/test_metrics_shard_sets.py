@@ -22,11 +22,11 @@ from PIL import Image
 from torch import Tensor
 
 from i2icli.errors import ConfigError, DataError, I2IError
-from i2icli.evaluation import cache, features
-from i2icli.evaluation.features import extract_features
-from i2icli.evaluation.inception import FEATURES
-from i2icli.evaluation.picture_sets import describe_set, find_set
-from i2icli.evaluation.realism import Reading, measure_distances
+from i2icli.metrics import cache, features
+from i2icli.metrics.features import extract_features
+from i2icli.metrics.inception import FEATURES
+from i2icli.metrics.picture_sets import describe_set, find_set
+from i2icli.metrics.realism import Reading, measure_distances
 from i2icli.pictures.tar_shards import pack_folder
 from i2icli.pretrained.weights import FoundWeights
 
@@ -282,8 +282,8 @@ from pathlib import Path
 sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
 import numpy as np
 from test_evaluation_shard_sets import Network
-from i2icli.evaluation import features
-from i2icli.evaluation.picture_sets import find_set
+from i2icli.metrics import features
+from i2icli.metrics.picture_sets import find_set
 from i2icli.system.shares import joined_shards
 from i2icli.pretrained.weights import FoundWeights
 network = Network()
@@ -337,7 +337,7 @@ def test_killed_processes_are_continued_by_another_number_of_them(
 
 
 def test_metrics_that_match_names_refuse_shards(use: Use, folder: Path) -> None:
-    from i2icli.evaluation.metrics import Settings, Subject, choose_metrics
+    from i2icli.metrics.choose import Settings, Subject, choose_metrics
     from i2icli.pictures.label_maps import LabelScheme
 
     shards = pack(folder)

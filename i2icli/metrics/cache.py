@@ -27,8 +27,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from i2icli.evaluation.inception import FEATURES
 from i2icli.home import home
+from i2icli.metrics.inception import FEATURES
 from i2icli.system.manifest import Manifest
 
 _FORMAT = 2  # raised when this project reads or prepares pictures in another way

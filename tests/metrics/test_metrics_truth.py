@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from i2icli.errors import DataError
-from i2icli.evaluation.truth import TruthScore, score_folder, score_pixels
+from i2icli.metrics.truth import TruthScore, score_folder, score_pixels
 from i2icli.pictures.images import write_picture
 
 

@@ -8,8 +8,9 @@ import torch
 from real_weights import real_home
 from torch import Tensor
 
-from i2icli.evaluation import alignment
-from i2icli.evaluation.alignment import (
+from i2icli.losses.similarity import map_distance, similarity_maps
+from i2icli.metrics import alignment
+from i2icli.metrics.alignment import (
     LAYERS,
     LOSSES,
     StructureLosses,
@@ -17,8 +18,7 @@ from i2icli.evaluation.alignment import (
     separate_losses,
     separation,
 )
-from i2icli.evaluation.perceptual import Lpips
-from i2icli.losses.similarity import map_distance, similarity_maps
+from i2icli.metrics.perceptual import Lpips
 from i2icli.networks.vgg import VGG16Features
 from i2icli.pretrained.weight_files import expected_shapes
 from i2icli.pretrained.weights import load_weights

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from i2icli.data.keyed import KeyedDraws
-from i2icli.evaluation.perceptual import Lpips
-from i2icli.evaluation.resampling import bootstrap_interval
-from i2icli.evaluation.results import Interval
 from i2icli.losses.nce import gather_places, patch_nce
 from i2icli.losses.similarity import map_distance, similarity_maps
 from i2icli.methods.draws import Draws
+from i2icli.metrics.perceptual import Lpips
+from i2icli.metrics.resampling import bootstrap_interval
+from i2icli.metrics.results import Interval
 from i2icli.networks.projector import scale_to_unit
 from i2icli.networks.vgg import VGG16Features
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.models import vgg16
 
 from i2icli.errors import DataError, WeightsError
-from i2icli.evaluation.structure import SelfSimilarity, load_self_similarity, structure_distance
+from i2icli.metrics.structure import SelfSimilarity, load_self_similarity, structure_distance
 from i2icli.pictures.images import to_tensor, write_picture
 from i2icli.pretrained.weight_files import expected_shapes
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Literal
 
 from i2icli.errors import ConfigError, DataError, WeightsError
-from i2icli.evaluation.inception import find_inception
-from i2icli.evaluation.pairing import refuse_shards
-from i2icli.evaluation.picture_sets import check_set
-from i2icli.evaluation.realism import Reading, measure_distances
-from i2icli.evaluation.results import Measurement
-from i2icli.evaluation.truth import FolderScore, score_folder
+from i2icli.metrics.inception import find_inception
+from i2icli.metrics.pairing import refuse_shards
+from i2icli.metrics.picture_sets import check_set
+from i2icli.metrics.realism import Reading, measure_distances
+from i2icli.metrics.results import Measurement
+from i2icli.metrics.truth import FolderScore, score_folder
 from i2icli.pictures.label_maps import LabelScheme
 from i2icli.pretrained.weights import find_weights
 
@@ -169,7 +169,7 @@ def _check_lpips(subject: Subject, settings: Settings) -> None:
 
 
 def _measure_lpips(outputs: Path, subject: Subject, settings: Settings) -> Results:
-    from i2icli.evaluation.perceptual import load_lpips, lpips_content, lpips_paired
+    from i2icli.metrics.perceptual import load_lpips, lpips_content, lpips_paired
 
     lpips = load_lpips(settings.lpips_net, device=settings.reading.device)
     progress = settings.reading.progress
@@ -190,7 +190,7 @@ def _check_diversity(subject: Subject, settings: Settings) -> None:
 
 
 def _measure_diversity(outputs: Path, subject: Subject, settings: Settings) -> Results:
-    from i2icli.evaluation.perceptual import load_lpips, lpips_diversity
+    from i2icli.metrics.perceptual import load_lpips, lpips_diversity
 
     lpips = load_lpips(settings.lpips_net, device=settings.reading.device)
     made = subject.styles or outputs
@@ -208,7 +208,7 @@ def _check_labels(subject: Subject, settings: Settings) -> None:
 
 
 def _measure_labels(outputs: Path, subject: Subject, settings: Settings) -> Results:
-    from i2icli.evaluation.segmentation import score_label_maps
+    from i2icli.metrics.segmentation import score_label_maps
 
     assert subject.reals is not None, "checked before"
     assert settings.labels is not None, "checked before"
@@ -228,7 +228,7 @@ def _check_structure(subject: Subject, _: Settings) -> None:
 
 
 def _measure_structure(outputs: Path, subject: Subject, settings: Settings) -> Results:
-    from i2icli.evaluation.structure import load_self_similarity, structure_distance
+    from i2icli.metrics.structure import load_self_similarity, structure_distance
 
     assert subject.inputs is not None, "checked before"
     network = load_self_similarity(settings.reading.device)

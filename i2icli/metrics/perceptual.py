@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from i2icli.errors import DataError
-from i2icli.evaluation.pairing import Pair, match_folders, pair_facts, pictures_by_stem
-from i2icli.evaluation.picture_sets import describe_set
-from i2icli.evaluation.reading import batch_by_size, load_ahead
-from i2icli.evaluation.resampling import mean_interval
-from i2icli.evaluation.results import Fact, Measurement
+from i2icli.metrics.pairing import Pair, match_folders, pair_facts, pictures_by_stem
+from i2icli.metrics.picture_sets import describe_set
+from i2icli.metrics.reading import batch_by_size, load_ahead
+from i2icli.metrics.resampling import mean_interval
+from i2icli.metrics.results import Fact, Measurement
 from i2icli.pictures.images import read_picture, read_size, to_tensor
 from i2icli.pretrained.weights import FoundWeights, load_weights
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from i2icli.errors import DataError, I2IError
-from i2icli.evaluation.inception import FeatureMode, Network, build_resizer, prepare, quiet
-from i2icli.evaluation.picture_sets import AnyPicture, contents_of
+from i2icli.metrics.inception import FeatureMode, Network, build_resizer, prepare, quiet
+from i2icli.metrics.picture_sets import AnyPicture, contents_of
 from i2icli.pictures.decode import Pixels, open_picture
 from i2icli.pictures.images import read_picture, to_8_bits
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from i2icli.evaluation.distances import Features, kernel_blocks, kernel_diagonal, row_blocks
-from i2icli.evaluation.results import Interval
+from i2icli.metrics.distances import Features, kernel_blocks, kernel_diagonal, row_blocks
+from i2icli.metrics.results import Interval
 
 _NORMAL = {0.9: 1.6448536269514722, 0.95: 1.959963984540054, 0.99: 2.5758293035489004}
 _Weights = NDArray[np.float64]

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from i2icli.errors import DataError, I2IError
-from i2icli.evaluation.cache import KeptFeatures, Places, Rows, features_folder, features_key
-from i2icli.evaluation.feature_pass import FeaturePass, Progress, Put
-from i2icli.evaluation.inception import FEATURES, FeatureMode, build_network, find_inception
-from i2icli.evaluation.picture_sets import AnyPicture, broken_pictures, describe_set
+from i2icli.metrics.cache import KeptFeatures, Places, Rows, features_folder, features_key
+from i2icli.metrics.feature_pass import FeaturePass, Progress, Put
+from i2icli.metrics.inception import FEATURES, FeatureMode, build_network, find_inception
+from i2icli.metrics.picture_sets import AnyPicture, broken_pictures, describe_set
 from i2icli.system.shares import ALONE, Shard
 
 

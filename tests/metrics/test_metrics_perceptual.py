@@ -17,8 +17,8 @@ from real_weights import real_home
 from torch import Tensor
 
 from i2icli.errors import DataError, WeightsError
-from i2icli.evaluation import perceptual
-from i2icli.evaluation.perceptual import (
+from i2icli.metrics import perceptual
+from i2icli.metrics.perceptual import (
     MIN_SIDE,
     Lpips,
     load_lpips,

@@ -10,20 +10,20 @@ from pathlib import Path
 import torch
 
 from i2icli.errors import DataError
-from i2icli.evaluation.cache import KeptFeatures
-from i2icli.evaluation.distances import Features, kid, kid_unbiased
-from i2icli.evaluation.feature_pass import Progress
-from i2icli.evaluation.features import extract_features, find_kept
-from i2icli.evaluation.inception import RESIZERS, FeatureMode, find_inception
-from i2icli.evaluation.intervals import fid_with_error, interval_about, kid_interval
-from i2icli.evaluation.picture_sets import (
+from i2icli.metrics.cache import KeptFeatures
+from i2icli.metrics.distances import Features, kid, kid_unbiased
+from i2icli.metrics.feature_pass import Progress
+from i2icli.metrics.features import extract_features, find_kept
+from i2icli.metrics.inception import RESIZERS, FeatureMode, find_inception
+from i2icli.metrics.intervals import fid_with_error, interval_about, kid_interval
+from i2icli.metrics.picture_sets import (
     AnyPicture,
     SetFacts,
     contents_of,
     describe_set,
     find_set,
 )
-from i2icli.evaluation.results import Fact, Measurement
+from i2icli.metrics.results import Fact, Measurement
 from i2icli.system.shares import ALONE, Shard
 
 ENOUGH = 2048  # pictures; the covariance of fewer is singular, and FID depends on their number

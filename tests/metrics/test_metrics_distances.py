@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from i2icli.evaluation.distances import (
+from i2icli.metrics.distances import (
     draw_subsets,
     fid,
     frechet_distance,
@@ -16,7 +16,7 @@ from i2icli.evaluation.distances import (
     kid_of_subsets,
     kid_unbiased,
 )
-from i2icli.evaluation.intervals import fid_interval, fid_with_error, kid_interval
+from i2icli.metrics.intervals import fid_interval, fid_with_error, kid_interval
 
 Rows = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from i2icli.errors import ConfigError
-from i2icli.evaluation.results import Interval, Measurement, measurement_from
+from i2icli.metrics.results import Interval, Measurement, measurement_from
 
 FID = Measurement(
     "fid",

@@ -1,0 +1,1 @@
+"""Numbers of pictures: FID, KID, LPIPS, segmentation scores, alarms. Knows no checkpoint."""
