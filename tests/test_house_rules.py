@@ -48,7 +48,7 @@ LAYERS = {
     "training": 9,
     "evaluation": 8,
     "viz": 7,
-    "visual": 6.5,
+    "visual": 8,
     "inference": 7,
     "interop": 7,
     "translation": 6,

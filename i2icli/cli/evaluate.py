@@ -356,7 +356,7 @@ def _measure_run(named: Path | None, request: Request, shard: Shard, *, as_json:
     from dataclasses import replace
 
     from i2icli.engine.evaluating import check_alike, evaluate_checkpoint
-    from i2icli.inference.looking import checkpoints_of
+    from i2icli.viz.looking import checkpoints_of
 
     found: list[Evaluated] = []
     for entry in checkpoints_of(_named_or_newest(named, shard)):

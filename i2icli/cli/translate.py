@@ -335,8 +335,8 @@ def _run(
     translator: Translator, plan: Plan, options: FolderOptions, manifest: Manifest | None
 ) -> tuple[FolderReport, list[Path]]:
     """Translate and draw; name on stderr what failed, show progress where that is a terminal."""
-    from i2icli.inference.sheets import write_sheets
     from i2icli.translation.folder import translate_jobs
+    from i2icli.viz.sheets import write_sheets
 
     with counting("translating", len(plan.jobs)) as (advance, say):
 

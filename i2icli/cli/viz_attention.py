@@ -13,9 +13,9 @@ from i2icli.cli.progress import progress_bar
 from i2icli.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from i2icli.inference.exhibit import ExhibitOptions, ExhibitReport
-    from i2icli.inference.looking import StepFile
     from i2icli.translation.targets import Job
+    from i2icli.viz.exhibit import ExhibitOptions, ExhibitReport
+    from i2icli.viz.looking import StepFile
 
 Checkpoint = Annotated[
     Path | None,
@@ -81,7 +81,7 @@ def viz_attention(
 ) -> None:
     """Draw what a method attends to, its masks, or what places of a picture are alike."""
     names, points = _parse_layers(layers), tuple(_parse_point(text) for text in query or ())
-    from i2icli.inference.exhibit import ExhibitOptions
+    from i2icli.viz.exhibit import ExhibitOptions
 
     checkpoint, folder = _locate(checkpoint)
     out = (out or folder / "attention").expanduser()
@@ -143,7 +143,7 @@ def _locate(named: Path | None) -> tuple[Path, Path]:
 
 
 def _find_checkpoints(path: Path, *, every: bool) -> list[StepFile]:
-    from i2icli.inference.looking import StepFile, checkpoints_of, step_of
+    from i2icli.viz.looking import StepFile, checkpoints_of, step_of
 
     if every:
         return checkpoints_of(path)
@@ -193,7 +193,7 @@ def _own_pictures(checkpoint: Path, direction: str) -> tuple[Path, ...]:
 def _run(
     files: list[StepFile], jobs: tuple[Job, ...], out: Path, options: ExhibitOptions
 ) -> ExhibitReport:
-    from i2icli.inference.exhibit import write_exhibits
+    from i2icli.viz.exhibit import write_exhibits
 
     with progress_bar("looking") as show:
         return write_exhibits(files, jobs, out, options, on_done=show or (lambda _d, _t: None))

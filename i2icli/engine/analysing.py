@@ -33,7 +33,7 @@ from i2icli.networks.vgg import VGG16Features
 from i2icli.pictures.images import Picture, Pixels, read_picture, read_size, to_8_bits, to_tensor
 from i2icli.pretrained.weights import load_weights
 from i2icli.system.device import resolve_device
-from i2icli.visual.alignment import LossPanel, draw_separations
+from i2icli.viz.alignment import LossPanel, draw_separations
 
 _LEAST_ASPECT = 1.5  # width by height of a picture that holds two
 # Folders inside DATA that hold pairs: the layout of paired sets, and of a prepared one with truth.

@@ -21,7 +21,7 @@ from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.translation.pictures import source_channels, translate_pictures
 from i2icli.translation.sources import Source
 from i2icli.translation.translator import Translator, load_translator
-from i2icli.visual.grid import draw_grid, shrink
+from i2icli.viz.grid import draw_grid, shrink
 
 SIDE = 256  # pixels; a sheet of larger pictures would be too wide to look at
 Measure = Callable[[str, Translator], Sequence[Measurement]]

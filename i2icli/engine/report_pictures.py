@@ -20,9 +20,9 @@ from i2icli.methods.views import AnyView, AttentionView
 from i2icli.pictures.images import to_tensor
 from i2icli.runs.folder import RunFolder
 from i2icli.translation.translator import Translator
-from i2icli.visual.grid import lay_out
 from i2icli.visual.report import EntropyLayer, EntropyMap
-from i2icli.visual.tiles import (
+from i2icli.viz.grid import lay_out
+from i2icli.viz.tiles import (
     GridRow,
     Samples,
     collect_samples,

@@ -18,8 +18,8 @@ from i2icli.errors import DataError
 from i2icli.methods.base import Method
 from i2icli.pictures.images import Picture, Pixels, read_picture
 from i2icli.translation.pictures import mask_pixels, translate_pictures_full
-from i2icli.visual.grid import draw_grid, lay_out, shrink
-from i2icli.visual.tiles import describe_rows
+from i2icli.viz.grid import draw_grid, lay_out, shrink
+from i2icli.viz.tiles import describe_rows
 
 
 @dataclass(frozen=True)

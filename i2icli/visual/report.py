@@ -12,7 +12,7 @@ from typing import Literal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from i2icli.visual.curves import Curve, DrawnChart
-from i2icli.visual.tiles import Samples
+from i2icli.viz.tiles import Samples
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _TABLE_ROWS = 40  # of a chart's values; the curve shows them all

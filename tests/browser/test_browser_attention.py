@@ -14,8 +14,8 @@ import torch
 from attention_kit import make_look, make_view
 
 from i2icli.methods.views import SIDES, AttentionView
-from i2icli.visual.looks import ranks
-from i2icli.visual.page import build_page, build_part
+from i2icli.viz.looks import ranks
+from i2icli.viz.page import build_page, build_part
 
 # The page's rows are computed from features in 16 bits. Weights of the made-up views are within
 # this of the exact ones; what a page of real features reaches stands at its foot.

@@ -15,9 +15,9 @@ from attention_kit import make_look, make_view
 from views_kit import make_all, make_mask, make_position, make_similarity
 
 from i2icli.methods.views import SIDES
-from i2icli.visual.factors import GOOD_ENOUGH
-from i2icli.visual.page import build_page, build_part
-from i2icli.visual.similarity import agreement
+from i2icli.viz.factors import GOOD_ENOUGH
+from i2icli.viz.page import build_page, build_part
+from i2icli.viz.similarity import agreement
 
 VIEWS = make_all()
 NUMBERS = {str(view.layer): number for number, view in enumerate(VIEWS)}

@@ -16,7 +16,7 @@ from torch import Tensor
 from i2icli.engine.run import start_run
 from i2icli.methods import Translation
 from i2icli.runs.folder import RunFolder
-from i2icli.visual.tiles import read_rows
+from i2icli.viz.tiles import read_rows
 
 pytestmark = pytest.mark.usefixtures("pair")
 

@@ -7,7 +7,7 @@ import torch
 
 from i2icli.losses.attention import global_entropy, local_entropy
 from i2icli.methods.views import AttentionView
-from i2icli.visual.looks import Look
+from i2icli.viz.looks import Look
 
 
 def make_view(selection: str = "global", *, layout: str = "paper", layer: int = 12):

@@ -14,8 +14,8 @@ from i2icli.methods import build_method, configure_run
 from i2icli.runs.checkpoint import save_checkpoint
 from i2icli.runs.folder import RunFolder
 from i2icli.runs.state import CheckpointState
-from i2icli.visual.grid import draw_grid, lay_out
-from i2icli.visual.tiles import describe_rows
+from i2icli.viz.grid import draw_grid, lay_out
+from i2icli.viz.tiles import describe_rows
 
 SMALL = ("method.generator.width=4", "method.generator.blocks=2", "method.discriminator.width=4")
 LAYERS = ("method.nce_layers=[0,4,8,12]", "method.num_patches=8", "method.projection_dim=8")

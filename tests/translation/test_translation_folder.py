@@ -9,7 +9,6 @@ from echo import SMALL, Echo, noise
 from PIL import Image
 
 from i2icli.errors import ConfigError, I2IError
-from i2icli.inference.sheets import write_sheets
 from i2icli.methods import Translation, configure_run
 from i2icli.pictures import encode
 from i2icli.pictures.images import read_picture
@@ -19,6 +18,7 @@ from i2icli.translation.folder import FolderOptions, translate_jobs
 from i2icli.translation.sources import find_sources
 from i2icli.translation.targets import plan_outputs
 from i2icli.translation.translator import Translator
+from i2icli.viz.sheets import write_sheets
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from many_sided import Segmenter, configure_tiny, many_sided
 from PIL import Image
 
 from i2icli.errors import ConfigError, DataError
-from i2icli.inference.sheets import write_sheets
 from i2icli.methods import Method, build_method
 from i2icli.pictures import encode
 from i2icli.pictures.encode import write_labels
@@ -26,6 +25,7 @@ from i2icli.translation.sources import Source, find_sources
 from i2icli.translation.styles import random_styles, style_names, styles_of_pictures
 from i2icli.translation.targets import Job, plan_outputs
 from i2icli.translation.translator import Translator
+from i2icli.viz.sheets import write_sheets
 
 Load = Callable[..., Translator]
 

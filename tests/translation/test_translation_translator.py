@@ -18,7 +18,7 @@ from i2icli.runs.state import CheckpointState
 from i2icli.translation.pictures import translate_pictures
 from i2icli.translation.pixels import translate_tensor
 from i2icli.translation.translator import Translator, load_translator
-from i2icli.visual.grid import lay_out
+from i2icli.viz.grid import lay_out
 
 
 @pytest.fixture(scope="module")

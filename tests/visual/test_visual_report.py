@@ -23,7 +23,7 @@ from i2icli.visual.report import (
     render_report,
     value_rows,
 )
-from i2icli.visual.tiles import (
+from i2icli.viz.tiles import (
     SampleRow,
     Samples,
     collect_samples,
@@ -256,8 +256,8 @@ def test_large_pictures_are_scaled_down_where_even_two_steps_are_too_many_bytes(
 
 
 def read_rows_of_noise(path):
-    from i2icli.visual.grid import draw_grid, lay_out
-    from i2icli.visual.tiles import describe_rows
+    from i2icli.viz.grid import draw_grid, lay_out
+    from i2icli.viz.tiles import describe_rows
 
     pixels = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
     titles = {"column_titles": ("source", "translation"), "row_titles": ["a2b x"]}

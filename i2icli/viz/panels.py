@@ -17,7 +17,7 @@ from torch import Tensor
 
 from i2icli.methods.views import AnyView
 from i2icli.pictures.decode import Pixels
-from i2icli.visual.looks import Look
+from i2icli.viz.looks import Look
 
 HEAT = "inferno"  # attention weights: dark is none
 QUERY = "#00e5ff"

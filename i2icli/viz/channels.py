@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from i2icli.methods.views import ChannelView
-from i2icli.visual.drawer import Document, Drawer, bytes_of
-from i2icli.visual.looks import Look
-from i2icli.visual.panels import (
+from i2icli.viz.drawer import Document, Drawer, bytes_of
+from i2icli.viz.looks import Look
+from i2icli.viz.panels import (
     INK,
     WIDTH,
     aspect_of,

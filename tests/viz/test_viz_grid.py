@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from i2icli.visual.grid import draw_grid, lay_out, shrink
+from i2icli.viz.grid import draw_grid, lay_out, shrink
 
 
 def random_pixels(height, width, channels=3, seed=0):

@@ -9,13 +9,13 @@ from echo import Echo, noise, save_fresh
 from PIL import Image
 
 from i2icli.errors import CheckpointError, ConfigError, DataError
-from i2icli.inference.exhibit import ExhibitOptions, write_exhibits
-from i2icli.inference.looking import StepFile, checkpoints_of, look_at
 from i2icli.pictures.images import Picture, read_picture, to_tensor, write_picture
 from i2icli.runs.checkpoint import copy_checkpoint, load_checkpoint, save_checkpoint
 from i2icli.translation.sources import find_sources
 from i2icli.translation.targets import plan_outputs
 from i2icli.translation.translator import Translator, load_translator
+from i2icli.viz.exhibit import ExhibitOptions, write_exhibits
+from i2icli.viz.looking import StepFile, checkpoints_of, look_at
 
 LAYERS = ("method.nce_layers=[0,4,8,11,12]", "method.num_patches=6")
 ARRAYS = (

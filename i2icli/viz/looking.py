@@ -19,9 +19,9 @@ from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.translation.pictures import translate_pictures
 from i2icli.translation.pixels import evaluating, pad_to_suit
 from i2icli.translation.translator import Translator
-from i2icli.visual.drawers import drawer_of
-from i2icli.visual.grid import shrink
-from i2icli.visual.looks import Look
+from i2icli.viz.drawers import drawer_of
+from i2icli.viz.grid import shrink
+from i2icli.viz.looks import Look
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
-from i2icli.visual.grid import GridLayout
+from i2icli.viz.grid import GridLayout
 
 Box = tuple[int, int, int, int]
 _KEY = "i2i-grid"

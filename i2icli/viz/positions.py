@@ -14,10 +14,10 @@ from torch import Tensor
 
 from i2icli.methods.views import PositionView
 from i2icli.pictures.decode import Pixels
-from i2icli.visual.drawer import Document, Drawer, FilmRow, text_of
-from i2icli.visual.factors import pack_pair
-from i2icli.visual.looks import Look, even_places
-from i2icli.visual.panels import (
+from i2icli.viz.drawer import Document, Drawer, FilmRow, text_of
+from i2icli.viz.factors import pack_pair
+from i2icli.viz.looks import Look, even_places
+from i2icli.viz.panels import (
     INK,
     WIDTH,
     aspect_of,

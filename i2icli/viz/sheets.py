@@ -9,7 +9,7 @@ import numpy as np
 
 from i2icli.pictures.images import Pixels, read_picture, write_picture
 from i2icli.translation.targets import GRID_ROWS, Job
-from i2icli.visual.grid import draw_grid, shrink
+from i2icli.viz.grid import draw_grid, shrink
 
 SHEET_SIDE = 512  # pixels; a sheet of larger pictures would be too large to look at
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
 from i2icli.pictures.decode import Pixels
-from i2icli.visual.panels import DPI, INK, SOFT_INK
+from i2icli.viz.panels import DPI, INK, SOFT_INK
 
 _COLOURS = ("#0072b2", "#d55e00", "#8c8c8c")  # told apart by colour-blind readers too
 _COLUMNS = 3

@@ -12,9 +12,9 @@ from attention_kit import make_look, make_view
 from matplotlib.axes import Axes
 from PIL import Image
 
-from i2icli.visual.attention import bound, draw_sheet, explain, nats
-from i2icli.visual.looks import Moment, ranks, spread, window_map
-from i2icli.visual.strip import draw_film, draw_strip, evenly, film_bytes
+from i2icli.viz.attention import bound, draw_sheet, explain, nats
+from i2icli.viz.looks import Moment, ranks, spread, window_map
+from i2icli.viz.strip import draw_film, draw_strip, evenly, film_bytes
 
 
 def axes_of(figure):

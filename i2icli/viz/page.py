@@ -16,16 +16,16 @@ from PIL import Image
 
 from i2icli import __version__
 from i2icli.pictures.decode import Pixels
-from i2icli.visual.attention import ENTROPY, RANK
-from i2icli.visual.channels import MATRIX, RESPONSE
-from i2icli.visual.drawer import text_of
-from i2icli.visual.drawers import drawer_of
-from i2icli.visual.looks import Look
-from i2icli.visual.masks import MASK
-from i2icli.visual.panels import HEAT
-from i2icli.visual.positions import RECEIVED
-from i2icli.visual.scales import WEIGHT
-from i2icli.visual.similarity import AGREEMENT, SIMILARITY
+from i2icli.viz.attention import ENTROPY, RANK
+from i2icli.viz.channels import MATRIX, RESPONSE
+from i2icli.viz.drawer import text_of
+from i2icli.viz.drawers import drawer_of
+from i2icli.viz.looks import Look
+from i2icli.viz.masks import MASK
+from i2icli.viz.panels import HEAT
+from i2icli.viz.positions import RECEIVED
+from i2icli.viz.scales import WEIGHT
+from i2icli.viz.similarity import AGREEMENT, SIMILARITY
 
 LIMIT = 20_000_000  # bytes of the whole page
 _ROOM = LIMIT - 400_000  # what the page itself and rounding need
@@ -156,7 +156,7 @@ def build_page(parts: Sequence[Part], *, title: str, method: str, notes: Sequenc
 
 
 def _template(name: str) -> str:
-    return (resources.files("i2icli.visual") / "templates" / name).read_text(encoding="utf-8")
+    return (resources.files("i2icli.viz") / "templates" / name).read_text(encoding="utf-8")
 
 
 def _first(parts: Iterable[Part], name: str) -> Part:

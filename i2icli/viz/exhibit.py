@@ -12,17 +12,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from i2icli.errors import ConfigError, DataError, I2IError
-from i2icli.inference.looking import StepFile, look_at, require_views
 from i2icli.methods.views import AnyView
 from i2icli.pictures.images import Picture, read_picture
 from i2icli.translation.pictures import source_channels
 from i2icli.translation.pixels import check_direction
 from i2icli.translation.targets import Job
 from i2icli.translation.translator import Translator, load_translator
-from i2icli.visual.drawers import drawer_of
-from i2icli.visual.looks import Look, Moment
-from i2icli.visual.page import Part, affordable, build_page, build_part, fitting
-from i2icli.visual.strip import draw_film, draw_strip, evenly, film_bytes
+from i2icli.viz.drawers import drawer_of
+from i2icli.viz.looking import StepFile, look_at, require_views
+from i2icli.viz.looks import Look, Moment
+from i2icli.viz.page import Part, affordable, build_page, build_part, fitting
+from i2icli.viz.strip import draw_film, draw_strip, evenly, film_bytes
 
 PAGE_SIDE = 256  # pixels; features of larger pictures would not fit into a page
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from i2icli.methods.views import AnyView, Side
 from i2icli.pictures.decode import Pixels
-from i2icli.visual.looks import Look, Moment
+from i2icli.viz.looks import Look, Moment
 
 V = TypeVar("V", bound=AnyView)
 FILM_SIDE = 256  # cells of a map that is kept for a film

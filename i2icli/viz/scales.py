@@ -15,9 +15,9 @@ from torch import Tensor
 
 from i2icli.methods.views import ScaleView
 from i2icli.pictures.decode import Pixels
-from i2icli.visual.drawer import FILM_SIDE, Document, Drawer, FilmRow, bytes_of
-from i2icli.visual.looks import Look, smaller
-from i2icli.visual.panels import (
+from i2icli.viz.drawer import FILM_SIDE, Document, Drawer, FilmRow, bytes_of
+from i2icli.viz.looks import Look, smaller
+from i2icli.viz.panels import (
     INK,
     WIDTH,
     aspect_of,

@@ -11,8 +11,8 @@ import pytest
 import torch
 from attention_kit import make_look, make_view
 
-from i2icli.visual.page import LIMIT, Part, affordable, build_page, build_part, fitting
-from i2icli.visual.quantise import pack
+from i2icli.viz.page import LIMIT, Part, affordable, build_page, build_part, fitting
+from i2icli.viz.quantise import pack
 
 KINDS = [
     ("global", "paper"),

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from i2icli.methods.views import SIDES, AttentionView, Side
 from i2icli.pictures.decode import Pixels
-from i2icli.visual.drawer import Document, Drawer, FilmRow, text_of
-from i2icli.visual.looks import Look, ranks, spread, window_map
-from i2icli.visual.panels import (
+from i2icli.viz.drawer import Document, Drawer, FilmRow, text_of
+from i2icli.viz.looks import Look, ranks, spread, window_map
+from i2icli.viz.panels import (
     DPI,
     HEAT,
     INK,
@@ -37,7 +37,7 @@ from i2icli.visual.panels import (
     write_foot,
     write_title,
 )
-from i2icli.visual.quantise import pack
+from i2icli.viz.quantise import pack
 
 ENTROPY = "viridis_r"  # entropy: bright is low, which is what gets selected
 RANK = "plasma_r"  # rank of the selected places

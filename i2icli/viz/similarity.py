@@ -17,10 +17,10 @@ from torch.nn import functional as F
 
 from i2icli.methods.views import SIDES, SimilarityView
 from i2icli.pictures.decode import Pixels
-from i2icli.visual.drawer import Document, Drawer, FilmRow, text_of
-from i2icli.visual.factors import pack_own
-from i2icli.visual.looks import Look, spread
-from i2icli.visual.panels import (
+from i2icli.viz.drawer import Document, Drawer, FilmRow, text_of
+from i2icli.viz.factors import pack_own
+from i2icli.viz.looks import Look, spread
+from i2icli.viz.panels import (
     INK,
     WIDTH,
     aspect_of,

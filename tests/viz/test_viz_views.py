@@ -24,18 +24,18 @@ from views_kit import (
     make_similarity,
 )
 
-from i2icli.visual.channels import gathered, small_matrix
-from i2icli.visual.drawer import slug
-from i2icli.visual.drawers import DRAWERS, drawer_of
-from i2icli.visual.factors import GOOD_ENOUGH, pack_own
-from i2icli.visual.looks import Moment, even_places, smaller
-from i2icli.visual.masks import edge_of, explain, share_above
-from i2icli.visual.page import build_page, build_part
-from i2icli.visual.panels import faded
-from i2icli.visual.positions import received
-from i2icli.visual.scales import dominant
-from i2icli.visual.similarity import agreement, full_colour, grid_places
-from i2icli.visual.strip import draw_film, draw_strip
+from i2icli.viz.channels import gathered, small_matrix
+from i2icli.viz.drawer import slug
+from i2icli.viz.drawers import DRAWERS, drawer_of
+from i2icli.viz.factors import GOOD_ENOUGH, pack_own
+from i2icli.viz.looks import Moment, even_places, smaller
+from i2icli.viz.masks import edge_of, explain, share_above
+from i2icli.viz.page import build_page, build_part
+from i2icli.viz.panels import faded
+from i2icli.viz.positions import received
+from i2icli.viz.scales import dominant
+from i2icli.viz.similarity import agreement, full_colour, grid_places
+from i2icli.viz.strip import draw_film, draw_strip
 
 OTHERS = make_all()[1:]
 by_kind = pytest.mark.parametrize("view", OTHERS, ids=lambda view: view.layer)

@@ -13,10 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from i2icli.methods.views import AnyView
-from i2icli.visual.drawer import FilmRow
-from i2icli.visual.drawers import drawer_of
-from i2icli.visual.looks import Look, Moment
-from i2icli.visual.panels import DPI, aspect_of, draw_bar, mark, show_picture
+from i2icli.viz.drawer import FilmRow
+from i2icli.viz.drawers import drawer_of
+from i2icli.viz.looks import Look, Moment
+from i2icli.viz.panels import DPI, aspect_of, draw_bar, mark, show_picture
 
 T = TypeVar("T")
 

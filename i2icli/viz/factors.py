@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from i2icli.visual.drawer import text_of
+from i2icli.viz.drawer import text_of
 
 GOOD_ENOUGH = 0.02  # error of a value below which no more room is taken
 # Parts of the axes and bytes a number, in order of the room they take.

@@ -13,13 +13,13 @@ from i2icli.methods.views import (
     ScaleView,
     SimilarityView,
 )
-from i2icli.visual.attention import AttentionDrawer
-from i2icli.visual.channels import ChannelDrawer
-from i2icli.visual.drawer import Drawer
-from i2icli.visual.masks import MaskDrawer
-from i2icli.visual.positions import PositionDrawer
-from i2icli.visual.scales import ScaleDrawer
-from i2icli.visual.similarity import SimilarityDrawer
+from i2icli.viz.attention import AttentionDrawer
+from i2icli.viz.channels import ChannelDrawer
+from i2icli.viz.drawer import Drawer
+from i2icli.viz.masks import MaskDrawer
+from i2icli.viz.positions import PositionDrawer
+from i2icli.viz.scales import ScaleDrawer
+from i2icli.viz.similarity import SimilarityDrawer
 
 DRAWERS: dict[type, Drawer[Any]] = {
     AttentionView: AttentionDrawer(),

@@ -1,1 +1,0 @@
-"""Pictures through a checkpoint: the one path that samples, translate and evaluation share."""
