@@ -373,7 +373,7 @@ def _measure_run(named: Path | None, request: Request, shard: Shard, *, as_json:
 def _named_or_newest(named: Path | None, shard: Shard) -> Path:
     if named is not None:
         return named.expanduser()
-    from i2icli.engine.reporting import newest_run
+    from i2icli.reports.build import newest_run
 
     run = newest_run()
     if shard.is_first:

@@ -23,8 +23,8 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write all that a run folder tells into one HTML file, to read anywhere and to send."""
-    from i2icli.engine.reporting import find_report_run, newest_run, report_run  # imports torch
-    from i2icli.visual.report import render_report
+    from i2icli.reports.build import find_report_run, newest_run, report_run  # imports torch
+    from i2icli.reports.page import render_report
 
     folder = find_report_run(run_dir.expanduser() if run_dir is not None else newest_run()).path
     target = out.expanduser() if out is not None else folder / "report.html"

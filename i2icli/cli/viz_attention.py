@@ -131,7 +131,7 @@ def _parse_point(text: str) -> tuple[float, float]:
 def _locate(named: Path | None) -> tuple[Path, Path]:
     """Return the checkpoint or run folder to load, and the folder that results belong to."""
     if named is None:
-        from i2icli.engine.reporting import newest_run
+        from i2icli.reports.build import newest_run
 
         named = newest_run()
         typer.echo(f"the newest run: {named}", err=True)

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from run_kit import make_run
 
-from i2icli.engine.reporting import report_run
-from i2icli.visual.report import render_report
+from i2icli.reports.build import report_run
+from i2icli.reports.page import render_report
 
 CHROMIUM = os.environ.get("I2I_CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
 

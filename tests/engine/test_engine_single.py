@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from i2icli.cli.app import app
 from i2icli.engine.plan import plan_run
-from i2icli.engine.reporting import report_run
 from i2icli.engine.run import resume_run, start_run
 from i2icli.errors import ConfigError, DataError, Interrupted
 from i2icli.methods import METHODS
 from i2icli.methods.configure import AnyRunConfig, run_schema
+from i2icli.reports.build import report_run
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
 
@@ -148,7 +148,7 @@ def test_several_pictures_are_refused_before_the_run_begins(
 
 def test_report_counts_the_steps_of_the_schedule(single_root: Path, tmp_path: Path) -> None:
     start_run(configure(single_root, steps=2), run_dir=tmp_path / "run")
-    from i2icli.engine import reporting
+    from i2icli.reports import build as reporting
 
     run = reporting._open(RunFolder(tmp_path / "run"))
     assert run.config is not None

@@ -18,9 +18,9 @@ from i2icli.methods.configure import AnyRunConfig
 from i2icli.methods.registry import METHODS
 from i2icli.methods.views import AnyView, AttentionView
 from i2icli.pictures.images import to_tensor
+from i2icli.reports.page import EntropyLayer, EntropyMap
 from i2icli.runs.folder import RunFolder
 from i2icli.translation.translator import Translator
-from i2icli.visual.report import EntropyLayer, EntropyMap
 from i2icli.viz.grid import lay_out
 from i2icli.viz.tiles import (
     GridRow,

@@ -11,7 +11,7 @@ from typing import Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from i2icli.visual.curves import Curve, DrawnChart
+from i2icli.reports.curves import Curve, DrawnChart
 from i2icli.viz.tiles import Samples
 
 _TEMPLATES = Path(__file__).parent / "templates"

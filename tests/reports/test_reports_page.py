@@ -9,9 +9,8 @@ import pytest
 from PIL import Image
 from run_kit import draw, make_run, smooth
 
-from i2icli.runs.folder import RunFolder
-from i2icli.visual.curves import Chart, Curve, build_charts, draw_chart, thin
-from i2icli.visual.report import (
+from i2icli.reports.curves import Chart, Curve, build_charts, draw_chart, thin
+from i2icli.reports.page import (
     AlarmLine,
     ConfigChange,
     Fact,
@@ -23,6 +22,7 @@ from i2icli.visual.report import (
     render_report,
     value_rows,
 )
+from i2icli.runs.folder import RunFolder
 from i2icli.viz.tiles import (
     SampleRow,
     Samples,

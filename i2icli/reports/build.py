@@ -14,7 +14,10 @@ from i2icli.config.document import write_toml
 from i2icli.config.words import toml_like
 from i2icli.data.folders import find_domains
 from i2icli.engine.plan import human_time
-from i2icli.engine.report_metrics import (
+from i2icli.errors import ConfigError, I2IError
+from i2icli.methods.configure import AnyRunConfig, changes_from_paper, restore_config
+from i2icli.methods.registry import METHODS
+from i2icli.reports.metrics import (
     has_broken_term,
     loss_charts,
     measured_charts,
@@ -22,15 +25,12 @@ from i2icli.engine.report_metrics import (
     read_alarms,
     read_scores,
 )
-from i2icli.engine.report_pictures import find_grids, find_rows, show_entropy, show_samples
-from i2icli.errors import ConfigError, I2IError
-from i2icli.methods.configure import AnyRunConfig, changes_from_paper, restore_config
-from i2icli.methods.registry import METHODS
+from i2icli.reports.page import ConfigChange, Fact, RunReport, Status, format_number
+from i2icli.reports.pictures import find_grids, find_rows, show_entropy, show_samples
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import Line, RunFolder, find_run
 from i2icli.runs.state import CheckpointState
 from i2icli.translation.translator import load_translator
-from i2icli.visual.report import ConfigChange, Fact, RunReport, Status, format_number
 
 if sys.platform != "win32":
     import fcntl

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from i2icli.reports.curves import Chart, Curve, DrawnChart, build_charts, draw_chart
+from i2icli.reports.page import AlarmLine, Fact, Score, format_number
 from i2icli.runs.folder import Line
-from i2icli.visual.curves import Chart, Curve, DrawnChart, build_charts, draw_chart
-from i2icli.visual.report import AlarmLine, Fact, Score, format_number
 
 # Keys of a log line that are no curve, or whose curves stand elsewhere.
 _PLAIN = ("step", "epoch", "partial")

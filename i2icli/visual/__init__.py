@@ -1,1 +1,0 @@
-"""Grids and other pictures for people."""
