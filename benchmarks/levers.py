@@ -18,8 +18,8 @@ from typing import Any
 import record
 import torch
 
+from i2icli.bench.run import BenchOptions, run_bench
 from i2icli.config.levers import LeversConfig
-from i2icli.engine.bench import BenchOptions, run_bench
 from i2icli.errors import I2IError
 
 HEADING = "## Levers"

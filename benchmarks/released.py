@@ -19,12 +19,12 @@ import record
 import torch
 
 from i2icli import __version__
+from i2icli.bench.pictures import write_pictures, write_training_set
+from i2icli.bench.rig import Variant
+from i2icli.bench.run import resize
+from i2icli.bench.spread import Spread, in_turn
+from i2icli.bench.worker import Worker
 from i2icli.config.document import config_document
-from i2icli.engine.bench import resize
-from i2icli.engine.bench_pictures import write_pictures, write_training_set
-from i2icli.engine.bench_rig import Variant
-from i2icli.engine.bench_spread import Spread, in_turn
-from i2icli.engine.bench_worker import Worker
 from i2icli.methods import configure_run
 
 HEADING = "## Against the released code"

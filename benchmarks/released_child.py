@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from i2icli.engine.bench_limit import wait_for
-from i2icli.engine.bench_measure import count_operations, memory_of, resident_bytes
-from i2icli.engine.bench_worker import Answers, serve
+from i2icli.bench.limit import wait_for
+from i2icli.bench.measure import count_operations, memory_of, resident_bytes
+from i2icli.bench.worker import Answers, serve
 
 
 class Released:

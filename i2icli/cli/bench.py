@@ -42,7 +42,7 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Measure training steps, translation, memory and operations, with their spread."""
-    from i2icli.engine.bench import BenchOptions, run_bench  # imports torch; keeps --help instant
+    from i2icli.bench.run import BenchOptions, run_bench  # imports torch; keeps --help instant
 
     options = BenchOptions(
         preset=preset,

@@ -21,7 +21,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Look for all that a run needs; exit code 0 only if it could start."""
-    from i2icli.engine.doctor import Patient, examine  # imports torch; keeps --help instant
+    from i2icli.bench.doctor import Patient, examine  # imports torch; keeps --help instant
     from i2icli.system.allocator import claim_process
 
     claim_process()  # as the run would

@@ -16,7 +16,7 @@ def show_plan(preset: str, overrides: Sequence[str], *, as_json: bool) -> None:
         overrides: `KEY=VALUE` texts over it.
         as_json: print JSON instead of text.
     """
-    from i2icli.engine.plan import plan_run
+    from i2icli.bench.plan import plan_run
     from i2icli.methods import configure_run
 
     plan = plan_run(configure_run(preset, overrides), preset=preset)

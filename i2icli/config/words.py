@@ -35,3 +35,11 @@ def nearest(word: str, names: Sequence[str]) -> str | None:
     folded = {name.lower().replace("-", "_"): name for name in names}
     found = get_close_matches(word.lower().replace("-", "_"), list(folded), n=1, cutoff=0.6)
     return folded[found[0]] if found else None
+
+
+def human_time(seconds: float) -> str:
+    """Return a duration in the unit a person would choose, for example "3.2 hours"."""
+    for unit, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"

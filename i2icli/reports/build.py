@@ -11,9 +11,8 @@ from typing import Any
 
 from i2icli import __version__
 from i2icli.config.document import write_toml
-from i2icli.config.words import toml_like
+from i2icli.config.words import human_time, toml_like
 from i2icli.data.folders import find_domains
-from i2icli.engine.plan import human_time
 from i2icli.errors import ConfigError, I2IError
 from i2icli.methods.configure import AnyRunConfig, changes_from_paper, restore_config
 from i2icli.methods.registry import METHODS

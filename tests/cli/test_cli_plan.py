@@ -12,11 +12,12 @@ from kinds_of_data import data_for
 from tiny import TinyVGG, tiny_config
 from typer.testing import CliRunner
 
+from i2icli.bench.plan import RunPlan, describe_crop, plan_run
 from i2icli.cli.app import app
 from i2icli.config.document import config_document
 from i2icli.config.sections import DataConfig
+from i2icli.config.words import human_time
 from i2icli.data.transforms import plan_crop
-from i2icli.engine.plan import RunPlan, describe_crop, human_time, plan_run
 from i2icli.errors import ConfigError
 from i2icli.methods import METHODS, build_method, configure_run, restore_config
 from i2icli.methods.configure import run_schema

@@ -189,7 +189,7 @@ def test_missing_weights_are_said_before_there_is_a_folder(root: Path, tmp_path:
 
 
 def test_a_dry_run_tells_the_same(root: Path) -> None:
-    from i2icli.engine.plan import plan_run
+    from i2icli.bench.plan import plan_run
 
     plan = plan_run(labelled_config(root), preset="danet")
     assert plan.pictures == {"a": 5, "b": 5}

@@ -13,8 +13,8 @@ from plain_data import assert_same
 from tiny import tiny_document
 from typer.testing import CliRunner
 
+from i2icli.bench.plan import plan_run
 from i2icli.cli.app import app
-from i2icli.engine.plan import plan_run
 from i2icli.engine.run import resume_run, start_run
 from i2icli.errors import ConfigError, DataError, Interrupted
 from i2icli.methods import METHODS

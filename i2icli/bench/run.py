@@ -8,12 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from i2icli.bench.pictures import write_pictures, write_training_set
+from i2icli.bench.report import BenchReport, build_report
+from i2icli.bench.rig import Variant
+from i2icli.bench.turns import measure, take_steps, translate
 from i2icli.config.document import Document, config_document
 from i2icli.data.folders import find_domains
-from i2icli.engine.bench_pictures import write_pictures, write_training_set
-from i2icli.engine.bench_report import BenchReport, build_report
-from i2icli.engine.bench_rig import Variant
-from i2icli.engine.bench_turns import measure, take_steps, translate
 from i2icli.engine.data import settle_data
 from i2icli.errors import ConfigError, DataError
 from i2icli.methods import METHODS

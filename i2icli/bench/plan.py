@@ -12,6 +12,7 @@ import torch
 
 from i2icli.config.document import Change, Document, config_document, differences, write_toml
 from i2icli.config.schedule import Moment
+from i2icli.config.words import human_time
 from i2icli.data.transforms import CropPlan, plan_crop
 from i2icli.engine.data import settle_data
 from i2icli.engine.initial import start_from_pretrained
@@ -253,11 +254,3 @@ def _difference_lines(other: str, changes: list[Change]) -> Iterator[str]:
     yield f"differs from {other} in"
     for change in changes:
         yield f"  {change}"
-
-
-def human_time(seconds: float) -> str:
-    """Return a duration in the unit a person would choose, for example "3.2 hours"."""
-    for unit, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"

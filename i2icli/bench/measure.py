@@ -1,4 +1,4 @@
-"""The measurements of one variant; each kind is meant for a fresh process, see `bench_child`."""
+"""The measurements of one variant; each kind is meant for a fresh process, see `bench.child`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from i2icli.data.throughput import measure_loader
-from i2icli.engine.bench_limit import LimitProbe, wait_for
-from i2icli.engine.bench_rig import Rig, Variant, build_rig
+from i2icli.bench.limit import LimitProbe, wait_for
+from i2icli.bench.rig import Rig, Variant, build_rig
+from i2icli.bench.throughput import measure_loader
 from i2icli.errors import I2IError
 from i2icli.methods import METHODS
 from i2icli.translation.folder import FolderOptions, translate_jobs

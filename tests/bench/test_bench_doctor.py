@@ -13,10 +13,10 @@ import torch
 from command_line import run_i2i
 from labelled_folders import IGNORED, write_labelled
 
-from i2icli.engine import doctor_needs
-from i2icli.engine.bench_measure import Bench, Result
-from i2icli.engine.bench_rig import Variant
-from i2icli.engine.doctor import Patient, examine
+from i2icli.bench import needs as doctor_needs
+from i2icli.bench.doctor import Patient, examine
+from i2icli.bench.measure import Bench, Result
+from i2icli.bench.rig import Variant
 from i2icli.errors import I2IError
 from i2icli.system.device import precision_reason
 

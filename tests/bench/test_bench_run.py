@@ -11,18 +11,18 @@ import pytest
 import torch
 from tiny import tiny_config
 
+from i2icli.bench import measure as bench_measure
+from i2icli.bench.limit import LimitProbe
+from i2icli.bench.measure import Bench, count_operations
+from i2icli.bench.pictures import write_pictures, write_training_set
+from i2icli.bench.rig import Variant, build_rig
+from i2icli.bench.run import BenchOptions, resize, run_bench
+from i2icli.bench.spread import Spread, in_turn
+from i2icli.bench.turns import measure, take_steps
+from i2icli.bench.worker import Worker
 from i2icli.config.document import config_document
 from i2icli.config.sections import DataConfig
 from i2icli.data.folders import find_domains
-from i2icli.engine import bench_measure
-from i2icli.engine.bench import BenchOptions, resize, run_bench
-from i2icli.engine.bench_limit import LimitProbe
-from i2icli.engine.bench_measure import Bench, count_operations
-from i2icli.engine.bench_pictures import write_pictures, write_training_set
-from i2icli.engine.bench_rig import Variant, build_rig
-from i2icli.engine.bench_spread import Spread, in_turn
-from i2icli.engine.bench_turns import measure, take_steps
-from i2icli.engine.bench_worker import Worker
 from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.methods import METHODS, configure_run
 
@@ -218,7 +218,7 @@ def test_a_process_prints_without_spoiling_its_answers(tmp_path: Path) -> None:
     child = tmp_path / "child.py"
     child.write_text(
         "import os\n"
-        "from i2icli.engine.bench_worker import serve\n"
+        "from i2icli.bench.worker import serve\n"
         "def build(word):\n"
         "    print('building')\n"
         "    return {'say': lambda times: (os.system('echo loud'), print('loud'), word * times)[2]}"

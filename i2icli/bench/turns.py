@@ -7,10 +7,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from i2icli.engine.bench_measure import Result
-from i2icli.engine.bench_rig import Variant
-from i2icli.engine.bench_spread import in_turn
-from i2icli.engine.bench_worker import Worker
+from i2icli.bench.measure import Result
+from i2icli.bench.rig import Variant
+from i2icli.bench.spread import in_turn
+from i2icli.bench.worker import Worker
 
 _LOADER_REPEATS = 5  # each starts the loader anew
 

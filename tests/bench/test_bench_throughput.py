@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from picture_folders import write_pictures
 
+from i2icli.bench.throughput import measure_loader
 from i2icli.config.sections import DataConfig
-from i2icli.data.throughput import measure_loader
 
 
 @pytest.fixture

@@ -11,15 +11,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from i2icli.config.document import config_document
-from i2icli.config.sections import RuntimeConfig
-from i2icli.data.folders import Domains, find_domains
-from i2icli.data.loader import steps_per_epoch
-from i2icli.data.training_set import open_training_set
-from i2icli.engine.bench_pictures import write_training_set
-from i2icli.engine.data import settle_data
-from i2icli.engine.doctor_needs import Needs, measure_needs
-from i2icli.engine.doctor_report import (
+from i2icli.bench.doctor_report import (
     Checkup,
     DataFound,
     Fault,
@@ -28,6 +20,14 @@ from i2icli.engine.doctor_report import (
     WeightsFound,
     installed,
 )
+from i2icli.bench.needs import Needs, measure_needs
+from i2icli.bench.pictures import write_training_set
+from i2icli.config.document import config_document
+from i2icli.config.sections import RuntimeConfig
+from i2icli.data.folders import Domains, find_domains
+from i2icli.data.loader import steps_per_epoch
+from i2icli.data.training_set import open_training_set
+from i2icli.engine.data import settle_data
 from i2icli.engine.measure import build_measurer
 from i2icli.engine.measure_labels import build_label_measurer
 from i2icli.engine.session import open_session

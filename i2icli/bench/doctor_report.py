@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from i2icli.engine.doctor_needs import Needs
-from i2icli.engine.plan import human_time
+from i2icli.bench.needs import Needs
+from i2icli.config.words import human_time
 from i2icli.engine.session import versions
 from i2icli.errors import I2IError
 from i2icli.system.memory import in_words

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from i2icli import errors
-from i2icli.engine.bench_rig import Variant
+from i2icli.bench.rig import Variant
 from i2icli.errors import I2IError
 
 _PACKAGE_PARENT = Path(__file__).resolve().parents[2]
@@ -59,8 +59,8 @@ class Worker:
 
     @classmethod
     def of(cls, variant: Variant) -> Worker:
-        """Return one that holds a variant, see `bench_child`."""
-        words = ("-m", "i2icli.engine.bench_child")
+        """Return one that holds a variant, see `bench.child`."""
+        words = ("-m", "i2icli.bench.child")
         return cls(variant.name, words, {"variant": variant.document()})
 
     def __enter__(self) -> Self:

@@ -8,11 +8,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from i2icli.bench.measure import Result
+from i2icli.bench.rig import Variant
+from i2icli.bench.run import resize
+from i2icli.bench.turns import measure
 from i2icli.config.document import config_document
-from i2icli.engine.bench import resize
-from i2icli.engine.bench_measure import Result
-from i2icli.engine.bench_rig import Variant
-from i2icli.engine.bench_turns import measure
 from i2icli.methods.configure import AnyRunConfig
 from i2icli.system.device import resolve_device
 from i2icli.system.memory import free_bytes

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from i2icli.bench.rig import Variant
+from i2icli.bench.spread import Spread
 from i2icli.config.document import Document
-from i2icli.engine.bench_rig import Variant
-from i2icli.engine.bench_spread import Spread
 from i2icli.engine.session import versions
 
 Result = Mapping[str, Any]
