@@ -24,14 +24,15 @@ from i2icli.bench.needs import Needs, measure_needs
 from i2icli.bench.pictures import write_training_set
 from i2icli.config.document import config_document
 from i2icli.config.sections import RuntimeConfig
-from i2icli.data.folders import Domains, find_domains
+from i2icli.data.domains import Domains
+from i2icli.data.folders import find_domains
 from i2icli.data.loader import steps_per_epoch
 from i2icli.data.training_set import open_training_set
 from i2icli.engine.data import settle_data
-from i2icli.engine.measure import build_measurer
-from i2icli.engine.measure_labels import build_label_measurer
 from i2icli.engine.session import open_session
 from i2icli.errors import ConfigError, DataError, I2IError
+from i2icli.evaluation.measure import build_measurer
+from i2icli.evaluation.measure_labels import build_label_measurer
 from i2icli.methods import METHODS, build_method, restore_config
 from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig, configure_run

@@ -14,7 +14,7 @@ from i2icli.cli.progress import progress_bar
 from i2icli.errors import ConfigError
 
 if TYPE_CHECKING:
-    from i2icli.engine.analysing import Analysis
+    from i2icli.evaluation.analyse import Analysis
 
 Data = Annotated[
     list[Path],
@@ -40,8 +40,8 @@ def analyse_structure(
     as_json: AsJson = False,
 ) -> None:
     """Show on paired pictures which losses go by structure, and which by appearance."""
-    from i2icli.engine.analysing import analyse_structure as analyse
-    from i2icli.engine.analysing import find_pairs
+    from i2icli.evaluation.analyse import analyse_structure as analyse
+    from i2icli.evaluation.analyse import find_pairs
 
     pairs = find_pairs([path.expanduser() for path in data])
     with progress_bar("comparing") as report:

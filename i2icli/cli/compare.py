@@ -14,7 +14,7 @@ from i2icli.cli.progress import progress_bar
 from i2icli.errors import ConfigError
 
 if TYPE_CHECKING:
-    from i2icli.engine.comparing import Comparison
+    from i2icli.evaluation.compare import Comparison
     from i2icli.metrics.results import Measurement
     from i2icli.metrics.truth import TruthScore
 
@@ -57,9 +57,9 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Show the same pictures translated by several checkpoints, and their figures in a table."""
-    from i2icli.engine.comparing import compare as compare_all
-    from i2icli.engine.comparing import find_contenders
-    from i2icli.engine.comparing_metrics import plan_measuring
+    from i2icli.evaluation.compare import compare as compare_all
+    from i2icli.evaluation.compare import find_contenders
+    from i2icli.evaluation.compare_metrics import plan_measuring
     from i2icli.translation.sources import find_sources
 
     contenders = find_contenders(checkpoints)

@@ -21,8 +21,8 @@ Size = Annotated[int, typer.Option(min=1, metavar="N", help="Pictures a shard.")
 
 def shard(source: Source, out: Out, size: Size = 1000, as_json: AsJson = False) -> None:
     """Pack a folder of pictures, as they are, into tar shards as WebDataset has them."""
-    from i2icli.data.folders import list_pictures
     from i2icli.datasets.prepare import building, check_out
+    from i2icli.pictures.listing import list_pictures
     from i2icli.pictures.tar_shards import pack_folder
 
     check_out(out, (source,))

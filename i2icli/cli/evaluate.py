@@ -15,8 +15,8 @@ from i2icli.cli.split_run import end_with_parent
 from i2icli.errors import ConfigError
 
 if TYPE_CHECKING:
-    from i2icli.engine.evaluating import Evaluated, Request
-    from i2icli.engine.label_scores import Judging
+    from i2icli.evaluation.evaluate import Evaluated, Request
+    from i2icli.evaluation.label_scores import Judging
     from i2icli.evaluation.protocols import Protocol
     from i2icli.metrics.choose import Subject
     from i2icli.metrics.inception import FeatureMode
@@ -183,7 +183,7 @@ def evaluate(
     _check_effects(judge, styles, fake, seg=seg, diversity=diversity)
     _check_folders(checkpoint, real=real, fake=fake, inputs=inputs, others=all_checkpoints or keep)
     share_work(nproc)
-    from i2icli.engine.evaluating import Request
+    from i2icli.evaluation.evaluate import Request
     from i2icli.metrics.choose import Subject
 
     request = Request(
@@ -268,7 +268,7 @@ def _check_effects(
 def _judging(judge: Path | None, ignore: int | None, palette: str | None) -> Judging | None:
     if judge is None:
         return None
-    from i2icli.engine.label_scores import Judging
+    from i2icli.evaluation.label_scores import Judging
 
     return Judging(judge.expanduser(), ignore, palette)
 
@@ -334,7 +334,7 @@ def _check_folders(
 
 
 def _measure_folders(subject: Subject, request: Request, shard: Shard, *, as_json: bool) -> None:
-    from i2icli.engine.evaluating import evaluate_folders
+    from i2icli.evaluation.evaluate import evaluate_folders
 
     evaluated = evaluate_folders(subject, request, bars=progress_bar, shard=shard)
     if shard.is_first:
@@ -344,7 +344,7 @@ def _measure_folders(subject: Subject, request: Request, shard: Shard, *, as_jso
 def _measure_checkpoint(
     named: Path | None, request: Request, shard: Shard, *, as_json: bool
 ) -> None:
-    from i2icli.engine.evaluating import evaluate_checkpoint
+    from i2icli.evaluation.evaluate import evaluate_checkpoint
 
     file = _find_file(_named_or_newest(named, shard))
     evaluated = evaluate_checkpoint(file, request, bars=progress_bar, shard=shard)
@@ -355,7 +355,7 @@ def _measure_checkpoint(
 def _measure_run(named: Path | None, request: Request, shard: Shard, *, as_json: bool) -> None:
     from dataclasses import replace
 
-    from i2icli.engine.evaluating import check_alike, evaluate_checkpoint
+    from i2icli.evaluation.evaluate import check_alike, evaluate_checkpoint
     from i2icli.viz.looking import checkpoints_of
 
     found: list[Evaluated] = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from i2icli.engine.evaluating import Evaluated
+    from i2icli.evaluation.evaluate import Evaluated
     from i2icli.evaluation.protocols import Protocol
     from i2icli.metrics.results import Measurement
 

@@ -170,10 +170,10 @@ def _plan(newest: StepFile, named: str | None, out: Path, direction: str) -> tup
 
 def _own_pictures(checkpoint: Path, direction: str) -> tuple[Path, ...]:
     """Return the sample pictures of the run; where its data set is gone, those of the demo set."""
-    from i2icli.data.folders import find_domains, list_pictures
+    from i2icli.data.folders import find_domains
     from i2icli.datasets.demo.demo_set import demo_folder
-    from i2icli.engine.samples import spaced
     from i2icli.methods import METHODS, restore_config
+    from i2icli.pictures.listing import evenly_spaced, list_pictures
     from i2icli.runs.checkpoint import load_checkpoint
 
     config = restore_config(load_checkpoint(checkpoint).config)
@@ -182,12 +182,12 @@ def _own_pictures(checkpoint: Path, direction: str) -> tuple[Path, ...]:
         kind = METHODS[config.method.name].data  # type: ignore[attr-defined]
         domains = find_domains(config.data, kind)
         if direction == "b2a":
-            return spaced(domains.test_b or domains.train_b, count=count)
-        return spaced(domains.test_a or domains.train_a, count=count)
+            return evenly_spaced(domains.test_b or domains.train_b, count=count)
+        return evenly_spaced(domains.test_a or domains.train_a, count=count)
     except (DataError, ValueError):
         typer.echo("the run's data set is not there: pictures of the demo set instead", err=True)
         folder = demo_folder() / ("testB" if direction == "b2a" else "testA")
-        return spaced(list_pictures(folder), count=count)
+        return evenly_spaced(list_pictures(folder), count=count)
 
 
 def _run(

@@ -108,6 +108,10 @@ class DataConfig(StrictModel):
             raise ValueError("give data.root, or data.domain_a and data.domain_b, not both")
         return self
 
+    def channels_from(self, direction: str) -> int:
+        """Return the channels of the pictures that a direction starts from."""
+        return self.channels_a if direction == "a2b" else self.channels_b
+
 
 class LabelsConfig(StrictModel):
     """What the label maps of a labelled data set mean."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from i2icli.config.sections import DataConfig, LabelsConfig
-from i2icli.data.folders import Domains, list_pictures
+from i2icli.data.domains import Domains
 from i2icli.errors import ConfigError, DataError
 from i2icli.pictures.decode import SUFFIXES
 from i2icli.pictures.label_maps import (
@@ -23,6 +23,7 @@ from i2icli.pictures.label_maps import (
     read_labels,
     scored_colours,
 )
+from i2icli.pictures.listing import list_pictures
 
 LAYOUT = "train with the pictures, trainannot with their label maps, and val and valannot for tests"
 MAX_CLASSES = 1000

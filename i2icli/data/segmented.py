@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from i2icli.config.sections import DataConfig, LabelsConfig
 from i2icli.data.batch import LabelledBatch
-from i2icli.data.folders import Domains
+from i2icli.data.domains import Domains
 from i2icli.data.keyed import KeyedDraws
 from i2icli.data.labelled import label_scheme, to_ids
 from i2icli.data.transforms import choose_crop, make_crop, make_label_crop, plan_crop

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from i2icli.data.folders import list_pictures
 from i2icli.datasets.catalogue import DataSet
 from i2icli.errors import ConfigError, DataError, WeightsError
 from i2icli.home import home
+from i2icli.pictures.listing import list_pictures
 from i2icli.system.archives import unpack
 from i2icli.system.download import Patience, Progress, Source, download
 

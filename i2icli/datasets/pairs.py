@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from i2icli.data.folders import list_pictures
 from i2icli.datasets.placing import Placer, Resize, unique_names
 from i2icli.datasets.prepare import (
     Prepared,
@@ -25,6 +24,7 @@ from i2icli.datasets.prepare import (
 )
 from i2icli.errors import DataError
 from i2icli.pictures.images import Picture, read_picture
+from i2icli.pictures.listing import list_pictures
 
 Layout = Literal["side-by-side-ab", "side-by-side-ba", "folders"]
 

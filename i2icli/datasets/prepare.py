@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from i2icli.data.folders import list_pictures
 from i2icli.datasets.placing import Placer, Resize, unique_names
 from i2icli.errors import ConfigError, DataError
 from i2icli.pictures.frames import VIDEO_SUFFIXES, extract_frames
+from i2icli.pictures.listing import list_pictures
 
 Transfer = Literal["link", "copy"]
 

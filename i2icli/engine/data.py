@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from i2icli.config.document import config_document
-from i2icli.data.folders import Domains, find_domains
+from i2icli.data.domains import Domains
+from i2icli.data.folders import find_domains
 from i2icli.data.labelled import LAYOUT, settle_labels
 from i2icli.errors import ConfigError, DataError
 from i2icli.methods import METHODS

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from i2icli.config.sections import HealthConfig
-from i2icli.data.folders import Domains
-from i2icli.engine.samples import Drawn, source_channels, spaced
+from i2icli.data.domains import Domains
+from i2icli.engine.samples import Drawn
 from i2icli.errors import DataError
 from i2icli.methods import METHODS
 from i2icli.methods.configure import AnyRunConfig
 from i2icli.metrics.alarms import Alarm, discriminator_alarm, discriminator_won, picture_alarms
 from i2icli.metrics.appearance import References, describe_references
 from i2icli.pictures.images import Pixels, read_picture
+from i2icli.pictures.listing import evenly_spaced
 
 _PICTURES = (
     "inversion",
@@ -182,8 +183,10 @@ class HealthWatch:
     def _read_references(self, direction: str) -> References | None:
         domains, data = self._domains, self._config.data
         paths = domains.train_b if direction == "a2b" else domains.train_a
-        channels = source_channels(data, "b2a" if direction == "a2b" else "a2b")
-        chosen = spaced(paths, count=self._limits.references) if self._limits.references else ()
+        channels = data.channels_from("b2a" if direction == "a2b" else "a2b")
+        chosen = (
+            evenly_spaced(paths, count=self._limits.references) if self._limits.references else ()
+        )
         found = (_read(path, channels) for path in chosen)
         references = describe_references(pixels for pixels in found if pixels is not None)
         return references if len(references.thumbnails) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,11 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from i2icli.config.sections import DataConfig, SamplesConfig
-from i2icli.data.folders import Domains
+from i2icli.data.domains import Domains
 from i2icli.errors import DataError
 from i2icli.methods.base import Method
 from i2icli.pictures.images import Picture, Pixels, read_picture
+from i2icli.pictures.listing import evenly_spaced
 from i2icli.translation.pictures import mask_pixels, translate_pictures_full
+from i2icli.translation.pixels import quiet_randomness
 from i2icli.viz.grid import draw_grid, lay_out, shrink
 from i2icli.viz.tiles import describe_rows
 
@@ -112,8 +113,8 @@ def build_drawer(
     }
     samples = []
     for direction in directions:
-        channels = source_channels(data, direction)
-        for path in spaced(pictures[direction], count=config.count):
+        channels = data.channels_from(direction)
+        for path in evenly_spaced(pictures[direction], count=config.count):
             try:
                 pixels = read_picture(path, channels=channels).pixels
             except DataError as fault:
@@ -141,24 +142,3 @@ def _draw_rows(
     # For the report, which shows a translation beside its source and nothing else.
     pairs = replace(layout, boxes=tuple(boxes[:2] for boxes in layout.boxes))
     return grid, describe_rows(pairs, titles)
-
-
-def source_channels(data: DataConfig, direction: str) -> int:
-    """Return the channels of the pictures that a direction starts from."""
-    return data.channels_a if direction == "a2b" else data.channels_b
-
-
-def spaced(paths: Sequence[Path], *, count: int) -> tuple[Path, ...]:
-    """Return `count` of the paths, evenly spaced from the first to the last; all if fewer."""
-    if len(paths) <= count:
-        return tuple(paths)
-    last = max(count - 1, 1)
-    return tuple(paths[round(index * (len(paths) - 1) / last)] for index in range(count))
-
-
-def quiet_randomness(method: Method) -> AbstractContextManager[None]:
-    """Return a context that gives back the random states of the CPU and the method's device."""
-    device = next(method.parameters()).device
-    devices = [device] if device.type == "cuda" else []
-    forked: AbstractContextManager[None] = torch.random.fork_rng(devices=devices)
-    return forked

@@ -13,18 +13,19 @@ from torch import Tensor
 from i2icli import __version__
 from i2icli.config.document import config_document
 from i2icli.config.schedule import Moment
-from i2icli.data.folders import Domains, find_domains
+from i2icli.data.domains import Domains
+from i2icli.data.folders import find_domains
 from i2icli.data.loader import BatchStream, build_loader, steps_per_epoch
 from i2icli.data.training_set import TrainingSet, open_training_set
 from i2icli.engine.data import check_same_data, fingerprint
 from i2icli.engine.ema import MovingAverage
 from i2icli.engine.graph_step import chosen_steppers
-from i2icli.engine.measure import Measurer, build_measurer
-from i2icli.engine.measure_labels import LabelMeasurer, build_label_measurer
 from i2icli.engine.meters import TermMeter
 from i2icli.engine.optimizers import Stepper
 from i2icli.engine.samples import SampleDrawer, build_drawer
 from i2icli.errors import CheckpointError, ConfigError
+from i2icli.evaluation.measure import Measurer, build_measurer
+from i2icli.evaluation.measure_labels import LabelMeasurer, build_label_measurer
 from i2icli.methods import METHODS, build_method
 from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig

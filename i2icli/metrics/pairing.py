@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from i2icli.data.folders import list_pictures
 from i2icli.errors import DataError
 from i2icli.metrics.picture_sets import describe_set
 from i2icli.metrics.results import Fact
+from i2icli.pictures.listing import list_pictures
 from i2icli.pictures.tar_sets import find_shards
 
 _SHOWN = 3

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from i2icli.data.folders import list_pictures
 from i2icli.errors import DataError
 from i2icli.pictures.decode import open_picture
+from i2icli.pictures.listing import list_pictures
 from i2icli.pictures.tar_index import PackedPicture, index_shards
 from i2icli.pictures.tar_sets import find_shards
 from i2icli.system.download import file_sha256

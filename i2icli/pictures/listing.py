@@ -1,4 +1,4 @@
-"""The names of the pictures below a folder; of many, kept on disk until a folder changes.
+"""The pictures below a folder; of many, kept on disk until a folder changes.
 
 Every change of what a folder holds changes its times, so a kept listing is good as long as all
 folders have theirs. Listings are kept of trees without links only (what a link leads to can change
@@ -7,21 +7,24 @@ alone) and not while a folder's times are so young that a change in the same tic
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
 import time
 import uuid
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from i2icli.errors import DataError
 from i2icli.home import home
 from i2icli.pictures.decode import SUFFIXES
 
+T = TypeVar("T")
 _FORMAT = 1  # raised when other names are listed
 _WORTH_KEEPING = 2000
 # The coarsest clock of a file system in use (FAT) has ticks of two seconds.
@@ -155,3 +158,53 @@ def _store(place: str, scan: _Scan) -> None:
 def _path(place: str) -> Path:
     name = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:32]
     return home() / "cache" / "listings" / f"{name}.json"
+
+
+def evenly_spaced(items: Sequence[T], *, count: int) -> tuple[T, ...]:
+    """Return `count` of the items, evenly spaced from the first to the last; all if fewer."""
+    if len(items) <= count:
+        return tuple(items)
+    last = max(count - 1, 1)
+    return tuple(items[round(index * (len(items) - 1) / last)] for index in range(count))
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """List the pictures in a folder and the folders inside it, sorted.
+
+    A picture is known by its suffix. Hidden files and folders are left out. Links are followed,
+    but each folder is entered once, so links may loop. Links to nowhere are listed: whoever
+    reads them says so.
+
+    Returns:
+        Paths that start with `folder`, in the order of their text below it.
+
+    Raises:
+        DataError: when the folder is missing, no folder or not readable.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(missing_folder(folder))
+    return [folder / name for name in list_names(folder)]
+
+
+def missing_folder(folder: Path) -> str:
+    """Return a sentence on a folder that is not there, with the one that may have been meant."""
+    if folder.exists():
+        return f"{folder} is a file, not a folder"
+    parent = folder.parent
+    near = nearest_folder(folder.name, parent) if parent.is_dir() else None
+    hint = f"; did you mean {parent / near}?" if near else ""
+    return f"the folder {folder} does not exist{hint}"
+
+
+def nearest_folder(name: str, parent: Path) -> str | None:
+    """Return the folder in `parent` whose name is most like `name`, other parts left out."""
+    taken = {"trainA", "trainB", "testA", "testB"}
+    names = {found.lower(): found for found in folder_names(parent) if found not in taken}
+    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    return names[close[0]] if close else None
+
+
+def folder_names(parent: Path) -> list[str]:
+    """Return the names of the folders in another, sorted; hidden ones left out."""
+    return sorted(p.name for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))

@@ -7,7 +7,7 @@ picture gives the same pixels everywhere.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import accumulate, pairwise
 
 import torch
@@ -233,3 +233,11 @@ def evaluating(method: Method) -> Iterator[None]:
     finally:
         for part in training:
             part.training = True
+
+
+def quiet_randomness(method: Method) -> AbstractContextManager[None]:
+    """Return a context that gives back the random states of the CPU and the method's device."""
+    device = next(method.parameters()).device
+    devices = [device] if device.type == "cuda" else []
+    forked: AbstractContextManager[None] = torch.random.fork_rng(devices=devices)
+    return forked

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from i2icli.data.folders import list_pictures
 from i2icli.errors import ConfigError, DataError
 from i2icli.pictures.decode import SUFFIXES
+from i2icli.pictures.listing import list_pictures
 
 _MAGIC = frozenset("*?[")
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.methods.views import AnyView
 from i2icli.pictures.images import Picture, read_picture
+from i2icli.pictures.listing import evenly_spaced
 from i2icli.translation.pictures import source_channels
 from i2icli.translation.pixels import check_direction
 from i2icli.translation.targets import Job
@@ -22,7 +23,7 @@ from i2icli.viz.drawers import drawer_of
 from i2icli.viz.looking import StepFile, look_at, require_views
 from i2icli.viz.looks import Look, Moment
 from i2icli.viz.page import Part, affordable, build_page, build_part, fitting
-from i2icli.viz.strip import draw_film, draw_strip, evenly, film_bytes
+from i2icli.viz.strip import draw_film, draw_strip, film_bytes
 
 PAGE_SIDE = 256  # pixels; features of larger pictures would not fit into a page
 
@@ -264,7 +265,9 @@ class _PagePlan:
         if self._room is None:  # the first part tells how many there can be
             self._room = part.size
             self._pictures, steps = affordable(part, pictures=self._pictures, steps=len(self._all))
-            self._steps = evenly(self._all, steps)
+            self._steps = (
+                list(evenly_spaced(self._all, count=steps)) if steps > 1 else self._all[-1:]
+            )
 
     def write(
         self, report: ExhibitReport, shown: Sequence[_Shown], out: Path, *, method: str

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from i2icli.methods.views import AnyView
+from i2icli.pictures.listing import evenly_spaced
 from i2icli.viz.drawer import FilmRow
 from i2icli.viz.drawers import drawer_of
 from i2icli.viz.looks import Look, Moment
@@ -41,7 +42,7 @@ def draw_strip(
     drawer = drawer_of(view)
     rows = drawer.film_rows(view)
     norms = _scales(rows, moments)
-    shown = evenly(moments, MOST_COLUMNS)
+    shown = evenly_spaced(moments, count=MOST_COLUMNS)
     side = min(2.2, 12 / len(shown))
     aspect = aspect_of(look)
     heights = [aspect * side] * (1 + len(rows)) + [0.09]
@@ -91,15 +92,6 @@ def film_bytes(frames: Sequence[Image.Image]) -> bytes:
         loop=0,
     )
     return file.getvalue()
-
-
-def evenly(items: Sequence[T], count: int) -> list[T]:
-    """Return at most `count` of the items, evenly spaced from the first to the last."""
-    if len(items) <= count:
-        return list(items)
-    if count <= 1:
-        return [items[-1]]
-    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
 
 
 def _scales(rows: Sequence[FilmRow], moments: Sequence[Moment]) -> list[Normalize | None]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
+from i2icli.pictures.listing import evenly_spaced
 from i2icli.viz.grid import GridLayout
 
 Box = tuple[int, int, int, int]
@@ -146,10 +147,10 @@ def collect_samples(
         cost = sum(len(uri) for uri in last)
         if 2 * cost <= budget or side == _SIDES[-1]:
             break
-    chosen = spread(fitting, count=max(2, budget // max(1, cost)))
+    chosen = evenly_spaced(fitting, count=max(2, budget // max(1, cost)))
     encoded = {step: _encode_step(grids[step], newest, side=side) for step in chosen}
     while len(chosen) > 2 and sum(len(u) for s in chosen for u in encoded[s]) > budget:
-        chosen = spread(chosen, count=len(chosen) - 1)
+        chosen = evenly_spaced(chosen, count=len(chosen) - 1)
     titles: list[tuple[str, Box | None]] = [(row.title, row.boxes[0]) for row in newest] or [
         ("all pictures", None)
     ]
@@ -163,14 +164,6 @@ def collect_samples(
         for index, (title, box) in enumerate(titles)
     )
     return Samples(tuple(chosen), sample_rows, tuple(s for s in steps if s not in chosen))
-
-
-def spread(steps: Sequence[int], *, count: int) -> list[int]:
-    """Return `count` of the steps, evenly spaced from the first to the last; all if fewer."""
-    if len(steps) <= count:
-        return list(steps)
-    last = max(count - 1, 1)
-    return [steps[round(i * (len(steps) - 1) / last)] for i in range(count)]
 
 
 def _encode_step(path: Path, rows: tuple[GridRow, ...], *, side: int) -> list[str]:

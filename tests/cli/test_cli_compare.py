@@ -8,9 +8,9 @@ from PIL import Image
 from run_kit import make_run, smooth
 
 from i2icli.cli import app as app_module
-from i2icli.engine import comparing_metrics
-from i2icli.engine.comparing import compare, find_contenders
 from i2icli.errors import ConfigError
+from i2icli.evaluation import compare_metrics as comparing_metrics
+from i2icli.evaluation.compare import compare, find_contenders
 from i2icli.metrics.results import Measurement
 from i2icli.metrics.truth import score_pixels
 from i2icli.pictures.images import read_picture, write_picture

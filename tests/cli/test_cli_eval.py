@@ -208,7 +208,7 @@ def test_missing_weights_end_with_4_before_translating(
     def never(*_arguments: object, **_options: object) -> None:
         pytest.fail("pictures were translated")
 
-    monkeypatch.setattr("i2icli.engine.evaluating.translate_held_out", never)
+    monkeypatch.setattr("i2icli.evaluation.evaluate.translate_held_out", never)
     code, out, err = i2i(run, "--fid", "--offline")
     assert (code, out) == (WeightsError.exit_code, "")
     assert "the weights inception" in err

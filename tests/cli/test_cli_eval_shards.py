@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from picture_folders import write_pictures
 
-from i2icli.data.folders import list_pictures
+from i2icli.pictures.listing import list_pictures
 from i2icli.pictures.tar_shards import pack_folder
 
 # The processes that --nproc starts are to compute with the same small network.

@@ -14,8 +14,8 @@ from PIL import Image
 
 from i2icli.cli import app as app_module
 from i2icli.config.document import config_document
-from i2icli.engine.held_out import Translated
-from i2icli.engine.label_scores import Judging, load_judge, score_by_judge
+from i2icli.evaluation.held_out import Translated
+from i2icli.evaluation.label_scores import Judging, load_judge, score_by_judge
 from i2icli.methods import build_method, configure_run
 from i2icli.metrics.segmentation import confusion_matrix, score_label_maps
 from i2icli.pictures.images import read_picture

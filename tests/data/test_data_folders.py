@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from i2icli.config.sections import DataConfig
-from i2icli.data.folders import find_domains, list_pictures
+from i2icli.data.folders import find_domains
 from i2icli.errors import DataError
 from i2icli.pictures.images import write_picture
+from i2icli.pictures.listing import list_pictures
 
 
 def touch(folder: Path, *names: str) -> None:

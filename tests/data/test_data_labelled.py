@@ -11,7 +11,8 @@ from labelled_folders import write_labelled
 from PIL import Image
 
 from i2icli.config.sections import DataConfig, LabelsConfig
-from i2icli.data.folders import Domains, find_domains
+from i2icli.data.domains import Domains
+from i2icli.data.folders import find_domains
 from i2icli.data.labelled import settle_labels
 from i2icli.data.loader import build_loader
 from i2icli.data.segmented import LabelledSet

@@ -16,7 +16,8 @@ from engine_kit import PairMethod, Watcher, pair_config, send, without_timings
 from plain_data import assert_same
 from torch import Tensor
 
-from i2icli.data.folders import Domains, find_domains
+from i2icli.data.domains import Domains
+from i2icli.data.folders import find_domains
 from i2icli.engine.health import Event, HealthWatch
 from i2icli.engine.run import resume_run, start_run
 from i2icli.engine.samples import Drawn, Sample

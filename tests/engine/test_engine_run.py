@@ -226,12 +226,12 @@ def test_sample_shows_what_translating_the_picture_gives(
 
 
 def test_sample_pictures_are_spread_over_the_test_set() -> None:
-    from i2icli.engine.samples import spaced
+    from i2icli.pictures.listing import evenly_spaced
 
     paths = [Path(f"{number}") for number in range(10)]
-    assert [path.name for path in spaced(paths, count=4)] == ["0", "3", "6", "9"]
-    assert [path.name for path in spaced(paths, count=1)] == ["0"]
-    assert len(spaced(paths, count=20)) == 10
+    assert [path.name for path in evenly_spaced(paths, count=4)] == ["0", "3", "6", "9"]
+    assert [path.name for path in evenly_spaced(paths, count=1)] == ["0"]
+    assert len(evenly_spaced(paths, count=20)) == 10
 
 
 def test_unreadable_sample_picture_is_left_out_and_named(

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from i2icli.data.folders import list_pictures
 from i2icli.datasets.pairs import read_halves
 from i2icli.errors import ConfigError, DataError
 from i2icli.metrics.alignment import (
@@ -31,6 +30,7 @@ from i2icli.metrics.pairing import match_folders
 from i2icli.metrics.perceptual import Lpips
 from i2icli.networks.vgg import VGG16Features
 from i2icli.pictures.images import Picture, Pixels, read_picture, read_size, to_8_bits, to_tensor
+from i2icli.pictures.listing import evenly_spaced, list_pictures
 from i2icli.pretrained.weights import load_weights
 from i2icli.system.device import resolve_device
 from i2icli.viz.alignment import LossPanel, draw_separations
@@ -176,7 +176,7 @@ def analyse_structure(
         DataError: a picture cannot be read.
     """
     tensors, found = load_weights("vgg16")
-    chosen = tuple(_evenly(pairs, count))
+    chosen = tuple(pairs) if count is None else evenly_spaced(pairs, count=count)
     network = VGG16Features()
     network.load_convolutions(tensors)
     where = resolve_device(device)
@@ -192,13 +192,6 @@ def analyse_structure(
         weights=(found.name, found.sha256),
         figure=_draw(chosen, following, results),
     )
-
-
-def _evenly(pairs: Sequence[PairFile], count: int | None) -> list[PairFile]:
-    if count is None or count >= len(pairs):
-        return list(pairs)
-    places = np.linspace(0, len(pairs) - 1, count).round().astype(int)
-    return [pairs[place] for place in places]
 
 
 def _reader(pairs: Sequence[PairFile]) -> Callable[[int], tuple[Tensor, Tensor]]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from i2icli.engine.comparing import Measure
 from i2icli.errors import ConfigError, DataError
+from i2icli.evaluation.compare import Measure
 from i2icli.metrics.perceptual import load_lpips, lpips_content
 from i2icli.metrics.realism import Reading, measure_distances
 from i2icli.metrics.results import Measurement

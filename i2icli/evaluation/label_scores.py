@@ -13,8 +13,8 @@ from pathlib import Path
 
 from i2icli.config.sections import DataConfig
 from i2icli.data.labelled import find_labelled, label_scheme, read_ids
-from i2icli.engine.held_out import Translated
 from i2icli.errors import ConfigError, DataError
+from i2icli.evaluation.held_out import Translated
 from i2icli.metrics.choose import Results
 from i2icli.metrics.pairing import Pair, match_folders
 from i2icli.metrics.picture_sets import broken_pictures

@@ -10,28 +10,28 @@ from pathlib import Path
 from typing import Literal
 
 from i2icli.config.sections import DataConfig
-from i2icli.data.folders import list_pictures
-from i2icli.engine.held_out import (
+from i2icli.errors import ConfigError
+from i2icli.evaluation.held_out import (
     HeldOut,
     checkpoint_facts,
     find_held_out,
     resize_all,
     translate_held_out,
 )
-from i2icli.engine.label_scores import (
+from i2icli.evaluation.label_scores import (
     Judging,
     judging_scheme,
     load_judge,
     score_by_judge,
     score_segmenter,
 )
-from i2icli.errors import ConfigError
 from i2icli.evaluation.protocols import Protocol, unexpected_counts
 from i2icli.metrics.choose import Results, Settings, Subject, choose_metrics, measure_all
 from i2icli.metrics.inception import FeatureMode
 from i2icli.metrics.realism import Reading
 from i2icli.metrics.results import Fact
 from i2icli.pictures.label_maps import LabelScheme
+from i2icli.pictures.listing import list_pictures
 from i2icli.system.device import resolve_device
 from i2icli.system.shares import ALONE, Shard, device_of_rank
 from i2icli.translation.pixels import check_styles

@@ -9,16 +9,17 @@ from pathlib import Path
 import torch
 
 from i2icli.config.sections import EvalConfig, LabelsConfig
-from i2icli.data.folders import Domains
+from i2icli.data.domains import Domains
 from i2icli.data.labelled import label_scheme, read_ids
-from i2icli.engine.label_scores import check_labelled
-from i2icli.engine.samples import quiet_randomness, spaced
 from i2icli.errors import ConfigError
+from i2icli.evaluation.label_scores import check_labelled
 from i2icli.methods.base import Method
 from i2icli.metrics.segmentation import Tally, score_tally, sum_tallies, tally_labels
 from i2icli.pictures.images import read_picture
 from i2icli.pictures.label_maps import LabelScheme
+from i2icli.pictures.listing import evenly_spaced
 from i2icli.translation.pictures import translate_pictures_full
+from i2icli.translation.pixels import quiet_randomness
 
 # Lower is better, as for all numbers that choose a checkpoint.
 JUDGE = "eval/iou_error"
@@ -103,7 +104,7 @@ def build_label_measurer(
             "`--set eval.every_steps=0`."
         )
     scheme = label_scheme(labels)
-    pictures = spaced(domains.test_a, count=config.count)
-    maps = spaced(domains.test_b, count=config.count)
+    pictures = evenly_spaced(domains.test_a, count=config.count)
+    maps = evenly_spaced(domains.test_b, count=config.count)
     check_labelled(pictures, maps, scheme)
     return LabelMeasurer(pictures, maps, channels, scheme)

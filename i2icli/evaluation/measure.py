@@ -10,15 +10,16 @@ from typing import Protocol
 import torch
 
 from i2icli.config.sections import DataConfig, EvalConfig
-from i2icli.data.folders import Domains
-from i2icli.engine.distributions import DistanceMeter
-from i2icli.engine.samples import quiet_randomness, source_channels, spaced
+from i2icli.data.domains import Domains
 from i2icli.errors import ConfigError, DataError, WeightsError
+from i2icli.evaluation.distributions import DistanceMeter
 from i2icli.methods.base import Method
 from i2icli.metrics.inception import find_inception
 from i2icli.metrics.truth import TruthScore, score_pixels
 from i2icli.pictures.images import Pixels, read_picture, read_size
+from i2icli.pictures.listing import evenly_spaced
 from i2icli.translation.pictures import translate_pictures
+from i2icli.translation.pixels import quiet_randomness
 
 Scores = dict[str, float]
 Say = Callable[[str], None]
@@ -177,15 +178,15 @@ def build_measurer(
         assert domains.truth is not None, "a truth that is not there was settled on"
         truth = domains.truth
         pictures = tuple(path for path in pictures if (truth / path.name).exists())
-    channels = source_channels(data, "a2b")
-    pictures = _readable(spaced(pictures, count=config.count), channels, skip)
+    channels = data.channels_a
+    pictures = _readable(evenly_spaced(pictures, count=config.count), channels, skip)
     if "truth" in metrics:
         assert domains.truth is not None, "a truth that is not there was settled on"
         _check_truth(pictures, domains.truth)
-        meters.append(TruthMeter(domains.truth, domains.masks, source_channels(data, "b2a")))
+        meters.append(TruthMeter(domains.truth, domains.masks, data.channels_b))
         protocol.append(f"{len(pictures)} of A against their truth")
     if distances := tuple(name for name in metrics if name in ("fid", "kid")):
-        real = _readable(domains.test_b, source_channels(data, "b2a"), skip)
+        real = _readable(domains.test_b, data.channels_b, skip)
         meters.append(
             DistanceMeter(distances, real, len(pictures), mode=config.mode, device=device)
         )

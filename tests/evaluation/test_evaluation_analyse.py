@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from i2icli.cli import app as app_module
-from i2icli.engine import analysing
-from i2icli.engine.analysing import analyse_structure, find_pairs
 from i2icli.errors import ConfigError, DataError
+from i2icli.evaluation import analyse as analysing
+from i2icli.evaluation.analyse import analyse_structure, find_pairs
 from i2icli.metrics import alignment
 from i2icli.pictures.images import write_picture
 from i2icli.pretrained.weight_files import expected_shapes

@@ -12,11 +12,11 @@ from typing import Any
 
 from PIL import Image
 
-from i2icli.engine.samples import spaced
 from i2icli.errors import ConfigError, DataError
 from i2icli.metrics.results import Measurement
 from i2icli.metrics.truth import TruthScore, score_pixels
 from i2icli.pictures.images import Picture, Pixels, read_picture
+from i2icli.pictures.listing import evenly_spaced
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.translation.pictures import source_channels, translate_pictures
 from i2icli.translation.sources import Source
@@ -193,7 +193,7 @@ def _forward(
 def spaced_sources(sources: Sequence[Source], *, count: int) -> list[Source]:
     """Return so many of the sources, evenly spaced."""
     by_path = {source.path: source for source in sources}
-    return [by_path[path] for path in spaced(list(by_path), count=count)]
+    return [by_path[path] for path in evenly_spaced(list(by_path), count=count)]
 
 
 @dataclass
