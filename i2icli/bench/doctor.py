@@ -28,8 +28,6 @@ from i2icli.data.domains import Domains
 from i2icli.data.folders import find_domains
 from i2icli.data.loader import steps_per_epoch
 from i2icli.data.training_set import open_training_set
-from i2icli.engine.data import settle_data
-from i2icli.engine.session import open_session
 from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.evaluation.measure import build_measurer
 from i2icli.evaluation.measure_labels import build_label_measurer
@@ -39,6 +37,8 @@ from i2icli.methods.configure import AnyRunConfig, configure_run
 from i2icli.pretrained.weights import WEIGHTS, look_up
 from i2icli.system.choices import Choices, Work, choose
 from i2icli.system.device import device_title, resolve_device
+from i2icli.training.data import settle_data
+from i2icli.training.session import open_session
 
 
 @dataclass(frozen=True)

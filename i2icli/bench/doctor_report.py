@@ -9,9 +9,9 @@ from typing import Any
 
 from i2icli.bench.needs import Needs
 from i2icli.config.words import human_time
-from i2icli.engine.session import versions
 from i2icli.errors import I2IError
 from i2icli.system.memory import in_words
+from i2icli.training.session import versions
 
 
 @dataclass(frozen=True)

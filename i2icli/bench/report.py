@@ -10,7 +10,7 @@ from typing import Any
 from i2icli.bench.rig import Variant
 from i2icli.bench.spread import Spread
 from i2icli.config.document import Document
-from i2icli.engine.session import versions
+from i2icli.training.session import versions
 
 Result = Mapping[str, Any]
 

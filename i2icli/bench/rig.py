@@ -18,9 +18,6 @@ from i2icli.data.batch import AnyBatch
 from i2icli.data.domains import Domains
 from i2icli.data.folders import find_domains
 from i2icli.data.training_set import TrainingSet, open_training_set
-from i2icli.engine.ema import MovingAverage
-from i2icli.engine.graph_step import Step, build_step, chosen_steppers
-from i2icli.engine.optimizers import Stepper
 from i2icli.errors import CheckpointError, WeightsError
 from i2icli.methods import METHODS, build_method, restore_config
 from i2icli.methods.base import Method
@@ -30,6 +27,9 @@ from i2icli.pretrained.networks import load_network
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.system.choices import Choices, Work
 from i2icli.system.device import resolve_device
+from i2icli.training.ema import MovingAverage
+from i2icli.training.graph_step import Step, build_step, chosen_steppers
+from i2icli.training.optimizers import Stepper
 from i2icli.translation.prepare import prepare
 from i2icli.translation.translator import Translator
 

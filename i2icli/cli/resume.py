@@ -28,7 +28,7 @@ def resume(
     share_work(nproc)
 
     from i2icli.cli.training import open_view, show_result  # imports torch; keeps --help instant
-    from i2icli.engine.run import resume_run
+    from i2icli.training.run import resume_run
 
     result = resume_run(run_dir, steps=steps, epochs=epochs, device=device, reporter=open_view())
     show_result(result, as_json=as_json)

@@ -67,8 +67,8 @@ def train(
 
     from i2icli.cli.train_words import show_loaded
     from i2icli.cli.training import open_view, show_result  # imports torch; keeps --help instant
-    from i2icli.engine.run import start_run
     from i2icli.methods import configure_run
+    from i2icli.training.run import start_run
 
     result = start_run(
         configure_run(preset, overrides),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import typer
 
-from i2icli.engine.initial import Loaded
+from i2icli.training.initial import Loaded
 
 _COLUMNS = ("loaded", "fresh", "mismatched", "unused")
 

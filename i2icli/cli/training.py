@@ -21,8 +21,8 @@ from rich.progress import (
 from rich.text import Text
 
 from i2icli.cli.shared_run import is_main_process
-from i2icli.engine.reporter import Progress, Reporter
-from i2icli.engine.run import RunResult
+from i2icli.training.reporter import Progress, Reporter
+from i2icli.training.run import RunResult
 
 
 class PlainView:

@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image
 
 from i2icli.data.folders import find_domains
-from i2icli.engine.samples import build_drawer
 from i2icli.errors import I2IError, WeightsError
 from i2icli.methods.configure import AnyRunConfig
 from i2icli.methods.registry import METHODS
@@ -20,6 +19,7 @@ from i2icli.methods.views import AnyView, AttentionView
 from i2icli.pictures.images import to_tensor
 from i2icli.reports.page import EntropyLayer, EntropyMap
 from i2icli.runs.folder import RunFolder
+from i2icli.training.samples import build_drawer
 from i2icli.translation.translator import Translator
 from i2icli.viz.grid import lay_out
 from i2icli.viz.tiles import (

@@ -95,7 +95,7 @@ def test_plan_counts_every_trainable_weight_once(
     name: str, picture_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "i2icli.engine.session.load_networks",
+        "i2icli.training.session.load_networks",
         lambda names, device: {wanted: TinyVGG().to(device) for wanted in names},
     )
     document = config_document(tiny_config(name))

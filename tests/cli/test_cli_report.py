@@ -11,8 +11,8 @@ from PIL import Image
 from run_kit import log_lines, make_run
 
 from i2icli.cli import app as app_module
-from i2icli.engine.session import open_session
 from i2icli.methods import configure_run
+from i2icli.training.session import open_session
 
 
 @pytest.fixture

@@ -256,7 +256,7 @@ def test_bar_shows_steps_and_newest_losses_on_a_terminal() -> None:
     from rich.console import Console
 
     from i2icli.cli.training import BarView
-    from i2icli.engine.reporter import Progress
+    from i2icli.training.reporter import Progress
 
     text = StringIO()
     view = BarView(Console(file=text, force_terminal=True, width=80, legacy_windows=False))

@@ -20,9 +20,9 @@ from i2icli.data.training_set import open_training_set
 from i2icli.data.unpaired import UnpairedSet
 from i2icli.datasets import pixel_cache as pixel_cache_build
 from i2icli.datasets.pixel_cache import build_caches
-from i2icli.engine.data import fingerprint
 from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.pictures.images import write_picture
+from i2icli.training.data import fingerprint
 
 _KINDS: tuple[Preprocess, ...] = (
     "resize-and-crop",

@@ -18,16 +18,16 @@ from PIL import Image
 from plain_data import assert_same
 
 from i2icli.config.sections import EvalConfig
-from i2icli.engine.curve import draw_curve
-from i2icli.engine.run import resume_run, start_run
-from i2icli.engine.scoreboard import Point, Scoreboard
-from i2icli.engine.session import open_session
 from i2icli.errors import ConfigError, DataError, Interrupted, WeightsError
 from i2icli.evaluation import distributions, measure
 from i2icli.metrics.distances import fid, kid
 from i2icli.pictures.images import Pixels, read_picture
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
+from i2icli.training.curve import draw_curve
+from i2icli.training.run import resume_run, start_run
+from i2icli.training.scoreboard import Point, Scoreboard
+from i2icli.training.session import open_session
 
 pytestmark = pytest.mark.usefixtures("pair")
 

@@ -13,9 +13,9 @@ from replay import NETWORKS, ReplayDraws, build_recorded, reported_losses, trans
 from torch import Tensor
 
 from i2icli.data.batch import Batch
-from i2icli.engine.optimizers import build_steppers
-from i2icli.engine.step import train_step
 from i2icli.methods import Method
+from i2icli.training.optimizers import build_steppers
+from i2icli.training.step import train_step
 
 CPU = torch.device("cpu")
 

@@ -12,8 +12,8 @@ import sys
 from typing import Any
 
 from i2icli.cli.app import main
-from i2icli.engine import graph_step
 from i2icli.system.ranks import restart_count
+from i2icli.training import graph_step
 
 rank, step, name, *words = sys.argv[1:]
 train_step, done = graph_step.train_step, 0

@@ -17,11 +17,11 @@ from tiny import CLASSES, TinyVGG, batch_for, tiny_document
 from torch import Tensor
 
 from i2icli.data.batch import AnyBatch
-from i2icli.engine.optimizers import build_steppers
-from i2icli.engine.step import StepLosses, train_step
 from i2icli.methods import METHODS, Method, build_method
 from i2icli.methods.configure import run_schema
 from i2icli.system.ranks import Ranks, joined_ranks
+from i2icli.training.optimizers import build_steppers
+from i2icli.training.step import StepLosses, train_step
 
 STEPS, COUNT = 5, 4
 CPU = torch.device("cpu")

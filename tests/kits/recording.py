@@ -14,10 +14,10 @@ from torch.utils._pytree import tree_leaves
 
 from i2icli.config.schedule import Moment
 from i2icli.data.batch import AnyBatch
-from i2icli.engine.graph_step import GraphedStep, Step
-from i2icli.engine.optimizers import Stepper, build_steppers
-from i2icli.engine.step import StepLosses, train_step
 from i2icli.methods import Method
+from i2icli.training.graph_step import GraphedStep, Step
+from i2icli.training.optimizers import Stepper, build_steppers
+from i2icli.training.step import StepLosses, train_step
 
 T = TypeVar("T")
 aten = torch.ops.aten

@@ -18,13 +18,13 @@ from pathlib import Path
 
 from tiny import TinyVGG
 
-from i2icli.engine import session
-from i2icli.engine.reporter import Progress, Silent
-from i2icli.engine.run import resume_run, start_run
 from i2icli.methods import restore_config
 from i2icli.methods.configure import AnyRunConfig
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
+from i2icli.training import session
+from i2icli.training.reporter import Progress, Silent
+from i2icli.training.run import resume_run, start_run
 
 # Every process is a fork of this one, so small networks stand in for pretrained ones in all.
 session.load_networks = lambda names, device: {name: TinyVGG().to(device) for name in names}

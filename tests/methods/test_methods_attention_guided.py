@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from i2icli.config.document import config_document
 from i2icli.config.structure import StructureConfig
 from i2icli.data.batch import Batch
-from i2icli.engine.optimizers import build_steppers
-from i2icli.engine.run import resume_run, start_run
-from i2icli.engine.step import train_step
 from i2icli.methods import build_method, configure_run
 from i2icli.methods.attention_guided import AttentionGuided, AttentionGuidedConfig
 from i2icli.methods.configure import run_schema
 from i2icli.methods.draws import Draws
 from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.training.optimizers import build_steppers
+from i2icli.training.run import resume_run, start_run
+from i2icli.training.step import train_step
 
 NAME = "attention-guided"
 CPU = torch.device("cpu")

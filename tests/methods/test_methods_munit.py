@@ -16,12 +16,12 @@ from i2icli.config.method import Task
 from i2icli.config.schedule import Moment
 from i2icli.config.structure import StructureConfig
 from i2icli.data.batch import Batch
-from i2icli.engine.optimizers import build_steppers
-from i2icli.engine.step import train_step
 from i2icli.errors import ConfigError
 from i2icli.methods import Method, build_method, configure_run
 from i2icli.methods.draws import Draws
 from i2icli.methods.munit import MUNIT, MUNITConfig
+from i2icli.training.optimizers import build_steppers
+from i2icli.training.step import train_step
 
 ALL_TERMS = {"lambda_gan": 0.7, "lambda_cycle": 3.0, "lambda_perceptual": 0.4, "lambda_style": 2.0}
 

@@ -113,3 +113,10 @@ def test_a_home_that_cannot_be_written_is_no_fault(
     (tree.parent / "file").touch()
     monkeypatch.setenv("I2I_HOME", str(tree.parent / "file"))
     assert len(list_names(tree)) == 3
+
+
+@pytest.mark.parametrize(
+    ("count", "kept"), [(1, [0]), (2, [0, 9]), (4, [0, 3, 6, 9]), (20, list(range(10)))]
+)
+def test_evenly_spaced_items_include_both_ends(count: int, kept: list[int]) -> None:
+    assert listing.evenly_spaced(range(10), count=count) == tuple(kept)

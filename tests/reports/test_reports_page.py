@@ -30,7 +30,6 @@ from i2icli.viz.tiles import (
     cut_out,
     encode,
     read_rows,
-    spread,
 )
 
 
@@ -289,11 +288,6 @@ def test_a_grid_cut_short_by_a_kill_is_left_out(run):
 
 def test_no_grids_are_no_samples():
     assert collect_samples({}, {}, budget=10**6) is None
-
-
-@pytest.mark.parametrize(("count", "kept"), [(2, [0, 9]), (4, [0, 3, 6, 9]), (20, list(range(10)))])
-def test_steps_are_spread_from_the_first_to_the_last(count, kept):
-    assert spread(list(range(10)), count=count) == kept
 
 
 # The page

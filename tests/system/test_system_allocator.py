@@ -84,7 +84,7 @@ def test_system_without_confstr_is_left_alone(monkeypatch: pytest.MonkeyPatch) -
 
 def test_loading_a_translator_leaves_malloc_of_a_users_process_alone() -> None:
     code = (
-        "import i2icli.translation.translator, i2icli.engine.run\n"
+        "import i2icli.translation.translator, i2icli.training.run\n"
         "from i2icli.system import allocator\n"
         "assert not allocator.is_claimed() and not allocator.is_keeping()"
     )

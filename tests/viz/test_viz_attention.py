@@ -14,7 +14,7 @@ from PIL import Image
 
 from i2icli.viz.attention import bound, draw_sheet, explain, nats
 from i2icli.viz.looks import Moment, ranks, spread, window_map
-from i2icli.viz.strip import draw_film, draw_strip, evenly, film_bytes
+from i2icli.viz.strip import draw_film, draw_strip, film_bytes
 
 
 def axes_of(figure):
@@ -174,9 +174,3 @@ def test_a_film_has_a_frame_a_checkpoint_and_rests_on_the_last():
         shown = np.asarray(film.convert("RGB"), np.int64)
         assert np.abs(shown - np.asarray(frames[number], np.int64)).mean() < 6
     assert times[2] > times[0]
-
-
-def test_evenly_spaced_items_include_both_ends():
-    assert evenly(list(range(10)), 4) == [0, 3, 6, 9]
-    assert evenly([1, 2], 4) == [1, 2]
-    assert evenly([1, 2, 3], 1) == [3]

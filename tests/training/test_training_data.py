@@ -14,10 +14,10 @@ from plain_data import assert_same
 from i2icli.data.domains import Domains
 from i2icli.data.pixel_cache import FOLDER
 from i2icli.datasets.pixel_cache import build_caches
-from i2icli.engine.data import fingerprint
-from i2icli.engine.run import resume_run, start_run
 from i2icli.errors import Interrupted
 from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.training.data import fingerprint
+from i2icli.training.run import resume_run, start_run
 
 
 def names_digest(paths: list[Path]) -> str:

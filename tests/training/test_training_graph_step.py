@@ -14,7 +14,12 @@ from recording import CPU, KernelLog, Run
 from tiny import tiny_batch, tiny_method
 
 from i2icli.config.sections import RuntimeConfig
-from i2icli.engine.graph_step import (
+from i2icli.methods import METHODS
+from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.runs.folder import RunFolder
+from i2icli.system.choices import choose
+from i2icli.system.ranks import Ranks
+from i2icli.training.graph_step import (
     MOST_KINDS,
     WARM_UP,
     CudaBackend,
@@ -23,14 +28,9 @@ from i2icli.engine.graph_step import (
     chosen_steppers,
     obstacle,
 )
-from i2icli.engine.optimizers import build_steppers
-from i2icli.engine.run import start_run
-from i2icli.engine.tape import Playback, Tape
-from i2icli.methods import METHODS
-from i2icli.runs.checkpoint import load_checkpoint
-from i2icli.runs.folder import RunFolder
-from i2icli.system.choices import choose
-from i2icli.system.ranks import Ranks
+from i2icli.training.optimizers import build_steppers
+from i2icli.training.run import start_run
+from i2icli.training.tape import Playback, Tape
 
 STEPS = 14
 ON_CPU = choose(RuntimeConfig(device="cpu", precision="float32", cuda_graphs="on"), CPU)

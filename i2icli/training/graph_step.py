@@ -17,12 +17,12 @@ from torch import Tensor
 from torch.optim import Adam
 
 from i2icli.data.batch import AnyBatch
-from i2icli.engine.optimizers import Stepper, build_steppers
-from i2icli.engine.step import StepLosses, train_step
-from i2icli.engine.tape import Decisions, Made, Playback, Tape, decisions_of
 from i2icli.methods.base import Method
 from i2icli.methods.draws import Draws
 from i2icli.system.choices import Choices
+from i2icli.training.optimizers import Stepper, build_steppers
+from i2icli.training.step import StepLosses, train_step
+from i2icli.training.tape import Decisions, Made, Playback, Tape, decisions_of
 
 T = TypeVar("T")
 Step = Callable[[AnyBatch], StepLosses]

@@ -11,10 +11,10 @@ from engine_kit import Watcher, pair_config
 from PIL import Image
 from plain_data import assert_same
 
-from i2icli.engine.run import start_run
-from i2icli.engine.session import open_session
 from i2icli.errors import DivergedError
 from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.training.run import start_run
+from i2icli.training.session import open_session
 
 pytestmark = pytest.mark.usefixtures("pair")
 

@@ -14,8 +14,6 @@ from engine_kit import Watcher, pair_config, send, without_timings
 from PIL import Image
 from plain_data import assert_same
 
-from i2icli.engine.run import RunResult, resume_run, start_run
-from i2icli.engine.session import open_session
 from i2icli.errors import (
     CheckpointError,
     ConfigError,
@@ -26,6 +24,8 @@ from i2icli.methods.configure import AnyRunConfig
 from i2icli.pictures.images import from_tensor, read_picture, to_tensor
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
+from i2icli.training.run import RunResult, resume_run, start_run
+from i2icli.training.session import open_session
 from i2icli.translation.pixels import translate_tensor
 
 pytestmark = pytest.mark.usefixtures("pair")
@@ -225,15 +225,6 @@ def test_sample_shows_what_translating_the_picture_gives(
     assert any(np.array_equal(place, wanted) for place in places)
 
 
-def test_sample_pictures_are_spread_over_the_test_set() -> None:
-    from i2icli.pictures.listing import evenly_spaced
-
-    paths = [Path(f"{number}") for number in range(10)]
-    assert [path.name for path in evenly_spaced(paths, count=4)] == ["0", "3", "6", "9"]
-    assert [path.name for path in evenly_spaced(paths, count=1)] == ["0"]
-    assert len(evenly_spaced(paths, count=20)) == 10
-
-
 def test_unreadable_sample_picture_is_left_out_and_named(
     picture_root: Path, tmp_path: Path
 ) -> None:
@@ -326,7 +317,7 @@ def test_signal_before_the_first_step_saves_too(picture_root: Path, tmp_path: Pa
 def test_second_signal_does_not_cut_the_save_short(
     picture_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from i2icli.engine import loop
+    from i2icli.training import loop
 
     def save_under_fire(*arguments: object) -> None:
         send(signal.SIGINT)()

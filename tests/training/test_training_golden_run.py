@@ -4,7 +4,7 @@ In float32 they would compare rounding: some of these methods make ten times as 
 step, and it differs between processors and with every way to less cost.
 
 A change that should not move results must leave these as they are. One that should says so in the
-changelog and records them anew: `python tests/engine/test_engine_golden_run.py`.
+changelog and records them anew: `python tests/training/test_training_golden_run.py`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ sys.path.append(str(Path(__file__).parents[1] / "kits"))  # when run as a progra
 from tiny import TinyVGG, batch_for, tiny_method
 
 from i2icli.data.batch import AnyBatch
-from i2icli.engine.optimizers import build_steppers
-from i2icli.engine.step import train_step
 from i2icli.methods import METHODS
+from i2icli.training.optimizers import build_steppers
+from i2icli.training.step import train_step
 
 RECORD = Path(__file__).with_name("golden_run.json")
 STEPS = 10
@@ -57,7 +57,7 @@ def _is_float(value: Any) -> bool:
 @pytest.mark.parametrize("name", list(METHODS))
 def test_golden_run_repeats_its_recorded_losses(name: str) -> None:
     recorded = json.loads(RECORD.read_text())
-    assert name in recorded, f"record {name}: python tests/engine/test_engine_golden_run.py"
+    assert name in recorded, f"record {name}: python tests/training/test_training_golden_run.py"
     curves = run_golden(name)
     assert list(curves) == list(recorded[name])
     for key, values in curves.items():

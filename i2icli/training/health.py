@@ -14,7 +14,6 @@ from typing import Any
 
 from i2icli.config.sections import HealthConfig
 from i2icli.data.domains import Domains
-from i2icli.engine.samples import Drawn
 from i2icli.errors import DataError
 from i2icli.methods import METHODS
 from i2icli.methods.configure import AnyRunConfig
@@ -22,6 +21,7 @@ from i2icli.metrics.alarms import Alarm, discriminator_alarm, discriminator_won,
 from i2icli.metrics.appearance import References, describe_references
 from i2icli.pictures.images import Pixels, read_picture
 from i2icli.pictures.listing import evenly_spaced
+from i2icli.training.samples import Drawn
 
 _PICTURES = (
     "inversion",

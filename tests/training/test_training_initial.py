@@ -8,12 +8,12 @@ import pytest
 import torch
 from engine_kit import pair_config
 
-from i2icli.engine.initial import Loaded, load_initial_weights
-from i2icli.engine.run import start_run
 from i2icli.errors import CheckpointError, ConfigError
 from i2icli.methods import build_method
 from i2icli.runs.checkpoint import load_checkpoint, save_checkpoint
 from i2icli.runs.state import CheckpointState
+from i2icli.training.initial import Loaded, load_initial_weights
+from i2icli.training.run import start_run
 
 pytestmark = pytest.mark.usefixtures("pair")
 
@@ -93,7 +93,7 @@ def test_run_killed_before_its_first_save_goes_on_with_the_given_weights(
     def die(_trainer: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("i2icli.engine.loop.Trainer.run", die)
+    monkeypatch.setattr("i2icli.training.loop.Trainer.run", die)
     with pytest.raises(KeyboardInterrupt):
         start_run(pair_config(picture_root), run_dir=tmp_path / "run", init_from=source)
     kept = load_checkpoint(tmp_path / "run/checkpoints/last.pt")

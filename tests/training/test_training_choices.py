@@ -10,9 +10,9 @@ import torch
 from engine_kit import pair_config
 from plain_data import assert_same
 
-from i2icli.engine.run import resume_run, start_run
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.system.trial import Trial
+from i2icli.training.run import resume_run, start_run
 from i2icli.translation import prepare as prepare_module
 
 pytestmark = pytest.mark.usefixtures("pair")

@@ -19,14 +19,14 @@ from tiny import tiny_document
 
 from i2icli.cli.app import app
 from i2icli.config.document import config_document, write_toml
-from i2icli.engine.run import resume_run
-from i2icli.engine.session import open_session
 from i2icli.errors import ConfigError
 from i2icli.methods.configure import run_schema
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
 from i2icli.system.launch import _wait, run_in_processes
 from i2icli.system.ranks import Ranks
+from i2icli.training.run import resume_run
+from i2icli.training.session import open_session
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals")
 

@@ -17,12 +17,6 @@ from i2icli.data.domains import Domains
 from i2icli.data.folders import find_domains
 from i2icli.data.loader import BatchStream, build_loader, steps_per_epoch
 from i2icli.data.training_set import TrainingSet, open_training_set
-from i2icli.engine.data import check_same_data, fingerprint
-from i2icli.engine.ema import MovingAverage
-from i2icli.engine.graph_step import chosen_steppers
-from i2icli.engine.meters import TermMeter
-from i2icli.engine.optimizers import Stepper
-from i2icli.engine.samples import SampleDrawer, build_drawer
 from i2icli.errors import CheckpointError, ConfigError
 from i2icli.evaluation.measure import Measurer, build_measurer
 from i2icli.evaluation.measure_labels import LabelMeasurer, build_label_measurer
@@ -34,6 +28,12 @@ from i2icli.runs.state import CheckpointState
 from i2icli.system.choices import Choices, Work
 from i2icli.system.device import resolve_device
 from i2icli.system.ranks import ALONE, Ranks
+from i2icli.training.data import check_same_data, fingerprint
+from i2icli.training.ema import MovingAverage
+from i2icli.training.graph_step import chosen_steppers
+from i2icli.training.meters import TermMeter
+from i2icli.training.optimizers import Stepper
+from i2icli.training.samples import SampleDrawer, build_drawer
 from i2icli.translation.prepare import prepare
 
 # Between the seeds of the processes of a run, so that those of near runs do not meet.

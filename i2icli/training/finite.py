@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from i2icli.data.batch import AnyBatch
-from i2icli.engine.step import StepLosses
 from i2icli.errors import DivergedError
 from i2icli.methods.base import Method
 from i2icli.methods.configure import AnyRunConfig
 from i2icli.runs.folder import RunFolder
+from i2icli.training.step import StepLosses
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from labelled_folders import write_labelled
 from plain_data import assert_same
 
 from i2icli.config.schedule import Moment
-from i2icli.engine.run import resume_run, start_run
-from i2icli.engine.session import open_session
 from i2icli.errors import ConfigError, DataError, Interrupted, WeightsError
 from i2icli.methods.configure import AnyRunConfig, run_schema
 from i2icli.networks.dilated_resnet import DilatedResnet
 from i2icli.runs.checkpoint import load_checkpoint, save_checkpoint
 from i2icli.runs.folder import RunFolder
+from i2icli.training.run import resume_run, start_run
+from i2icli.training.session import open_session
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from i2icli.engine.scoreboard import Scoreboard
+from i2icli.training.scoreboard import Scoreboard
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,9 +13,9 @@ from engine_kit import PairMethod, pair_config
 from PIL import Image
 from torch import Tensor
 
-from i2icli.engine.run import start_run
 from i2icli.methods import Translation
 from i2icli.runs.folder import RunFolder
+from i2icli.training.run import start_run
 from i2icli.viz.tiles import read_rows
 
 pytestmark = pytest.mark.usefixtures("pair")

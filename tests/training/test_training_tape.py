@@ -8,8 +8,8 @@ import pytest
 import torch
 from plain_data import assert_same
 
-from i2icli.engine.tape import Made, Playback, Tape, UnforeseenDrawError, decisions_of
 from i2icli.methods.draws import Draws
+from i2icli.training.tape import Made, Playback, Tape, UnforeseenDrawError, decisions_of
 
 
 def draw_all(draws: Draws) -> list[Any]:

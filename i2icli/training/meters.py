@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from i2icli.engine.step import StepLosses
+from i2icli.training.step import StepLosses
 
 
 class TermMeter:

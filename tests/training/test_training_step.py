@@ -11,8 +11,8 @@ from i2icli.config.levers import LeversConfig
 from i2icli.config.method import AdamConfig
 from i2icli.config.schedule import LinearSchedule, Moment
 from i2icli.data.batch import Batch
-from i2icli.engine.optimizers import build_steppers
-from i2icli.engine.step import StepLosses, train_step
+from i2icli.training.optimizers import build_steppers
+from i2icli.training.step import StepLosses, train_step
 
 CPU = torch.device("cpu")
 FAST = AdamConfig(lr=0.01)

@@ -12,9 +12,9 @@ from recording import CPU
 from tiny import batch_for, tiny_method
 
 from i2icli.config.schedule import Moment
-from i2icli.engine.optimizers import Stepper, build_steppers
-from i2icli.engine.step import train_step
 from i2icli.methods import Method
+from i2icli.training.optimizers import Stepper, build_steppers
+from i2icli.training.step import train_step
 
 WAYS = {
     "plain": {"fused": False},

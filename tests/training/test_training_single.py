@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 
 from i2icli.bench.plan import plan_run
 from i2icli.cli.app import app
-from i2icli.engine.run import resume_run, start_run
 from i2icli.errors import ConfigError, DataError, Interrupted
 from i2icli.methods import METHODS
 from i2icli.methods.configure import AnyRunConfig, run_schema
 from i2icli.reports.build import report_run
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
+from i2icli.training.run import resume_run, start_run
 
 NAME = "sincut"
 
@@ -122,7 +122,7 @@ def test_alarms_take_one_picture(single_root: Path, tmp_path: Path) -> None:
 
 
 def test_measuring_without_test_pictures_says_what_is_missing(single_root: Path) -> None:
-    from i2icli.engine.session import open_session
+    from i2icli.training.session import open_session
 
     with pytest.raises(ConfigError, match=r"eval\.every_steps is 2.*\(0 of A, 0 of B\)"):
         open_session(configure(single_root, eval={"every_steps": 2}))

@@ -14,12 +14,12 @@ from tiny import batch_for, tiny_batch
 
 from i2icli.config.sections import RuntimeConfig
 from i2icli.data.batch import Batch
-from i2icli.engine import prefetch
-from i2icli.engine.prefetch import SideCopy, build_send
-from i2icli.engine.run import start_run
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
 from i2icli.system.choices import choose
+from i2icli.training import prefetch
+from i2icli.training.prefetch import SideCopy, build_send
+from i2icli.training.run import start_run
 
 CPU = torch.device("cpu")
 
@@ -87,7 +87,7 @@ def test_a_run_is_the_same_with_batches_copied_aside(
     states: list[Any] = []
     for name in ("plain", "aside"):
         if name == "aside":
-            monkeypatch.setattr("i2icli.engine.loop.build_send", lambda _: send)
+            monkeypatch.setattr("i2icli.training.loop.build_send", lambda _: send)
             made.clear()
         folder = tmp_path / name
         start_run(pair_config(picture_root), run_dir=folder, reporter=Watcher())

@@ -18,15 +18,15 @@ from torch import Tensor
 
 from i2icli.data.domains import Domains
 from i2icli.data.folders import find_domains
-from i2icli.engine.health import Event, HealthWatch
-from i2icli.engine.run import resume_run, start_run
-from i2icli.engine.samples import Drawn, Sample
 from i2icli.errors import Interrupted
 from i2icli.methods import Translation
 from i2icli.methods.configure import AnyRunConfig, run_schema
 from i2icli.pictures.images import Picture, Pixels
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
+from i2icli.training.health import Event, HealthWatch
+from i2icli.training.run import resume_run, start_run
+from i2icli.training.samples import Drawn, Sample
 
 pytestmark = pytest.mark.usefixtures("pair")
 

@@ -13,10 +13,10 @@ import pytest
 from engine_kit import Watcher, pair_config, send, without_timings
 from plain_data import assert_same
 
-from i2icli.engine.run import resume_run, start_run
 from i2icli.errors import CheckpointError, ConfigError, DataError, Interrupted
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
+from i2icli.training.run import resume_run, start_run
 
 pytestmark = pytest.mark.usefixtures("pair")
 

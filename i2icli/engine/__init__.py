@@ -1,1 +1,0 @@
-"""The training loop, its step, the run folder. It knows no method by name."""
