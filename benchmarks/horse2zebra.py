@@ -23,7 +23,7 @@ from typing import Any
 import record
 import torch
 
-from i2icli import __version__
+from i2icli.version import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADING = "## Runs on real pictures"

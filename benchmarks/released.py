@@ -18,7 +18,6 @@ from typing import Any
 import record
 import torch
 
-from i2icli import __version__
 from i2icli.bench.pictures import write_pictures, write_training_set
 from i2icli.bench.rig import Variant
 from i2icli.bench.run import resize
@@ -26,6 +25,7 @@ from i2icli.bench.spread import Spread, in_turn
 from i2icli.bench.worker import Worker
 from i2icli.config.document import config_document
 from i2icli.methods import configure_run
+from i2icli.version import __version__
 
 HEADING = "## Against the released code"
 COLUMNS = (

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from i2icli.version import __version__
+
 if TYPE_CHECKING:
     from i2icli.translation.translator import Translator, load_translator
 
-__version__ = "0.1.0"
 __all__ = ["Translator", "__version__", "load_translator"]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from i2icli.config.shape import Shape
 from i2icli.config.words import toml_like
 from i2icli.methods import METHODS
-from i2icli.methods.configure import paper_defaults, run_schema
+from i2icli.methods.shared.configure import paper_defaults, run_schema
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
 

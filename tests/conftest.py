@@ -13,8 +13,8 @@ import torch
 from picture_folders import write_pictures
 from PIL import Image
 
-from i2icli.methods.configure import run_schema
-from i2icli.methods.registry import METHODS, register
+from i2icli.methods.shared.configure import run_schema
+from i2icli.methods.shared.registry import METHODS, register
 from i2icli.system import allocator
 
 TESTS = Path(__file__).resolve().parent

@@ -32,8 +32,8 @@ from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.evaluation.measure import build_measurer
 from i2icli.evaluation.measure_labels import build_label_measurer
 from i2icli.methods import METHODS, build_method, restore_config
-from i2icli.methods.base import Method
-from i2icli.methods.configure import AnyRunConfig, configure_run
+from i2icli.methods.shared.base import Method
+from i2icli.methods.shared.configure import AnyRunConfig, configure_run
 from i2icli.pretrained.weights import WEIGHTS, look_up
 from i2icli.system.choices import Choices, Work, choose
 from i2icli.system.device import device_title, resolve_device

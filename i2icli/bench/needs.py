@@ -13,7 +13,7 @@ from i2icli.bench.rig import Variant
 from i2icli.bench.run import resize
 from i2icli.bench.turns import measure
 from i2icli.config.document import config_document
-from i2icli.methods.configure import AnyRunConfig
+from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.system.device import resolve_device
 from i2icli.system.memory import free_bytes
 

@@ -14,7 +14,7 @@ from i2icli.config.document import Change, Document, config_document, difference
 from i2icli.config.schedule import Moment
 from i2icli.config.words import human_time
 from i2icli.data.transforms import CropPlan, plan_crop
-from i2icli.methods.configure import AnyRunConfig, changes_from_paper, configure_run
+from i2icli.methods.shared.configure import AnyRunConfig, changes_from_paper, configure_run
 from i2icli.training.data import settle_data
 from i2icli.training.initial import start_from_pretrained
 from i2icli.training.session import Session, open_session

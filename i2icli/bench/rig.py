@@ -20,8 +20,8 @@ from i2icli.data.folders import find_domains
 from i2icli.data.training_set import TrainingSet, open_training_set
 from i2icli.errors import CheckpointError, WeightsError
 from i2icli.methods import METHODS, build_method, restore_config
-from i2icli.methods.base import Method
-from i2icli.methods.configure import AnyRunConfig
+from i2icli.methods.shared.base import Method
+from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.networks.vgg import VGG16Features
 from i2icli.pretrained.networks import load_network
 from i2icli.runs.checkpoint import load_checkpoint

@@ -16,7 +16,7 @@ from i2icli.config.document import Document, config_document
 from i2icli.data.folders import find_domains
 from i2icli.errors import ConfigError, DataError
 from i2icli.methods import METHODS
-from i2icli.methods.configure import AnyRunConfig, configure_run, restore_config
+from i2icli.methods.shared.configure import AnyRunConfig, configure_run, restore_config
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.training.data import settle_data
 

@@ -17,7 +17,7 @@ from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Any, Self
 
-from i2icli import errors
+import i2icli.errors as errors
 from i2icli.bench.rig import Variant
 from i2icli.errors import I2IError
 

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from i2icli import __version__
 from i2icli.cli.analyse_structure import analyse_structure
 from i2icli.cli.bench import bench
 from i2icli.cli.compare import compare
@@ -27,6 +26,7 @@ from i2icli.cli.translate import translate
 from i2icli.cli.viz_attention import viz_attention
 from i2icli.cli.weights import weights_app
 from i2icli.errors import I2IError, Interrupted
+from i2icli.version import __version__
 
 app = typer.Typer(
     name="i2i",

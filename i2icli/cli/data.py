@@ -188,7 +188,7 @@ def stats(
     from i2icli.data.folders import find_domains
     from i2icli.datasets.stats import measure_part, plan_training
     from i2icli.methods import METHODS
-    from i2icli.methods.configure import configure_run
+    from i2icli.methods.shared.configure import configure_run
 
     config = configure_run(preset)
     kind = METHODS[config.method.name].data  # type: ignore[attr-defined]

@@ -26,7 +26,7 @@ def cache(
 ) -> None:
     """Keep the training pictures of DIR decoded and resized, as a preset's loader needs them."""
     from i2icli.methods import METHODS
-    from i2icli.methods.configure import configure_run
+    from i2icli.methods.shared.configure import configure_run
 
     plain = [f"data.{key}=null" for key in ("domain_a", "domain_b", "test_a", "test_b")]
     place = os.path.abspath(root.expanduser())

@@ -113,7 +113,7 @@ def _show_all(name: str, *, as_json: bool) -> None:
     from i2icli.config.annotate import annotate
     from i2icli.config.document import config_document
     from i2icli.config.shape import Shape
-    from i2icli.methods.configure import configure_run, run_schema
+    from i2icli.methods.shared.configure import configure_run, run_schema
 
     document = config_document(configure_run(name))
     if as_json:
@@ -124,7 +124,7 @@ def _show_all(name: str, *, as_json: bool) -> None:
 
 def _show_changes(name: str, *, as_json: bool) -> None:
     """Print what a preset changes in the paper's defaults."""
-    from i2icli.methods.configure import changes_from_paper, configure_run
+    from i2icli.methods.shared.configure import changes_from_paper, configure_run
 
     config = configure_run(name)
     changes = changes_from_paper(config)

@@ -17,7 +17,7 @@ def schema(
     ] = None,
 ) -> None:
     """Print the JSON schema of a run's configuration."""
-    from i2icli.methods.configure import run_schema
+    from i2icli.methods.shared.configure import run_schema
 
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

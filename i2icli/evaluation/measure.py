@@ -13,7 +13,7 @@ from i2icli.config.sections import DataConfig, EvalConfig
 from i2icli.data.domains import Domains
 from i2icli.errors import ConfigError, DataError, WeightsError
 from i2icli.evaluation.distributions import DistanceMeter
-from i2icli.methods.base import Method
+from i2icli.methods.shared.base import Method
 from i2icli.metrics.inception import find_inception
 from i2icli.metrics.truth import TruthScore, score_pixels
 from i2icli.pictures.images import Pixels, read_picture, read_size

@@ -13,7 +13,7 @@ from i2icli.data.domains import Domains
 from i2icli.data.labelled import label_scheme, read_ids
 from i2icli.errors import ConfigError
 from i2icli.evaluation.label_scores import check_labelled
-from i2icli.methods.base import Method
+from i2icli.methods.shared.base import Method
 from i2icli.metrics.segmentation import Tally, score_tally, sum_tallies, tally_labels
 from i2icli.pictures.images import read_picture
 from i2icli.pictures.label_maps import LabelScheme

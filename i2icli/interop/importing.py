@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from i2icli import __version__
 from i2icli.config.base import StrictModel
 from i2icli.config.document import config_document
 from i2icli.errors import CheckpointError, ConfigError
@@ -19,11 +18,12 @@ from i2icli.interop.files import parse_name
 from i2icli.interop.network import Filled, Network, fill
 from i2icli.interop.parts import Generators, Part, find_generators, read_beside
 from i2icli.methods import METHODS, build_method, configure_run
-from i2icli.methods.base import Method
-from i2icli.methods.configure import AnyRunConfig
-from i2icli.methods.released import PRESETS
+from i2icli.methods.shared.base import Method
+from i2icli.methods.shared.configure import AnyRunConfig
+from i2icli.methods.shared.released import PRESETS
 from i2icli.runs.checkpoint import save_checkpoint
 from i2icli.runs.state import CheckpointState
+from i2icli.version import __version__
 
 
 @dataclass(frozen=True)

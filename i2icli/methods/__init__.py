@@ -8,9 +8,9 @@ import pkgutil
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-from i2icli.methods.base import Method, Player, Terms, Translation  # noqa: E402
-from i2icli.methods.configure import build_method, configure_run, restore_config  # noqa: E402
-from i2icli.methods.registry import METHODS  # noqa: E402
+from i2icli.methods.shared.base import Method, Player, Terms, Translation  # noqa: E402
+from i2icli.methods.shared.configure import build_method, configure_run, restore_config  # noqa: E402
+from i2icli.methods.shared.registry import METHODS  # noqa: E402
 
 __all__ = [
     "METHODS",

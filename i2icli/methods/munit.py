@@ -21,8 +21,8 @@ from i2icli.config.schedule import IterationSchedule, Schedule
 from i2icli.data.batch import Batch
 from i2icli.losses.gan import GanMode, discriminator_gan_loss, generator_gan_loss
 from i2icli.losses.precision import full_precision
-from i2icli.methods.base import Method, Player, Terms, Translation
-from i2icli.methods.registry import register
+from i2icli.methods.shared.base import Method, Player, Terms, Translation
+from i2icli.methods.shared.registry import register
 from i2icli.networks.init import init_weights
 from i2icli.networks.munit import MultiScaleDiscriminator, StyleAutoencoder
 from i2icli.networks.norm import InstanceNorm

@@ -21,10 +21,10 @@ from i2icli.config.schedule import LinearSchedule, Schedule
 from i2icli.config.sections import DatasetKind
 from i2icli.losses.gan import GanMode, discriminator_gan_loss
 from i2icli.losses.penalty import judge_with_slope, r1_penalty
-from i2icli.methods.base import Method, Terms, Translation
 from i2icli.methods.cut import CUT, CUTConfig
-from i2icli.methods.registry import register
-from i2icli.methods.single_image import draw_noise, single_image_data
+from i2icli.methods.shared.base import Method, Terms, Translation
+from i2icli.methods.shared.registry import register
+from i2icli.methods.shared.single_image import draw_noise, single_image_data
 from i2icli.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 
 

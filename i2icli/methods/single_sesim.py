@@ -19,10 +19,10 @@ from i2icli.config.schedule import LinearSchedule, Schedule
 from i2icli.config.sections import DatasetKind
 from i2icli.losses.gan import GanMode
 from i2icli.losses.penalty import judge_with_slope, unit_slope_penalty
-from i2icli.methods.base import Terms, Translation
-from i2icli.methods.registry import register
 from i2icli.methods.sesim import SeSim, SeSimConfig
-from i2icli.methods.single_image import draw_noise, single_image_data
+from i2icli.methods.shared.base import Terms, Translation
+from i2icli.methods.shared.registry import register
+from i2icli.methods.shared.single_image import draw_noise, single_image_data
 from i2icli.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from i2icli.data.keyed import KeyedDraws
 from i2icli.losses.nce import gather_places, patch_nce
 from i2icli.losses.similarity import map_distance, similarity_maps
-from i2icli.methods.draws import Draws
+from i2icli.methods.shared.draws import Draws
 from i2icli.metrics.perceptual import Lpips
 from i2icli.metrics.resampling import bootstrap_interval
 from i2icli.metrics.results import Interval

@@ -9,13 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from i2icli import __version__
 from i2icli.config.document import write_toml
 from i2icli.config.words import human_time, toml_like
 from i2icli.data.folders import find_domains
 from i2icli.errors import ConfigError, I2IError
-from i2icli.methods.configure import AnyRunConfig, changes_from_paper, restore_config
-from i2icli.methods.registry import METHODS
+from i2icli.methods.shared.configure import AnyRunConfig, changes_from_paper, restore_config
+from i2icli.methods.shared.registry import METHODS
 from i2icli.reports.metrics import (
     has_broken_term,
     loss_charts,
@@ -30,6 +29,7 @@ from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import Line, RunFolder, find_run
 from i2icli.runs.state import CheckpointState
 from i2icli.translation.translator import load_translator
+from i2icli.version import __version__
 
 if sys.platform != "win32":
     import fcntl

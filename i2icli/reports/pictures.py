@@ -13,9 +13,9 @@ from PIL import Image
 
 from i2icli.data.folders import find_domains
 from i2icli.errors import I2IError, WeightsError
-from i2icli.methods.configure import AnyRunConfig
-from i2icli.methods.registry import METHODS
-from i2icli.methods.views import AnyView, AttentionView
+from i2icli.methods.shared.configure import AnyRunConfig
+from i2icli.methods.shared.registry import METHODS
+from i2icli.methods.shared.views import AnyView, AttentionView
 from i2icli.pictures.images import to_tensor
 from i2icli.reports.page import EntropyLayer, EntropyMap
 from i2icli.runs.folder import RunFolder

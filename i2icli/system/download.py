@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from i2icli import __version__
 from i2icli.errors import I2IError, WeightsError
+from i2icli.version import __version__
 
 _BLOCK = 1 << 18
 Progress = Callable[[int, int | None], None]

@@ -14,7 +14,7 @@ from i2icli.data.folders import find_domains
 from i2icli.data.labelled import LAYOUT, settle_labels
 from i2icli.errors import ConfigError, DataError
 from i2icli.methods import METHODS
-from i2icli.methods.configure import AnyRunConfig, restore_config
+from i2icli.methods.shared.configure import AnyRunConfig, restore_config
 
 
 def settle_data(config: AnyRunConfig) -> tuple[AnyRunConfig, bool]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from i2icli.methods.base import Method
+from i2icli.methods.shared.base import Method
 
 
 class MovingAverage:

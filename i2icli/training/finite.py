@@ -11,8 +11,8 @@ from torch import Tensor
 
 from i2icli.data.batch import AnyBatch
 from i2icli.errors import DivergedError
-from i2icli.methods.base import Method
-from i2icli.methods.configure import AnyRunConfig
+from i2icli.methods.shared.base import Method
+from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.runs.folder import RunFolder
 from i2icli.training.step import StepLosses
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.optim import Adam
 
 from i2icli.data.batch import AnyBatch
-from i2icli.methods.base import Method
-from i2icli.methods.draws import Draws
+from i2icli.methods.shared.base import Method
+from i2icli.methods.shared.draws import Draws
 from i2icli.system.choices import Choices
 from i2icli.training.optimizers import Stepper, build_steppers
 from i2icli.training.step import StepLosses, train_step

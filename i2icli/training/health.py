@@ -16,7 +16,7 @@ from i2icli.config.sections import HealthConfig
 from i2icli.data.domains import Domains
 from i2icli.errors import DataError
 from i2icli.methods import METHODS
-from i2icli.methods.configure import AnyRunConfig
+from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.metrics.alarms import Alarm, discriminator_alarm, discriminator_won, picture_alarms
 from i2icli.metrics.appearance import References, describe_references
 from i2icli.pictures.images import Pixels, read_picture

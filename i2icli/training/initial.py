@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from i2icli.errors import ConfigError
-from i2icli.methods.base import Method
+from i2icli.methods.shared.base import Method
 from i2icli.pretrained.networks import load_table
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder

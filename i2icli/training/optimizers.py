@@ -12,7 +12,7 @@ from torch.optim import SGD, Adam, Optimizer
 
 from i2icli.config.method import AdamConfig
 from i2icli.config.schedule import Moment
-from i2icli.methods.base import Method, Player
+from i2icli.methods.shared.base import Method, Player
 
 
 @dataclass(frozen=True)

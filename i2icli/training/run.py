@@ -19,7 +19,7 @@ import torchvision
 
 from i2icli.config.document import config_document, flatten
 from i2icli.errors import CheckpointError, ConfigError, Interrupted
-from i2icli.methods.configure import AnyRunConfig, restore_config
+from i2icli.methods.shared.configure import AnyRunConfig, restore_config
 from i2icli.runs.checkpoint import load_checkpoint, save_checkpoint
 from i2icli.runs.folder import RunFolder, check_free, create_folder, find_run
 from i2icli.runs.state import CheckpointState

@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 from i2icli.config.sections import DataConfig, SamplesConfig
 from i2icli.data.domains import Domains
 from i2icli.errors import DataError
-from i2icli.methods.base import Method
+from i2icli.methods.shared.base import Method
 from i2icli.pictures.images import Picture, Pixels, read_picture
 from i2icli.pictures.listing import evenly_spaced
 from i2icli.translation.pictures import mask_pixels, translate_pictures_full

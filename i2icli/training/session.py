@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from i2icli import __version__
 from i2icli.config.document import config_document
 from i2icli.config.schedule import Moment
 from i2icli.data.domains import Domains
@@ -21,8 +20,8 @@ from i2icli.errors import CheckpointError, ConfigError
 from i2icli.evaluation.measure import Measurer, build_measurer
 from i2icli.evaluation.measure_labels import LabelMeasurer, build_label_measurer
 from i2icli.methods import METHODS, build_method
-from i2icli.methods.base import Method
-from i2icli.methods.configure import AnyRunConfig
+from i2icli.methods.shared.base import Method
+from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.pretrained.networks import load_networks
 from i2icli.runs.state import CheckpointState
 from i2icli.system.choices import Choices, Work
@@ -35,6 +34,7 @@ from i2icli.training.meters import TermMeter
 from i2icli.training.optimizers import Stepper
 from i2icli.training.samples import SampleDrawer, build_drawer
 from i2icli.translation.prepare import prepare
+from i2icli.version import __version__
 
 # Between the seeds of the processes of a run, so that those of near runs do not meet.
 _SEED_STRIDE = 1_000_003

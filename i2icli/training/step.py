@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from i2icli.data.batch import AnyBatch
-from i2icli.methods.base import Method, Terms
+from i2icli.methods.shared.base import Method, Terms
 from i2icli.system.device import autocast
 from i2icli.training.optimizers import Stepper
 

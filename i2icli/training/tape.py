@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
-from i2icli.methods.draws import Draws
+from i2icli.methods.shared.draws import Draws
 
 Drawn = Tensor | bool | int | float | None
 Decisions = tuple[Drawn, ...]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from i2icli.errors import I2IError
-from i2icli.methods.base import Translation
+from i2icli.methods.shared.base import Translation
 from i2icli.pictures.encode import write_labels
 from i2icli.pictures.images import Picture, read_picture, write_picture
 from i2icli.translation.pictures import mask_pixels, source_channels, to_translated_picture

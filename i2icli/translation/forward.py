@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from i2icli.errors import I2IError
-from i2icli.methods.base import Method, Translation
+from i2icli.methods.shared.base import Method, Translation
 from i2icli.pictures.images import Picture
 from i2icli.translation.large import LargePictures, TilesOptions, Way
 from i2icli.translation.pictures import batch_key, translate_batch

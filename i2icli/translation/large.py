@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from i2icli.errors import ConfigError, I2IError
-from i2icli.methods.base import Method, Translation
+from i2icli.methods.shared.base import Method, Translation
 from i2icli.networks.resnet import ResnetGenerator
 from i2icli.networks.stylegan2 import StyleGAN2Generator
 from i2icli.pictures.images import Picture, to_tensor

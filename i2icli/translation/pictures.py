@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from i2icli.methods.base import Method, Translation
+from i2icli.methods.shared.base import Method, Translation
 from i2icli.pictures.images import Picture, Pixels, from_tensor, to_tensor
 from i2icli.pictures.label_maps import Labels
 from i2icli.translation.pixels import (

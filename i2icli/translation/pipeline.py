@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from i2icli.errors import I2IError
-from i2icli.methods.base import Translation
+from i2icli.methods.shared.base import Translation
 from i2icli.pictures.images import Picture
 from i2icli.translation.forward import BatchRunner
 from i2icli.translation.large import TilesOptions

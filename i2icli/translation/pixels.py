@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from i2icli.errors import ConfigError
-from i2icli.methods.base import Method, Translation
+from i2icli.methods.shared.base import Method, Translation
 from i2icli.system.device import autocast
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from i2icli.config.sections import RuntimeConfig
-from i2icli.methods.base import Method
+from i2icli.methods.shared.base import Method
 from i2icli.networks.patchgan import PatchDiscriminator
 from i2icli.networks.resnet import ResnetBlock, ResnetGenerator
 from i2icli.system.allocator import keep_freed_memory

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from i2icli.methods.base import Method
+from i2icli.methods.shared.base import Method
 from i2icli.pictures.images import Picture, read_picture, to_tensor
 from i2icli.translation.pictures import target_channels
 from i2icli.translation.pixels import check_direction, check_styles, evaluating, pad_to_suit

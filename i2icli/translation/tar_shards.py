@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from i2icli.errors import ConfigError, DataError, I2IError
-from i2icli.methods.base import Translation
+from i2icli.methods.shared.base import Translation
 from i2icli.pictures.encode import WRITABLE, encode_labels, encode_picture
 from i2icli.pictures.images import Picture, read_picture
 from i2icli.pictures.tar_shards import Sample, ShardWriter, read_samples

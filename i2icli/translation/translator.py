@@ -12,8 +12,8 @@ from torch import Tensor
 
 from i2icli.errors import CheckpointError
 from i2icli.methods import METHODS, build_method, restore_config
-from i2icli.methods.base import Method
-from i2icli.methods.configure import AnyRunConfig
+from i2icli.methods.shared.base import Method
+from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.pictures.images import Picture, Pixels
 from i2icli.pretrained.networks import load_networks
 from i2icli.runs.checkpoint import load_checkpoint

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from i2icli.methods.views import SIDES, AttentionView, Side
+from i2icli.methods.shared.views import SIDES, AttentionView, Side
 from i2icli.pictures.decode import Pixels
 from i2icli.viz.drawer import Document, Drawer, FilmRow, text_of
 from i2icli.viz.looks import Look, ranks, spread, window_map

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 from torch.nn import functional as F
 
-from i2icli.methods.views import ChannelView
+from i2icli.methods.shared.views import ChannelView
 from i2icli.viz.drawer import Document, Drawer, bytes_of
 from i2icli.viz.looks import Look
 from i2icli.viz.panels import (

@@ -16,7 +16,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from i2icli.methods.views import AnyView, Side
+from i2icli.methods.shared.views import AnyView, Side
 from i2icli.pictures.decode import Pixels
 from i2icli.viz.looks import Look, Moment
 

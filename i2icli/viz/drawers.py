@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from i2icli.methods.views import (
+from i2icli.methods.shared.views import (
     AnyView,
     AttentionView,
     ChannelView,

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from i2icli.errors import ConfigError, DataError, I2IError
-from i2icli.methods.views import AnyView
+from i2icli.methods.shared.views import AnyView
 from i2icli.pictures.images import Picture, read_picture
 from i2icli.pictures.listing import evenly_spaced
 from i2icli.translation.pictures import source_channels

@@ -12,8 +12,8 @@ import torch
 
 from i2icli.errors import CheckpointError, ConfigError
 from i2icli.methods import METHODS
-from i2icli.methods.base import Method
-from i2icli.methods.views import AnyView
+from i2icli.methods.shared.base import Method
+from i2icli.methods.shared.views import AnyView
 from i2icli.pictures.images import Picture, Pixels, to_8_bits, to_tensor
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.translation.pictures import translate_pictures

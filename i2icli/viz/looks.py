@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from i2icli.methods.views import AnyView, AttentionView
+from i2icli.methods.shared.views import AnyView, AttentionView
 from i2icli.pictures.decode import Pixels
 
 

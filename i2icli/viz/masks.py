@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from i2icli.methods.views import MaskView
+from i2icli.methods.shared.views import MaskView
 from i2icli.pictures.decode import Pixels
 from i2icli.viz.drawer import FILM_SIDE, Document, Drawer, FilmRow, bytes_of
 from i2icli.viz.looks import Look, smaller

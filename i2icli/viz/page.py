@@ -14,8 +14,8 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from i2icli import __version__
 from i2icli.pictures.decode import Pixels
+from i2icli.version import __version__
 from i2icli.viz.attention import ENTROPY, RANK
 from i2icli.viz.channels import MATRIX, RESPONSE
 from i2icli.viz.drawer import text_of

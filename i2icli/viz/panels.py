@@ -15,7 +15,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from torch import Tensor
 
-from i2icli.methods.views import AnyView
+from i2icli.methods.shared.views import AnyView
 from i2icli.pictures.decode import Pixels
 from i2icli.viz.looks import Look
 

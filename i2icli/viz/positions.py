@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
-from i2icli.methods.views import PositionView
+from i2icli.methods.shared.views import PositionView
 from i2icli.pictures.decode import Pixels
 from i2icli.viz.drawer import Document, Drawer, FilmRow, text_of
 from i2icli.viz.factors import pack_pair

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from i2icli.losses.attention import local_rows
-from i2icli.methods.views import AttentionView, Side
+from i2icli.methods.shared.views import AttentionView, Side
 from i2icli.viz.drawer import text_of
 
 GOOD_ENOUGH = 0.01  # error of a weight below which axes are left out to save room

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 from torch import Tensor
 
-from i2icli.methods.views import ScaleView
+from i2icli.methods.shared.views import ScaleView
 from i2icli.pictures.decode import Pixels
 from i2icli.viz.drawer import FILM_SIDE, Document, Drawer, FilmRow, bytes_of
 from i2icli.viz.looks import Look, smaller

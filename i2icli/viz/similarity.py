@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 from torch.nn import functional as F
 
-from i2icli.methods.views import SIDES, SimilarityView
+from i2icli.methods.shared.views import SIDES, SimilarityView
 from i2icli.pictures.decode import Pixels
 from i2icli.viz.drawer import Document, Drawer, FilmRow, text_of
 from i2icli.viz.factors import pack_own

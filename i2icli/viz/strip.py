@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from i2icli.methods.views import AnyView
+from i2icli.methods.shared.views import AnyView
 from i2icli.pictures.listing import evenly_spaced
 from i2icli.viz.drawer import FilmRow
 from i2icli.viz.drawers import drawer_of

@@ -13,7 +13,7 @@ import pytest
 import torch
 from attention_kit import make_look, make_view
 
-from i2icli.methods.views import SIDES, AttentionView
+from i2icli.methods.shared.views import SIDES, AttentionView
 from i2icli.viz.looks import ranks
 from i2icli.viz.page import build_page, build_part
 

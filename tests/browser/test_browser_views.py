@@ -14,7 +14,7 @@ import torch
 from attention_kit import make_look, make_view
 from views_kit import make_all, make_mask, make_position, make_similarity
 
-from i2icli.methods.views import SIDES
+from i2icli.methods.shared.views import SIDES
 from i2icli.viz.factors import GOOD_ENOUGH
 from i2icli.viz.page import build_page, build_part
 from i2icli.viz.similarity import agreement

@@ -20,7 +20,7 @@ from i2icli.config.words import human_time
 from i2icli.data.transforms import plan_crop
 from i2icli.errors import ConfigError
 from i2icli.methods import METHODS, build_method, configure_run, restore_config
-from i2icli.methods.configure import run_schema
+from i2icli.methods.shared.configure import run_schema
 
 TINY = [
     "method.generator.width=4",

@@ -13,7 +13,7 @@ from i2icli.config.presets import preset_names
 from i2icli.config.shape import Shape
 from i2icli.errors import ConfigError
 from i2icli.methods import METHODS, build_method, configure_run, restore_config
-from i2icli.methods.configure import changes_from_paper, paper_defaults, run_schema
+from i2icli.methods.shared.configure import changes_from_paper, paper_defaults, run_schema
 
 
 def write(folder: Path, text: str) -> str:

@@ -11,7 +11,7 @@ from i2icli.config import presets as presets_module
 from i2icli.config.presets import preset_folder, preset_names, read_preset
 from i2icli.errors import ConfigError
 from i2icli.methods import METHODS, build_method, configure_run
-from i2icli.methods.configure import paper_defaults
+from i2icli.methods.shared.configure import paper_defaults
 
 SHIPPED = [
     "attention-guided",

@@ -7,7 +7,7 @@ from golden import Case
 from replay import NETWORKS, build_recorded
 from torch import Tensor
 
-from i2icli.methods.views import AttentionView
+from i2icli.methods.shared.views import AttentionView
 
 
 def _views(case: Case) -> list[list[AttentionView]]:

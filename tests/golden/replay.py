@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from i2icli.methods import Method, build_method
-from i2icli.methods.configure import run_schema
-from i2icli.methods.draws import Draws
+from i2icli.methods.shared.configure import run_schema
+from i2icli.methods.shared.draws import Draws
 
 NETWORKS = {
     "contrastive": {"G": "generator", "D": "discriminator", "F": "projector"},

@@ -20,7 +20,7 @@ from i2icli.losses.attention import (
     route_local,
 )
 from i2icli.losses.nce import gather_places, patch_nce
-from i2icli.methods.draws import Draws
+from i2icli.methods.shared.draws import Draws
 from i2icli.networks.projector import ProjectionHead
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from i2icli.losses.attention import global_entropy, local_entropy
-from i2icli.methods.views import AttentionView
+from i2icli.methods.shared.views import AttentionView
 from i2icli.viz.looks import Look
 
 

@@ -13,7 +13,7 @@ from i2icli.config.document import config_document
 from i2icli.config.method import MethodConfig, Task
 from i2icli.data.batch import Batch
 from i2icli.methods import Method, Player, Terms, Translation, build_method, configure_run
-from i2icli.methods.configure import AnyRunConfig
+from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.pictures.images import Pixels
 from i2icli.runs.checkpoint import save_checkpoint
 from i2icli.runs.state import CheckpointState

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from i2icli.config.method import MethodConfig, Task
 from i2icli.data.batch import Batch
 from i2icli.methods import Method, Player, Terms, Translation
-from i2icli.methods.configure import AnyRunConfig, run_schema
+from i2icli.methods.shared.configure import AnyRunConfig, run_schema
 from i2icli.training.reporter import Progress
 
 # What differs between two runs that did the same.

@@ -14,7 +14,7 @@ from torch import Tensor
 from i2icli.config.levers import LeversConfig
 from i2icli.data.batch import AnyBatch
 from i2icli.methods import METHODS, Method, build_method
-from i2icli.methods.configure import run_schema
+from i2icli.methods.shared.configure import run_schema
 from i2icli.training.optimizers import Stepper, build_steppers
 from i2icli.training.step import train_step
 

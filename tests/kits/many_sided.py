@@ -14,8 +14,8 @@ from i2icli.config.document import config_document
 from i2icli.config.method import MethodConfig, Task
 from i2icli.data.batch import Batch
 from i2icli.methods import Method, Player, Terms, Translation, build_method
-from i2icli.methods.configure import AnyRunConfig, run_schema
-from i2icli.methods.registry import METHODS, register
+from i2icli.methods.shared.configure import AnyRunConfig, run_schema
+from i2icli.methods.shared.registry import METHODS, register
 from i2icli.runs.checkpoint import save_checkpoint
 from i2icli.runs.state import CheckpointState
 

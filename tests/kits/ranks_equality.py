@@ -18,7 +18,7 @@ from torch import Tensor
 
 from i2icli.data.batch import AnyBatch
 from i2icli.methods import METHODS, Method, build_method
-from i2icli.methods.configure import run_schema
+from i2icli.methods.shared.configure import run_schema
 from i2icli.system.ranks import Ranks, joined_ranks
 from i2icli.training.optimizers import build_steppers
 from i2icli.training.step import StepLosses, train_step

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from i2icli.data.batch import AnyBatch, Batch, LabelledBatch
 from i2icli.methods import METHODS, Method, build_method
-from i2icli.methods.configure import AnyRunConfig, run_schema
+from i2icli.methods.shared.configure import AnyRunConfig, run_schema
 from i2icli.networks.vgg import vgg16_channels
 
 CLASSES = 4

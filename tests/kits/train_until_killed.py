@@ -19,7 +19,7 @@ from pathlib import Path
 from tiny import TinyVGG
 
 from i2icli.methods import restore_config
-from i2icli.methods.configure import AnyRunConfig
+from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
 from i2icli.training import session

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from attention_kit import make_view
 
-from i2icli.methods.views import (
+from i2icli.methods.shared.views import (
     AnyView,
     ChannelView,
     MaskView,

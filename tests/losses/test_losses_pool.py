@@ -4,8 +4,8 @@ import io
 
 import torch
 
-from i2icli.methods.draws import Draws
-from i2icli.methods.pool import ImagePool
+from i2icli.methods.shared.draws import Draws
+from i2icli.methods.shared.pool import ImagePool
 
 
 class Slots(Draws):

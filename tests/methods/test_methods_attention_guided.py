@@ -17,8 +17,8 @@ from i2icli.config.structure import StructureConfig
 from i2icli.data.batch import Batch
 from i2icli.methods import build_method, configure_run
 from i2icli.methods.attention_guided import AttentionGuided, AttentionGuidedConfig
-from i2icli.methods.configure import run_schema
-from i2icli.methods.draws import Draws
+from i2icli.methods.shared.configure import run_schema
+from i2icli.methods.shared.draws import Draws
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.training.optimizers import build_steppers
 from i2icli.training.run import resume_run, start_run

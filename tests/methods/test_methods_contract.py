@@ -7,7 +7,7 @@ import torch
 from tiny import batch_for, tiny_batch, tiny_config, tiny_method
 
 from i2icli.methods import METHODS, Method
-from i2icli.methods.configure import run_schema
+from i2icli.methods.shared.configure import run_schema
 
 pytestmark = pytest.mark.parametrize("name", sorted(METHODS))
 

@@ -13,8 +13,8 @@ import torch
 from command_line import run_i2i
 from PIL import Image
 
-from i2icli.methods.configure import run_schema
-from i2icli.methods.registry import METHODS
+from i2icli.methods.shared.configure import run_schema
+from i2icli.methods.shared.registry import METHODS
 from i2icli.runs.checkpoint import load_checkpoint
 
 PAPER = '''
@@ -27,8 +27,8 @@ from pydantic import Field
 from torch import nn
 
 from i2icli.config.method import MethodConfig
-from i2icli.methods.base import Method, Player, Translation
-from i2icli.methods.registry import register
+from i2icli.methods.shared.base import Method, Player, Translation
+from i2icli.methods.shared.registry import register
 
 
 class ToneConfig(MethodConfig):

@@ -18,8 +18,8 @@ from i2icli.config.structure import StructureConfig
 from i2icli.data.batch import Batch
 from i2icli.errors import ConfigError
 from i2icli.methods import Method, build_method, configure_run
-from i2icli.methods.draws import Draws
 from i2icli.methods.munit import MUNIT, MUNITConfig
+from i2icli.methods.shared.draws import Draws
 from i2icli.training.optimizers import build_steppers
 from i2icli.training.step import train_step
 

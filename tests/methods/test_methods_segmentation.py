@@ -11,7 +11,7 @@ from i2icli.data.batch import LabelledBatch
 from i2icli.errors import ConfigError
 from i2icli.losses.segmentation import label_loss
 from i2icli.methods import METHODS, build_method
-from i2icli.methods.views import ChannelView, PositionView, ScaleView
+from i2icli.methods.shared.views import ChannelView, PositionView, ScaleView
 from i2icli.networks.dilated_resnet import DilatedResnet
 
 NAMES = [name for name, method in METHODS.items() if method.data == "labelled"]

@@ -14,7 +14,7 @@ from i2icli.config.method import Task
 from i2icli.errors import ConfigError
 from i2icli.losses.gan import discriminator_gan_loss
 from i2icli.methods import METHODS, Method, build_method, configure_run
-from i2icli.methods.draws import Draws
+from i2icli.methods.shared.draws import Draws
 from i2icli.networks import stylegan2
 from i2icli.translation.pixels import translate_tensor
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from i2icli.data.batch import Batch
 from i2icli.methods import Method, configure_run
-from i2icli.methods.draws import Draws
+from i2icli.methods.shared.draws import Draws
 from i2icli.methods.src_hdce import SRCConfig
 
 

@@ -8,7 +8,7 @@ from tiny import tiny_batch, tiny_method
 
 from i2icli.losses.attention import global_entropy, global_rows, local_rows
 from i2icli.methods import METHODS, Method
-from i2icli.methods.views import (
+from i2icli.methods.shared.views import (
     SIDES,
     PositionView,
     Side,

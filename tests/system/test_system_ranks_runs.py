@@ -20,7 +20,7 @@ from tiny import tiny_document
 from i2icli.cli.app import app
 from i2icli.config.document import config_document, write_toml
 from i2icli.errors import ConfigError
-from i2icli.methods.configure import run_schema
+from i2icli.methods.shared.configure import run_schema
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
 from i2icli.system.launch import _wait, run_in_processes

@@ -20,7 +20,7 @@ from i2icli.data.domains import Domains
 from i2icli.data.folders import find_domains
 from i2icli.errors import Interrupted
 from i2icli.methods import Translation
-from i2icli.methods.configure import AnyRunConfig, run_schema
+from i2icli.methods.shared.configure import AnyRunConfig, run_schema
 from i2icli.pictures.images import Picture, Pixels
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder

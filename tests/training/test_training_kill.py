@@ -16,7 +16,7 @@ from tiny import tiny_config
 
 from i2icli.config.document import config_document, write_toml
 from i2icli.methods import METHODS
-from i2icli.methods.configure import run_schema
+from i2icli.methods.shared.configure import run_schema
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
 

@@ -15,7 +15,7 @@ from plain_data import assert_same
 
 from i2icli.config.schedule import Moment
 from i2icli.errors import ConfigError, DataError, Interrupted, WeightsError
-from i2icli.methods.configure import AnyRunConfig, run_schema
+from i2icli.methods.shared.configure import AnyRunConfig, run_schema
 from i2icli.networks.dilated_resnet import DilatedResnet
 from i2icli.runs.checkpoint import load_checkpoint, save_checkpoint
 from i2icli.runs.folder import RunFolder

@@ -20,7 +20,7 @@ from i2icli.errors import (
     DataError,
     Interrupted,
 )
-from i2icli.methods.configure import AnyRunConfig
+from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.pictures.images import from_tensor, read_picture, to_tensor
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder

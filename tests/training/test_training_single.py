@@ -17,7 +17,7 @@ from i2icli.bench.plan import plan_run
 from i2icli.cli.app import app
 from i2icli.errors import ConfigError, DataError, Interrupted
 from i2icli.methods import METHODS
-from i2icli.methods.configure import AnyRunConfig, run_schema
+from i2icli.methods.shared.configure import AnyRunConfig, run_schema
 from i2icli.reports.build import report_run
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder

@@ -8,7 +8,7 @@ import pytest
 import torch
 from plain_data import assert_same
 
-from i2icli.methods.draws import Draws
+from i2icli.methods.shared.draws import Draws
 from i2icli.training.tape import Made, Playback, Tape, UnforeseenDrawError, decisions_of
 
 

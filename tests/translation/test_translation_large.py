@@ -10,7 +10,7 @@ from PIL import Image
 from i2icli.cli.app import main
 from i2icli.errors import ConfigError, I2IError
 from i2icli.methods import build_method, configure_run
-from i2icli.methods.base import Method
+from i2icli.methods.shared.base import Method
 from i2icli.networks.resnet import ResnetGenerator
 from i2icli.networks.tiles import cut_tiles
 from i2icli.pictures.images import Picture

@@ -11,7 +11,7 @@ import torch
 
 from i2icli.config.sections import RuntimeConfig
 from i2icli.methods import build_method, configure_run
-from i2icli.methods.base import Method
+from i2icli.methods.shared.base import Method
 from i2icli.system.choices import Work
 from i2icli.system.compiling import Compiled
 from i2icli.translation import prepare as prepare_module

@@ -19,11 +19,11 @@ from i2icli.config.method import MethodConfig, OptimizerConfig, Task
 from i2icli.config.schedule import Schedule
 from i2icli.config.sections import DatasetKind
 from i2icli.errors import ConfigError
-from i2icli.methods.draws import Draws
-from i2icli.methods.passes import send, ties_pictures
-from i2icli.methods.pool import ImagePool
-from i2icli.methods.structure import StructureTerm
-from i2icli.methods.views import AnyView
+from i2icli.methods.shared.draws import Draws
+from i2icli.methods.shared.passes import send, ties_pictures
+from i2icli.methods.shared.pool import ImagePool
+from i2icli.methods.shared.structure import StructureTerm
+from i2icli.methods.shared.views import AnyView
 from i2icli.networks.norm import InstanceNorm
 from i2icli.networks.patchgan import PatchDiscriminator
 from i2icli.networks.resample import Upsample

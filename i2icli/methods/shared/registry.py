@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar, get_args
 
-from i2icli.methods.base import Method
+from i2icli.methods.shared.base import Method
 
 M = TypeVar("M", bound=type[Method])
 METHODS: dict[str, type[Method]] = {}

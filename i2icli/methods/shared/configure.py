@@ -18,8 +18,8 @@ from i2icli.config.presets import read_preset
 from i2icli.config.run import RunConfig
 from i2icli.config.shape import Shape
 from i2icli.errors import ConfigError
-from i2icli.methods.base import Method
-from i2icli.methods.registry import METHODS
+from i2icli.methods.shared.base import Method
+from i2icli.methods.shared.registry import METHODS
 from i2icli.pictures.label_maps import class_colours
 
 AnyRunConfig = RunConfig[MethodConfig]

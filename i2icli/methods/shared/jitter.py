@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from i2icli.methods.draws import Draws
+from i2icli.methods.shared.draws import Draws
 
 _STRENGTH = 0.5
 _HUE = 0.3

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from i2icli.methods.draws import Draws
+from i2icli.methods.shared.draws import Draws
 
 
 class ImagePool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from i2icli.methods.draws import Draws
+from i2icli.methods.shared.draws import Draws
 from i2icli.networks.stylegan2 import StyleGAN2Generator
 
 # Noise maps of a training step start with this.

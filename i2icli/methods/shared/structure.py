@@ -19,10 +19,10 @@ from i2icli.losses.similarity import (
     map_distance,
     similarity_maps,
 )
-from i2icli.methods.draws import Draws
-from i2icli.methods.jitter import jitter_colours
-from i2icli.methods.passes import send
-from i2icli.methods.views import AnyView, SimilarityView
+from i2icli.methods.shared.draws import Draws
+from i2icli.methods.shared.jitter import jitter_colours
+from i2icli.methods.shared.passes import send
+from i2icli.methods.shared.views import AnyView, SimilarityView
 from i2icli.networks.init import init_weights
 from i2icli.networks.similarity_head import SimilarityHead
 from i2icli.networks.vgg import vgg16_channels

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from i2icli.config.method import MethodConfig, SGDConfig, Task
 from i2icli.config.schedule import PolySchedule, Schedule
-from i2icli.methods.base import Method, Player, Translation
+from i2icli.methods.shared.base import Method, Player, Translation
 from i2icli.networks.danet import enlarge
 from i2icli.networks.dilated_resnet import DilatedResnet, ResnetName
 from i2icli.system.ranks import Ranks
