@@ -13,7 +13,6 @@ import torch
 from picture_folders import write_pictures
 from PIL import Image
 
-from i2icli.methods.shared.configure import run_schema
 from i2icli.methods.shared.registry import METHODS, register
 from i2icli.system import allocator
 
@@ -76,10 +75,8 @@ def pair() -> Iterator[str]:
     from engine_kit import PairMethod
 
     register(PairMethod)
-    run_schema.cache_clear()
     yield "tiny-pair"
     del METHODS["tiny-pair"]
-    run_schema.cache_clear()
 
 
 @pytest.fixture(scope="session")

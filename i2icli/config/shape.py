@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -39,6 +40,7 @@ class Shape:
     node: JsonSchema
 
     @classmethod
+    @cache  # a JSON schema of all methods takes longer than all else a configuration needs
     def of(cls, model: type[BaseModel]) -> Shape:
         """Return the shape of a whole model."""
         schema = model.model_json_schema()

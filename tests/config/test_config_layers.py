@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from i2icli.config.annotate import annotate
 from i2icli.config.document import Change, config_document, differences, merge, write_toml
@@ -121,6 +122,12 @@ def test_changes_from_paper_of_fastcut_are_the_papers_list() -> None:
         "method.schedule.epochs": 150,
         "method.schedule.epochs_decay": 50,
     }
+
+
+def test_schema_is_generated_once_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = configure_run("cut")
+    monkeypatch.delattr(BaseModel, "model_json_schema")
+    assert configure_run("cut") == first
 
 
 def test_paper_defaults_hold_the_methods_values_for_other_sections() -> None:

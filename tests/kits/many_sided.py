@@ -125,13 +125,11 @@ def many_sided() -> Iterator[None]:
     kinds = (Styled, Masked, Segmenter)
     for kind in kinds:
         register(kind)
-    run_schema.cache_clear()
     try:
         yield
     finally:
         for name in [name for name, kind in METHODS.items() if kind in kinds]:
             del METHODS[name]
-        run_schema.cache_clear()
 
 
 def configure_tiny(name: str, data: Path | None = None, **sections: object) -> AnyRunConfig:

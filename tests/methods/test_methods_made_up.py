@@ -13,7 +13,6 @@ import torch
 from command_line import run_i2i
 from PIL import Image
 
-from i2icli.methods.shared.configure import run_schema
 from i2icli.methods.shared.registry import METHODS
 from i2icli.runs.checkpoint import load_checkpoint
 
@@ -102,10 +101,8 @@ def preset(tmp_path: Path) -> Iterator[Path]:
     module = importlib.util.module_from_spec(spec)
     sys.modules["made_up_tone"] = module
     spec.loader.exec_module(module)
-    run_schema.cache_clear()
     yield preset
     del METHODS["tone"], sys.modules["made_up_tone"]
-    run_schema.cache_clear()
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__.removeprefix("test_"))

@@ -25,11 +25,15 @@ from i2icli.pictures.label_maps import class_colours
 AnyRunConfig = RunConfig[MethodConfig]
 
 
-@cache
 def run_schema() -> type[AnyRunConfig]:
     """Return the model of a run's configuration, its `method` the union of all methods."""
-    union: Any = reduce(or_, [method.Config for method in METHODS.values()])
-    if len(METHODS) > 1:
+    return _schema_of(tuple(method.Config for method in METHODS.values()))
+
+
+@cache  # by the methods, so that one registered later is in the next schema
+def _schema_of(kinds: tuple[type[MethodConfig], ...]) -> type[AnyRunConfig]:
+    union: Any = reduce(or_, kinds)
+    if len(kinds) > 1:
         union = Annotated[union, Field(discriminator="name")]
     schema: type[AnyRunConfig] = RunConfig[union]
     return schema
