@@ -240,8 +240,13 @@ def test_departures_from_the_official_code_are_said_in_fixed_words() -> None:
     assert wrong == []
 
 
-def test_public_names_are_pinned() -> None:
-    assert sorted(i2icli.__all__) == ["Translator", "__version__", "load_translator"]
+def test_public_names_are_pinned_and_on_the_page() -> None:
+    pinned = "CheckpointError ConfigError DataError FolderOptions I2IError Picture Translator "
+    pinned += "WeightsError __version__ find_sources load_translator plan_outputs translate_jobs"
+    assert dir(i2icli) == i2icli.__all__ == pinned.split()
+    assert all(getattr(i2icli, name) is not None for name in i2icli.__all__)
+    page = (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
+    assert [name for name in i2icli.__all__ if name not in page] == []
 
 
 def flags(command: Any, path: str = "i2i") -> dict[str, list[str]]:
