@@ -31,7 +31,7 @@ from i2icli.data.training_set import open_training_set
 from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.evaluation.measure import build_measurer
 from i2icli.evaluation.measure_labels import build_label_measurer
-from i2icli.methods import METHODS, build_method, restore_config
+from i2icli.methods import build_method, method_of, restore_config
 from i2icli.methods.shared.base import Method
 from i2icli.methods.shared.configure import AnyRunConfig, configure_run
 from i2icli.pretrained.weights import WEIGHTS, look_up
@@ -83,7 +83,7 @@ def examine(patient: Patient) -> Checkup:
     with TemporaryDirectory(prefix="i2i-doctor-") as name:
         folder = Path(name)
         if settled is None:
-            kind = METHODS[config.method.name].data  # type: ignore[attr-defined]
+            kind = method_of(config).data
             document = write_training_set(folder / "data", config_document(config), kind)
             stand_in = restore_config(document)
         else:
@@ -152,7 +152,7 @@ def _look_at_data(
     """Find the pictures and read one sample; the settled configuration, None with a fault."""
     try:
         settled, is_demo = settle_data(_with_root(config, patient.data))
-        kind = METHODS[settled.method.name].data  # type: ignore[attr-defined]
+        kind = method_of(settled).data
         domains = find_domains(settled.data, kind)
         dataset = open_training_set(kind, domains, settled.data, settled.labels)
         length = steps_per_epoch(dataset, settled.data.batch_size)
@@ -214,7 +214,7 @@ def _look_at_weights(checkup: Checkup, method: Method) -> Checkup:
 def _look_at_measuring(checkup: Checkup, config: AnyRunConfig, domains: Domains) -> Checkup:
     """Build what measures during the run: it may want weights or test pictures of its own."""
     try:
-        if METHODS[config.method.name].data == "labelled":  # type: ignore[attr-defined]
+        if method_of(config).data == "labelled":
             channels = config.data.channels_a
             build_label_measurer(config.eval, config.labels, domains, channels=channels)
         else:

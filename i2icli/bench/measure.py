@@ -19,7 +19,7 @@ from i2icli.bench.limit import LimitProbe, wait_for
 from i2icli.bench.rig import Rig, Variant, build_rig
 from i2icli.bench.throughput import measure_loader
 from i2icli.errors import I2IError
-from i2icli.methods import METHODS
+from i2icli.methods import method_of
 from i2icli.translation.folder import FolderOptions, translate_jobs
 from i2icli.translation.pixels import translate_tensor
 from i2icli.translation.targets import Job
@@ -92,7 +92,7 @@ class Bench:
         found = measure_loader(
             config.data,
             workers=config.runtime.workers,
-            kind=METHODS[config.method.name].data,  # type: ignore[attr-defined]
+            kind=method_of(config).data,
             labels=config.labels,
             batches=16,
             repeats=repeats,

@@ -19,7 +19,7 @@ from i2icli.data.domains import Domains
 from i2icli.data.folders import find_domains
 from i2icli.data.training_set import TrainingSet, open_training_set
 from i2icli.errors import CheckpointError, WeightsError
-from i2icli.methods import METHODS, build_method, restore_config
+from i2icli.methods import build_method, method_of, restore_config
 from i2icli.methods.shared.base import Method
 from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.networks.vgg import VGG16Features
@@ -141,7 +141,7 @@ def build_rig(variant: Variant) -> Rig:
     if config.runtime.threads:
         torch.set_num_threads(config.runtime.threads)
     device = resolve_device(config.runtime.device)
-    kind = METHODS[config.method.name].data  # type: ignore[attr-defined]
+    kind = method_of(config).data
     domains = find_domains(config.data, kind)
     dataset = open_training_set(kind, domains, config.data, config.labels)
     method = build_method(config).to(device).train()

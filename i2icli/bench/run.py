@@ -15,7 +15,7 @@ from i2icli.bench.turns import measure, take_steps, translate
 from i2icli.config.document import Document, config_document
 from i2icli.data.folders import find_domains
 from i2icli.errors import ConfigError, DataError
-from i2icli.methods import METHODS
+from i2icli.methods import method_of
 from i2icli.methods.shared.configure import AnyRunConfig, configure_run, restore_config
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.training.data import settle_data
@@ -182,4 +182,4 @@ def _with_data(config: AnyRunConfig, options: BenchOptions, folder: Path) -> Doc
 
 def _kind_of(config: AnyRunConfig) -> Any:
     """Return the kind of data set that a configuration's method trains on."""
-    return METHODS[config.method.name].data  # type: ignore[attr-defined]
+    return method_of(config).data

@@ -187,11 +187,11 @@ def stats(
     """Count pictures, and say what a preset's schedule amounts to on them."""
     from i2icli.data.folders import find_domains
     from i2icli.datasets.stats import measure_part, plan_training
-    from i2icli.methods import METHODS
+    from i2icli.methods import method_of
     from i2icli.methods.shared.configure import configure_run
 
     config = configure_run(preset)
-    kind = METHODS[config.method.name].data  # type: ignore[attr-defined]
+    kind = method_of(config).data
     domains = find_domains(_data_config(root, domain_a, domain_b), kind)
     parts = {
         "trainA": domains.train_a,

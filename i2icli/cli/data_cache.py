@@ -25,16 +25,16 @@ def cache(
     as_json: AsJson = False,
 ) -> None:
     """Keep the training pictures of DIR decoded and resized, as a preset's loader needs them."""
-    from i2icli.methods import METHODS
+    from i2icli.methods import method_of
     from i2icli.methods.shared.configure import configure_run
 
     plain = [f"data.{key}=null" for key in ("domain_a", "domain_b", "test_a", "test_b")]
     place = os.path.abspath(root.expanduser())
     config = configure_run(preset, [*(overrides or []), *plain, f"data.root={place}"])
-    kind = METHODS[config.method.name].data  # type: ignore[attr-defined]
+    kind = method_of(config).data
     if kind != "unpaired":
         raise ConfigError(
-            f"method {config.method.name!r} trains on {kind} data, whose pictures are read from "  # type: ignore[attr-defined]
+            f"method {config.method.name!r} trains on {kind} data, whose pictures are read from "
             "their files: there is no cache for it."
         )
     built = build_with_bar(config.data)

@@ -104,7 +104,7 @@ def _as_document(imported: Imported) -> dict[str, Any]:
         "checkpoint": str(imported.path),
         "preset": imported.config.preset,
         "preset_was_given": imported.is_told,
-        "method": imported.config.method.name,  # type: ignore[attr-defined]
+        "method": imported.config.method.name,
         "channels": [imported.config.data.channels_a, imported.config.data.channels_b],
         "networks": {
             name: {

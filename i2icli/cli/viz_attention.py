@@ -172,14 +172,14 @@ def _own_pictures(checkpoint: Path, direction: str) -> tuple[Path, ...]:
     """Return the sample pictures of the run; where its data set is gone, those of the demo set."""
     from i2icli.data.folders import find_domains
     from i2icli.datasets.demo.demo_set import demo_folder
-    from i2icli.methods import METHODS, restore_config
+    from i2icli.methods import method_of, restore_config
     from i2icli.pictures.listing import evenly_spaced, list_pictures
     from i2icli.runs.checkpoint import load_checkpoint
 
     config = restore_config(load_checkpoint(checkpoint).config)
     count = config.samples.count
     try:
-        kind = METHODS[config.method.name].data  # type: ignore[attr-defined]
+        kind = method_of(config).data
         domains = find_domains(config.data, kind)
         if direction == "b2a":
             return evenly_spaced(domains.test_b or domains.train_b, count=count)

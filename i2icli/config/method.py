@@ -57,7 +57,7 @@ class Task:
 
 
 class MethodConfig(StrictModel):
-    """Base of the methods' configurations; a subclass adds `name: Literal[...]`.
+    """Base of the methods' configurations; a subclass narrows `name` to its own `Literal[...]`.
 
     `run_defaults` holds the paper's values for the other sections of a run (data, ema, ...),
     as a nested mapping that lies under the preset when a run is configured.
@@ -65,6 +65,7 @@ class MethodConfig(StrictModel):
 
     run_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
+    name: str
     optimizer: AdamConfig = Field(AdamConfig(), description="Optimizer of every player.")
     schedule: Schedule = Field(LinearSchedule(), description="Learning rate over the epochs.")
 

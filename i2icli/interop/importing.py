@@ -17,7 +17,7 @@ from i2icli.errors import CheckpointError, ConfigError
 from i2icli.interop.files import parse_name
 from i2icli.interop.network import Filled, Network, fill
 from i2icli.interop.parts import Generators, Part, find_generators, read_beside
-from i2icli.methods import METHODS, build_method, configure_run
+from i2icli.methods import build_method, configure_run, method_of
 from i2icli.methods.shared.base import Method
 from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.methods.shared.released import PRESETS
@@ -117,7 +117,7 @@ def import_released(
 def _plan(generators: Generators, preset: str, *, alone: bool) -> _Plan:
     """Decide which network of the preset's method comes from where."""
     config = configure_run(preset)
-    released = METHODS[config.method.name].released  # type: ignore[attr-defined]
+    released = method_of(config).released
     parts = _parts_for(generators, released, preset)
     plan = _Plan(preset, {released[name]: part for name, part in parts.items()})
     for part in parts.values():

@@ -10,7 +10,7 @@ for _module in pkgutil.iter_modules(__path__):
 
 from i2icli.methods.shared.base import Method, Player, Terms, Translation  # noqa: E402
 from i2icli.methods.shared.configure import build_method, configure_run, restore_config  # noqa: E402
-from i2icli.methods.shared.registry import METHODS  # noqa: E402
+from i2icli.methods.shared.registry import METHODS, method_of  # noqa: E402
 
 __all__ = [
     "METHODS",
@@ -20,5 +20,6 @@ __all__ = [
     "Translation",
     "build_method",
     "configure_run",
+    "method_of",
     "restore_config",
 ]

@@ -14,7 +14,7 @@ from i2icli.config.words import human_time, toml_like
 from i2icli.data.folders import find_domains
 from i2icli.errors import ConfigError, I2IError
 from i2icli.methods.shared.configure import AnyRunConfig, changes_from_paper, restore_config
-from i2icli.methods.shared.registry import METHODS
+from i2icli.methods.shared.registry import method_of
 from i2icli.reports.metrics import (
     has_broken_term,
     loss_charts,
@@ -75,7 +75,7 @@ class _Run:
         train = self.config.train
         if train.steps is not None:
             return train.steps
-        kind = METHODS[self.config.method.name].data  # type: ignore[attr-defined]
+        kind = method_of(self.config).data
         counts = (self.config.data.patches_per_epoch,) if kind == "single" else self.counts
         if not counts:
             try:

@@ -14,7 +14,7 @@ from PIL import Image
 from i2icli.data.folders import find_domains
 from i2icli.errors import I2IError, WeightsError
 from i2icli.methods.shared.configure import AnyRunConfig
-from i2icli.methods.shared.registry import METHODS
+from i2icli.methods.shared.registry import method_of
 from i2icli.methods.shared.views import AnyView, AttentionView
 from i2icli.pictures.images import to_tensor
 from i2icli.reports.page import EntropyLayer, EntropyMap
@@ -97,7 +97,7 @@ def show_entropy(
 
 def _work_out_rows(config: AnyRunConfig) -> tuple[tuple[int, int], tuple[GridRow, ...]]:
     """Return the size and the rows of the grids that a run with this configuration draws."""
-    method = METHODS[config.method.name]  # type: ignore[attr-defined]
+    method = method_of(config)
     directions = method.directions
     try:
         domains = find_domains(config.data, method.data)

@@ -13,7 +13,7 @@ from i2icli.data.domains import Domains
 from i2icli.data.folders import find_domains
 from i2icli.data.labelled import LAYOUT, settle_labels
 from i2icli.errors import ConfigError, DataError
-from i2icli.methods import METHODS
+from i2icli.methods import method_of
 from i2icli.methods.shared.configure import AnyRunConfig, restore_config
 
 
@@ -28,13 +28,13 @@ def settle_data(config: AnyRunConfig) -> tuple[AnyRunConfig, bool]:
             not there.
         DataError: for label maps that are missing or cannot be read.
     """
-    kind = METHODS[config.method.name].data  # type: ignore[attr-defined]
+    kind = method_of(config).data
     document = config_document(config)
     data = document["data"]
     is_demo = config.data.root is None and config.data.domain_a is None
     if is_demo and kind == "labelled":
         raise ConfigError(
-            f"method {config.method.name!r} learns from labelled pictures, which the demo set does "  # type: ignore[attr-defined]
+            f"method {config.method.name!r} learns from labelled pictures, which the demo set does "
             f"not have: name a folder of them with --data DIR, {LAYOUT}."
         )
     if is_demo:

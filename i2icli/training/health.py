@@ -15,7 +15,7 @@ from typing import Any
 from i2icli.config.sections import HealthConfig
 from i2icli.data.domains import Domains
 from i2icli.errors import DataError
-from i2icli.methods import METHODS
+from i2icli.methods import method_of
 from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.metrics.alarms import Alarm, discriminator_alarm, discriminator_won, picture_alarms
 from i2icli.metrics.appearance import References, describe_references
@@ -82,7 +82,7 @@ class HealthWatch:
         self._config = config
         self._limits: HealthConfig = config.health
         # Drawings of label maps are flat and few-coloured by nature.
-        self._is_segmenter = METHODS[config.method.name].data == "labelled"  # type: ignore[attr-defined]
+        self._is_segmenter = method_of(config).data == "labelled"
         self._domains = domains
         self._up: set[tuple[str, str]] = set()
         self._references: dict[str, References | None] = {}

@@ -19,7 +19,7 @@ from i2icli.data.training_set import TrainingSet, open_training_set
 from i2icli.errors import CheckpointError, ConfigError
 from i2icli.evaluation.measure import Measurer, build_measurer
 from i2icli.evaluation.measure_labels import LabelMeasurer, build_label_measurer
-from i2icli.methods import METHODS, build_method
+from i2icli.methods import build_method, method_of
 from i2icli.methods.shared.base import Method
 from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.pretrained.networks import load_networks
@@ -209,7 +209,7 @@ def open_session(
         torch.set_num_threads(config.runtime.threads)
     _check_batch(config.data.batch_size, ranks)
     place = _place(device or config.runtime.device, ranks)
-    kind = METHODS[config.method.name].data  # type: ignore[attr-defined]
+    kind = method_of(config).data
     domains = find_domains(config.data, kind)
     measurer = _build_measurer(config, domains, place, on_skip) if ranks.is_main else None
     dataset = open_training_set(kind, domains, config.data, config.labels)
@@ -278,7 +278,7 @@ def _prepare(
 def _build_measurer(
     config: AnyRunConfig, domains: Domains, place: torch.device, on_skip: Callable[[str], None]
 ) -> Measurer | LabelMeasurer | None:
-    kind = METHODS[config.method.name].data  # type: ignore[attr-defined]
+    kind = method_of(config).data
     if kind == "labelled":
         channels = config.data.channels_a
         return build_label_measurer(config.eval, config.labels, domains, channels=channels)

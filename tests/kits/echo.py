@@ -26,7 +26,7 @@ class Echo(Method):
     directions = ("a2b", "b2a")
 
     def __init__(self, **channels: int) -> None:
-        super().__init__(MethodConfig(), Task(**channels))
+        super().__init__(MethodConfig(name="echo"), Task(**channels))
         self.scale = nn.Parameter(torch.ones(()))
         self.parts = nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5))
         self.seen: list[tuple[int, ...]] = []

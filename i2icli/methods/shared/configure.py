@@ -19,7 +19,7 @@ from i2icli.config.run import RunConfig
 from i2icli.config.shape import Shape
 from i2icli.errors import ConfigError
 from i2icli.methods.shared.base import Method
-from i2icli.methods.shared.registry import METHODS
+from i2icli.methods.shared.registry import METHODS, method_of
 from i2icli.pictures.label_maps import class_colours
 
 AnyRunConfig = RunConfig[MethodConfig]
@@ -83,14 +83,13 @@ def restore_config(document: Mapping[str, Any]) -> AnyRunConfig:
 def paper_defaults(name: str) -> Document:
     """Return a method's default run as a document: its paper's values in every section."""
     kind = METHODS[name].Config
-    defaults = config_document(run_schema()(method=kind()))
+    defaults = config_document(run_schema()(method=kind(name=name)))
     return merge(defaults, kind.run_defaults, Shape.of(run_schema()))
 
 
 def changes_from_paper(config: AnyRunConfig) -> list[Change]:
     """Return how a configuration differs from its paper's, what only names it left out."""
-    name = config.method.name  # type: ignore[attr-defined]
-    changes = differences(paper_defaults(name), config_document(config))
+    changes = differences(paper_defaults(config.method.name), config_document(config))
     return [c for c in changes if c.path != "preset" and not c.path.startswith("about.")]
 
 
@@ -102,13 +101,14 @@ def build_method(config: AnyRunConfig) -> Method:
     Raises:
         ConfigError: if its networks cannot be built as configured.
     """
-    name = config.method.name  # type: ignore[attr-defined]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.train.seed)
         try:
-            method = METHODS[name](config.method, task_of(config))
+            method = method_of(config)(config.method, task_of(config))
         except ValueError as error:
-            raise ConfigError(f"method {name!r} cannot be built as configured: {error}.") from error
+            raise ConfigError(
+                f"method {config.method.name!r} cannot be built as configured: {error}."
+            ) from error
     method.draws.restore(torch.Generator().manual_seed(config.train.seed).get_state())
     return method
 

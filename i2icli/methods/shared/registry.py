@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar, get_args
 
+from i2icli.config.method import MethodConfig
+from i2icli.config.run import RunConfig
 from i2icli.methods.shared.base import Method
 
 M = TypeVar("M", bound=type[Method])
@@ -22,3 +24,8 @@ def register(method: M) -> M:
         raise ValueError(f"method {name!r} is defined twice: in {modules}")
     METHODS[name] = method
     return method
+
+
+def method_of(config: RunConfig[MethodConfig]) -> type[Method]:
+    """Return the method class that a run's configuration names."""
+    return METHODS[config.method.name]
