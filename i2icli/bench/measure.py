@@ -21,7 +21,7 @@ from i2icli.bench.throughput import measure_loader
 from i2icli.errors import I2IError
 from i2icli.methods import method_of
 from i2icli.translation.folder import FolderOptions, translate_jobs
-from i2icli.translation.pixels import translate_tensor
+from i2icli.translation.pictures import translate_images
 from i2icli.translation.targets import Job
 from i2icli.translation.translator import Translator
 
@@ -253,7 +253,8 @@ class _NoModules:
 def _translate(translator: Translator, images: Tensor) -> Tensor:
     """Send a batch through the network alone."""
     method, precision = translator.method, translator.precision
-    return translate_tensor(method, images, method.directions[0], precision=precision)
+    direction = method.directions[0]
+    return translate_images(method, [images], direction, precision=precision)[0].images
 
 
 def _one_pass(

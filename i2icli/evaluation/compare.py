@@ -281,9 +281,10 @@ def _translate(
     for source in shown:
         picture = read_picture(source.path, channels=channels)
         start = time.perf_counter()
-        translations += translate_pictures(
+        (made,) = translate_pictures(
             translator.method, [Picture(picture.pixels)], direction, precision=translator.precision
         )
+        translations.append(made.pixels)
         seconds.append(time.perf_counter() - start)
         progress(len(translations))
     return translations, median(seconds[1:]) if len(seconds) > 1 else None

@@ -34,7 +34,7 @@ from i2icli.pictures.label_maps import LabelScheme
 from i2icli.pictures.listing import list_pictures
 from i2icli.system.device import resolve_device
 from i2icli.system.shares import ALONE, Shard, device_of_rank
-from i2icli.translation.pixels import check_styles
+from i2icli.translation.pictures import check_styles
 from i2icli.translation.translator import Translator, load_translator
 
 _STYLE_CODES: Mapping[str, Fact] = {

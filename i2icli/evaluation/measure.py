@@ -18,8 +18,7 @@ from i2icli.metrics.inception import find_inception
 from i2icli.metrics.truth import TruthScore, score_pixels
 from i2icli.pictures.images import Pixels, read_picture, read_size
 from i2icli.pictures.listing import evenly_spaced
-from i2icli.translation.pictures import translate_pictures
-from i2icli.translation.pixels import quiet_randomness
+from i2icli.translation.pictures import quiet_randomness, translate_pictures
 
 Scores = dict[str, float]
 Say = Callable[[str], None]
@@ -94,9 +93,8 @@ class Measurer:
         for first in range(0, len(self.pictures), _AT_ONCE):
             paths = self.pictures[first : first + _AT_ONCE]
             sources = [read_picture(path, channels=self.channels) for path in paths]
-            yield from zip(
-                paths, translate_pictures(method, sources, precision=precision), strict=True
-            )
+            made = translate_pictures(method, sources, precision=precision)
+            yield from zip(paths, (one.pixels for one in made), strict=True)
 
 
 @dataclass

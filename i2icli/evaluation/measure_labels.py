@@ -18,8 +18,7 @@ from i2icli.metrics.segmentation import Tally, score_tally, sum_tallies, tally_l
 from i2icli.pictures.images import read_picture
 from i2icli.pictures.label_maps import LabelScheme
 from i2icli.pictures.listing import evenly_spaced
-from i2icli.translation.pictures import translate_pictures_full
-from i2icli.translation.pixels import quiet_randomness
+from i2icli.translation.pictures import quiet_randomness, translate_pictures
 
 # Lower is better, as for all numbers that choose a checkpoint.
 JUDGE = "eval/iou_error"
@@ -61,7 +60,7 @@ class LabelMeasurer:
         with quiet_randomness(method):
             for path, true in zip(self.pictures, self.maps, strict=True):
                 picture = read_picture(path, channels=self.channels)
-                labels = translate_pictures_full(method, [picture], precision=precision)[0].labels
+                labels = translate_pictures(method, [picture], precision=precision)[0].labels
                 assert labels is not None, "a method that segments returns label maps"
                 truth = read_ids(true, self.scheme)
                 tallies.append(tally_labels(truth, labels, self.scheme, convention="standard"))

@@ -17,8 +17,7 @@ from i2icli.errors import DataError
 from i2icli.methods.shared.base import Method
 from i2icli.pictures.images import Picture, Pixels, read_picture
 from i2icli.pictures.listing import evenly_spaced
-from i2icli.translation.pictures import mask_pixels, translate_pictures_full
-from i2icli.translation.pixels import quiet_randomness
+from i2icli.translation.pictures import mask_pixels, quiet_randomness, translate_pictures
 from i2icli.viz.grid import draw_grid, lay_out, shrink
 from i2icli.viz.tiles import describe_rows
 
@@ -74,7 +73,7 @@ class SampleDrawer:
             drawn = tuple(
                 Drawn(sample, made.pixels, made.masks)
                 for sample in self.samples
-                for made in translate_pictures_full(
+                for made in translate_pictures(
                     method, [sample.picture], sample.direction, precision=precision
                 )
             )

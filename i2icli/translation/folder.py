@@ -121,16 +121,16 @@ class _FolderRun:
     def read(self, item: Job) -> Picture:
         return read_picture(item.source, channels=self._channels)
 
-    def write(self, item: Job, picture: Picture, place: int, translation: Translation) -> None:
+    def write(self, item: Job, picture: Picture, style: int, translation: Translation) -> None:
         made = to_translated_picture(translation, picture)
-        target = item.targets[place]
+        target = item.targets[style]
         if made.labels is None:
             alpha, quality = picture.alpha, self._options.quality
             write_picture(target, made.pixels, alpha=alpha, quality=quality)
         else:
             write_labels(target, made.labels, self._method.task.colours)
         if item.masks:
-            for name, path in zip(self._method.mask_names, item.masks[place], strict=True):
+            for name, path in zip(self._method.mask_names, item.masks[style], strict=True):
                 write_picture(path, mask_pixels(made.masks[name]))
 
     def written(self, item: Job, result: None) -> None:  # noqa: ARG002 - the files are the result

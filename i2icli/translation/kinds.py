@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from i2icli.pictures.decode import decode, luma
 from i2icli.pictures.images import Picture, Pixels, read_picture, to_8_bits
@@ -14,7 +15,7 @@ from i2icli.pictures.images import Picture, Pixels, read_picture, to_8_bits
 Kind = str | Path | Image.Image | Picture | Pixels
 
 
-def to_picture(value: Kind, *, channels: int) -> Picture:
+def to_picture(value: object, *, channels: int) -> Picture:
     """Bring a path, a Pillow image, an array or a picture to the channels that a network takes.
 
     Args:
@@ -44,7 +45,26 @@ def to_picture(value: Kind, *, channels: int) -> Picture:
     return replace(picture, pixels=_with_channels(picture.pixels, channels))
 
 
-def to_kind_of(value: Kind, pixels: Pixels, picture: Picture) -> Image.Image | Picture | Pixels:
+def to_batch(images: Tensor, direction: str, *, channels: int) -> Tensor:
+    """Return a tensor of pictures, (C, H, W) or (B, C, H, W), as (B, C, H, W) float32.
+
+    Raises:
+        ValueError: if it has another shape or no floats.
+    """
+    if not images.is_floating_point() or images.ndim not in (3, 4):
+        raise ValueError(
+            f"a tensor of {images.dtype} and shape {tuple(images.shape)} is no picture: give "
+            "floats in [-1, 1], (C, H, W) or (B, C, H, W)"
+        )
+    if images.shape[-3] != channels or 0 in images.shape:
+        raise ValueError(
+            f"a tensor of shape {tuple(images.shape)} does not suit: {direction} takes "
+            f"{channels} channels, (..., {channels}, H, W)"
+        )
+    return (images if images.ndim == 4 else images[None]).float()
+
+
+def to_kind_of(value: object, pixels: Pixels, picture: Picture) -> Image.Image | Picture | Pixels:
     """Bring a translation to the kind of what was translated; for a path to a Pillow image.
 
     Args:

@@ -18,7 +18,14 @@ from i2icli.pictures.images import Picture, to_tensor
 from i2icli.system.allocator import return_freed_memory
 from i2icli.system.device import autocast
 from i2icli.system.memory import LiveBytes, free_bytes, in_words, parse_bytes, resident_bytes
-from i2icli.translation.pixels import evaluating, pad_to_suit, translate_tensor
+from i2icli.translation.pictures import (
+    CPU,
+    evaluating,
+    pad_to_suit,
+    precision_for,
+    source_channels,
+    translate_images,
+)
 from i2icli.translation.tiling import Room, run_in_bands, tileable
 from i2icli.translation.tiling_fast import OVERLAP, measure_fast, run_fast
 
@@ -144,7 +151,7 @@ class LargePictures:
         height, width = picture.pixels.shape[:2]
         left = self._left_for_tiles(picture)
         image = pad_to_suit(self._method, to_tensor(picture.pixels)[None])[0]
-        precision = torch.float32 if picture.bits == 16 else self._precision
+        precision = precision_for(picture, self._precision)
         with evaluating(self._method), autocast(self._device, precision):
             if way == "fast":
                 result = self._fast(self._network, image, picture, left)
@@ -155,10 +162,10 @@ class LargePictures:
     def needed(self, pixels: int) -> float:
         """Return about how many bytes the translation of a whole picture takes."""
         if self._per_pixel is None:
-            channels = self._method.channels["a" if self._direction == "a2b" else "b"]
+            channels = source_channels(self._method, self._direction)
             probe = torch.zeros(1, channels, _PROBE, _PROBE)
             with LiveBytes() as live:
-                translate_tensor(self._method, probe, self._direction, precision=self._precision)
+                translate_images(self._method, [probe], self._direction, precision=self._precision)
             self._per_pixel = _MARGIN * live.peak / _PROBE**2
         return self._per_pixel * pixels
 
@@ -166,7 +173,7 @@ class LargePictures:
         self, network: ResnetGenerator, image: Tensor, picture: Picture, left: int
     ) -> Tensor:
         bands = left * 2 // 5
-        maps = left - bands if self._device.type == "cpu" else (free_bytes(_CPU) or 0) // 2
+        maps = left - bands if self._device.type == "cpu" else (free_bytes(CPU) or 0) // 2
         self._announce(picture, "exact tiles, which give what the whole would give")
         result, spilled = run_in_bands(network, image, Room(bands, maps))
         if spilled:
@@ -239,7 +246,6 @@ class LargePictures:
         self._say(f"{_name(picture)} ({width} x {height} pixels): {reason}it goes in {what}")
 
 
-_CPU = torch.device("cpu")
 _MOST_UNKNOWN = 1 << 30  # bytes taken where the system does not say what is free
 
 

@@ -1,26 +1,30 @@
-"""Decoded pictures through a method."""
+"""Pictures of any size through a method: where a picture meets a network.
+
+Training samples, measurements, `i2i translate`, views and the Python API all come through
+`translate_images`, so the same picture gives the same pixels everywhere.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from i2icli.errors import ConfigError
 from i2icli.methods.shared.base import Method, Translation
 from i2icli.pictures.images import Picture, Pixels, from_tensor, to_tensor
 from i2icli.pictures.label_maps import Labels
-from i2icli.translation.pixels import (
-    check_direction,
-    check_styles,
-    padded_side,
-    translate_full,
-)
+from i2icli.system.device import autocast
 
-_ROWS = 256  # of a picture that are rounded at once
+CPU = torch.device("cpu")
+_ROWS = 256  # of a picture that are rounded at once: rounding takes copies in float32
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ def translate_pictures(
     precision: torch.dtype = torch.float32,
     batch_size: int = 1,
     style: Tensor | None = None,
-) -> list[Pixels]:
+) -> list[TranslatedPicture]:
     """Translate decoded pictures of any sizes; the result does not depend on what they are with.
 
     Args:
@@ -58,28 +62,12 @@ def translate_pictures(
         style: a style code, (style_size,); None: the method's default, if it has styles.
 
     Returns:
-        For each picture the pixels of its translation, (H, W, C'), of the picture's own type,
-        uint8 or uint16. Alpha is left with the picture.
+        For each picture all that the method makes of it; the pixels are of the picture's own
+        type, uint8 or uint16. Alpha is left with the picture.
 
     Raises:
         ConfigError: if the method does not translate in that direction, or has no styles.
     """
-    made = translate_pictures_full(
-        method, pictures, direction, precision=precision, batch_size=batch_size, style=style
-    )
-    return [one.pixels for one in made]
-
-
-def translate_pictures_full(
-    method: Method,
-    pictures: Sequence[Picture],
-    direction: str = "a2b",
-    *,
-    precision: torch.dtype = torch.float32,
-    batch_size: int = 1,
-    style: Tensor | None = None,
-) -> list[TranslatedPicture]:
-    """Translate as `translate_pictures` does, and return all that the method makes."""
     check_direction(method, direction)
     if style is not None:
         check_styles(method)
@@ -90,69 +78,101 @@ def translate_pictures_full(
     for indices in groups.values():
         for start in range(0, len(indices), batch_size):
             chosen = indices[start : start + batch_size]
-            batch = [pictures[i] for i in chosen]
-            translated = translate_batch(method, batch, direction, precision=precision, style=style)
+            translated = translate_images(
+                method,
+                [to_tensor(pictures[i].pixels)[None] for i in chosen],
+                direction,
+                precision=precision_for(pictures[chosen[0]], precision),
+                style=style,
+                to=CPU,
+            )
             for i, translation in zip(chosen, translated, strict=True):
                 results[i] = to_translated_picture(translation, pictures[i])
     return [results[i] for i in range(len(pictures))]
 
 
-def translate_batch(
+def translate_images(
     method: Method,
-    pictures: Sequence[Picture],
-    direction: str,
+    images: Sequence[Tensor],
+    direction: str = "a2b",
     *,
-    precision: torch.dtype,
+    precision: torch.dtype = torch.float32,
     style: Tensor | None = None,
+    to: torch.device | None = None,
 ) -> list[Translation]:
-    """Translate pictures that have one `batch_key`, in one forward pass.
+    """Translate tensors of several sizes that have one padded size: pad, translate, crop back.
+
+    Dropout is off and no gradient is recorded. The method's training mode, and that of each of
+    its parts, is afterwards what it was.
+
+    On a CPU the result for a picture is bit for bit the same whatever it is with; on a GPU the
+    libraries choose their algorithms by the size of the batch, which changes the rounding.
 
     Args:
-        method: as in `translate_pictures`.
-        pictures: read with as many channels as `source_channels` says.
+        method: the method, on the device that computes.
+        images: source pictures, each (B_i, C, H_i, W_i) in [-1, 1], on any device, sides at
+            least 1; `padded_side` of all the H_i is one number, and of all the W_i one number.
         direction: one of `method.directions`.
-        precision: as in `translate_pictures`.
-        style: style codes, (style_size,) for all or (B, style_size).
+        precision: type of the autocast region; `torch.float32` means none.
+        style: a style code for all, (style_size,), or one a picture, (B, style_size), where B is
+            the sum of the B_i; None: the method's `default_style`, if it has styles.
+        to: the device of the result; None: that of the method.
 
     Returns:
-        For each picture its translation, a batch of one, on the CPU.
+        For each entry its translation, cut to its size: images (B_i, C', H_i, W_i) in [-1, 1]
+        and masks (B_i, 1, H_i, W_i) in [0, 1], float32; labels (B_i, H_i, W_i), int64, or None.
+
+    Raises:
+        ConfigError: if the method does not translate in that direction, or a style is given and
+            it has none.
+        ValueError: if the style has another shape.
     """
-    if pictures[0].bits == 16:
-        precision = torch.float32  # 16-bit floats hold 8 to 11 bits of a 16-bit picture
-    images = [to_tensor(picture.pixels)[None] for picture in pictures]
-    translated = translate_full(method, images, direction, precision=precision, style=style)
+    check_direction(method, direction)
+    device = next(method.parameters()).device
+    padded = torch.cat([pad_to_suit(method, part) for part in images]).to(device)
+    padded = padded.contiguous(memory_format=method.memory_format)
+    # On a CPU one picture at a time: more at once are no faster, and rounding would depend on
+    # how many there are, so that a batch would not equal its pictures bit for bit.
+    step = 1 if device.type == "cpu" else len(padded)
+    styles = _styles_for(method, style, count=len(padded))
+    codes = None if styles is None else styles.to(device)
+    with torch.inference_mode(), evaluating(method), autocast(device, precision):
+        parts = []
+        for at in range(0, len(padded), step):
+            code = None if codes is None else codes[at : at + step]
+            parts.append(method.translate(padded[at : at + step], direction=direction, style=code))
+        translated = _join(parts)
+    ends = list(accumulate((len(part) for part in images), initial=0))
     return [
-        Translation(
-            one.images.cpu(),
-            None if one.labels is None else one.labels.cpu(),
-            {name: mask.cpu() for name, mask in one.masks.items()},
-        )
-        for one in translated
+        _cut(translated, slice(*ends), size=source.shape[-2:], to=device if to is None else to)
+        for ends, source in zip(pairwise(ends), images, strict=True)
     ]
 
 
 def batch_key(method: Method, picture: Picture) -> tuple[int, int, int]:
-    """Return what pictures must have in common to go through the networks together."""
+    """Return padded height, padded width and bits: pictures of one key share a forward pass."""
     width, height = picture.size
     return padded_side(method, height), padded_side(method, width), picture.bits
 
 
+def precision_for(picture: Picture, precision: torch.dtype) -> torch.dtype:
+    """Return the type to translate a picture in: `precision`, or float32 for one of 16 bits."""
+    # 16-bit floats hold 8 to 11 bits of a 16-bit picture.
+    return torch.float32 if picture.bits == 16 else precision
+
+
 def to_translated_picture(translation: Translation, picture: Picture) -> TranslatedPicture:
     """Bring a translation, a batch of one on the CPU, to the depth of the picture it is of."""
+    image = translation.images[0]
+    channels, height, width = image.shape
+    pixels = np.empty((height, width, channels), np.uint16 if picture.bits == 16 else np.uint8)
+    for top in range(0, height, _ROWS):
+        pixels[top : top + _ROWS] = from_tensor(image[:, top : top + _ROWS], bits=picture.bits)
     return TranslatedPicture(
-        _to_pixels(translation.images[0], bits=picture.bits),
+        pixels,
         None if translation.labels is None else translation.labels[0].numpy(),
         {name: mask[0, 0].numpy() for name, mask in translation.masks.items()},
     )
-
-
-def _to_pixels(image: Tensor, *, bits: int) -> Pixels:
-    """Return the pixels of (C, H, W), some rows at a time: rounding takes copies in float32."""
-    channels, height, width = image.shape
-    pixels = np.empty((height, width, channels), np.uint16 if bits == 16 else np.uint8)
-    for top in range(0, height, _ROWS):
-        pixels[top : top + _ROWS] = from_tensor(image[:, top : top + _ROWS], bits=bits)
-    return pixels
 
 
 def mask_pixels(mask: NDArray[np.float32]) -> Pixels:
@@ -169,3 +189,138 @@ def source_channels(method: Method, direction: str) -> int:
 def target_channels(method: Method, direction: str) -> int:
     """Return the channels of what a direction leads to."""
     return method.channels["b" if direction == "a2b" else "a"]
+
+
+def _styles_for(method: Method, style: Tensor | None, *, count: int) -> Tensor | None:
+    """Return a style code for each of `count` pictures, (count, style_size), float32.
+
+    Args:
+        method: whose styles they are.
+        style: (style_size,) or (count, style_size); None: the method's `default_style`.
+        count: pictures.
+
+    Returns:
+        None where the method has no styles.
+
+    Raises:
+        ConfigError: if there is a style, and the method has none.
+        ValueError: if the style has another shape.
+    """
+    size = method.style_size
+    if size == 0:
+        if style is not None:
+            check_styles(method)
+        return None
+    codes = method.default_style() if style is None else style
+    if tuple(codes.shape) not in ((size,), (count, size)):
+        raise ValueError(
+            f"a style of shape {tuple(codes.shape)} does not suit: give ({size},), or "
+            f"({count}, {size}) for {count} pictures"
+        )
+    return codes.detach().float().expand(count, size)
+
+
+def check_styles(method: Method) -> None:
+    """Refuse styles for a method that has none.
+
+    Raises:
+        ConfigError: saying that its translation of a picture is always the same.
+    """
+    if method.style_size == 0:
+        raise ConfigError(
+            "this checkpoint's method has no styles, it makes one translation of a picture: leave "
+            "the style out (--styles, --style-from)."
+        )
+
+
+def check_direction(method: Method, direction: str) -> None:
+    """Refuse a direction that the method does not offer.
+
+    Raises:
+        ConfigError: naming the directions there are.
+    """
+    if direction not in method.directions:
+        known = " or ".join(method.directions)
+        raise ConfigError(f"this checkpoint does not translate {direction!r}: it offers {known}.")
+
+
+def padded_side(method: Method, side: int) -> int:
+    """Return the side that a picture's side is padded to, pixels.
+
+    It is the smallest multiple of `method.size_multiple` that holds `side` and `method.min_size`.
+    """
+    return -(-max(side, method.min_size) // method.size_multiple) * method.size_multiple
+
+
+def pad_to_suit(method: Method, images: Tensor) -> Tensor:
+    """Pad pictures on the right and at the bottom to a size that the method takes.
+
+    The top left pixel stays where it is, so the networks' strides fall on the picture as in
+    training. Pixels are mirrored at the border; on an axis where the picture is not larger than
+    the padding, its last pixel is repeated.
+
+    Args:
+        method: says what sizes it takes.
+        images: (B, C, H, W).
+
+    Returns:
+        (B, C, H', W'), `images` itself where nothing is missing.
+    """
+    height, width = images.shape[-2:]
+    right = padded_side(method, width) - width
+    bottom = padded_side(method, height) - height
+    if right:
+        images = F.pad(images, (0, right, 0, 0), mode="reflect" if right < width else "replicate")
+    if bottom:
+        images = F.pad(
+            images, (0, 0, 0, bottom), mode="reflect" if bottom < height else "replicate"
+        )
+    return images
+
+
+@contextmanager
+def evaluating(method: Method) -> Iterator[None]:
+    """Put the method in evaluation mode, and each of its parts back to its own mode afterwards."""
+    training = [part for part in method.modules() if part.training]
+    if training:  # setting the mode takes longer than a small picture
+        method.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
+def quiet_randomness(method: Method) -> AbstractContextManager[None]:
+    """Return a context that gives back the random states of the CPU and the method's device."""
+    device = next(method.parameters()).device
+    devices = [device] if device.type == "cuda" else []
+    forked: AbstractContextManager[None] = torch.random.fork_rng(devices=devices)
+    return forked
+
+
+def _join(parts: Sequence[Translation]) -> Translation:
+    labels = [part.labels for part in parts if part.labels is not None]
+    return Translation(
+        torch.cat([part.images for part in parts]),
+        torch.cat(labels) if labels else None,
+        {name: torch.cat([part.masks[name] for part in parts]) for name in parts[0].masks},
+    )
+
+
+def _cut(
+    translated: Translation, which: slice, *, size: Sequence[int], to: torch.device
+) -> Translation:
+    height, width = size
+
+    def cut(tensor: Tensor, kind: torch.dtype = torch.float32) -> Tensor:
+        # A copy: an ordinary tensor, which autograd and pickle take without the batch.
+        return tensor[which, ..., :height, :width].to(
+            to, kind, copy=True, memory_format=torch.contiguous_format
+        )
+
+    return Translation(
+        cut(translated.images),
+        None if translated.labels is None else cut(translated.labels, torch.int64),
+        {name: cut(mask) for name, mask in translated.masks.items()},
+    )

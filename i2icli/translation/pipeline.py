@@ -1,8 +1,9 @@
-"""Many pictures through a translator: reading and writing overlap with computing."""
+"""Many pictures through a translator: batches as memory allows, reading and writing meanwhile."""
 
 from __future__ import annotations
 
 import errno
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,16 +16,23 @@ import torch
 from torch import Tensor
 
 from i2icli.errors import I2IError
-from i2icli.methods.shared.base import Translation
-from i2icli.pictures.images import Picture
-from i2icli.translation.forward import BatchRunner
-from i2icli.translation.large import TilesOptions
-from i2icli.translation.pictures import batch_key
+from i2icli.methods.shared.base import Method, Translation
+from i2icli.pictures.images import Picture, to_tensor
+from i2icli.translation.large import LargePictures, TilesOptions, Way
+from i2icli.translation.pictures import (
+    CPU,
+    batch_key,
+    check_direction,
+    precision_for,
+    translate_images,
+)
 from i2icli.translation.translator import Translator
 
 _THREADS = min(8, os.cpu_count() or 1)  # for reading, and as many for writing
 _AHEAD_PIXELS = 64_000_000  # read ahead or waiting to be written, about 200 MB each
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no later file would fare better
+_BYTES_PER_PIXEL = 4096  # of a generator 64 channels wide in float32, generously
+_MOST = 64  # pictures
 
 T = TypeVar("T")
 W = TypeVar("W")
@@ -57,13 +65,13 @@ class Ends(Protocol[T_contra, W]):
     """Where pictures come from and where they go; `read` and `write` run in threads."""
 
     def outputs(self, item: T_contra) -> int:
-        """Return how many outputs a picture has, one a style; the same for all."""
+        """Return the number of outputs of a picture, one a style; the same for all."""
 
     def read(self, item: T_contra) -> Picture:
         """Decode a picture."""
 
-    def write(self, item: T_contra, picture: Picture, place: int, translation: Translation) -> W:
-        """Encode the output of one style, a batch of one on the CPU."""
+    def write(self, item: T_contra, picture: Picture, style: int, translation: Translation) -> W:
+        """Encode the output of the style at a position, a batch of one on the CPU."""
 
     def written(self, item: T_contra, result: W) -> None:
         """Take note of an output, in the calling thread."""
@@ -81,6 +89,129 @@ class _Read(Generic[T]):
     def pixels(self) -> int:
         width, height = self.picture.size
         return width * height
+
+
+class BatchRunner:
+    """Translates batches, and halves them when memory runs out.
+
+    Args:
+        method: the method, on the device that computes.
+        direction: one of the method's.
+        precision: type of the autocast region.
+        batch_size: pictures at once; None: chosen by their size and the free memory.
+        warn: called with a sentence when a batch had to be halved, or a picture goes in tiles.
+        tiles: when pictures go in tiles; None: when they do not fit whole.
+
+    Raises:
+        ConfigError: if the method does not translate in that direction, or not in tiles.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        direction: str,
+        *,
+        precision: torch.dtype,
+        batch_size: int | None,
+        warn: Callable[[str], None],
+        tiles: TilesOptions | None = None,
+    ) -> None:
+        check_direction(method, direction)
+        self._method = method
+        self._direction = direction
+        self._precision = precision
+        self._warn = warn
+        self._device = next(method.parameters()).device
+        self._batch_size = batch_size or _MOST
+        self._pixels = math.inf if batch_size else _affordable_pixels(self._device)
+        self._large = LargePictures(
+            method, direction, precision=precision, options=tiles or TilesOptions(), say=warn
+        )
+        self._ways: dict[tuple[int, int, int], Way] = {}
+
+    def capacity(self, key: tuple[int, int, int]) -> int:
+        """Return the number of pictures of a `batch_key` to translate at once, at least 1.
+
+        Raises:
+            I2IError: if they exceed the memory that was allowed, and cannot be done in tiles.
+        """
+        if self._way(key) != "whole":
+            return 1
+        return max(1, int(min(self._batch_size, self._pixels // (key[0] * key[1]))))
+
+    def translate(
+        self, pictures: Sequence[Picture], style: Tensor | None = None
+    ) -> list[Translation]:
+        """Translate pictures that have one `batch_key`.
+
+        Args:
+            pictures: B of them.
+            style: their style codes, (B, style_size); None: the method's default, if it has any.
+
+        Returns:
+            For each picture its translation, a batch of one, on the CPU.
+
+        Raises:
+            I2IError: if memory does not suffice for one picture.
+        """
+        key = batch_key(self._method, pictures[0])
+        way = self._way(key)
+        if way != "whole":
+            return [self._large.translate(picture, way) for picture in pictures]
+        done: list[Translation] = []
+        while len(done) < len(pictures):
+            chosen = slice(len(done), len(done) + self.capacity(key))
+            batch = pictures[chosen]
+            translated = self._try(batch, None if style is None else style[chosen])
+            if translated is not None:
+                done += translated
+            elif len(batch) == 1 and self._large.can_fall_back:
+                self._ways[key] = "exact"  # memory is less than was thought
+                return done + [
+                    self._large.translate(picture, "exact") for picture in pictures[len(done) :]
+                ]
+            else:
+                self._reduce(batch, key)
+        return done
+
+    def _way(self, key: tuple[int, int, int]) -> Way:
+        # Decided at the first picture of a key, and again only when memory ran out.
+        if key not in self._ways:
+            self._ways[key] = self._large.way(key)
+        return self._ways[key]
+
+    def _try(self, batch: Sequence[Picture], style: Tensor | None) -> list[Translation] | None:
+        """Return the translations; None where memory ran out."""
+        try:
+            return translate_images(
+                self._method,
+                [to_tensor(picture.pixels)[None] for picture in batch],
+                self._direction,
+                precision=precision_for(batch[0], self._precision),
+                style=style,
+                to=CPU,
+            )
+        except (MemoryError, RuntimeError) as fault:
+            if not _is_out_of_memory(fault):
+                raise
+        # Only here, with the fault's frames gone, are its tensors free.
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        return None
+
+    def _reduce(self, batch: Sequence[Picture], key: tuple[int, int, int]) -> None:
+        if len(batch) == 1:
+            name = batch[0].path or "a picture"
+            raise I2IError(
+                f"{self._device} has too little memory to translate {name} ({key[1]} x {key[0]} "
+                "pixels): use `--device cpu` or a smaller picture."
+            )
+        half = len(batch) // 2
+        self._pixels = half * key[0] * key[1]
+        self._warn(
+            f"out of memory with {len(batch)} pictures of {key[1]} x {key[0]} at once: "
+            f"going on with {half}"
+        )
 
 
 class Pipeline(Generic[T, W]):
@@ -134,7 +265,7 @@ class Pipeline(Generic[T, W]):
                 self._collect(read)
             for key in list(self._buckets):
                 self._flush(key)
-            self._settle(leave=0)
+            self._take_finished(leave=0)
         finally:
             # After a fault or Ctrl-C: what is being written is finished, the rest dropped.
             self._readers.shutdown(cancel_futures=True)
@@ -178,23 +309,23 @@ class Pipeline(Generic[T, W]):
         """Translate a bucket, in one style after the other."""
         reads = self._buckets.pop(key)
         pixels = max(read.pixels for read in reads)
-        for place in range(self._ends.outputs(reads[0].item)):
-            styles = self._styles(reads, place)
+        for style in range(self._ends.outputs(reads[0].item)):
+            styles = self._styles(reads, style)
             made = self._runner.translate([read.picture for read in reads], styles)
             for read, translation in zip(reads, made, strict=True):
                 future = self._writers.submit(
-                    self._ends.write, read.item, read.picture, place, translation
+                    self._ends.write, read.item, read.picture, style, translation
                 )
                 self._writes.append((read, future))
-            self._settle(leave=max(2, min(4 * _THREADS, _AHEAD_PIXELS // pixels)))
+            self._take_finished(leave=max(2, min(4 * _THREADS, _AHEAD_PIXELS // pixels)))
 
-    def _styles(self, reads: Sequence[_Read[T]], place: int) -> Tensor | None:
+    def _styles(self, reads: Sequence[_Read[T]], style: int) -> Tensor | None:
         styles_of = self._options.styles_of
         if styles_of is None:
             return None
-        return torch.stack([styles_of(read.item)[place] for read in reads])
+        return torch.stack([styles_of(read.item)[style] for read in reads])
 
-    def _settle(self, *, leave: int) -> None:
+    def _take_finished(self, *, leave: int) -> None:
         """Take note of finished writes; wait until at most `leave` are not."""
         while self._writes and (len(self._writes) > leave or self._writes[0][1].done()):
             read, future = self._writes.popleft()
@@ -223,3 +354,20 @@ def raise_if_hopeless(fault: I2IError | OSError, target: object) -> None:
 def words_of(fault: I2IError | OSError) -> str:
     """Return a fault in the words of a report."""
     return f"{fault.strerror or fault}" if isinstance(fault, OSError) else str(fault)
+
+
+def _affordable_pixels(device: torch.device) -> float:
+    """Return the pixels to translate at once; 0: one picture, since more gain nothing."""
+    if device.type != "cuda":
+        return 0
+    free, _ = torch.cuda.mem_get_info(device)
+    return free / 2 / _BYTES_PER_PIXEL
+
+
+def _is_out_of_memory(fault: Exception) -> bool:
+    if isinstance(fault, MemoryError | torch.OutOfMemoryError):
+        return True
+    # On the CPU, torch raises a plain RuntimeError.
+    return any(
+        sign in str(fault) for sign in ("out of memory", "not enough memory", "can't allocate")
+    )

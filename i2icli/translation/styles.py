@@ -9,8 +9,13 @@ from torch import Tensor
 
 from i2icli.methods.shared.base import Method
 from i2icli.pictures.images import Picture, read_picture, to_tensor
-from i2icli.translation.pictures import target_channels
-from i2icli.translation.pixels import check_direction, check_styles, evaluating, pad_to_suit
+from i2icli.translation.pictures import (
+    check_direction,
+    check_styles,
+    evaluating,
+    pad_to_suit,
+    target_channels,
+)
 from i2icli.translation.sources import find_sources, is_picture
 
 

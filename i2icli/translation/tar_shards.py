@@ -262,9 +262,9 @@ class _ShardRun:
         path = self._shard / item.name  # a name for messages; nothing is there
         return read_picture(path, channels=self._channels, content=content)
 
-    def write(self, item: _Item, picture: Picture, place: int, translation: Translation) -> Files:
+    def write(self, item: _Item, picture: Picture, style: int, translation: Translation) -> Files:
         made = to_translated_picture(translation, picture)
-        stem = item.sample.names[item.name][place]
+        stem = item.sample.names[item.name][style]
         if made.labels is None:
             suffix = _suffix(item.name, self._options.format)
             content = encode_picture(

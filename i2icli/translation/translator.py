@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar, cast, overload
+from typing import TypeVar, overload
 
 import torch
 from PIL import Image
@@ -19,15 +19,14 @@ from i2icli.pretrained.networks import load_networks
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.system.choices import Choices, Work
 from i2icli.system.device import resolve_device
-from i2icli.translation.kinds import Kind, to_kind_of, to_picture
+from i2icli.translation.kinds import Kind, to_batch, to_kind_of, to_picture
 from i2icli.translation.pictures import (
     TranslatedPicture,
     source_channels,
     target_channels,
+    translate_images,
     translate_pictures,
-    translate_pictures_full,
 )
-from i2icli.translation.pixels import translate_tensor
 from i2icli.translation.prepare import prepare
 from i2icli.translation.styles import encode_picture_style, random_styles
 
@@ -172,9 +171,31 @@ class Translator:
             TypeError: if the value is of none of these kinds.
             ValueError: if an array, tensor or style has another shape or type.
         """
-        if isinstance(pictures, list | tuple):
-            return self._translate_all(pictures, direction, batch_size, style)
-        return self._translate_all([pictures], direction, batch_size, style)[0]
+        values = pictures if isinstance(pictures, list | tuple) else [pictures]
+        method, precision = self.method, self.precision
+        channels = source_channels(method, direction)
+        decoded: dict[int, Picture] = {}
+        results: list[object] = list(values)
+        for i, value in enumerate(values):
+            if isinstance(value, Tensor):
+                batch = to_batch(value, direction, channels=channels)
+                (tensor,) = translate_images(
+                    method, [batch], direction, precision=precision, style=style, to=value.device
+                )
+                results[i] = tensor.images if value.ndim == 4 else tensor.images[0]
+            else:
+                decoded[i] = to_picture(value, channels=channels)
+        made = translate_pictures(
+            method,
+            list(decoded.values()),
+            direction,
+            precision=precision,
+            batch_size=batch_size,
+            style=style,
+        )
+        for (i, picture), one in zip(decoded.items(), made, strict=True):
+            results[i] = to_kind_of(values[i], one.pixels, picture)
+        return results if values is pictures else results[0]
 
     def translate_full(
         self, picture: Kind, direction: str = "a2b", *, style: Tensor | None = None
@@ -190,7 +211,7 @@ class Translator:
             ConfigError, DataError, TypeError, ValueError: as `translate`.
         """
         given = to_picture(picture, channels=source_channels(self.method, direction))
-        (made,) = translate_pictures_full(
+        (made,) = translate_pictures(
             self.method, [given], direction, precision=self.precision, style=style
         )
         return made
@@ -226,47 +247,6 @@ class Translator:
             self.method.take_pretrained(load_networks(self.method.pretrained, self.device))
             self._is_equipped = True
 
-    def _translate_all(
-        self, values: Sequence[object], direction: str, batch_size: int, style: Tensor | None
-    ) -> list[object]:
-        results: list[object] = list(values)
-        pictures: dict[int, Picture] = {}
-        channels = source_channels(self.method, direction)
-        for index, value in enumerate(values):
-            if isinstance(value, Tensor):
-                results[index] = self._translate_tensor(value, direction, style)
-            else:
-                pictures[index] = to_picture(cast(Kind, value), channels=channels)
-        translated = translate_pictures(
-            self.method,
-            list(pictures.values()),
-            direction,
-            precision=self.precision,
-            batch_size=batch_size,
-            style=style,
-        )
-        for (index, picture), pixels in zip(pictures.items(), translated, strict=True):
-            results[index] = to_kind_of(cast(Kind, values[index]), pixels, picture)
-        return results
-
-    def _translate_tensor(self, images: Tensor, direction: str, style: Tensor | None) -> Tensor:
-        channels = source_channels(self.method, direction)
-        if not images.is_floating_point() or images.ndim not in (3, 4):
-            raise ValueError(
-                f"a tensor of {images.dtype} and shape {tuple(images.shape)} is no picture: give "
-                "floats in [-1, 1], (C, H, W) or (B, C, H, W)"
-            )
-        if images.shape[-3] != channels or 0 in images.shape:
-            raise ValueError(
-                f"a tensor of shape {tuple(images.shape)} does not suit: {direction} takes "
-                f"{channels} channels, (..., {channels}, H, W)"
-            )
-        batch = images if images.ndim == 4 else images[None]
-        translated = translate_tensor(
-            self.method, batch.float(), direction, precision=self.precision, style=style
-        ).to(images.device)
-        return translated if images.ndim == 4 else translated[0]
-
 
 def load_translator(
     path: str | Path,
@@ -295,7 +275,6 @@ def load_translator(
         CheckpointError: if it is no checkpoint, or one of a method that this i2i does not have.
         ConfigError: if the device is not on this machine, or the precision is unknown.
     """
-    place = resolve_device(device)
     file = _find_checkpoint(Path(path).expanduser())
     state = load_checkpoint(file)
     config = restore_config(state.config)
@@ -306,7 +285,7 @@ def load_translator(
         raise CheckpointError(
             f"{file} is damaged: its weights do not fit its configuration ({_first_line(fault)})."
         ) from None
-    method.to(place).requires_grad_(False).eval()
+    method.to(resolve_device(device)).requires_grad_(False).eval()
     changes = {"compile": _switch(compile)}
     if precision != "auto":
         changes["precision"] = precision

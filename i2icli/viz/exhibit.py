@@ -15,8 +15,7 @@ from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.methods.shared.views import AnyView
 from i2icli.pictures.images import Picture, read_picture
 from i2icli.pictures.listing import evenly_spaced
-from i2icli.translation.pictures import source_channels
-from i2icli.translation.pixels import check_direction
+from i2icli.translation.pictures import check_direction, source_channels
 from i2icli.translation.targets import Job
 from i2icli.translation.translator import Translator, load_translator
 from i2icli.viz.drawers import drawer_of

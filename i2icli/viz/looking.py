@@ -16,8 +16,7 @@ from i2icli.methods.shared.base import Method
 from i2icli.methods.shared.views import AnyView
 from i2icli.pictures.images import Picture, Pixels, to_8_bits, to_tensor
 from i2icli.runs.checkpoint import load_checkpoint
-from i2icli.translation.pictures import translate_pictures
-from i2icli.translation.pixels import evaluating, pad_to_suit
+from i2icli.translation.pictures import evaluating, pad_to_suit, translate_pictures
 from i2icli.translation.translator import Translator
 from i2icli.viz.drawers import drawer_of
 from i2icli.viz.grid import shrink
@@ -72,7 +71,7 @@ def look_at(
     if invert_mask:
         chosen = _inverted(chosen)
     made = "segmentation" if method.data == "labelled" else "translation"
-    return Look(name, _colour(small.pixels), _colour(translation), covered, chosen, made)
+    return Look(name, _colour(small.pixels), _colour(translation.pixels), covered, chosen, made)
 
 
 def require_views(translator: Translator) -> None:

@@ -22,7 +22,7 @@ from i2icli.pictures.images import read_picture
 from i2icli.pictures.label_maps import LabelScheme, read_labels
 from i2icli.runs.checkpoint import save_checkpoint
 from i2icli.runs.state import CheckpointState
-from i2icli.translation.pictures import translate_pictures_full
+from i2icli.translation.pictures import translate_pictures
 from i2icli.translation.translator import load_translator
 
 Call = Callable[..., tuple[int, str, str]]
@@ -79,7 +79,7 @@ def test_segmenter_is_scored_on_its_labelled_tests(
     total = np.zeros((4, 4), np.int64)
     translator = load_translator(segmenter, device="cpu")
     for path in sorted((data / "val").iterdir()):
-        labels = translate_pictures_full(translator.method, [read_picture(path)])[0].labels
+        labels = translate_pictures(translator.method, [read_picture(path)])[0].labels
         assert labels is not None
         truth = read_labels(data / "valannot" / path.name)
         total += confusion_matrix(np.where(truth == IGNORED, 4, truth), labels, 4)
@@ -185,7 +185,7 @@ def test_segmenter_judges_photos_by_the_labels_they_were_made_from(
     metrics = json.loads(out)["metrics"]
     judge = load_translator(segmenter, device="cpu")
     for path in sorted((keep / "outputs").iterdir()):
-        labels = translate_pictures_full(judge.method, [read_picture(path)])[0].labels
+        labels = translate_pictures(judge.method, [read_picture(path)])[0].labels
         assert labels is not None
         assert np.array_equal(read_labels(keep / "labels" / path.name), labels)
     table = np.array([list(bytes.fromhex(c[1:])) for c in COLOURS.split()], np.uint8)

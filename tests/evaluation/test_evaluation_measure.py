@@ -207,7 +207,7 @@ def test_run_measures_the_distance_of_its_translations(
 
     assert session.measurer is not None
     sources = [read_picture(path) for path in session.measurer.pictures]
-    made = np.array([look(p) for p in translate_pictures(session.method, sources)])
+    made = np.array([look(one.pixels) for one in translate_pictures(session.method, sources)])
     paths = sorted((photo_root / "testB").iterdir())
     real = np.array([look(read_picture(path).pixels) for path in paths])
     assert line["eval/fid"] == pytest.approx(fid(real, made))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.pictures.images import Pixels
 from i2icli.runs.checkpoint import save_checkpoint
 from i2icli.runs.state import CheckpointState
+from i2icli.translation.pictures import translate_images
 
 
 class Echo(Method):
@@ -52,6 +54,11 @@ class Echo(Method):
         elif wanted > images.shape[1]:
             images = images.expand(-1, wanted, -1, -1)
         return Translation(self.parts(images * self.scale))
+
+
+def translate_tensor(method: Method, images: Tensor, *direction: str, **options: Any) -> Tensor:
+    """Return the translations of pictures of one size, (B, C', H, W)."""
+    return translate_images(method, [images], *direction, **options)[0].images
 
 
 SMALL = (

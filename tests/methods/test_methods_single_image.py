@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from echo import translate_tensor
 from pydantic import ValidationError
 from tiny import batch_for, tiny_batch, tiny_config, tiny_method
 from torch import Tensor
@@ -16,7 +17,6 @@ from i2icli.losses.gan import discriminator_gan_loss
 from i2icli.methods import METHODS, Method, build_method, configure_run
 from i2icli.methods.shared.draws import Draws
 from i2icli.networks import stylegan2
-from i2icli.translation.pixels import translate_tensor
 
 NAMES = ("sincut", "single-image-sesim")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from echo import translate_tensor
 from engine_kit import Watcher, pair_config, send, without_timings
 from PIL import Image
 from plain_data import assert_same
@@ -26,7 +27,6 @@ from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
 from i2icli.training.run import RunResult, resume_run, start_run
 from i2icli.training.session import open_session
-from i2icli.translation.pixels import translate_tensor
 
 pytestmark = pytest.mark.usefixtures("pair")
 

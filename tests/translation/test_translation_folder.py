@@ -13,7 +13,7 @@ from i2icli.methods import Translation, configure_run
 from i2icli.pictures import encode
 from i2icli.pictures.images import read_picture
 from i2icli.translation import folder as folder_module
-from i2icli.translation import forward, pipeline
+from i2icli.translation import pipeline
 from i2icli.translation.folder import FolderOptions, translate_jobs
 from i2icli.translation.sources import find_sources
 from i2icli.translation.targets import plan_outputs
@@ -58,11 +58,11 @@ def test_every_picture_is_written_once_in_its_own_size(tmp_path, translator, bat
 def test_a_method_on_a_gpu_would_see_batches_of_one_padded_size(tmp_path, translator, monkeypatch):
     taken = []
 
-    def record(method, pictures, direction, *, precision, style=None):
-        taken.append([picture.size for picture in pictures])
+    def record(method, images, direction, **options):
+        taken.append([(image.shape[-1], image.shape[-2]) for image in images])
         return [Translation(torch.zeros(1, 3, height, width)) for width, height in taken[-1]]
 
-    monkeypatch.setattr(forward, "translate_batch", record)
+    monkeypatch.setattr(pipeline, "translate_images", record)
     for number, size in enumerate(SIZES):
         save(tmp_path / f"in/{number}.png", noise(*size))
     translate_jobs(
@@ -142,15 +142,15 @@ def test_existing_outputs_are_overwritten_or_on_request_left(tmp_path, translato
 
 
 def test_memory_that_runs_out_halves_the_batch_and_says_so(tmp_path, translator, monkeypatch):
-    real, sizes, warnings = forward.translate_batch, [], []
+    real, sizes, warnings = pipeline.translate_images, [], []
 
-    def hungry(method, pictures, direction, *, precision, style=None):
-        sizes.append(len(pictures))
-        if len(pictures) > 2:
+    def hungry(method, images, direction, **options):
+        sizes.append(len(images))
+        if len(images) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(method, pictures, direction, precision=precision, style=style)
+        return real(method, images, direction, **options)
 
-    monkeypatch.setattr(forward, "translate_batch", hungry)
+    monkeypatch.setattr(pipeline, "translate_images", hungry)
     for number in range(16):
         save(tmp_path / f"in/{number:02d}.png", noise(16, 20, seed=number))
     jobs = jobs_for(tmp_path / "in", tmp_path / "out")
@@ -181,7 +181,7 @@ def test_memory_too_small_for_one_picture_is_an_error_that_names_it(
     def starve(*args, **kwargs):
         raise fault
 
-    monkeypatch.setattr(forward, "translate_batch", starve)
+    monkeypatch.setattr(pipeline, "translate_images", starve)
     save(tmp_path / "in/big.png", noise(16, 20))
     with pytest.raises(I2IError, match=r"cpu has too little memory to translate .*big\.png"):
         translate_jobs(translator, jobs_for(tmp_path / "in", tmp_path / "out"))
@@ -191,7 +191,7 @@ def test_other_faults_of_a_method_are_not_hidden(tmp_path, translator, monkeypat
     def fail(*args, **kwargs):
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(forward, "translate_batch", fail)
+    monkeypatch.setattr(pipeline, "translate_images", fail)
     save(tmp_path / "in/a.png", noise(16, 20))
     with pytest.raises(RuntimeError, match="shapes do not match"):
         translate_jobs(translator, jobs_for(tmp_path / "in", tmp_path / "out"))
@@ -316,13 +316,13 @@ def test_files_are_read_and_written_while_the_networks_compute(tmp_path, transla
         real_write(path, pixels, **options)
         written.set()
 
-    def compute(method, pictures, direction, *, precision, style=None):
+    def compute(method, images, direction, **options):
         overlaps.append((written if overlaps else read_ahead).wait(timeout=20))
-        return [Translation(torch.zeros(1, 3, 16, 16)) for _ in pictures]
+        return [Translation(torch.zeros(1, 3, 16, 16)) for _ in images]
 
     monkeypatch.setattr(folder_module, "read_picture", read)
     monkeypatch.setattr(folder_module, "write_picture", write)
-    monkeypatch.setattr(forward, "translate_batch", compute)
+    monkeypatch.setattr(pipeline, "translate_images", compute)
     for number in range(2):
         save(tmp_path / f"in/{number}.png", noise(16, 16))
     translate_jobs(translator, jobs_for(tmp_path / "in", tmp_path / "out"))

@@ -13,13 +13,13 @@ from i2icli.methods import build_method, configure_run
 from i2icli.methods.shared.base import Method
 from i2icli.networks.resnet import ResnetGenerator
 from i2icli.networks.tiles import cut_tiles
-from i2icli.pictures.images import Picture
+from i2icli.pictures.images import Picture, to_tensor
 from i2icli.system import memory as memory_module
 from i2icli.system.memory import LiveBytes, in_words, parse_bytes, resident_bytes
 from i2icli.translation import large as large_module
-from i2icli.translation.forward import BatchRunner
 from i2icli.translation.large import LargePictures, TilesOptions, parse_tiles
-from i2icli.translation.pictures import translate_batch
+from i2icli.translation.pictures import translate_images
+from i2icli.translation.pipeline import BatchRunner
 from i2icli.translation.tiling_fast import _weights, measure_fast, reduced, run_fast
 
 
@@ -47,7 +47,7 @@ def test_exact_tiles_give_the_translation_of_the_whole(size: tuple[int, int], bi
     method, said = build(), []
     picture = Picture(noise(*size, bits=bits))
     tiled = pictures_of(method, said, tiles="exact").translate(picture, "exact")
-    (whole,) = translate_batch(method, [picture], "b2a", precision=torch.float32)
+    (whole,) = translate_images(method, [to_tensor(picture.pixels)[None]], "b2a")
     assert tiled.images.shape == whole.images.shape
     assert (tiled.images - whole.images).abs().max() < 1e-4 < 2 / 255
     assert said == [
@@ -111,7 +111,7 @@ def test_where_memory_runs_out_after_all_a_picture_is_done_in_tiles(
     method, said = build(), []
     runner = BatchRunner(method, "a2b", precision=torch.float32, batch_size=2, warn=said.append)
     pictures = [Picture(noise(40, 40, seed=seed)) for seed in (0, 1)]
-    wanted = [translate_batch(method, [one], "a2b", precision=torch.float32)[0] for one in pictures]
+    wanted = translate_images(method, [to_tensor(one.pixels)[None] for one in pictures])
     monkeypatch.setattr(runner, "_try", lambda _batch, _style: None)
     made = runner.translate(pictures)
     assert "going on with 1" in said[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from echo import Echo, noise
+from echo import Echo, noise, translate_tensor
 from many_sided import Segmenter, configure_tiny, many_sided
 from PIL import Image
 
@@ -19,8 +19,7 @@ from i2icli.pictures.encode import write_labels
 from i2icli.pictures.images import read_picture
 from i2icli.translation import pipeline
 from i2icli.translation.folder import FolderOptions, translate_jobs
-from i2icli.translation.pictures import translate_pictures_full
-from i2icli.translation.pixels import translate_full, translate_tensor
+from i2icli.translation.pictures import translate_images, translate_pictures
 from i2icli.translation.sources import Source, find_sources
 from i2icli.translation.styles import random_styles, style_names, styles_of_pictures
 from i2icli.translation.targets import Job, plan_outputs
@@ -59,7 +58,7 @@ def pictures(tmp_path: Path) -> Path:
 
 def test_all_that_a_method_makes_is_cut_to_its_picture(load: Load) -> None:
     images = [torch.rand(1, 3, 17, 20) * 2 - 1, torch.rand(2, 3, 19, 18) * 2 - 1]
-    masked = translate_full(load("tiny-masked").method, images)
+    masked = translate_images(load("tiny-masked").method, images)
     assert [one.images.shape for one in masked] == [image.shape for image in images]
     assert [one.masks["dark"].shape for one in masked] == [(1, 1, 17, 20), (2, 1, 19, 18)]
     for one, image in zip(masked, images, strict=True):
@@ -73,7 +72,7 @@ def test_all_that_a_method_makes_is_cut_to_its_picture(load: Load) -> None:
 def test_label_maps_are_cut_to_their_pictures_too(load: Load) -> None:
     method = load("tiny-segmenter", labels={"classes": 4}).method
     images = [torch.linspace(-1, 0.99, 17 * 3).view(1, 1, 17, 3).expand(1, 3, 17, 3)]
-    (made,) = translate_full(method, images)
+    (made,) = translate_images(method, images)
     assert made.labels is not None
     assert made.labels.dtype == torch.int64
     assert torch.equal(made.labels[0], ((images[0][0, 0] + 1) * 2).long())
@@ -81,7 +80,7 @@ def test_label_maps_are_cut_to_their_pictures_too(load: Load) -> None:
 
 def test_images_alone_are_those_of_the_full_translation(styled: Method) -> None:
     images = [torch.rand(2, 3, 5, 7), torch.rand(1, 3, 6, 8)]
-    full = translate_full(styled, images)
+    full = translate_images(styled, images)
     for one, image in zip(full, images, strict=True):
         assert torch.equal(one.images, translate_tensor(styled, image))
 
@@ -89,23 +88,23 @@ def test_images_alone_are_those_of_the_full_translation(styled: Method) -> None:
 def test_a_style_is_for_all_pictures_or_one_each_and_the_default_else(styled: Method) -> None:
     images = [torch.zeros(2, 3, 16, 16), torch.zeros(1, 3, 15, 15)]
     codes = torch.arange(9.0).view(3, 3)
-    each = translate_full(styled, images, style=codes)
+    each = translate_images(styled, images, style=codes)
     found = torch.cat([one.images[:, :, 3, 4] for one in each])
     assert torch.allclose(found, codes / 10)
-    same = translate_full(styled, images, style=codes[1])
+    same = translate_images(styled, images, style=codes[1])
     assert all(torch.allclose(one.images[:, :, 0, 0], codes[1] / 10) for one in same)
-    assert all(not one.images.any() for one in translate_full(styled, images))
+    assert all(not one.images.any() for one in translate_images(styled, images))
 
 
 @pytest.mark.parametrize("shape", [(2,), (2, 3), (3, 2), (1, 3, 1)])
 def test_a_style_of_another_shape_is_refused(styled: Method, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"give \(3,\), or \(3, 3\) for 3 pictures"):
-        translate_full(styled, [torch.zeros(3, 3, 16, 16)], style=torch.zeros(shape))
+        translate_images(styled, [torch.zeros(3, 3, 16, 16)], style=torch.zeros(shape))
 
 
 def test_a_style_for_a_method_without_styles_is_refused() -> None:
     with pytest.raises(ConfigError, match="has no styles, it makes one translation of a picture"):
-        translate_full(Echo(), [torch.zeros(1, 3, 16, 16)], style=torch.zeros(3))
+        translate_images(Echo(), [torch.zeros(1, 3, 16, 16)], style=torch.zeros(3))
     with pytest.raises(ConfigError, match="has no styles"):
         random_styles(Echo(), 2)
 
@@ -379,7 +378,7 @@ def _count(sheet: np.ndarray, pixels: np.ndarray) -> int:
 def test_full_translations_of_several_sizes_keep_their_order(load: Load, pictures: Path) -> None:
     method = load("tiny-masked").method
     sources = [read_picture(path) for path in sorted(pictures.iterdir())]
-    made = translate_pictures_full(method, sources, batch_size=2)
+    made = translate_pictures(method, sources, batch_size=2)
     assert [one.pixels.shape[:2] for one in made] == [(17, 20), (17, 20), (9, 12)]
     assert [one.masks["dark"].shape for one in made] == [(17, 20), (17, 20), (9, 12)]
 

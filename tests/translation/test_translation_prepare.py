@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from echo import translate_tensor
 
 from i2icli.config.sections import RuntimeConfig
 from i2icli.methods import build_method, configure_run
@@ -15,7 +16,6 @@ from i2icli.methods.shared.base import Method
 from i2icli.system.choices import Work
 from i2icli.system.compiling import Compiled
 from i2icli.translation import prepare as prepare_module
-from i2icli.translation.pixels import translate_tensor
 from i2icli.translation.prepare import prepare
 
 SMALL = (

@@ -1,3 +1,4 @@
+import inspect
 import pickle
 import shutil
 from pathlib import Path
@@ -5,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from echo import SMALL, Echo, noise, save_fresh
+from echo import SMALL, Echo, noise, save_fresh, translate_tensor
 from PIL import Image
 
 import i2icli
@@ -16,7 +17,6 @@ from i2icli.runs.checkpoint import load_checkpoint, save_checkpoint
 from i2icli.runs.state import CheckpointState
 from i2icli.training.samples import Sample, SampleDrawer
 from i2icli.translation.pictures import translate_pictures
-from i2icli.translation.pixels import translate_tensor
 from i2icli.translation.translator import Translator, load_translator
 from i2icli.viz.grid import lay_out
 
@@ -134,20 +134,45 @@ def test_samples_while_training_have_the_pixels_of_a_translation(tmp_path, trans
     assert np.array_equal(sample, loaded.translate(together, batch_size=3)[1])
 
 
+@pytest.mark.parametrize(
+    ("call", "picture"),
+    [
+        ("translate", noise(16, 16)),
+        ("translate", Picture(noise(17, 20))),
+        ("translate", torch.zeros(3, 9, 16)),
+        ("translate_full", noise(16, 16)),
+    ],
+    ids=["array", "picture", "tensor", "full"],
+)
+def test_a_picture_reaches_its_method_in_at_most_four_frames(call, picture):
+    class Watching(Echo):
+        def translate(self, images, *, direction="a2b", style=None):
+            names = [frame.function for frame in inspect.stack()]
+            walks.append(names[: names.index(call, 1) + 1])
+            return super().translate(images, direction=direction, style=style)
+
+    walks = []
+    translator = Translator(Watching(), echo().config, precision=torch.float32)
+    getattr(translator, call)(picture)
+    (walk,) = walks
+    assert walk[0] == "translate"
+    assert len(walk) <= 4, walk
+
+
 def test_pictures_of_any_size_translate_the_same_in_any_batch():
     method = echo().method
     pictures = [Picture(noise(h, w, seed=h)) for h, w in [(17, 20), (5, 3), (19, 18), (17, 20)]]
     for batch_size in (1, 2, 8):
         translated = translate_pictures(method, pictures, batch_size=batch_size)
-        for pixels, picture in zip(translated, pictures, strict=True):
-            assert np.array_equal(pixels, picture.pixels)
+        for one, picture in zip(translated, pictures, strict=True):
+            assert np.array_equal(one.pixels, picture.pixels)
 
 
 def test_pictures_of_16_bits_are_not_computed_in_half_precision():
     picture = Picture(noise(16, 16, bits=16))
-    (pixels,) = translate_pictures(echo().method, [picture], precision=torch.bfloat16)
-    assert pixels.dtype == np.uint16
-    assert np.abs(pixels.astype(int) - picture.pixels).max() <= 1
+    (made,) = translate_pictures(echo().method, [picture], precision=torch.bfloat16)
+    assert made.pixels.dtype == np.uint16
+    assert np.abs(made.pixels.astype(int) - picture.pixels).max() <= 1
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (7, 300), (33, 34)])

@@ -1,12 +1,12 @@
 import pytest
 import torch
-from echo import SMALL, Echo
+from echo import SMALL, Echo, translate_tensor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from i2icli.errors import ConfigError
 from i2icli.methods import build_method, configure_run
-from i2icli.translation.pixels import pad_to_suit, padded_side, translate_full, translate_tensor
+from i2icli.translation.pictures import pad_to_suit, padded_side, translate_images
 
 
 @pytest.mark.parametrize(
@@ -117,5 +117,5 @@ def test_a_batch_equals_its_pictures_one_by_one_bit_for_bit_on_a_cpu(preset):
 def test_pictures_of_one_padded_size_go_together_whatever_their_own():
     method = Echo()
     images = [torch.rand(1, 3, 17, 20), torch.rand(2, 3, 19, 18)]
-    together = translate_full(method, images)
+    together = translate_images(method, images)
     assert all(torch.equal(a.images, b) for a, b in zip(together, images, strict=True))
