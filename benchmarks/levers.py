@@ -19,7 +19,7 @@ import record
 import torch
 
 from i2icli.bench.run import BenchOptions, run_bench
-from i2icli.config.levers import LeversConfig
+from i2icli.config.sections import LeversConfig
 from i2icli.errors import I2IError
 
 HEADING = "## Levers"

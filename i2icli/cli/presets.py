@@ -110,8 +110,7 @@ def _summary(preset: Preset) -> dict[str, Any]:
 
 def _show_all(name: str, *, as_json: bool) -> None:
     """Print every value of a preset."""
-    from i2icli.config.annotate import annotate
-    from i2icli.config.document import config_document
+    from i2icli.config.document import annotate, config_document
     from i2icli.config.shape import Shape
     from i2icli.methods.shared.configure import configure_run, run_schema
 

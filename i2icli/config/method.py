@@ -1,16 +1,113 @@
-"""What every method's configuration has: optimizer and schedule; and what a run tells a method."""
+"""What configurations of methods are made of: their base, and the parts that several share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from i2icli.config.base import StrictModel
 from i2icli.config.schedule import LinearSchedule, Schedule
-from i2icli.config.structure import StructureConfig
+
+Norm = Literal["instance", "batch", "none"]
+
+
+class ResnetGeneratorConfig(StrictModel):
+    """A ResNet generator (Johnson et al. 2016, as CycleGAN and CUT use it)."""
+
+    width: int = Field(64, ge=1, description="Channels after the first convolution (ngf).")
+    blocks: int = Field(9, ge=1, description="Residual blocks.")
+    antialias_down: bool = Field(True, description="Blur before each downsampling.")
+    antialias_up: bool = Field(
+        True, description="Upsample by blurring instead of a transposed convolution."
+    )
+    norm: Norm = Field("instance", description="Normalisation layers.")
+    dropout: bool = Field(False, description="Dropout of 0.5 inside the residual blocks.")
+    attention: Literal["none", "dual"] = Field(
+        "none",
+        description="dual: attention over places and channels (DANet) after the residual blocks, "
+        "at first the identity.",
+    )
+
+
+class PatchDiscriminatorConfig(StrictModel):
+    """A PatchGAN discriminator (Isola et al. 2017)."""
+
+    width: int = Field(64, ge=1, description="Channels after the first convolution (ndf).")
+    layers: int = Field(3, ge=1, description="Downsampling layers; 3 sees 70x70 pixels.")
+    antialias: bool = Field(True, description="Blur before each downsampling.")
+    norm: Norm = Field("instance", description="Normalisation layers.")
+
+
+class StyleGAN2GeneratorConfig(StrictModel):
+    """A small StyleGAN2-like generator without normalisation (CUT's single-image network)."""
+
+    width: int = Field(10, ge=1, description="Scales the channels (ngf): / 32 of 256 at 64 pixels.")
+    downsamplings: Literal[1, 2] = Field(1, description="Halvings of the sides.")
+    blocks: int = Field(6, ge=0, description="Residual blocks at the lowest level.")
+    tanh: bool = Field(
+        False, description="End with tanh; else translations are unbounded in training."
+    )
+
+
+class StyleGAN2DiscriminatorConfig(StrictModel):
+    """A StyleGAN2 discriminator, which judges a crop as a whole."""
+
+    width: int = Field(8, ge=1, description="Scales the channels (ndf): / 64 of 256 at 64 pixels.")
+    last_side: Literal[4, 8] = Field(4, description="Side of the last feature map, pixels.")
+
+
+class InitConfig(StrictModel):
+    """How weights start."""
+
+    kind: Literal["xavier", "normal", "kaiming", "orthogonal"] = Field(
+        "xavier", description="Distribution of the weights; biases start at 0."
+    )
+    gain: float = Field(0.02, gt=0, description="Scale of that distribution.")
+
+
+VGGLayer = Literal[
+    "relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu3_2", "relu3_3",
+    "relu4_1", "relu4_2", "relu4_3", "relu5_1", "relu5_2", "relu5_3",
+]  # fmt: skip
+
+
+class StructureConfig(StrictModel):
+    """A spatially-correlative loss (Zheng et al., CVPR 2021) between source and translation."""
+
+    kind: Literal["none", "fixed", "learned"] = Field(
+        "none", description="No term; F-SeSim on VGG16 features; L-SeSim with a learned head."
+    )
+    weight: float = Field(10.0, ge=0, description="Weight of the term (lambda_spatial).")
+    layers: tuple[VGGLayer, ...] = Field(
+        ("relu3_1", "relu4_1", "relu4_3"), min_length=1, description="Layers of VGG16, ascending."
+    )
+    patch_size: int = Field(
+        64,
+        ge=1,
+        description="Side of the window that a place is compared with, feature pixels; maps not "
+        "larger than that are compared whole.",
+    )
+    num_patches: int = Field(256, ge=1, description="Places drawn a layer and image.")
+    compare: Literal["cos", "l1"] = Field(
+        "cos", description="How two self-similarity maps are compared."
+    )
+    normalise: bool = Field(
+        False, description="Cosine self-similarity; else tanh of the scaled product."
+    )
+    temperature: float = Field(0.07, gt=0, description="Of the learned head's contrast.")
+    augment: bool = Field(
+        True, description="Also contrast colour-jittered pictures when the head is learned."
+    )
+
+    @field_validator("layers")
+    @classmethod
+    def _ascend(cls, layers: tuple[VGGLayer, ...]) -> tuple[VGGLayer, ...]:
+        if [name for name in get_args(VGGLayer) if name in layers] != list(layers):
+            raise ValueError("must be layers of VGG16 from the first on, none twice")
+        return layers
 
 
 class AdamConfig(StrictModel):

@@ -7,7 +7,7 @@ from typing import Generic, Self, TypeVar
 from pydantic import Field, model_validator
 
 from i2icli.config.base import StrictModel
-from i2icli.config.method import MethodConfig
+from i2icli.config.method import MethodConfig, StructureConfig
 from i2icli.config.sections import (
     AboutConfig,
     CheckpointConfig,
@@ -21,7 +21,6 @@ from i2icli.config.sections import (
     SamplesConfig,
     TrainConfig,
 )
-from i2icli.config.structure import StructureConfig
 
 M = TypeVar("M", bound=MethodConfig)
 

@@ -20,7 +20,7 @@ from i2icli.interop.parts import Generators, Part, find_generators, read_beside
 from i2icli.methods import build_method, configure_run, method_of
 from i2icli.methods.shared.base import Method
 from i2icli.methods.shared.configure import AnyRunConfig
-from i2icli.methods.shared.released import PRESETS
+from i2icli.methods.shared.registry import RELEASED_PRESETS
 from i2icli.runs.checkpoint import save_checkpoint
 from i2icli.runs.state import CheckpointState
 from i2icli.version import __version__
@@ -95,7 +95,7 @@ def import_released(
     if out.exists():
         raise ConfigError(f"{out} is there already, and it is not overwritten: name another OUT.")
     generators = find_generators(file, alone=alone)
-    plan = _plan(generators, preset or PRESETS[generators.family], alone=alone)
+    plan = _plan(generators, preset or RELEASED_PRESETS[generators.family], alone=alone)
     if direction is not None:
         plan.settings["data.direction"] = direction
     settings = [f"{key}={json.dumps(value)}" for key, value in plan.settings.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -85,6 +86,11 @@ def statistics(names: Iterable[str], norm: str) -> dict[str, str]:
         return {}
     reason = f"running statistics, which {norm} norm does not use"
     return {name: reason for name in names if name.endswith(_STATISTICS)}
+
+
+def count_names(names: Iterable[str], pattern: str) -> int:
+    """Count the names that match a regular expression from end to end."""
+    return sum(re.fullmatch(pattern, name) is not None for name in names)
 
 
 def fill(module: nn.Module, network: Network, *, source: str) -> Filled:

@@ -7,18 +7,19 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from i2icli.errors import CheckpointError
-from i2icli.interop.judges import (
+from i2icli.interop.discriminators import (
+    recognise_munit_discriminator,
     recognise_patchgan,
     recognise_projection,
     recognise_similarity,
-)
-from i2icli.interop.munit import recognise_munit_discriminator, recognise_munit_generator
-from i2icli.interop.network import Network
-from i2icli.interop.resnet import recognise_resnet
-from i2icli.interop.stylegan2 import (
     recognise_stylegan2_discriminator,
+)
+from i2icli.interop.generators import (
+    recognise_munit_generator,
+    recognise_resnet,
     recognise_stylegan2_generator,
 )
+from i2icli.interop.network import Network
 
 _GENERATORS = (recognise_munit_generator, recognise_stylegan2_generator, recognise_resnet)
 _OTHERS = (

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from i2icli.losses.attention import WindowLayout, entropy_of, route_global
-from i2icli.losses.precision import full_precision
+from i2icli.system.device import full_precision
 
 Choose = Callable[[Tensor], Tensor]
 

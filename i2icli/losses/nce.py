@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from i2icli.losses.precision import full_precision
+from i2icli.system.device import full_precision
 
 
 def gather_places(features: Tensor, places: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from i2icli.losses.precision import full_precision
+from i2icli.system.device import full_precision
 
 
 @full_precision

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from i2icli.losses.precision import full_precision
+from i2icli.system.device import full_precision
 
 _SELF = -10.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from i2icli.losses.precision import full_precision
+from i2icli.system.device import full_precision
 
 
 @full_precision

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from i2icli.losses.precision import full_precision
+from i2icli.system.device import full_precision
 
 PlaceLayout = Literal["paper", "released"]
 MapComparison = Literal["cos", "l1"]

@@ -15,14 +15,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from i2icli.config.base import StrictModel
-from i2icli.config.method import AdamConfig, MethodConfig, Task
+from i2icli.config.method import AdamConfig
 from i2icli.config.schedule import LinearSchedule, Schedule
 from i2icli.data.batch import Batch
 from i2icli.losses.gan import GanMode, discriminator_gan_loss, generator_gan_loss
-from i2icli.methods.shared.base import Method, Player, Terms, Translation
-from i2icli.methods.shared.pool import ImagePool
-from i2icli.methods.shared.registry import register
-from i2icli.methods.shared.views import AnyView, MaskView
+from i2icli.methods.shared import (
+    AnyView,
+    ImagePool,
+    MaskView,
+    Method,
+    MethodConfig,
+    Player,
+    Task,
+    Terms,
+    Translation,
+    register,
+)
 from i2icli.networks.attention_guided import (
     AttentionLayout,
     AttentionNetwork,

@@ -14,19 +14,20 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from i2icli.config.method import Task
 from i2icli.data.batch import LabelledBatch
 from i2icli.losses.segmentation import label_loss
-from i2icli.methods.shared.base import Terms
-from i2icli.methods.shared.registry import register
-from i2icli.methods.shared.segmenting import (
+from i2icli.methods.shared import (
+    AnyView,
+    ScaleView,
     Segmenter,
     SegmenterConfig,
+    Task,
+    Terms,
     check_crop,
     labelled_pixels,
     needed_classes,
+    register,
 )
-from i2icli.methods.shared.views import AnyView, ScaleView
 from i2icli.networks.attention_to_scale import (
     ScaleAttentionHead,
     ScaleClassifier,

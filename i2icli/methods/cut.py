@@ -14,18 +14,26 @@ import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
-from i2icli.config.method import MethodConfig, Task
-from i2icli.config.networks import InitConfig, PatchDiscriminatorConfig, ResnetGeneratorConfig
+from i2icli.config.method import InitConfig, PatchDiscriminatorConfig, ResnetGeneratorConfig
 from i2icli.data.batch import Batch
 from i2icli.losses.gan import GanMode, discriminator_gan_loss, generator_gan_loss
 from i2icli.losses.nce import gather_places, patch_nce
-from i2icli.methods.shared.base import Method, Player, Terms, Translation
-from i2icli.methods.shared.passes import ties_pictures
-from i2icli.methods.shared.registry import register
-from i2icli.methods.shared.views import AnyView, Attending, attention_views
-from i2icli.networks.init import init_weights
+from i2icli.methods.shared import (
+    AnyView,
+    Attending,
+    Method,
+    MethodConfig,
+    Player,
+    Task,
+    Terms,
+    Translation,
+    attention_views,
+    register,
+    ties_pictures,
+)
+from i2icli.networks.heads import ProjectionHead
+from i2icli.networks.layers import init_weights
 from i2icli.networks.patchgan import PatchDiscriminator
-from i2icli.networks.projector import ProjectionHead
 from i2icli.networks.resnet import ResnetGenerator
 from i2icli.networks.stylegan2 import StyleGAN2Generator
 

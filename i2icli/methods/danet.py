@@ -13,19 +13,21 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from i2icli.config.method import Task
 from i2icli.data.batch import LabelledBatch
 from i2icli.losses.segmentation import label_loss
-from i2icli.methods.shared.base import Terms
-from i2icli.methods.shared.registry import register
-from i2icli.methods.shared.segmenting import (
+from i2icli.methods.shared import (
+    AnyView,
+    ChannelView,
+    PositionView,
     Segmenter,
     SegmenterConfig,
+    Task,
+    Terms,
     check_crop,
     labelled_pixels,
     needed_classes,
+    register,
 )
-from i2icli.methods.shared.views import AnyView, ChannelView, PositionView
 from i2icli.networks.danet import DANetHead, DANetScores, enlarge
 from i2icli.networks.dilated_resnet import DilatedResnet
 from i2icli.networks.dual_attention import ChannelForm

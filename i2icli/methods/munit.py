@@ -15,17 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from i2icli.config.base import StrictModel
-from i2icli.config.method import AdamConfig, MethodConfig, Task
-from i2icli.config.networks import InitConfig
+from i2icli.config.method import AdamConfig, InitConfig
 from i2icli.config.schedule import IterationSchedule, Schedule
 from i2icli.data.batch import Batch
 from i2icli.losses.gan import GanMode, discriminator_gan_loss, generator_gan_loss
-from i2icli.losses.precision import full_precision
-from i2icli.methods.shared.base import Method, Player, Terms, Translation
-from i2icli.methods.shared.registry import register
-from i2icli.networks.init import init_weights
+from i2icli.methods.shared import Method, MethodConfig, Player, Task, Terms, Translation, register
+from i2icli.networks.layers import init_weights
 from i2icli.networks.munit import MultiScaleDiscriminator, StyleAutoencoder
 from i2icli.networks.norm import InstanceNorm
+from i2icli.system.device import full_precision
 
 Domain = Literal["a", "b"]
 ByDomain = Mapping[Domain, Tensor]

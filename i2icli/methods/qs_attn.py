@@ -20,8 +20,7 @@ from i2icli.losses.attention import (
 )
 from i2icli.losses.attention_plain import attend_everywhere, attend_in_windows, window_entropy
 from i2icli.methods.cut import CUT, CUTConfig
-from i2icli.methods.shared.registry import register
-from i2icli.methods.shared.views import Attending
+from i2icli.methods.shared import Attending, register
 
 
 class QSAttnConfig(CUTConfig):

@@ -13,15 +13,26 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from i2icli.config.method import AdamConfig, MethodConfig, Task
-from i2icli.config.networks import InitConfig, PatchDiscriminatorConfig, ResnetGeneratorConfig
+from i2icli.config.method import (
+    AdamConfig,
+    InitConfig,
+    PatchDiscriminatorConfig,
+    ResnetGeneratorConfig,
+)
 from i2icli.data.batch import Batch
 from i2icli.errors import ConfigError
 from i2icli.losses.gan import GanMode, discriminator_gan_loss, generator_gan_loss
-from i2icli.methods.shared.base import Method, Player, Terms, Translation
-from i2icli.methods.shared.pool import ImagePool
-from i2icli.methods.shared.registry import register
-from i2icli.networks.init import init_weights
+from i2icli.methods.shared import (
+    ImagePool,
+    Method,
+    MethodConfig,
+    Player,
+    Task,
+    Terms,
+    Translation,
+    register,
+)
+from i2icli.networks.layers import init_weights
 from i2icli.networks.patchgan import PatchDiscriminator
 from i2icli.networks.resnet import ResnetGenerator
 

@@ -15,16 +15,20 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from i2icli.config.method import AdamConfig
-from i2icli.config.networks import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
+from i2icli.config.method import AdamConfig, StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
 from i2icli.config.schedule import LinearSchedule, Schedule
 from i2icli.config.sections import DatasetKind
 from i2icli.losses.gan import GanMode, discriminator_gan_loss
 from i2icli.losses.penalty import judge_with_slope, r1_penalty
 from i2icli.methods.cut import CUT, CUTConfig
-from i2icli.methods.shared.base import Method, Terms, Translation
-from i2icli.methods.shared.registry import register
-from i2icli.methods.shared.single_image import draw_noise, single_image_data
+from i2icli.methods.shared import (
+    Method,
+    Terms,
+    Translation,
+    draw_noise,
+    register,
+    single_image_data,
+)
 from i2icli.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 
 

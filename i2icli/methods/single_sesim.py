@@ -13,16 +13,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from i2icli.config.method import AdamConfig
-from i2icli.config.networks import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
+from i2icli.config.method import AdamConfig, StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
 from i2icli.config.schedule import LinearSchedule, Schedule
 from i2icli.config.sections import DatasetKind
 from i2icli.losses.gan import GanMode
 from i2icli.losses.penalty import judge_with_slope, unit_slope_penalty
 from i2icli.methods.sesim import SeSim, SeSimConfig
-from i2icli.methods.shared.base import Terms, Translation
-from i2icli.methods.shared.registry import register
-from i2icli.methods.shared.single_image import draw_noise, single_image_data
+from i2icli.methods.shared import Terms, Translation, draw_noise, register, single_image_data
 from i2icli.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 
 

@@ -13,13 +13,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from i2icli.config.method import Task
 from i2icli.config.schedule import EpochSchedule
 from i2icli.losses.nce import gather_places
 from i2icli.losses.relation import decoupled_contrast, hardness_weights, relation_consistency
 from i2icli.methods.cut import CUT, CUTConfig, FeaturePair
-from i2icli.methods.shared.base import Terms
-from i2icli.methods.shared.registry import register
+from i2icli.methods.shared import Task, Terms, register
 
 
 class SRCConfig(CUTConfig):

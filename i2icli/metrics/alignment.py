@@ -24,7 +24,7 @@ from i2icli.methods.shared.draws import Draws
 from i2icli.metrics.perceptual import Lpips
 from i2icli.metrics.resampling import bootstrap_interval
 from i2icli.metrics.results import Interval
-from i2icli.networks.projector import scale_to_unit
+from i2icli.networks.heads import scale_to_unit
 from i2icli.networks.vgg import VGG16Features
 
 SIDE = 256

@@ -1,10 +1,12 @@
-"""Choices that the generator and the discriminator share."""
+"""What the networks of several papers share: the choice of a norm, and how weights start."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import init
 
 from i2icli.networks.norm import InstanceNorm
 
@@ -23,3 +25,34 @@ def build_norm(kind: NormKind, channels: int) -> nn.Module:
 def norm_needs_bias(kind: NormKind) -> bool:
     """Say whether convolutions before the norm carry a bias, as in the released networks."""
     return kind == "instance"
+
+
+InitKind = Literal["xavier", "normal", "kaiming", "orthogonal"]
+
+_DRAW: dict[InitKind, Callable[[Tensor, float], Tensor]] = {
+    "xavier": lambda weight, gain: init.xavier_normal_(weight, gain=gain),
+    "normal": lambda weight, gain: init.normal_(weight, 0.0, gain),
+    "kaiming": lambda weight, _: init.kaiming_normal_(weight, a=0, mode="fan_in"),
+    "orthogonal": lambda weight, gain: init.orthogonal_(weight, gain=gain),
+}
+
+
+def init_weights(module: nn.Module, kind: InitKind, gain: float) -> None:
+    """Draw fresh weights for every convolution, linear layer and batch norm in `module`.
+
+    Biases become 0, weights of batch norms are drawn around 1. Draws from the global generator.
+
+    Args:
+        module: network to change in place.
+        kind: distribution of the weights; "kaiming" takes no gain.
+        gain: standard deviation for "normal", factor for "xavier" and "orthogonal".
+    """
+    for layer in module.modules():
+        if isinstance(layer, (nn.modules.conv._ConvNd, nn.Linear)):
+            _DRAW[kind](layer.weight, gain)
+        elif isinstance(layer, nn.BatchNorm2d):
+            init.normal_(layer.weight, 1.0, gain)
+        else:
+            continue
+        if layer.bias is not None:
+            init.zeros_(layer.bias)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 from i2icli.errors import ConfigError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _PRECISIONS = {
     "float32": torch.float32,
@@ -126,3 +132,25 @@ def without_autocast(device_type: str) -> AbstractContextManager[object]:
 def widen(values: Tensor) -> Tensor:
     """Return half-precision values in float32, what sums and exponentials need; others as is."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def full_precision(function: Callable[P, R]) -> Callable[P, R]:
+    """Make `function`, whose first argument is a tensor, run outside autocast.
+
+    Half-precision tensors among its arguments become float32 first; float64 ones stay.
+    """
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        first = args[0]
+        assert isinstance(first, Tensor), f"{function.__name__} wants a tensor first"
+        wide = [_widen(value) for value in args]
+        named = {name: _widen(value) for name, value in kwargs.items()}
+        with without_autocast(first.device.type):
+            return function(*wide, **named)  # type: ignore[arg-type]
+
+    return run
+
+
+def _widen(value: object) -> object:
+    return widen(value) if isinstance(value, Tensor) else value

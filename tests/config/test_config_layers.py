@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from i2icli.config.annotate import annotate
-from i2icli.config.document import Change, config_document, differences, merge, write_toml
+from i2icli.config.document import Change, annotate, config_document, differences, merge, write_toml
 from i2icli.config.presets import preset_names
 from i2icli.config.shape import Shape
 from i2icli.errors import ConfigError

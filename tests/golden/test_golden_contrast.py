@@ -21,7 +21,7 @@ from i2icli.losses.attention import (
 )
 from i2icli.losses.nce import gather_places, patch_nce
 from i2icli.methods.shared.draws import Draws
-from i2icli.networks.projector import ProjectionHead
+from i2icli.networks.heads import ProjectionHead
 
 
 def build_projector(case: Case, channels: Sequence[int]) -> ProjectionHead:

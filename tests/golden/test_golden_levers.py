@@ -24,7 +24,7 @@ from trajectory import (
     run_by_default,
 )
 
-from i2icli.config.levers import LeversConfig
+from i2icli.config.sections import LeversConfig
 from i2icli.methods import Method
 
 LEVERS = list(LeversConfig.model_fields)

@@ -11,9 +11,9 @@ from golden import Case, golden_cases
 from torch import nn
 
 from i2icli.losses.gan import discriminator_gan_loss, generator_gan_loss
-from i2icli.networks.init import init_weights
+from i2icli.networks.heads import ProjectionHead
+from i2icli.networks.layers import init_weights
 from i2icli.networks.patchgan import PatchDiscriminator
-from i2icli.networks.projector import ProjectionHead
 from i2icli.networks.resnet import ResnetGenerator
 
 

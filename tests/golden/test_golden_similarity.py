@@ -15,7 +15,7 @@ from i2icli.losses.similarity import (
     mask_maps,
     similarity_maps,
 )
-from i2icli.networks.similarity_head import SimilarityHead
+from i2icli.networks.heads import SimilarityHead
 
 
 def maps_of(case: Case, features: Tensor, *, normalise: bool, layout: PlaceLayout) -> Tensor:

@@ -10,8 +10,7 @@ from golden import Case, golden_cases
 
 from i2icli.config.schedule import CosineSchedule, LinearSchedule, Schedule, StepSchedule
 from i2icli.losses.gan import discriminator_gan_loss, generator_gan_loss
-from i2icli.methods.shared.draws import Draws
-from i2icli.methods.shared.pool import ImagePool
+from i2icli.methods.shared.draws import Draws, ImagePool
 
 
 @pytest.mark.parametrize("case", golden_cases(r"gan_losses"))

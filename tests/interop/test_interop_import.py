@@ -21,7 +21,7 @@ from released_files import (
 
 from i2icli.errors import CheckpointError, ConfigError
 from i2icli.interop.importing import Imported, import_released
-from i2icli.networks.similarity_head import SimilarityHead
+from i2icli.networks.heads import SimilarityHead
 from i2icli.networks.vgg import vgg16_channels
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.translation.translator import Translator, load_translator

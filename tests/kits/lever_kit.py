@@ -11,7 +11,7 @@ import torch
 from tiny import CLASSES, TinyVGG, batch_for, tiny_document
 from torch import Tensor
 
-from i2icli.config.levers import LeversConfig
+from i2icli.config.sections import LeversConfig
 from i2icli.data.batch import AnyBatch
 from i2icli.methods import METHODS, Method, build_method
 from i2icli.methods.shared.configure import run_schema

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from i2icli.networks.heads import ProjectionHead
 from i2icli.networks.munit import MultiScaleDiscriminator, StyleAutoencoder
 from i2icli.networks.patchgan import PatchDiscriminator
-from i2icli.networks.projector import ProjectionHead
 from i2icli.networks.resnet import ResnetGenerator
 from i2icli.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 

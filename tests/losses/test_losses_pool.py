@@ -4,8 +4,7 @@ import io
 
 import torch
 
-from i2icli.methods.shared.draws import Draws
-from i2icli.methods.shared.pool import ImagePool
+from i2icli.methods.shared.draws import Draws, ImagePool
 
 
 class Slots(Draws):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from i2icli.losses.precision import full_precision
+from i2icli.system.device import full_precision
 
 
 @full_precision

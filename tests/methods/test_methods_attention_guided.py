@@ -13,7 +13,7 @@ from tiny import TinyVGG, tiny_batch, tiny_config, tiny_method
 from torch import Tensor, nn
 
 from i2icli.config.document import config_document
-from i2icli.config.structure import StructureConfig
+from i2icli.config.method import StructureConfig
 from i2icli.data.batch import Batch
 from i2icli.methods import build_method, configure_run
 from i2icli.methods.attention_guided import AttentionGuided, AttentionGuidedConfig

@@ -9,7 +9,7 @@ import torch
 from lever_kit import KINDS, gradients_of_step
 from torch import Tensor
 
-from i2icli.config.levers import LeversConfig
+from i2icli.config.sections import LeversConfig
 from i2icli.methods import METHODS
 
 LEVERS = list(LeversConfig.model_fields)

@@ -25,9 +25,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from i2icli.config.method import MethodConfig
-from i2icli.methods.shared.base import Method, Player, Translation
-from i2icli.methods.shared.registry import register
+from i2icli.methods.shared import Method, MethodConfig, Player, Translation, register
 
 
 class ToneConfig(MethodConfig):

@@ -12,9 +12,8 @@ from pydantic import ValidationError
 from tiny import TinyVGG, tiny_batch, tiny_config, tiny_method
 from torch import Tensor
 
-from i2icli.config.method import Task
+from i2icli.config.method import StructureConfig, Task
 from i2icli.config.schedule import Moment
-from i2icli.config.structure import StructureConfig
 from i2icli.data.batch import Batch
 from i2icli.errors import ConfigError
 from i2icli.methods import Method, build_method, configure_run

@@ -14,9 +14,9 @@ from lever_kit import KINDS, build_kind
 from tiny import batch_for
 from torch import nn
 
-from i2icli.config.levers import LeversConfig
+from i2icli.config.sections import LeversConfig
 from i2icli.methods import Method
-from i2icli.methods.shared.passes import send, ties_pictures
+from i2icli.networks.batches import send, ties_pictures
 
 ALL_OFF = LeversConfig(**dict.fromkeys(LeversConfig.model_fields, False))
 # By network: passes and pictures with all levers, then without.

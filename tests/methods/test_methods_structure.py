@@ -10,13 +10,12 @@ from pydantic import ValidationError
 from tiny import TinyVGG, tiny_batch, tiny_config
 from torch import Tensor
 
-from i2icli.config.structure import StructureConfig
+from i2icli.config.method import StructureConfig
 from i2icli.errors import ConfigError
 from i2icli.losses.similarity import map_contrast, map_distance, similarity_maps
 from i2icli.methods import Method, build_method
 from i2icli.methods.shared.draws import Draws
-from i2icli.methods.shared.jitter import jitter_colours
-from i2icli.methods.shared.structure import StructureTerm
+from i2icli.methods.shared.structure import StructureTerm, jitter_colours
 from i2icli.networks.vgg import VGG16Features, vgg16_channels
 
 KINDS = ["fixed", "learned"]

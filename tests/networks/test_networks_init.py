@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from i2icli.networks.init import InitKind, init_weights
+from i2icli.networks.layers import InitKind, init_weights
 
 FAN_IN, FAN_OUT = 32 * 9, 64 * 9
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from i2icli.networks.projector import ProjectionHead, scale_to_unit
+from i2icli.networks.heads import ProjectionHead, scale_to_unit
 
 
 def test_full_projector_has_the_released_names_and_number_of_weights() -> None:

@@ -38,11 +38,10 @@ from i2icli.networks.attention_guided import (
 )
 from i2icli.networks.attention_to_scale import ScaleAttentionHead, resize_to_scale
 from i2icli.networks.danet import DANetHead, enlarge
+from i2icli.networks.heads import ProjectionHead, SimilarityHead
 from i2icli.networks.munit import MultiScaleDiscriminator, StyleAutoencoder
 from i2icli.networks.patchgan import PatchDiscriminator
-from i2icli.networks.projector import ProjectionHead
 from i2icli.networks.resnet import ResnetGenerator
-from i2icli.networks.similarity_head import SimilarityHead
 from i2icli.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 
 FILE = Path(__file__).with_name("numbers.json")

@@ -7,9 +7,9 @@ import torch
 from engine_kit import PairConfig, PairMethod
 from torch import Tensor
 
-from i2icli.config.levers import LeversConfig
 from i2icli.config.method import AdamConfig
 from i2icli.config.schedule import LinearSchedule, Moment
+from i2icli.config.sections import LeversConfig
 from i2icli.data.batch import Batch
 from i2icli.training.optimizers import build_steppers
 from i2icli.training.step import StepLosses, train_step

@@ -14,21 +14,18 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from i2icli.config.levers import LeversConfig
 from i2icli.config.method import MethodConfig, OptimizerConfig, Task
 from i2icli.config.schedule import Schedule
-from i2icli.config.sections import DatasetKind
+from i2icli.config.sections import DatasetKind, LeversConfig
 from i2icli.errors import ConfigError
-from i2icli.methods.shared.draws import Draws
-from i2icli.methods.shared.passes import send, ties_pictures
-from i2icli.methods.shared.pool import ImagePool
+from i2icli.methods.shared.draws import Draws, ImagePool
 from i2icli.methods.shared.structure import StructureTerm
 from i2icli.methods.shared.views import AnyView
+from i2icli.networks.batches import send, share_batch_norms, ties_pictures
 from i2icli.networks.norm import InstanceNorm
 from i2icli.networks.patchgan import PatchDiscriminator
 from i2icli.networks.resample import Upsample
 from i2icli.networks.resnet import ResnetGenerator
-from i2icli.networks.shared_norm import share_batch_norms
 from i2icli.system.ranks import ALONE, Ranks
 
 Terms = dict[str, Tensor]

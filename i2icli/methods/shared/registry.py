@@ -1,7 +1,11 @@
-"""The register of methods: the name of a method stands once, in its config."""
+"""The register of methods: by name, by a run's configuration, and by a released network.
+
+The name of a method stands once, in its config.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar, get_args
 
 from i2icli.config.method import MethodConfig
@@ -10,6 +14,17 @@ from i2icli.methods.shared.base import Method
 
 M = TypeVar("M", bound=type[Method])
 METHODS: dict[str, type[Method]] = {}
+# The preset that a released network is taken for where nobody says, by the family of the generator
+# and what lies beside it. Many papers share an architecture, and nothing in a file says which one
+# it comes from: it makes no difference to translations, only to further training.
+RELEASED_PRESETS: Mapping[str, str] = {
+    "resnet": "cut",
+    "resnet, both ways": "cyclegan",
+    "resnet, similarity head": "lsesim",
+    "stylegan2 of 1": "sincut",
+    "stylegan2 of 2": "single-image-sesim",
+    "munit auto-encoder": "munit",
+}
 
 
 def register(method: M) -> M:

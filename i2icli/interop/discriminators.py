@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from i2icli.interop.network import Network, norm_of, shape_of, statistics
+from i2icli.interop.generators import stylegan2_widths
+from i2icli.interop.network import Network, count_names, norm_of, shape_of, statistics
+from i2icli.networks.stylegan2 import StyleGAN2Discriminator
 
 
 def recognise_patchgan(weights: Mapping[str, Tensor]) -> Network | None:
@@ -40,6 +43,55 @@ def recognise_patchgan(weights: Mapping[str, Tensor]) -> Network | None:
         channels=(first[1], 1),
         weights={name: weight for name, weight in weights.items() if name not in unused},
         unused=unused,
+    )
+
+
+def recognise_stylegan2_discriminator(weights: Mapping[str, Tensor]) -> Network | None:
+    """Return the discriminator that a state dict is of; None if it is of another kind."""
+    first, flat = shape_of(weights, "convs.0.0.weight"), shape_of(weights, "final_linear.0.weight")
+    if len(first) != 4 or len(flat) != 2:
+        return None
+    channels = shape_of(weights, "final_conv.0.weight")[:1]
+    if not channels:
+        return None
+    side = math.isqrt(flat[1] // channels[0])
+    crop = side << count_names(weights, r"convs\.\d+\.conv1\.0\.weight")
+
+    def build(width: int, crop: int) -> nn.Module:
+        return StyleGAN2Discriminator(width=width, resolution=crop, last_side=side)
+
+    widths = stylegan2_widths(build, weights, [(crop, first[0] * crop / 256)])
+    if not widths:
+        return None
+    return Network(
+        family="stylegan2 discriminator",
+        role="discriminator",
+        title=f"StyleGAN2 discriminator of crops of {crop} pixels",
+        settings={"discriminator.last_side": side},
+        channels=(first[1], 1),
+        weights=weights,
+        by_crop={crop: {"discriminator.width": width} for crop, width in widths.items()},
+    )
+
+
+def recognise_munit_discriminator(weights: Mapping[str, Tensor]) -> Network | None:
+    """Return the discriminator that a state dict is of; None if it is of another kind."""
+    first = shape_of(weights, "cnns.0.0.conv.weight")
+    if len(first) != 4:
+        return None
+    layers = count_names(weights, r"cnns\.0\.\d+\.conv\.weight")
+    scales = len({name.split(".")[1] for name in weights})
+    return Network(
+        family="munit discriminator",
+        role="discriminator",
+        title=f"MUNIT discriminator of width {first[0]}, {layers} layers, {scales} scales",
+        settings={
+            "discriminator.width": first[0],
+            "discriminator.layers": layers,
+            "discriminator.scales": scales,
+        },
+        channels=(first[1], 1),
+        weights=weights,
     )
 
 

@@ -1,4 +1,4 @@
-"""The projection head of contrastive losses (CUT's patch sampler without the sampling)."""
+"""Heads that features pass before they are contrasted or compared."""
 
 from __future__ import annotations
 
@@ -60,3 +60,30 @@ def scale_to_unit(rows: Tensor) -> Tensor:
     is_zero = squares == 0
     length = squares.masked_fill(is_zero, 1.0).sqrt()
     return wide.masked_fill(is_zero, 0.0) / (length + 1e-7)
+
+
+class SimilarityHead(nn.Module):
+    """Two 1 x 1 convolutions a feature layer (Zheng et al., CVPR 2021).
+
+    Args:
+        channels: channels of each feature layer, C_l; the head gives max(32, C_l // 4).
+    """
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        for index, inside in enumerate(channels):
+            width = max(32, inside // 4)
+            head = nn.Sequential(nn.Conv2d(inside, width, 1), nn.ReLU(), nn.Conv2d(width, width, 1))
+            self.add_module(f"conv_{index}", head)
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Return the features of every layer as they are compared.
+
+        Args:
+            features: one map a layer, (B, C_l, H_l, W_l).
+
+        Returns:
+            One a layer, (B, max(32, C_l // 4), H_l, W_l).
+        """
+        heads = self.children()
+        return [head(value) for head, value in zip(heads, features, strict=True)]

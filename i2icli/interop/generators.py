@@ -1,0 +1,231 @@
+"""Generators of released codes, told by names and shapes.
+
+ResNets of CycleGAN, CUT and their kin, and of joliGEN; StyleGAN2 of single-image translation; the
+auto-encoders of MUNIT.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from i2icli.errors import CheckpointError
+from i2icli.interop.network import Network, count_names, norm_of, shape_of, statistics
+from i2icli.networks.stylegan2 import StyleGAN2Generator
+
+_CROPS = (64, 128, 256, 512, 32)
+_FIRST = "encoder.convs.1.0.weight"
+_SPLIT = re.compile(r"(encoder|decoder)\.model\.(\d+)\.(.+)")
+
+
+def recognise_resnet(weights: Mapping[str, Tensor], *, source: str) -> Network | None:
+    """Return the generator that a state dict is of; None if it is of another kind.
+
+    Raises:
+        CheckpointError: for relatives that i2i has no network for.
+    """
+    _refuse_relatives(weights, source)
+    weights, is_split = _joined(weights, source)
+    first = shape_of(weights, "model.1.weight")
+    numbers = sorted(
+        {int(match[1]) for name in weights if (match := re.match(r"model\.(\d+)\.conv_", name))}
+    )
+    if len(first) != 4 or first[2:] != (7, 7) or not numbers:
+        return None
+    width, start, end = first[0], numbers[0], numbers[-1] + 1
+    # Doubling is a transposed convolution, or a blur with a convolution after it.
+    antialias_up = len(shape_of(weights, f"model.{end}.weight")) != 4
+    antialias_down = start == 12
+    layers = [name for name in weights if re.fullmatch(r"model\.\d+\.weight", name)]
+    last = shape_of(weights, max(layers, key=lambda name: int(name.split(".")[1])))
+    norm = norm_of(weights, "model.1", "model.2")
+    unused = statistics(weights, norm)
+    settings = {
+        "generator.width": width,
+        "generator.blocks": len(numbers),
+        "generator.antialias_down": antialias_down,
+        "generator.antialias_up": antialias_up,
+        "generator.norm": norm,
+        "generator.dropout": len(shape_of(weights, f"model.{start}.conv_block.6.weight")) == 4,
+    }
+    return Network(
+        family="resnet",
+        role="generator",
+        title=_resnet_title(settings, is_split=is_split),
+        settings=settings,
+        channels=(first[1], last[0] if last else 0),
+        weights={name: weight for name, weight in weights.items() if name not in unused},
+        unused=unused,
+    )
+
+
+def recognise_stylegan2_generator(weights: Mapping[str, Tensor], *, source: str) -> Network | None:
+    """Return the generator that a state dict is of; None if it is of another kind.
+
+    Raises:
+        CheckpointError: if its channels belong to no crop that is tried.
+    """
+    first = shape_of(weights, _FIRST)
+    if len(first) != 4:
+        return None
+    halvings = count_names(weights, r"encoder\.convs\.\d+\.conv2\.0\.kernel")
+    blocks = count_names(weights, r"(encoder|decoder)\.convs\.\d+\.conv1\.0\.weight") - halvings
+    if halvings not in (1, 2):
+        raise CheckpointError(
+            f"{source} is a StyleGAN2 generator of {halvings} halvings: those of 1 and of 2 can "
+            "be imported."
+        )
+
+    def build(width: int, crop: int) -> nn.Module:
+        return StyleGAN2Generator(
+            width=width, resolution=crop, downsamplings=halvings, blocks=blocks
+        )
+
+    widths = stylegan2_widths(build, weights, [(crop, first[0] * crop / 512) for crop in _CROPS])
+    if not widths:
+        raise CheckpointError(
+            f"{source} looks like a StyleGAN2 generator, but its channels, {first[0]} and up, "
+            f"belong to no crop of {', '.join(map(str, sorted(_CROPS)))} pixels."
+        )
+    pattern = r"decoder\.convs\.\d+\.0\.weight"
+    last = next((w.shape for name, w in weights.items() if re.fullmatch(pattern, name)), ())
+    return Network(
+        family=f"stylegan2 of {halvings}",
+        role="generator",
+        title=f"StyleGAN2 generator of {first[0]} channels and up, {blocks} blocks at "
+        f"1/{2**halvings} of the sides",
+        settings={"generator.downsamplings": halvings, "generator.blocks": blocks},
+        channels=(first[1], last[0] if last else 0),
+        weights=weights,
+        by_crop={crop: {"generator.width": width} for crop, width in widths.items()},
+    )
+
+
+def recognise_munit_generator(weights: Mapping[str, Tensor], *, source: str) -> Network | None:
+    """Return the auto-encoder that a state dict is of; None if it is of another kind.
+
+    Raises:
+        CheckpointError: if it halves its pictures more or less often than twice.
+    """
+    first, style = (
+        shape_of(weights, "enc_content.model.0.conv.weight"),
+        shape_of(weights, "enc_style.model.6.weight"),
+    )
+    if len(first) != 4 or not shape_of(weights, "mlp.model.0.fc.weight"):
+        return None
+    pattern = r"enc_content\.model\.3\.model\.\d+\.model\.0\.conv\.weight"
+    blocks = count_names(weights, pattern)
+    if not blocks or not style:
+        raise CheckpointError(
+            f"{source} looks like an auto-encoder of MUNIT, but not one with 2 halvings of "
+            "content and 4 of style, which is the one that i2i has."
+        )
+    unused = statistics(weights, "adaptive instance")
+    return Network(
+        family="munit auto-encoder",
+        role="generator",
+        title=f"MUNIT auto-encoder of width {first[0]}, {blocks} blocks, styles of {style[0]}",
+        settings={
+            "generator.width": first[0],
+            "generator.blocks": blocks,
+            "generator.mlp_width": shape_of(weights, "mlp.model.0.fc.weight")[0],
+            "style_size": style[0],
+        },
+        channels=(first[1], first[1]),
+        weights={name: weight for name, weight in weights.items() if name not in unused},
+        unused=unused,
+    )
+
+
+def stylegan2_widths(
+    build: Callable[[int, int], nn.Module],
+    weights: Mapping[str, Tensor],
+    guesses: Iterable[tuple[int, float]],
+) -> dict[int, int]:
+    """Return, by crop, the width with which a StyleGAN2 network has the shapes of `weights`.
+
+    The channels of every level follow from a width and the side of the training crops together,
+    so that several pairs may fit; the networks are the same ones then.
+
+    Args:
+        build: makes the network of a width and a crop.
+        weights: state dict to match; the channels of pictures are not looked at.
+        guesses: crops, each with about the width.
+    """
+    found: dict[int, int] = {}
+    for crop, guess in guesses:
+        for width in {max(1, math.floor(guess)), max(1, math.ceil(guess))}:
+            try:
+                with torch.device("meta"):
+                    ours = build(width, crop).state_dict()
+            except ValueError:  # no such network: this is not its file
+                continue
+            if all(shape_of(weights, name)[:1] == tuple(w.shape[:1]) for name, w in _inner(ours)):
+                found[crop] = width
+    return found
+
+
+def _resnet_title(settings: Mapping[str, object], *, is_split: bool) -> str:
+    """Describe a generator."""
+    ways = {
+        (True, True): "anti-aliased",
+        (False, False): "not anti-aliased",
+        (True, False): "anti-aliased downwards only",
+        (False, True): "anti-aliased upwards only",
+    }
+    have = {key.removeprefix("generator."): value for key, value in settings.items()}
+    way = ways[bool(have["antialias_down"]), bool(have["antialias_up"])]
+    dropout = ", dropout" if have["dropout"] else ""
+    names = ", under joliGEN's names" if is_split else ""
+    return (
+        f"ResNet generator of width {have['width']}, {have['blocks']} blocks, {way}, "
+        f"{have['norm']} norm{dropout}{names}"
+    )
+
+
+def _joined(weights: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor], bool]:
+    """Number the layers of joliGEN's generator, split in encoder and decoder, in one row."""
+    places = {name: _SPLIT.fullmatch(name) for name in weights}
+    encoder = [int(match[2]) for match in places.values() if match and match[1] == "encoder"]
+    if not encoder or not any(match and match[1] == "decoder" for match in places.values()):
+        return dict(weights), False
+    if "encoder.model.0.weight" in weights:
+        raise CheckpointError(
+            f"{source} is a generator of a joliGEN that did not pad the picture first, so that "
+            "translations come out smaller: i2i has no such network."
+        )
+    offsets = {"encoder": 0, "decoder": 1 + max(encoder)}
+    joined = {}
+    for name, match in places.items():
+        new = f"model.{int(match[2]) + offsets[match[1]]}.{match[3]}" if match else name
+        joined[new] = weights[name]
+    return joined, True
+
+
+def _refuse_relatives(weights: Mapping[str, Tensor], source: str) -> None:
+    """Refuse what looks alike and computes something else."""
+    kinds = {
+        r".*\.weight_(orig|bar)": "was trained with spectral normalisation",
+        r".*\.conv_block\.\d+\.conv\.\d+\..*": "has separable convolutions (mobile_resnet)",
+        r"deconv\d_(content|attention)\..*": "makes attention masks besides (resnet_attn)",
+        r"model\.model\..*": "is a U-Net (pix2pix)",
+    }
+    for pattern, kind in kinds.items():
+        if any(re.fullmatch(pattern, name) for name in weights):
+            raise CheckpointError(
+                f"{source} {kind}: i2i has no such network. Generators named resnet_9blocks and "
+                "resnet_6blocks can be imported."
+            )
+
+
+def _inner(weights: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:
+    """Return the weights whose first axis is one of channels inside, not of the pictures."""
+    return [
+        (name, weight)
+        for name, weight in weights.items()
+        if weight.dim() == 4 and name.endswith("conv1.0.weight")
+    ]
