@@ -1,25 +1,21 @@
 """A process that holds one side of a comparison and works only when it is told to.
 
 Each side has a process of its own, so that threads, the allocator and compiled code of one never
-show in the other; the one that tells them what to do lets one work at a time. What is said goes
-over pipes, a line of JSON each way.
+show in the other; the one that tells them what to do lets one work at a time.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Any, Self
 
-import i2icli.errors as errors
 from i2icli.bench.rig import Variant
 from i2icli.errors import I2IError
+from i2icli.system.processes.child import Child, Parent
 
 _PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
@@ -43,14 +39,8 @@ class Worker:
         # The very package that runs here, wherever the process starts.
         paths = [str(_PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")]
         self._errors = TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [sys.executable, *words],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-        )
+        path = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        self._child = Child(words, environment=path, stderr=self._errors)
         try:
             self.ask("build", **given)
         except BaseException:
@@ -82,32 +72,23 @@ class Worker:
         Raises:
             I2IError: what went wrong there, as the same kind of error; or it ended.
         """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         try:
-            self._process.stdin.write(json.dumps({"do": what, "given": given}) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise self._failure(what)
-        answer = json.loads(line)
-        if "error" in answer:
-            raise getattr(errors, answer["error"])(answer["message"])
-        return answer["is"]
+            self._child.send((what, given))
+            answer = self._child.receive()
+        except (OSError, EOFError):
+            raise self._failure(what) from None
+        if isinstance(answer, I2IError):
+            raise answer
+        return answer
 
     def close(self) -> None:
         """End it and wait until its memory is free again."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
-        self._process.wait()
+        self._child.end()
         self._errors.close()
 
     def _failure(self, what: str) -> I2IError:
         """Return what to say of a process that ended without an answer."""
-        code = self._process.wait()
+        code = self._child.end()
         self._errors.seek(0)
         last = (self._errors.read().strip().splitlines() or ["no message"])[-1]
         was_killed = code == -9 or "out of memory" in last.lower()
@@ -116,26 +97,24 @@ class Worker:
 
 
 def serve(build: Callable[..., Answers]) -> None:
-    """Answer requests of the standard input, one at a time, until it ends.
+    """Answer what the process that started this one asks for, until it has no more.
 
     Args:
         build: makes of what the worker was given the functions that answer, by their names.
     """
-    requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    # What code prints meanwhile must not spoil the answers.
-    os.dup2(2, 1)
+    parent = Parent()
     answers: Answers = {}
-    for line in requests:
-        request = json.loads(line)
-        what, given = request["do"], request["given"]
-        answer: dict[str, Any]
+    while True:
+        try:
+            what, given = parent.receive()
+        except EOFError:
+            return
+        answer: object = None
         try:
             if what == "build":
-                answers, answer = build(**given), {"is": None}
+                answers = build(**given)
             else:
-                answer = {"is": answers[what](**given)}
+                answer = answers[what](**given)
         except I2IError as error:
-            answer = {"error": type(error).__name__, "message": str(error)}
-        replies.write(json.dumps(answer) + "\n")
-        replies.flush()
+            answer = error
+        parent.send(answer)

@@ -26,7 +26,9 @@ def share_work(count: int | None) -> None:
 
         claim_process()
         return
-    from i2icli.system.launch import run_in_processes  # imports torch; keeps --help instant
+    from i2icli.system.processes.launch import (
+        run_in_processes,
+    )  # imports torch; keeps --help instant
 
     command = [sys.executable, "-m", "i2icli", *sys.argv[1:]]
     raise typer.Exit(run_in_processes(command, count, note=lambda text: typer.echo(text, err=True)))

@@ -84,7 +84,7 @@ def test_two_variants_go_a_b_b_a_each_in_a_process_of_its_own(
     ask = Worker.ask
 
     def recording(worker: Worker, what: str, **given: Any) -> Any:
-        processes[worker.name] = worker._process.pid
+        processes[worker.name] = worker._child.pid
         if what == "step":
             taken.append(worker.name)
         return ask(worker, what, **given)

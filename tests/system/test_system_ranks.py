@@ -10,7 +10,7 @@ import pytest
 import torch
 from ranks_equality import CASES, STEPS
 
-from i2icli.system.launch import run_in_processes
+from i2icli.system.processes.launch import run_in_processes
 
 TOLERANCE = 1e-9
 

@@ -23,7 +23,7 @@ from i2icli.errors import ConfigError
 from i2icli.methods.shared.configure import run_schema
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
-from i2icli.system.launch import _wait, run_in_processes
+from i2icli.system.processes.launch import _wait, run_in_processes
 from i2icli.system.ranks import Ranks
 from i2icli.training.run import resume_run
 from i2icli.training.session import open_session

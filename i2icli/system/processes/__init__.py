@@ -1,0 +1,1 @@
+"""Starting, joining and ending processes, and the queue of work that several of them do."""
