@@ -18,6 +18,7 @@ from i2icli.errors import ConfigError, DataError
 from i2icli.methods import method_of
 from i2icli.methods.shared.configure import AnyRunConfig, configure_run, restore_config
 from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.runs.paths import find_checkpoint
 from i2icli.training.data import settle_data
 
 _PICTURES = 8
@@ -129,9 +130,9 @@ def _configurations(options: BenchOptions) -> list[tuple[str, AnyRunConfig, str 
 def _opponent(against: str) -> tuple[str, AnyRunConfig, str | None]:
     """Return what `--against` names: a checkpoint, a run folder, or a preset."""
     path = Path(against).expanduser()
-    if path.is_dir():
-        path = path / "checkpoints" / "last.pt"
-    if path.is_dir() or path.suffix in (".pt", ".pth") or path.is_file() and path.suffix != ".toml":
+    is_path = path.exists() or len(path.parts) > 1 or path.suffix in (".pt", ".pth")
+    if is_path and path.suffix != ".toml":
+        path = find_checkpoint(path)
         config = restore_config(load_checkpoint(path).config)
         return path.name, config, str(path.resolve())
     config = configure_run(against)

@@ -345,8 +345,9 @@ def _measure_checkpoint(
     named: Path | None, request: Request, shard: Shard, *, as_json: bool
 ) -> None:
     from i2icli.evaluation.evaluate import evaluate_checkpoint
+    from i2icli.runs.paths import find_checkpoint
 
-    file = _find_file(_named_or_newest(named, shard))
+    file = find_checkpoint(_named_or_newest(named, shard))
     evaluated = evaluate_checkpoint(file, request, bars=progress_bar, shard=shard)
     if shard.is_first:
         show_one(evaluated, request.protocol, as_json=as_json)
@@ -356,7 +357,7 @@ def _measure_run(named: Path | None, request: Request, shard: Shard, *, as_json:
     from dataclasses import replace
 
     from i2icli.evaluation.evaluate import check_alike, evaluate_checkpoint
-    from i2icli.viz.looking import checkpoints_of
+    from i2icli.runs.paths import checkpoints_of
 
     found: list[Evaluated] = []
     for entry in checkpoints_of(_named_or_newest(named, shard)):
@@ -372,18 +373,10 @@ def _measure_run(named: Path | None, request: Request, shard: Shard, *, as_json:
 
 def _named_or_newest(named: Path | None, shard: Shard) -> Path:
     if named is not None:
-        return named.expanduser()
-    from i2icli.reports.build import newest_run
+        return named
+    from i2icli.runs.paths import newest_run
 
     run = newest_run()
     if shard.is_first:
         typer.echo(f"the newest run: {run}", err=True)
     return run
-
-
-def _find_file(path: Path) -> Path:
-    """Return the checkpoint that a run folder stands for; a file is left as it is."""
-    if not path.is_dir():
-        return path
-    candidates = [path / "checkpoints" / "last.pt", path / "last.pt"]
-    return next((file for file in candidates if file.is_file()), candidates[0])

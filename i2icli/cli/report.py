@@ -23,10 +23,11 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write all that a run folder tells into one HTML file, to read anywhere and to send."""
-    from i2icli.reports.build import find_report_run, newest_run, report_run  # imports torch
+    from i2icli.reports.build import report_run  # imports torch
     from i2icli.reports.page import render_report
+    from i2icli.runs.paths import find_run, newest_run
 
-    folder = find_report_run(run_dir.expanduser() if run_dir is not None else newest_run()).path
+    folder = find_run(run_dir or newest_run()).path
     target = out.expanduser() if out is not None else folder / "report.html"
     if target.is_dir():
         raise ConfigError(f"--out {target} is a folder: name a file, such as {target}/report.html.")

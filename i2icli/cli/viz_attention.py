@@ -13,9 +13,9 @@ from i2icli.cli.progress import progress_bar
 from i2icli.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from i2icli.runs.paths import StepFile
     from i2icli.translation.targets import Job
     from i2icli.viz.exhibit import ExhibitOptions, ExhibitReport
-    from i2icli.viz.looking import StepFile
 
 Checkpoint = Annotated[
     Path | None,
@@ -81,9 +81,11 @@ def viz_attention(
 ) -> None:
     """Draw what a method attends to, its masks, or what places of a picture are alike."""
     names, points = _parse_layers(layers), tuple(_parse_point(text) for text in query or ())
+    from i2icli.runs.paths import home_of
     from i2icli.viz.exhibit import ExhibitOptions
 
-    checkpoint, folder = _locate(checkpoint)
+    files = _find_files(checkpoint, every=all_checkpoints)
+    folder = home_of(files[-1].path)
     out = (out or folder / "attention").expanduser()
     options = ExhibitOptions(
         layers=names,
@@ -96,7 +98,6 @@ def viz_attention(
         invert_mask=invert_mask,
         device=device,
     )
-    files = _find_checkpoints(checkpoint, every=all_checkpoints)
     report = _run(files, _plan(files[-1], images, out, direction), out, options)
     if as_json:
         typer.echo(json.dumps(_as_document(report, files), indent=2))
@@ -128,30 +129,17 @@ def _parse_point(text: str) -> tuple[float, float]:
     return x, y
 
 
-def _locate(named: Path | None) -> tuple[Path, Path]:
-    """Return the checkpoint or run folder to load, and the folder that results belong to."""
-    if named is None:
-        from i2icli.reports.build import newest_run
+def _find_files(named: Path | None, *, every: bool) -> list[StepFile]:
+    from i2icli.runs.checkpoint import load_checkpoint
+    from i2icli.runs.paths import StepFile, checkpoints_of, find_checkpoint, newest_run
 
+    if named is None:
         named = newest_run()
         typer.echo(f"the newest run: {named}", err=True)
-    path = named.expanduser()
-    folder = path if path.is_dir() else path.parent
-    if folder.name == "checkpoints":
-        folder = folder.parent
-    return path, folder
-
-
-def _find_checkpoints(path: Path, *, every: bool) -> list[StepFile]:
-    from i2icli.viz.looking import StepFile, checkpoints_of, step_of
-
     if every:
-        return checkpoints_of(path)
-    if path.is_dir() and (path / "checkpoints" / "last.pt").is_file():
-        path = path / "checkpoints" / "last.pt"
-    elif path.is_dir():
-        path = path / "last.pt"
-    return [StepFile(step_of(path), path)]
+        return checkpoints_of(named)
+    file = find_checkpoint(named)
+    return [StepFile(load_checkpoint(file).step, file)]
 
 
 def _plan(newest: StepFile, named: str | None, out: Path, direction: str) -> tuple[Job, ...]:

@@ -18,6 +18,7 @@ from i2icli.metrics.truth import TruthScore, score_pixels
 from i2icli.pictures.images import Picture, Pixels, read_picture
 from i2icli.pictures.listing import evenly_spaced
 from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.runs.paths import find_checkpoint, home_of
 from i2icli.translation.pictures import source_channels, translate_pictures
 from i2icli.translation.sources import Source
 from i2icli.translation.translator import Translator, load_translator
@@ -116,15 +117,17 @@ def find_contenders(paths: Sequence[Path]) -> list[Contender]:
     A run folder stands for its `checkpoints/last.pt` and gives its name.
 
     Raises:
+        CheckpointError: if there is none.
         ConfigError: if one is named twice.
     """
-    files = [_file_of(path.expanduser()) for path in paths]
+    files = [find_checkpoint(path) for path in paths]
     for index, file in enumerate(files):
         if file.resolve() in [other.resolve() for other in files[:index]]:
             raise ConfigError(f"{file} is named twice: name each checkpoint once.")
     names = [_name_of(file) for file in files]
     if len(set(names)) < len(names):
-        names = [f"{_run_of(f).parent.name}/{name}" for f, name in zip(files, names, strict=True)]
+        homes = [home_of(file.resolve()) for file in files]
+        names = [f"{home.parent.name}/{name}" for home, name in zip(homes, names, strict=True)]
     if len(set(names)) < len(names):
         names = [f"{index + 1} {name}" for index, name in enumerate(names)]
     return [Contender(name, file) for name, file in zip(names, files, strict=True)]
@@ -236,20 +239,10 @@ class _Rows:
         )
 
 
-def _file_of(path: Path) -> Path:
-    return path / "checkpoints" / "last.pt" if (path / "checkpoints").is_dir() else path
-
-
-def _run_of(file: Path) -> Path:
-    """Return the run folder of a checkpoint, or the folder it lies in."""
-    folder = file.resolve().parent
-    return folder.parent if folder.name == "checkpoints" else folder
-
-
 def _name_of(file: Path) -> str:
-    if file.parent.name != "checkpoints":
+    if file.absolute().parent.name != "checkpoints":
         return file.stem
-    run = _run_of(file).name
+    run = home_of(file.resolve()).name
     return run if file.stem == "last" else f"{run} {file.stem}"
 
 
@@ -313,7 +306,8 @@ def _outcome(
 
 def _truth_of(path: Path) -> Path | None:
     """Return the true translation of a picture, None where the set has none."""
-    truth = path.parent.with_name(f"{path.parent.name}_truth") / path.name
+    folder = path.absolute().parent
+    truth = folder.with_name(f"{folder.name}_truth") / path.name
     return truth if truth.is_file() else None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from i2icli.config.document import write_toml
 from i2icli.config.words import human_time, toml_like
 from i2icli.data.folders import find_domains
-from i2icli.errors import ConfigError, I2IError
+from i2icli.errors import I2IError
 from i2icli.methods.shared.configure import AnyRunConfig, changes_from_paper, restore_config
 from i2icli.methods.shared.registry import method_of
 from i2icli.reports.metrics import (
@@ -26,7 +26,8 @@ from i2icli.reports.metrics import (
 from i2icli.reports.page import ConfigChange, Fact, RunReport, Status, format_number
 from i2icli.reports.pictures import find_grids, find_rows, show_entropy, show_samples
 from i2icli.runs.checkpoint import load_checkpoint
-from i2icli.runs.folder import Line, RunFolder, find_run
+from i2icli.runs.folder import Line, RunFolder
+from i2icli.runs.paths import find_run
 from i2icli.runs.state import CheckpointState
 from i2icli.translation.translator import load_translator
 from i2icli.version import __version__
@@ -103,9 +104,9 @@ def report_run(path: Path) -> RunReport:
         path: the folder, or a checkpoint or folder within it.
 
     Raises:
-        ConfigError: if there is no run.
+        CheckpointError: if there is no run.
     """
-    run = _open(find_report_run(path))
+    run = _open(find_run(path))
     scores, faults = read_scores(run.folder.path)
     run.missing += faults
     losses = loss_charts(run.lines)
@@ -149,37 +150,6 @@ def report_run(path: Path) -> RunReport:
         made=f"Made by i2i {__version__} from {run.folder.path}.",
     )
     return replace(report, missing=tuple(run.missing))
-
-
-def find_report_run(path: Path) -> RunFolder:
-    """Return the run that `path` names; its checkpoints may be gone.
-
-    Raises:
-        ConfigError: if there is no run.
-    """
-    if (path / "config.toml").is_file() and (path / "metrics.jsonl").exists():
-        return RunFolder(path)
-    return find_run(path)
-
-
-def newest_run(parent: Path = Path("runs")) -> Path:
-    """Return the run folder under `parent` that changed last.
-
-    Raises:
-        ConfigError: if there is none.
-    """
-    folders = [RunFolder(path.parent) for path in parent.glob("*/config.toml")]
-    if not folders:
-        raise ConfigError(
-            f"there is no run in {parent}/: name a run folder, or train one with "
-            "`i2i train --preset demo`."
-        )
-    return max(folders, key=_changed).path
-
-
-def _changed(folder: RunFolder) -> float:
-    files = (folder.config, folder.metrics, folder.last)
-    return max(path.stat().st_mtime for path in files if path.exists())
 
 
 def _open(folder: RunFolder) -> _Run:

@@ -191,28 +191,6 @@ def check_free(path: Path) -> None:
         raise ConfigError(f"{path} is a file: name a folder with --run-dir.")
 
 
-def find_run(path: Path) -> RunFolder:
-    """Return the run that `path` names: its folder, or a checkpoint or folder within it.
-
-    Raises:
-        ConfigError: if there is no run.
-    """
-    if not path.exists():
-        raise ConfigError(f"there is no run folder {path}: `ls runs` shows yours.")
-    for candidate in (path, path.parent, path.parent.parent):
-        folder = RunFolder(candidate)
-        if folder.config.is_file() and folder.checkpoints.is_dir():
-            return folder
-    runs = sorted(path.glob("*/checkpoints"), key=lambda entry: entry.stat().st_mtime)
-    if runs:
-        raise ConfigError(f"{path} holds runs: name one of them, for example {runs[-1].parent}.")
-    kind = "folder" if path.is_dir() else "file"
-    raise ConfigError(
-        f"{path} is a {kind} but not a run: a run folder holds config.toml and checkpoints, "
-        "for example runs/demo-001."
-    )
-
-
 def _claim_number(parent: Path, preset: str) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
     while True:

@@ -10,7 +10,7 @@ from i2icli.errors import ConfigError
 from i2icli.methods.shared.base import Method
 from i2icli.pretrained.networks import load_table
 from i2icli.runs.checkpoint import load_checkpoint
-from i2icli.runs.folder import RunFolder
+from i2icli.runs.paths import find_checkpoint
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def load_initial_weights(method: Method, path: Path) -> Loaded:
         CheckpointError: if it is no checkpoint.
         ConfigError: if not one weight fits.
     """
-    source = RunFolder(path).last if path.is_dir() else path
+    source = find_checkpoint(path)
     state = load_checkpoint(source)
     untrained = tuple(state.origin.get("fresh", ()))
     prefixes = tuple(f"{name}." for name in untrained)

@@ -18,10 +18,11 @@ import torch
 import torchvision
 
 from i2icli.config.document import config_document, flatten
-from i2icli.errors import CheckpointError, ConfigError, Interrupted
+from i2icli.errors import ConfigError, Interrupted
 from i2icli.methods.shared.configure import AnyRunConfig, restore_config
 from i2icli.runs.checkpoint import load_checkpoint, save_checkpoint
-from i2icli.runs.folder import RunFolder, check_free, create_folder, find_run
+from i2icli.runs.folder import RunFolder, check_free, create_folder
+from i2icli.runs.paths import find_last, find_run
 from i2icli.runs.state import CheckpointState
 from i2icli.system.device import device_title
 from i2icli.system.ranks import Ranks, joined_ranks, restart_count
@@ -163,8 +164,8 @@ def resume_run(
         reporter: who is told how it goes; None: nobody.
 
     Raises:
-        ConfigError: if `path` is no run, is in use, or its config.toml changed what is fixed.
-        CheckpointError: if the last checkpoint cannot be read.
+        ConfigError: if the run is in use, or its config.toml changed what is fixed.
+        CheckpointError: if `path` is no run, or its last checkpoint cannot be read.
         DataError: if the training pictures changed.
         DivergedError: if a term or weight is no longer finite.
         LostContactError: if another process of the run ended.
@@ -173,7 +174,9 @@ def resume_run(
     folder = find_run(path)
     with joined_ranks() as ranks, folder.locked() if ranks.is_main else nullcontext():
         reporter = (reporter or Silent()) if ranks.is_main else Silent()
-        document, state = ranks.alone(folder.read_config), _load_last(folder)
+        document = ranks.alone(folder.read_config)
+        last = find_last(folder)
+        state = None if last is None else load_checkpoint(last)
         config = _move_stop(restore_config(document), steps=steps, epochs=epochs)
         if state is not None:
             _check_fixed(config, state, folder)
@@ -278,22 +281,6 @@ def _seconds(folder: RunFolder, step: int) -> float:
     """Return the seconds that the first `step` steps took, as far as the log knows."""
     lines = [line for line in folder.read_metrics() if line["step"] <= step]
     return max((line.get("seconds", 0.0) for line in lines), default=0.0)
-
-
-def _load_last(folder: RunFolder) -> CheckpointState | None:
-    """Return the last checkpoint, None where the run was killed before its first.
-
-    Raises:
-        CheckpointError: if it cannot be read, or is gone while others are there.
-    """
-    if folder.last.exists():
-        return load_checkpoint(folder.last)
-    if others := sorted(folder.checkpoints.glob("*.pt")):
-        raise CheckpointError(
-            f"{folder.last} is gone, but {others[-1].name} is there: copy it to last.pt to go on "
-            "from it."
-        )
-    return None
 
 
 def _move_stop(config: AnyRunConfig, *, steps: int | None, epochs: int | None) -> AnyRunConfig:

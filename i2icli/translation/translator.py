@@ -17,6 +17,7 @@ from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.pictures.images import Picture, Pixels
 from i2icli.pretrained.networks import load_networks
 from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.runs.paths import find_checkpoint
 from i2icli.system.choices import Choices, Work
 from i2icli.system.device import resolve_device
 from i2icli.translation.kinds import Kind, to_batch, to_kind_of, to_picture
@@ -275,7 +276,7 @@ def load_translator(
         CheckpointError: if it is no checkpoint, or one of a method that this i2i does not have.
         ConfigError: if the device is not on this machine, or the precision is unknown.
     """
-    file = _find_checkpoint(Path(path).expanduser())
+    file = find_checkpoint(path)
     state = load_checkpoint(file)
     config = restore_config(state.config)
     method = build_method(config)
@@ -299,18 +300,6 @@ def load_translator(
 
 def _switch(wanted: bool | None) -> str:
     return "auto" if wanted is None else "on" if wanted else "off"
-
-
-def _find_checkpoint(path: Path) -> Path:
-    """Return the file that `path` stands for."""
-    if not path.is_dir():
-        return path
-    for candidate in (path / "checkpoints" / "last.pt", path / "last.pt"):
-        if candidate.is_file():
-            return candidate
-    raise CheckpointError(
-        f"{path} is a folder without a checkpoint: expected {path / 'checkpoints' / 'last.pt'}."
-    )
 
 
 def _first_line(fault: Exception) -> str:

@@ -15,11 +15,12 @@ from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.methods.shared.views import AnyView
 from i2icli.pictures.images import Picture, read_picture
 from i2icli.pictures.listing import evenly_spaced
+from i2icli.runs.paths import StepFile
 from i2icli.translation.pictures import check_direction, source_channels
 from i2icli.translation.targets import Job
 from i2icli.translation.translator import Translator, load_translator
 from i2icli.viz.drawers import drawer_of
-from i2icli.viz.looking import StepFile, look_at, require_views
+from i2icli.viz.looking import look_at, require_views
 from i2icli.viz.looks import Look, Moment
 from i2icli.viz.page import Part, affordable, build_page, build_part, fitting
 from i2icli.viz.strip import draw_film, draw_strip, film_bytes

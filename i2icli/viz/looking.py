@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from i2icli.errors import CheckpointError, ConfigError
+from i2icli.errors import ConfigError
 from i2icli.methods import METHODS
 from i2icli.methods.shared.base import Method
 from i2icli.methods.shared.views import AnyView
 from i2icli.pictures.images import Picture, Pixels, to_8_bits, to_tensor
-from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.translation.pictures import evaluating, pad_to_suit, translate_pictures
 from i2icli.translation.translator import Translator
 from i2icli.viz.drawers import drawer_of
 from i2icli.viz.grid import shrink
 from i2icli.viz.looks import Look
-
-
-@dataclass(frozen=True)
-class StepFile:
-    """A checkpoint of a run and the steps it was trained for."""
-
-    step: int
-    path: Path
 
 
 def look_at(
@@ -92,42 +80,6 @@ def require_views(translator: Translator) -> None:
         f"this checkpoint is of method {translator.name}, which has nothing to show: give one of "
         f"{', '.join(able[:-1])} or {able[-1]}, or one trained with a structure term."
     )
-
-
-def checkpoints_of(path: Path) -> list[StepFile]:
-    """Return all checkpoints of a run that stand for a step, oldest first, each step once.
-
-    Args:
-        path: the run folder, or any checkpoint in it.
-
-    Raises:
-        CheckpointError: if there is none.
-        ConfigError: if there is only one.
-    """
-    folder = path.parent if path.is_file() else path
-    if (folder / "checkpoints").is_dir():
-        folder = folder / "checkpoints"
-    found = {
-        int(match[1]): file
-        for file in folder.glob("step-*.pt")
-        if (match := re.fullmatch(r"step-(\d+)\.pt", file.name))
-    }
-    last = folder / "last.pt"
-    if last.is_file():
-        found.setdefault(step_of(last), last)
-    if not found:
-        raise CheckpointError(f"{folder} holds no checkpoints such as step-0001000.pt or last.pt.")
-    if len(found) == 1:
-        raise ConfigError(
-            f"{folder} holds the checkpoint of one step only: train with `--set "
-            "checkpoint.keep_every_steps=N` to keep numbered ones, or leave out --all-checkpoints."
-        )
-    return [StepFile(step, found[step]) for step in sorted(found)]
-
-
-def step_of(path: Path) -> int:
-    """Return the steps that a checkpoint was trained for."""
-    return load_checkpoint(path).step
 
 
 def _choose(views: Sequence[AnyView], layers: Sequence[int | str] | None) -> tuple[AnyView, ...]:

@@ -268,9 +268,11 @@ def test_checkpoints_are_called_by_their_runs_and_told_apart(tmp_path):
         tmp_path / "b" / "cut-001" / "checkpoints" / "best.pt",
         tmp_path / "loose.pt",
     ]
-    (named[0] / "checkpoints").mkdir(parents=True)
+    for file in (named[0] / "checkpoints" / "last.pt", *named[1:]):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
     assert [c.name for c in find_contenders(named)] == ["cut-001", "cut-001 best", "loose"]
-    (tmp_path / "b" / "cut-001" / "checkpoints").mkdir(parents=True)
+    (named[1].parent / "last.pt").touch()
     two = find_contenders([named[0], tmp_path / "b" / "cut-001"])
     assert [c.name for c in two] == ["a/cut-001", "b/cut-001"]
 
@@ -278,5 +280,6 @@ def test_checkpoints_are_called_by_their_runs_and_told_apart(tmp_path):
 def test_a_checkpoint_named_twice_is_refused(tmp_path):
     run = tmp_path / "run"
     (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints" / "last.pt").touch()
     with pytest.raises(ConfigError, match="is named twice"):
         find_contenders([run, run / "checkpoints" / "last.pt"])

@@ -226,7 +226,7 @@ def test_a_grid_shows_also_what_was_skipped(i2i, run, pictures, tmp_path):
         (("RUN", "IN/a.png", "IN/b.jpg/below"), 2, "cannot be made"),
         (("RUN", "IN/nothing", "OUT"), 2, "does not exist"),
         (("RUN", "IN/*.bmp", "OUT"), 3, "no pictures in"),
-        (("IN", "IN", "OUT"), 2, "is a folder without a checkpoint"),
+        (("IN", "IN", "OUT"), 2, "is a folder but not a run"),
         (("IN/a.png", "IN", "OUT"), 2, "a.png"),
         (("gone.pt", "IN", "OUT"), 2, "there is no checkpoint at gone.pt"),
     ],

@@ -155,15 +155,15 @@ def test_resume_finds_the_run_of_a_path_inside_it(
 
 
 def test_resume_of_something_else_says_what_a_run_is(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is a folder but not a run"):
+    with pytest.raises(CheckpointError, match="is a folder but not a run"):
         resume_run(tmp_path)
-    with pytest.raises(ConfigError, match="there is no run folder"):
+    with pytest.raises(CheckpointError, match="there is no checkpoint at .*, and no run"):
         resume_run(tmp_path / "gone")
 
 
 def test_resume_of_the_folder_of_runs_names_the_newest(picture_root: Path, tmp_path: Path) -> None:
     start_run(pair_config(picture_root, steps=1), run_dir=tmp_path / "runs/a-001")
-    with pytest.raises(ConfigError, match=r"holds runs: name one of them.*a-001"):
+    with pytest.raises(CheckpointError, match=r"holds runs: name one of them.*a-001"):
         resume_run(tmp_path / "runs")
 
 

@@ -15,12 +15,13 @@ from views_kit import make_all, make_mask, make_similarity
 from i2icli.errors import ConfigError
 from i2icli.methods import METHODS, configure_run
 from i2icli.pictures.images import Picture, write_picture
+from i2icli.runs.paths import StepFile
 from i2icli.translation.sources import find_sources
 from i2icli.translation.targets import plan_outputs
 from i2icli.translation.translator import Translator
 from i2icli.viz import exhibit
 from i2icli.viz.exhibit import ExhibitOptions, write_exhibits
-from i2icli.viz.looking import StepFile, look_at
+from i2icli.viz.looking import look_at
 
 KINDS = {
     "layer12": "attention",

@@ -11,11 +11,12 @@ from PIL import Image
 from i2icli.errors import CheckpointError, ConfigError, DataError
 from i2icli.pictures.images import Picture, read_picture, to_tensor, write_picture
 from i2icli.runs.checkpoint import copy_checkpoint, load_checkpoint, save_checkpoint
+from i2icli.runs.paths import StepFile, checkpoints_of
 from i2icli.translation.sources import find_sources
 from i2icli.translation.targets import plan_outputs
 from i2icli.translation.translator import Translator, load_translator
 from i2icli.viz.exhibit import ExhibitOptions, write_exhibits
-from i2icli.viz.looking import StepFile, checkpoints_of, look_at
+from i2icli.viz.looking import look_at
 
 LAYERS = ("method.nce_layers=[0,4,8,11,12]", "method.num_patches=6")
 ARRAYS = (
@@ -155,7 +156,7 @@ def test_one_checkpoint_is_no_training(checkpoint):
 
 
 def test_a_folder_without_checkpoints_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match="holds no checkpoints"):
+    with pytest.raises(CheckpointError, match="is a folder but not a run"):
         checkpoints_of(tmp_path)
 
 
