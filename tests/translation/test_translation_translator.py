@@ -78,8 +78,11 @@ def test_a_run_folder_stands_for_its_last_checkpoint(checkpoint, of, translator)
     assert np.array_equal(loaded.translate(pixels), translator.translate(pixels))
 
 
-def test_a_folder_without_a_checkpoint_says_what_was_expected(tmp_path):
-    with pytest.raises(CheckpointError, match=r"without a checkpoint: expected .*last\.pt"):
+def test_a_folder_without_a_checkpoint_is_refused_with_what_a_run_holds(tmp_path):
+    with pytest.raises(
+        CheckpointError,
+        match=r"a run folder holds config\.toml and checkpoints",
+    ):
         load_translator(tmp_path)
 
 
