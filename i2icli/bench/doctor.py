@@ -24,8 +24,7 @@ from i2icli.bench.needs import Needs, measure_needs
 from i2icli.bench.pictures import write_training_set
 from i2icli.config.document import config_document
 from i2icli.config.sections import RuntimeConfig
-from i2icli.data.domains import Domains
-from i2icli.data.folders import find_domains
+from i2icli.data.folders import Domains, find_domains
 from i2icli.data.loader import steps_per_epoch
 from i2icli.data.training_set import open_training_set
 from i2icli.errors import ConfigError, DataError, I2IError

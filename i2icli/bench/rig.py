@@ -15,8 +15,7 @@ from i2icli.bench.limit import wait_for
 from i2icli.config.document import Document
 from i2icli.config.schedule import Moment
 from i2icli.data.batch import AnyBatch
-from i2icli.data.domains import Domains
-from i2icli.data.folders import find_domains
+from i2icli.data.folders import Domains, find_domains
 from i2icli.data.training_set import TrainingSet, open_training_set
 from i2icli.errors import CheckpointError, WeightsError
 from i2icli.methods import build_method, method_of, restore_config

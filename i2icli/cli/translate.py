@@ -336,7 +336,7 @@ def _run(
 ) -> tuple[FolderReport, list[Path]]:
     """Translate and draw; name on stderr what failed, show progress where that is a terminal."""
     from i2icli.translation.folder import translate_jobs
-    from i2icli.viz.sheets import write_sheets
+    from i2icli.viz.grid import write_sheets
 
     with counting("translating", len(plan.jobs)) as (advance, say):
 

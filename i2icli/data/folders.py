@@ -1,17 +1,41 @@
-"""Which folders make a data set."""
+"""The pictures of a data set, by domain and by split, and the folders that hold them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from i2icli.config.sections import DataConfig, DatasetKind
-from i2icli.data.domains import Domains
-from i2icli.data.labelled import find_labelled
-from i2icli.errors import DataError
+from i2icli.errors import ConfigError, DataError
 from i2icli.pictures.decode import SUFFIXES
 from i2icli.pictures.listing import folder_names, list_pictures, missing_folder, nearest_folder
 
+
+@dataclass(frozen=True)
+class Domains:
+    """The pictures of a data set, each list sorted by its path inside its folder.
+
+    Attributes:
+        train_a: training pictures of domain A.
+        train_b: training pictures of domain B.
+        test_a: test pictures of A; none where no split was given.
+        test_b: test pictures of B.
+        truth: folder with the true translation of every picture of `test_a`, same file names.
+        masks: folder with the object mask of every picture of `test_a`, same file names.
+        root: the folder that holds the four; None for plain folders.
+    """
+
+    train_a: tuple[Path, ...]
+    train_b: tuple[Path, ...]
+    test_a: tuple[Path, ...] = ()
+    test_b: tuple[Path, ...] = ()
+    truth: Path | None = None
+    masks: Path | None = None
+    root: Path | None = None
+
+
+LAYOUT = "train with the pictures, trainannot with their label maps, and val and valannot for tests"
+_SHOWN = 3
 _PREPARE = "build the layout with `i2i data prepare A/ B/ --out DIR`"
 
 
@@ -21,7 +45,7 @@ def find_domains(config: DataConfig, kind: DatasetKind = "unpaired") -> Domains:
     Either `data.root` holds trainA and trainB, and where there are test pictures testA, testB,
     testA_truth and testA_mask; or `data.domain_a` and `data.domain_b` name plain folders, all of
     whose pictures are for training, and `data.test_a` and `data.test_b` others for testing.
-    For labelled data see `labelled.find_labelled`.
+    For labelled data see `find_labelled`.
 
     Args:
         config: which folders.
@@ -50,6 +74,63 @@ def find_domains(config: DataConfig, kind: DatasetKind = "unpaired") -> Domains:
         truth=None,
         masks=None,
     )
+
+
+def find_labelled(config: DataConfig) -> Domains:
+    """Find pictures and their label maps, matched by name without suffix; subfolders count.
+
+    Either `data.root` holds train, trainannot, and for tests val, valannot; or `data.domain_a`
+    and `data.domain_b` name the folders for training, `data.test_a` and `data.test_b` for tests.
+
+    Returns:
+        Pictures as domain A, their label maps as domain B, in the same order.
+
+    Raises:
+        DataError: a folder is missing or empty, or a picture or map has no partner.
+        ConfigError: `data.direction` is b2a.
+        ValueError: when neither a root nor plain folders are configured.
+    """
+    if config.direction != "a2b":
+        raise ConfigError(
+            "data.direction=b2a makes pictures of label maps, which is translation: labelled "
+            "data go from pictures (A) to label maps (B)."
+        )
+    if config.root is not None:
+        root = Path(config.root).expanduser()
+        _check_layout(root)
+        train = (root / "train", root / "trainannot")
+        tests = (root / "val", root / "valannot") if (root / "val").is_dir() else None
+    elif config.domain_a is not None and config.domain_b is not None:
+        root = None
+        train = (Path(config.domain_a).expanduser(), Path(config.domain_b).expanduser())
+        tests = _plain_tests(config)
+    else:
+        raise ValueError("the configuration names no labelled data")
+    train_a, train_b = match_maps(*train)
+    test_a, test_b = match_maps(*tests) if tests else ((), ())
+    return Domains(train_a, train_b, test_a, test_b, root=root)
+
+
+def match_maps(pictures: Path, maps: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Return the pictures of a folder and, in the same order, their label maps from another.
+
+    Raises:
+        DataError: a folder is missing or empty, or one of them has no partner, naming it.
+    """
+    ours, theirs = _by_stem(pictures), _by_stem(maps)
+    for here, there, kind, folder in (
+        (ours, theirs, "label map", maps),
+        (theirs, ours, "picture", pictures),
+    ):
+        alone = [path for stem, path in here.items() if stem not in there]
+        if alone:
+            shown = ", ".join(str(path) for path in alone[:_SHOWN])
+            more = f" and {len(alone) - _SHOWN} more" if len(alone) > _SHOWN else ""
+            raise DataError(
+                f"no {kind} of the same name in {folder} for {shown}{more}: every picture needs "
+                "its label map, under the same name without suffix; take out what has no partner."
+            )
+    return tuple(ours.values()), tuple(theirs[stem] for stem in ours)
 
 
 def _find_in_root(root: Path) -> Domains:
@@ -108,3 +189,49 @@ def _missing_part(root: Path, name: str) -> str:
         f"{root} has no folder {name}{hint}: expected trainA and trainB, and testA and testB for "
         f"test pictures; found {found or 'no folders'}. Rename, or {_PREPARE}"
     )
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """Map names below the folder, without suffix, to the pictures, sorted."""
+    found: dict[str, Path] = {}
+    for path in list_pictures(folder):
+        stem = path.relative_to(folder).with_suffix("").as_posix()
+        if stem in found:
+            raise DataError(
+                f"{folder} holds both {found[stem].name} and {path.name}: pictures and label maps "
+                "are matched by their names without suffix, so keep one of them."
+            )
+        found[stem] = path
+    if not found:
+        raise DataError(
+            f"no pictures in {folder} or the folders inside it: expected files that end in "
+            f"{', '.join(sorted(SUFFIXES))}"
+        )
+    return found
+
+
+def _check_layout(root: Path) -> None:
+    if not root.is_dir():
+        raise DataError(f"the folder {root} does not exist: it should hold {LAYOUT}.")
+    wanted = ["train", "trainannot"]
+    if (root / "val").is_dir() or (root / "valannot").is_dir():
+        wanted += ["val", "valannot"]
+    missing = [name for name in wanted if not (root / name).is_dir()]
+    if missing:
+        names = sorted(path.name for path in root.iterdir() if path.is_dir())
+        found = ", ".join(names[:8]) or "no folders"
+        raise DataError(
+            f"{root} has no folder {missing[0]}: labelled data lie in {LAYOUT}; found {found}. "
+            "Folders of other names: `--set data.domain_a=PICTURES --set data.domain_b=MAPS`."
+        )
+
+
+def _plain_tests(config: DataConfig) -> tuple[Path, Path] | None:
+    if config.test_a is None and config.test_b is None:
+        return None
+    if config.test_a is None or config.test_b is None:
+        raise ConfigError(
+            "data.test_a (pictures) and data.test_b (their label maps) are given together or not "
+            "at all."
+        )
+    return Path(config.test_a).expanduser(), Path(config.test_b).expanduser()

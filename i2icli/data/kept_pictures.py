@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from i2icli.config.sections import DataConfig
-from i2icli.data.domains import Domains
+from i2icli.data.folders import Domains
 from i2icli.data.pixel_cache import FOLDER, FirstStep, Kept, PixelCache, UnusableCacheError
 from i2icli.data.transforms import CropPlan, plan_crop
 

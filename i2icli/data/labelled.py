@@ -1,18 +1,27 @@
-"""Labelled data: which label map belongs to which picture, and what the maps hold."""
+"""Labelled data: what label maps hold, and pictures and their maps cropped alike."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
 
 from i2icli.config.sections import DataConfig, LabelsConfig
-from i2icli.data.domains import Domains
-from i2icli.errors import ConfigError, DataError
-from i2icli.pictures.decode import SUFFIXES
+from i2icli.data.batch import LabelledBatch
+from i2icli.data.folders import Domains
+from i2icli.data.keyed import KeyedDraws
+from i2icli.data.transforms import choose_crop, make_crop, make_label_crop, plan_crop
+from i2icli.data.unpaired import check_one_size
+from i2icli.errors import DataError
+from i2icli.pictures.images import Picture, read_picture
 from i2icli.pictures.label_maps import (
     Labels,
     LabelScheme,
@@ -23,68 +32,8 @@ from i2icli.pictures.label_maps import (
     read_labels,
     scored_colours,
 )
-from i2icli.pictures.listing import list_pictures
 
-LAYOUT = "train with the pictures, trainannot with their label maps, and val and valannot for tests"
 MAX_CLASSES = 1000
-_SHOWN = 3
-
-
-def find_labelled(config: DataConfig) -> Domains:
-    """Find pictures and their label maps, matched by name without suffix; subfolders count.
-
-    Either `data.root` holds train, trainannot, and for tests val, valannot; or `data.domain_a`
-    and `data.domain_b` name the folders for training, `data.test_a` and `data.test_b` for tests.
-
-    Returns:
-        Pictures as domain A, their label maps as domain B, in the same order.
-
-    Raises:
-        DataError: a folder is missing or empty, or a picture or map has no partner.
-        ConfigError: `data.direction` is b2a.
-        ValueError: when neither a root nor plain folders are configured.
-    """
-    if config.direction != "a2b":
-        raise ConfigError(
-            "data.direction=b2a makes pictures of label maps, which is translation: labelled "
-            "data go from pictures (A) to label maps (B)."
-        )
-    if config.root is not None:
-        root = Path(config.root).expanduser()
-        _check_layout(root)
-        train = (root / "train", root / "trainannot")
-        tests = (root / "val", root / "valannot") if (root / "val").is_dir() else None
-    elif config.domain_a is not None and config.domain_b is not None:
-        root = None
-        train = (Path(config.domain_a).expanduser(), Path(config.domain_b).expanduser())
-        tests = _plain_tests(config)
-    else:
-        raise ValueError("the configuration names no labelled data")
-    train_a, train_b = match_maps(*train)
-    test_a, test_b = match_maps(*tests) if tests else ((), ())
-    return Domains(train_a, train_b, test_a, test_b, root=root)
-
-
-def match_maps(pictures: Path, maps: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """Return the pictures of a folder and, in the same order, their label maps from another.
-
-    Raises:
-        DataError: a folder is missing or empty, or one of them has no partner, naming it.
-    """
-    ours, theirs = _by_stem(pictures), _by_stem(maps)
-    for here, there, kind, folder in (
-        (ours, theirs, "label map", maps),
-        (theirs, ours, "picture", pictures),
-    ):
-        alone = [path for stem, path in here.items() if stem not in there]
-        if alone:
-            shown = ", ".join(str(path) for path in alone[:_SHOWN])
-            more = f" and {len(alone) - _SHOWN} more" if len(alone) > _SHOWN else ""
-            raise DataError(
-                f"no {kind} of the same name in {folder} for {shown}{more}: every picture needs "
-                "its label map, under the same name without suffix; take out what has no partner."
-            )
-    return tuple(ours.values()), tuple(theirs[stem] for stem in ours)
 
 
 def settle_labels(labels: LabelsConfig, maps: Sequence[Path]) -> LabelsConfig:
@@ -188,47 +137,141 @@ def _highest_ids(maps: Sequence[Path], scheme: LabelScheme) -> Iterator[tuple[Pa
         yield from zip(maps, pool.map(highest, maps), strict=True)
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    """Map names below the folder, without suffix, to the pictures, sorted."""
-    found: dict[str, Path] = {}
-    for path in list_pictures(folder):
-        stem = path.relative_to(folder).with_suffix("").as_posix()
-        if stem in found:
+_MAX_UNREADABLE = 10
+# What a stream of choices is for; part of its key.
+_ORDER, _CROP = range(2)
+
+
+@dataclass(frozen=True)
+class LabelledKey:
+    """All that decides a training sample.
+
+    Attributes:
+        seed: of the run.
+        epoch: counted from 1.
+        place: which sample of the epoch, counted from 0.
+        picture: index of the picture.
+        jitter: whether pictures are resized beyond the crop.
+    """
+
+    seed: int
+    epoch: int
+    place: int
+    picture: int
+    jitter: bool = True
+
+
+@dataclass(frozen=True)
+class LabelledSample:
+    """A crop and what its pixels show.
+
+    Attributes:
+        image: (C, H, W) in [-1, 1].
+        labels: class ids, (H, W) int64.
+        name: the file of the picture.
+        skipped: what was wrong with files that others stood in for, one sentence each.
+    """
+
+    image: Tensor
+    labels: Tensor
+    name: str
+    skipped: tuple[str, ...] = ()
+
+
+class LabelledSet(Dataset[LabelledSample]):
+    """Training crops with their label maps; a pure function from a key to a sample.
+
+    Args:
+        domains: pictures as A and their label maps as B, as `find_labelled` returns them.
+        config: how pictures become crops, and what an unreadable file does.
+        labels: what the maps hold; `classes` is settled.
+    """
+
+    def __init__(self, domains: Domains, config: DataConfig, labels: LabelsConfig) -> None:
+        self.pictures = domains.train_a
+        self.maps = domains.train_b
+        self.config = config
+        self.labels = labels
+
+    def __len__(self) -> int:
+        """Return the samples of one epoch: the number of pictures."""
+        return len(self.pictures)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing: its pictures are read from their files."""
+        return ()
+
+    def __getitem__(self, key: LabelledKey) -> LabelledSample:
+        """Read a picture and its label map, and crop both alike.
+
+        Raises:
+            DataError: the map has another size, or ids that it may not have; or one of both
+                cannot be read and `data.corrupt` is "error", or too many in a row.
+        """
+        skipped: list[str] = []
+        picture, stored, path = self._read(key.picture, skipped.append)
+        ids = to_ids(stored, path, self._scheme)
+        height, width = ids.shape
+        if picture.size != (width, height):
             raise DataError(
-                f"{folder} holds both {found[stem].name} and {path.name}: pictures and label maps "
-                "are matched by their names without suffix, so keep one of them."
+                f"{picture.path} is {picture.size[0]} x {picture.size[1]} and its label map "
+                f"{path} {width} x {height}: bring both to one size, the map without blending "
+                "ids (nearest neighbour)."
             )
-        found[stem] = path
-    if not found:
-        raise DataError(
-            f"no pictures in {folder} or the folders inside it: expected files that end in "
-            f"{', '.join(sorted(SUFFIXES))}"
-        )
-    return found
-
-
-def _check_layout(root: Path) -> None:
-    if not root.is_dir():
-        raise DataError(f"the folder {root} does not exist: it should hold {LAYOUT}.")
-    wanted = ["train", "trainannot"]
-    if (root / "val").is_dir() or (root / "valannot").is_dir():
-        wanted += ["val", "valannot"]
-    missing = [name for name in wanted if not (root / name).is_dir()]
-    if missing:
-        names = sorted(path.name for path in root.iterdir() if path.is_dir())
-        found = ", ".join(names[:8]) or "no folders"
-        raise DataError(
-            f"{root} has no folder {missing[0]}: labelled data lie in {LAYOUT}; found {found}. "
-            "Folders of other names: `--set data.domain_a=PICTURES --set data.domain_b=MAPS`."
+        plan = plan_crop(self.config, jitter=key.jitter)
+        draws = KeyedDraws(key.seed, key.epoch, key.place, _CROP)
+        choice = choose_crop(plan, picture.size, draws)
+        return LabelledSample(
+            make_crop(picture.pixels, plan, choice),
+            make_label_crop(ids, plan, choice, ignore=self.labels.ignore),
+            str(picture.path),
+            tuple(skipped),
         )
 
+    def epoch_keys(
+        self, *, seed: int, epoch: int, jitter: bool, start: int = 0
+    ) -> Iterator[LabelledKey]:
+        """Yield the keys of one epoch, from place `start` on.
 
-def _plain_tests(config: DataConfig) -> tuple[Path, Path] | None:
-    if config.test_a is None and config.test_b is None:
-        return None
-    if config.test_a is None or config.test_b is None:
-        raise ConfigError(
-            "data.test_a (pictures) and data.test_b (their label maps) are given together or not "
-            "at all."
+        Pairing "random" visits the pictures in a new order each epoch, "ordered" by their names.
+        """
+        is_random = self.config.pairing == "random"
+        order = KeyedDraws(seed, epoch, 0, _ORDER).permutation(len(self)) if is_random else None
+        for place in range(start, len(self)):
+            picture = place if order is None else int(order[place])
+            yield LabelledKey(seed, epoch, place, picture, jitter=jitter)
+
+    def collate(self, samples: Sequence[LabelledSample]) -> LabelledBatch:
+        """Put samples into a batch.
+
+        Raises:
+            DataError: when their crops have different sizes.
+        """
+        check_one_size([(sample.name, sample.image) for sample in samples])
+        return LabelledBatch(
+            images=torch.stack([sample.image for sample in samples]),
+            labels=torch.stack([sample.labels for sample in samples]),
+            names=tuple(sample.name for sample in samples),
         )
-    return Path(config.test_a).expanduser(), Path(config.test_b).expanduser()
+
+    @cached_property
+    def _scheme(self) -> LabelScheme:
+        return label_scheme(self.labels)
+
+    def _read(
+        self, index: int, report: Callable[[str], None]
+    ) -> tuple[Picture, Labels | Palette, Path]:
+        """Read a picture and its map, or by `data.corrupt` the next readable ones after them."""
+        attempts = min(_MAX_UNREADABLE, len(self))
+        for offset in range(attempts):
+            place = (index + offset) % len(self)
+            try:
+                picture = read_picture(self.pictures[place], channels=self.config.channels_a)
+                return picture, read_labels(self.maps[place]), self.maps[place]
+            except DataError as error:
+                if self.config.corrupt == "error":
+                    raise
+                report(str(error))
+                last = error
+        raise DataError(f"{attempts} training pictures in a row cannot be read, the last: {last}")

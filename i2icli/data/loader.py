@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any, Self
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from i2icli.config.sections import DataConfig
 from i2icli.data.batch import AnyBatch
@@ -169,15 +169,7 @@ class BatchStream(Iterator[AnyBatch]):
             ) from error
 
     def _start(self) -> Iterator[_Loaded]:
-        with warnings.catch_warnings():
-            # Python warns of forking beside threads; the workers use nothing a thread may hold.
-            warnings.filterwarnings("ignore", message=".*multi-threaded.*fork")
-            # More workers than cores are the user's choice; they cost little.
-            warnings.filterwarnings("ignore", message="This DataLoader will create")
-            return iter(self._loader())
-
-    def _loader(self) -> DataLoader[AnySample | str]:
-        return DataLoader(
+        loader: DataLoader[AnySample | str] = DataLoader(
             self._dataset,
             batch_sampler=self._keys.from_step(self.step),
             num_workers=self._workers,
@@ -187,6 +179,12 @@ class BatchStream(Iterator[AnyBatch]):
             # Its own generator: starting an iterator draws a number, the global one must not move.
             generator=torch.Generator().manual_seed(0),
         )
+        with warnings.catch_warnings():
+            # Python warns of forking beside threads; the workers use nothing a thread may hold.
+            warnings.filterwarnings("ignore", message=".*multi-threaded.*fork")
+            # More workers than cores are the user's choice; they cost little.
+            warnings.filterwarnings("ignore", message="This DataLoader will create")
+            return iter(loader)
 
 
 @dataclass(frozen=True)
@@ -248,36 +246,17 @@ class _BatchKeys:
         self._is_decaying = is_decaying
         self._steps = steps_per_epoch(dataset, config.batch_size)
 
-    def from_step(self, step: int) -> _KeysFrom:
-        """Return the endless key lists that begin after `step` finished steps."""
-        return _KeysFrom(self, step)
-
-    def epoch(self, epoch: int, first: int) -> Iterator[list[Any]]:
-        """Yield the key lists of one epoch, counted from 1, from batch `first` on."""
-        jitter = self._jitters_in_decay or not self._is_decaying(epoch)
-        keys = self._dataset.epoch_keys(
-            seed=self._seed, epoch=epoch, jitter=jitter, start=first * self._batch_size
-        )
-        for _ in range(first, self._steps):
-            yield [next(keys) for _ in range(self._batch_size)][self._slice]
-
-    def place(self, step: int) -> tuple[int, int]:
-        """Return epoch, counted from 1, and batch in the epoch, counted from 0."""
-        return step // self._steps + 1, step % self._steps
-
-
-class _KeysFrom(Sampler[list[Any]]):
-    """What a DataLoader takes as its batch sampler; endless."""
-
-    def __init__(self, keys: _BatchKeys, step: int) -> None:
-        self._keys = keys
-        self._step = step
-
-    def __iter__(self) -> Iterator[list[Any]]:
-        epoch, first = self._keys.place(self._step)
+    def from_step(self, step: int) -> Iterator[list[Any]]:
+        """Yield the key lists of all batches after `step` finished steps, without end."""
         while True:
-            yield from self._keys.epoch(epoch, first)
-            epoch, first = epoch + 1, 0
+            epoch, first = step // self._steps + 1, step % self._steps
+            jitter = self._jitters_in_decay or not self._is_decaying(epoch)
+            keys = self._dataset.epoch_keys(
+                seed=self._seed, epoch=epoch, jitter=jitter, start=first * self._batch_size
+            )
+            for _ in range(first, self._steps):
+                yield [next(keys) for _ in range(self._batch_size)][self._slice]
+                step += 1
 
 
 def _prepare_worker(_index: int) -> None:

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from i2icli.config.sections import DataConfig
 from i2icli.data.batch import Batch
-from i2icli.data.domains import Domains
+from i2icli.data.folders import Domains
 from i2icli.data.keyed import KeyedDraws
 from i2icli.data.transforms import CropChoice, make_crop, plan_patch, resize_pixels
 from i2icli.data.unpaired import Sample

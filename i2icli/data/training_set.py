@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from i2icli.config.sections import DataConfig, DatasetKind, LabelsConfig
 from i2icli.data.batch import AnyBatch
-from i2icli.data.domains import Domains
-from i2icli.data.segmented import LabelledSet
+from i2icli.data.folders import Domains
+from i2icli.data.labelled import LabelledSet
 from i2icli.data.single import SingleSet
 from i2icli.data.unpaired import UnpairedSet
 from i2icli.errors import ConfigError

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from i2icli.config.sections import DataConfig
 from i2icli.data.batch import Batch
-from i2icli.data.domains import Domains
+from i2icli.data.folders import Domains
 from i2icli.data.kept_pictures import channels_of, open_kept
 from i2icli.data.keyed import KeyedDraws
 from i2icli.data.transforms import choose_crop, finish_crop, plan_crop, resize_first

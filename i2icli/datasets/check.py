@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Literal
 
-from i2icli.data.domains import Domains
+from i2icli.data.folders import Domains
 from i2icli.datasets.duplicates import Group, find_groups
 from i2icli.datasets.findings import Finding, find_differences, find_duplicates, find_oddities
 from i2icli.datasets.fingerprints import Print, take_print

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from i2icli.data.domains import Domains
+from i2icli.data.folders import Domains
 from i2icli.errors import ConfigError, DataError
 from i2icli.pictures.images import read_size
 

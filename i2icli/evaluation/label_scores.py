@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from i2icli.config.sections import DataConfig
-from i2icli.data.labelled import find_labelled, label_scheme, read_ids
+from i2icli.data.folders import find_labelled
+from i2icli.data.labelled import label_scheme, read_ids
 from i2icli.errors import ConfigError, DataError
 from i2icli.evaluation.held_out import Translated
 from i2icli.metrics.choose import Results

@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 
 from i2icli.config.sections import DataConfig, EvalConfig
-from i2icli.data.domains import Domains
+from i2icli.data.folders import Domains
 from i2icli.errors import ConfigError, DataError, WeightsError
 from i2icli.evaluation.distributions import DistanceMeter
 from i2icli.methods.shared.base import Method

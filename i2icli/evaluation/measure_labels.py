@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from i2icli.config.sections import EvalConfig, LabelsConfig
-from i2icli.data.domains import Domains
+from i2icli.data.folders import Domains
 from i2icli.data.labelled import label_scheme, read_ids
 from i2icli.errors import ConfigError
 from i2icli.evaluation.label_scores import check_labelled

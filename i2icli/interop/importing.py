@@ -21,8 +21,7 @@ from i2icli.methods import build_method, configure_run, method_of
 from i2icli.methods.shared.base import Method
 from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.methods.shared.registry import RELEASED_PRESETS
-from i2icli.runs.checkpoint import save_checkpoint
-from i2icli.runs.state import CheckpointState
+from i2icli.runs.checkpoint import CheckpointState, save_checkpoint
 from i2icli.version import __version__
 
 

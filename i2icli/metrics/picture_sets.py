@@ -13,8 +13,7 @@ from pathlib import Path
 from i2icli.errors import DataError
 from i2icli.pictures.decode import open_picture
 from i2icli.pictures.listing import list_pictures
-from i2icli.pictures.tar_index import PackedPicture, index_shards
-from i2icli.pictures.tar_sets import find_shards
+from i2icli.pictures.tar_sets import PackedPicture, find_shards, index_shards
 from i2icli.system.download import file_sha256
 
 _NAMED = 5  # broken files that an error names

@@ -25,10 +25,9 @@ from i2icli.reports.metrics import (
 )
 from i2icli.reports.page import ConfigChange, Fact, RunReport, Status, format_number
 from i2icli.reports.pictures import find_grids, find_rows, show_entropy, show_samples
-from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.runs.checkpoint import CheckpointState, load_checkpoint
 from i2icli.runs.folder import Line, RunFolder
 from i2icli.runs.paths import find_run
-from i2icli.runs.state import CheckpointState
 from i2icli.translation.translator import load_translator
 from i2icli.version import __version__
 

@@ -1,4 +1,4 @@
-"""Checkpoint files: written whole or not at all, read without running code.
+"""Checkpoint files: what they hold, written whole or not at all, read without running code.
 
 A file holds one dictionary of plain types and tensors, so that `torch.load(weights_only=True)`
 reads it. It is written under a temporary name in the same folder, synced to the disk and renamed.
@@ -10,16 +10,63 @@ import errno
 import os
 import pickle
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import torch
+from torch import Tensor
 
 from i2icli.errors import CheckpointError, I2IError
-from i2icli.runs.state import CheckpointState
+
+
+@dataclass(frozen=True)
+class CheckpointState:
+    """The whole state of a run after `step` steps; plain types and tensors only.
+
+    Attributes:
+        config: the run's configuration as a plain document, see `config.document`.
+        weights: the method's state dict.
+        step: steps done; epoch and place in the epoch follow from it.
+        epoch: the epoch of the last step, counted from 1; 0 before the first step.
+        ema: averaged weights of the translating modules under their names in `weights`; None
+            where no average is kept.
+        optimizers: by player, the optimizer's state and that of the float16 gradient scaler.
+        memory: the method's random choices and image pools.
+        rng: torch's global random states by device type.
+        meters: sums of the terms since the last log line, so that a resumed log has no gap.
+        best: the lowest measured error so far and its step; empty where nothing was measured.
+        data: fingerprint of the training pictures.
+        versions: of i2i, torch and Python, as text.
+        origin: of an imported checkpoint: `files`, names of files by network, and `fresh`, the
+            networks that came from none; empty of a run's.
+        others: where several processes trained: `memory`, `rng` and `meters` of ranks 1, 2, ...;
+            those above are of rank 0.
+        choices: what `auto` of the runtime settings came to, as far as it decides the rounding.
+    """
+
+    config: Mapping[str, Any]
+    weights: Mapping[str, Tensor]
+    step: int
+    epoch: int = 0
+    ema: Mapping[str, Tensor] | None = None
+    optimizers: Mapping[str, Any] = field(default_factory=dict)
+    memory: Mapping[str, Any] = field(default_factory=dict)
+    rng: Mapping[str, Any] = field(default_factory=dict)
+    meters: Mapping[str, Any] = field(default_factory=dict)
+    best: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    others: Sequence[Mapping[str, Any]] = ()
+    choices: Mapping[str, str | bool] = field(default_factory=dict)
+
+    def translating_weights(self) -> dict[str, Tensor]:
+        """Return the state dict to translate with: averaged weights where there are any."""
+        return {**self.weights, **(self.ema or {})}
+
 
 FORMAT = 1
 KIND = "i2i checkpoint"

@@ -1,4 +1,4 @@
-"""The training pictures of a run: found, counted, and recognised on resume."""
+"""The training pictures of a run: found, counted, recognised on resume, and their scale."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from i2icli.config.document import config_document
-from i2icli.data.domains import Domains
-from i2icli.data.folders import find_domains
-from i2icli.data.labelled import LAYOUT, settle_labels
+from i2icli.config.sections import DataConfig
+from i2icli.data.folders import LAYOUT, Domains, find_domains
+from i2icli.data.labelled import settle_labels
 from i2icli.errors import ConfigError, DataError
 from i2icli.methods import method_of
 from i2icli.methods.shared.configure import AnyRunConfig, restore_config
+from i2icli.pictures.images import read_size
 
 
 def settle_data(config: AnyRunConfig) -> tuple[AnyRunConfig, bool]:
@@ -101,3 +103,50 @@ def _names_below(base: str, texts: Sequence[str]) -> list[str]:
         names = [text[len(start) :] for text in texts]
         return names if os.sep == "/" else [name.replace(os.sep, "/") for name in names]
     return [Path(os.path.relpath(text, base or os.curdir)).as_posix() for text in texts]
+
+
+_LOOKED_AT = 16
+_TOLERATED = 1.35
+
+
+def scale_note(data: DataConfig, pictures: Sequence[Path]) -> str | None:
+    """Return a sentence where training sees another scale than `i2i translate`; None else.
+
+    Released code squashes test pictures to the training size, so that the scales agree by force;
+    translate keeps sizes, and a network trained on small copies sees objects of a size it never
+    saw.
+
+    Args:
+        data: how training prepares pictures.
+        pictures: training pictures, of which some are looked at.
+    """
+    if data.preprocess in ("crop", "none", "zoom-and-patch"):
+        return None
+    looked_at = pictures[:: max(1, len(pictures) // _LOOKED_AT)]
+    sides = list(_sides(looked_at, shorter=data.preprocess == "scale-shorter-and-crop"))
+    if not sides:
+        return None
+    side = median(sides)
+    in_decay = data.resize if data.jitter_in_decay or data.preprocess == "resize" else data.crop
+    worst = max(data.resize, in_decay, key=lambda shown: max(shown / side, side / shown))
+    # Random scales from half to twice reach so far anyway.
+    tolerated = 2.0 if data.preprocess == "random-scale-and-crop" else _TOLERATED
+    if max(worst / side, side / worst) <= tolerated:
+        return None
+    return (
+        f"training shows pictures at {worst / side:.2g} of their size ({worst} of {side:g} "
+        "pixels), but `i2i translate` keeps sizes: set data.resize to what will be translated "
+        "(and, for crops much smaller than that, data.jitter_in_decay=true), or scale those too."
+    )
+
+
+def _sides(pictures: Sequence[Path], *, shorter: bool) -> list[int]:
+    """Return the widths, or the shorter sides, of the pictures that can be read."""
+    sides = []
+    for path in pictures:
+        try:
+            size = read_size(path)
+            sides.append(min(size) if shorter else size[0])
+        except DataError:
+            continue
+    return sides

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -42,7 +43,7 @@ def build_step(
     *,
     tell: Tell = lambda _: None,
 ) -> Step:
-    """Return what takes a training step on a batch that is on the device; see `train_step`.
+    """Return a function that takes a training step on a batch on the device; see `train_step`.
 
     Args:
         method: the method, on the device, as trained as it is.
@@ -52,11 +53,13 @@ def build_step(
     """
     method.draws.pins = choices.device.type == "cuda"
 
-    def take(batch: AnyBatch) -> StepLosses:
-        return train_step(
-            method, batch, steppers, device=choices.device, precision=choices.precision
-        )
-
+    take = partial(
+        train_step,
+        method,
+        steppers=steppers,
+        device=choices.device,
+        precision=choices.precision,
+    )
     if not choices.cuda_graphs:
         return take
     if reason := obstacle(method, steppers, choices):
@@ -77,7 +80,7 @@ def chosen_steppers(method: Method, choices: Choices) -> dict[str, Stepper]:
 
 
 def obstacle(method: Method, steppers: Mapping[str, Stepper], choices: Choices) -> str | None:
-    """Return what is in the way of replaying steps; None: nothing that is known beforehand."""
+    """Return the reason why steps cannot be replayed; None: none is known beforehand."""
     if choices.device.type != "cuda":
         return f"{choices.device} has none"
     if choices.precision == torch.float16:

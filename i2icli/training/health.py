@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from i2icli.config.sections import HealthConfig
-from i2icli.data.domains import Domains
+from i2icli.data.folders import Domains
 from i2icli.errors import DataError
 from i2icli.methods import method_of
 from i2icli.methods.shared.configure import AnyRunConfig

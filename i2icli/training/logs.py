@@ -1,19 +1,107 @@
-"""metrics.jsonl, and TensorBoard events where the extra is installed."""
+"""What a run writes down: means and times between two lines, metrics.jsonl, TensorBoard events."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor
 
 from i2icli.config.sections import LogConfig
 from i2icli.runs.folder import RunFolder
+from i2icli.training.step import StepLosses
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
+
+
+class TermMeter:
+    """Mean of every term since the last line, summed on the device."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, losses: StepLosses) -> None:
+        """Take in the terms of one step."""
+        for player, terms in losses.items():
+            for term, value in terms.items():
+                key = f"{player}/{term}"
+                summed = self._sums.get(key)
+                self._sums[key] = value.float() + (0.0 if summed is None else summed)
+                self._counts[key] = self._counts.get(key, 0) + 1
+
+    def means(self) -> dict[str, float]:
+        """Return the means by "player/term"; waits for the device once."""
+        if not self._sums:
+            return {}
+        counts = torch.tensor(list(self._counts.values()), dtype=torch.float32)
+        values = (torch.stack(list(self._sums.values())).cpu() / counts).tolist()
+        return dict(zip(self._sums, values, strict=True))
+
+    def reset(self) -> None:
+        """Start the next interval."""
+        self._sums, self._counts = {}, {}
+
+    def state(self) -> dict[str, Any]:
+        """Return the open interval."""
+        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+
+    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Take up what `state` returned."""
+        self._sums = {key: value.to(device) for key, value in state.get("sums", {}).items()}
+        self._counts = dict(state.get("counts", {}))
+
+
+class Clock:
+    """Seconds of training, and the part of them spent waiting for data.
+
+    Drawing, measuring and saving are in the seconds, as in the user's day.
+    """
+
+    def __init__(self, *, seconds_before: float = 0.0) -> None:
+        self._before = seconds_before
+        self._start = self._mark = time.perf_counter()
+        self._waited = 0.0
+        self._images = 0
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the time inside as waiting for data."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._waited += time.perf_counter() - start
+
+    def count(self, images: int) -> None:
+        """Take in pictures of one domain that a step used."""
+        self._images += images
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the run's first start, pauses between resumes left out."""
+        return self._before + time.perf_counter() - self._start
+
+    def interval(self) -> dict[str, float]:
+        """Return speed and data wait since the last call."""
+        now = time.perf_counter()
+        length = max(now - self._mark, 1e-9)
+        rates = {
+            "seconds": round(self.seconds, 3),
+            "images_per_s": round(self._images / length, 3),
+            "data_wait": round(min(1.0, self._waited / length), 4),
+        }
+        self._mark, self._waited, self._images = now, 0.0, 0
+        return rates
+
 
 Line = Mapping[str, float | int | bool | str]
 

@@ -14,16 +14,14 @@ from i2icli.errors import DivergedError, I2IError
 from i2icli.runs.checkpoint import copy_checkpoint, save_checkpoint
 from i2icli.runs.folder import Line, RunFolder
 from i2icli.system.signals import StopRequest
-from i2icli.training.curve import draw_curve
 from i2icli.training.finite import Fault, FiniteGuard, diverged
 from i2icli.training.graph_step import build_step
 from i2icli.training.health import Event, HealthWatch
-from i2icli.training.logs import MetricsLog, NoLog
-from i2icli.training.meters import Clock
-from i2icli.training.prefetch import build_send
+from i2icli.training.logs import Clock, MetricsLog, NoLog
 from i2icli.training.reporter import Progress, Reporter
-from i2icli.training.scoreboard import Scoreboard
+from i2icli.training.scoreboard import Scoreboard, draw_curve
 from i2icli.training.session import Session
+from i2icli.training.step import build_send
 
 
 class Trainer:

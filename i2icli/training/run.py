@@ -20,20 +20,17 @@ import torchvision
 from i2icli.config.document import config_document, flatten
 from i2icli.errors import ConfigError, Interrupted
 from i2icli.methods.shared.configure import AnyRunConfig, restore_config
-from i2icli.runs.checkpoint import load_checkpoint, save_checkpoint
+from i2icli.runs.checkpoint import CheckpointState, load_checkpoint, save_checkpoint
 from i2icli.runs.folder import RunFolder, check_free, create_folder
 from i2icli.runs.paths import find_last, find_run
-from i2icli.runs.state import CheckpointState
 from i2icli.system.device import device_title
 from i2icli.system.ranks import Ranks, joined_ranks, restart_count
 from i2icli.system.signals import stop_on_signals
-from i2icli.training.data import settle_data
+from i2icli.training.data import scale_note, settle_data
 from i2icli.training.initial import Loaded, load_initial_weights, start_from_pretrained
-from i2icli.training.logs import MetricsLog, NoLog
+from i2icli.training.logs import Clock, MetricsLog, NoLog
 from i2icli.training.loop import Trainer
-from i2icli.training.meters import Clock
 from i2icli.training.reporter import Reporter, Silent
-from i2icli.training.scale import scale_note
 from i2icli.training.session import Session, open_session, versions
 
 # What a run cannot change on its way, for its results would belong to neither setting.

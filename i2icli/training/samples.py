@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from i2icli.config.sections import DataConfig, SamplesConfig
-from i2icli.data.domains import Domains
+from i2icli.data.folders import Domains
 from i2icli.errors import DataError
 from i2icli.methods.shared.base import Method
 from i2icli.pictures.images import Picture, Pixels, read_picture

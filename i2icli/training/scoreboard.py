@@ -1,12 +1,17 @@
-"""The measurements of a run, the best of them, and whether there is still a gain."""
+"""The measurements of a run, the best of them, whether there is still a gain, and RUN/curve.png."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from i2icli.metrics.alarms import Alarm, stall_alarm
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 
 Best = dict[str, Any]
 
@@ -75,3 +80,65 @@ class Scoreboard:
         return stall_alarm(
             metric=self.judge, best=best["value"], best_step=best["step"], count=count
         )
+
+
+CURVE = "curve.png"
+# A panel each: its title, and the numbers drawn in it.
+_PANELS = (
+    ("error against the truth, mean absolute", ("truth_total", "truth_inside", "truth_outside")),
+    ("FID", ("fid",)),
+    ("KID", ("kid",)),
+    ("1 - mean IoU", ("iou_error",)),
+    ("accuracies, higher is better", ("mean_iou", "pixel_accuracy", "class_accuracy")),
+)
+_COLOURS = ("#20639b", "#d1495b", "#3c8c5a")
+
+
+def draw_curve(folder: Path, board: Scoreboard, best: Mapping[str, Any]) -> None:
+    """Draw all measurements of a run over its steps, whole or not at all.
+
+    Args:
+        folder: of the run.
+        board: the measurements, one or more.
+        best: the best of them, marked.
+    """
+    # Slow to import, and not pyplot: that one keeps figures and looks for a display.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+    names = {name.removeprefix("eval/") for point in board.points for name in point.scores}
+    panels = [panel for panel in _PANELS if names & set(panel[1])]
+    figure = Figure(figsize=(7.2, 0.9 + 2.4 * len(panels)), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axis, (title, shown) in zip(axes, panels, strict=True):
+        _draw_panel(axis, board, [name for name in shown if name in names], best)
+        axis.set_title(title, loc="left", fontsize=10)
+    axes[-1].set_xlabel("step")
+    axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes[-1].xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    figure.suptitle(board.protocol, fontsize=9, color="#555555")
+    path = folder / CURVE
+    partial = path.with_name(f".{path.name}.partial")
+    figure.savefig(partial, format="png")
+    partial.replace(path)
+
+
+def _draw_panel(axis: Axes, board: Scoreboard, names: list[str], best: Mapping[str, Any]) -> None:
+    for name, colour in zip(names, _COLOURS, strict=False):
+        key = f"eval/{name}"
+        points = [(point.step, point.scores[key]) for point in board.points if key in point.scores]
+        steps, values = zip(*points, strict=True)
+        label = name.removeprefix("truth_")
+        axis.plot(steps, values, color=colour, marker=".", linewidth=1.4, label=label)
+        if best.get("name") == key:
+            axis.axvline(best["step"], color="#999999", linewidth=0.8, linestyle=":")
+            axis.plot([best["step"]], [best["value"]], "o", markersize=9, mfc="none", color=colour)
+            words = f"best {best['value']:.4g} at step {best['step']:,}"
+            axis.set_title(words, loc="right", fontsize=9, color=colour)
+    axis.grid(visible=True, color="#e6e6e6", linewidth=0.6)
+    axis.margins(y=0.1)
+    axis.spines[["top", "right"]].set_visible(False)
+    if len(names) > 1:
+        axis.legend(fontsize=8, frameon=False, loc="upper right")

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from i2icli.config.document import config_document
 from i2icli.config.schedule import Moment
-from i2icli.data.domains import Domains
-from i2icli.data.folders import find_domains
+from i2icli.data.folders import Domains, find_domains
 from i2icli.data.loader import BatchStream, build_loader, steps_per_epoch
 from i2icli.data.training_set import TrainingSet, open_training_set
 from i2icli.errors import CheckpointError, ConfigError
@@ -23,14 +22,14 @@ from i2icli.methods import build_method, method_of
 from i2icli.methods.shared.base import Method
 from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.pretrained.networks import load_networks
-from i2icli.runs.state import CheckpointState
+from i2icli.runs.checkpoint import CheckpointState
 from i2icli.system.choices import Choices, Work
 from i2icli.system.device import resolve_device
 from i2icli.system.ranks import ALONE, Ranks
 from i2icli.training.data import check_same_data, fingerprint
 from i2icli.training.ema import MovingAverage
 from i2icli.training.graph_step import chosen_steppers
-from i2icli.training.meters import TermMeter
+from i2icli.training.logs import TermMeter
 from i2icli.training.optimizers import Stepper
 from i2icli.training.samples import SampleDrawer, build_drawer
 from i2icli.translation.prepare import prepare

@@ -1,14 +1,16 @@
-"""One training step of any method."""
+"""One training step of any method: the batch to the device, losses, gradients, weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import methodcaller
 
 import torch
 from torch import Tensor, nn
 
 from i2icli.data.batch import AnyBatch
 from i2icli.methods.shared.base import Method, Terms
+from i2icli.system.choices import Choices
 from i2icli.system.device import autocast
 from i2icli.training.optimizers import Stepper
 
@@ -97,3 +99,45 @@ def loss_of(terms: Mapping[str, Tensor]) -> Tensor:
     """Return the sum of a player's terms, a scalar in float32, or float64 where a term is."""
     start = next(iter(terms.values())).new_zeros((), dtype=torch.float32)
     return sum(terms.values(), start=start)
+
+
+Send = Callable[[AnyBatch], AnyBatch]
+
+
+def build_send(choices: Choices) -> Send:
+    """Return a function that copies a batch to the device.
+
+    With `runtime.prefetch` on a CUDA device a copy does not queue behind the step that the device
+    still computes. The CPU is ahead of the device by then, so that the batch lies ready when its
+    own step begins. No batch is taken from the loader before its step: whatever happens, the
+    loader is where the run is.
+    """
+    device = choices.device
+    if choices.prefetch and device.type == "cuda":
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        return SideCopy(device, stream)
+    return methodcaller("to", device)
+
+
+class SideCopy:
+    """Copies batches on a stream of its own.
+
+    Args:
+        device: the CUDA device.
+        stream: of that device; nothing else runs on it.
+    """
+
+    def __init__(self, device: torch.device, stream: torch.cuda.Stream) -> None:
+        self._device = device
+        self._stream = stream
+
+    def __call__(self, batch: AnyBatch) -> AnyBatch:
+        """Start copying a batch in page-locked memory; work queued from now on waits for it."""
+        current = torch.cuda.current_stream(self._device)
+        with torch.cuda.stream(self._stream):
+            sent = batch.to(self._device)
+        current.wait_stream(self._stream)
+        # Else the allocator, which knows of this stream alone, could give the memory to the next
+        # copy while the step still reads it.
+        sent.record_stream(current)
+        return sent

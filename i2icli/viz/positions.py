@@ -15,7 +15,6 @@ from torch import Tensor
 from i2icli.methods.shared.views import PositionView
 from i2icli.pictures.decode import Pixels
 from i2icli.viz.drawer import Document, Drawer, FilmRow, text_of
-from i2icli.viz.factors import pack_pair
 from i2icli.viz.looks import Look, even_places
 from i2icli.viz.panels import (
     INK,
@@ -30,6 +29,7 @@ from i2icli.viz.panels import (
     show_picture,
     start_sheet,
 )
+from i2icli.viz.quantise import pack_pair
 
 RECEIVED = "magma"
 _CHUNK = 2**21  # weights computed at once

@@ -18,7 +18,6 @@ from torch.nn import functional as F
 from i2icli.methods.shared.views import SIDES, SimilarityView
 from i2icli.pictures.decode import Pixels
 from i2icli.viz.drawer import Document, Drawer, FilmRow, text_of
-from i2icli.viz.factors import pack_own
 from i2icli.viz.looks import Look, spread
 from i2icli.viz.panels import (
     INK,
@@ -32,6 +31,7 @@ from i2icli.viz.panels import (
     show_picture,
     start_sheet,
 )
+from i2icli.viz.quantise import pack_own
 
 SIMILARITY = "RdBu_r"  # red: alike, blue: opposite
 AGREEMENT = "viridis"

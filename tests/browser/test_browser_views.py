@@ -15,8 +15,8 @@ from attention_kit import make_look, make_view
 from views_kit import make_all, make_mask, make_position, make_similarity
 
 from i2icli.methods.shared.views import SIDES
-from i2icli.viz.factors import GOOD_ENOUGH
 from i2icli.viz.page import build_page, build_part
+from i2icli.viz.quantise import GOOD_ENOUGH
 from i2icli.viz.similarity import agreement
 
 VIEWS = make_all()

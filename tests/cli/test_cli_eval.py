@@ -22,8 +22,7 @@ from i2icli.config.document import config_document
 from i2icli.errors import WeightsError
 from i2icli.methods import build_method, configure_run
 from i2icli.pretrained.weights import FoundWeights
-from i2icli.runs.checkpoint import save_checkpoint
-from i2icli.runs.state import CheckpointState
+from i2icli.runs.checkpoint import CheckpointState, save_checkpoint
 
 SMALL = ("method.generator.width=4", "method.generator.blocks=1", "method.discriminator.width=4")
 Call = Callable[..., tuple[int, str, str]]

@@ -20,8 +20,7 @@ from i2icli.methods import build_method, configure_run
 from i2icli.metrics.segmentation import confusion_matrix, score_label_maps
 from i2icli.pictures.images import read_picture
 from i2icli.pictures.label_maps import LabelScheme, read_labels
-from i2icli.runs.checkpoint import save_checkpoint
-from i2icli.runs.state import CheckpointState
+from i2icli.runs.checkpoint import CheckpointState, save_checkpoint
 from i2icli.translation.pictures import translate_pictures
 from i2icli.translation.translator import load_translator
 

@@ -14,8 +14,7 @@ from i2icli.cli import app as app_module
 from i2icli.config.document import config_document
 from i2icli.methods import build_method, configure_run
 from i2icli.pictures.images import read_picture
-from i2icli.runs.checkpoint import save_checkpoint
-from i2icli.runs.state import CheckpointState
+from i2icli.runs.checkpoint import CheckpointState, save_checkpoint
 from i2icli.translation.translator import load_translator
 
 SMALL = ("method.generator.width=4", "method.generator.blocks=1", "method.discriminator.width=4")

@@ -13,8 +13,7 @@ from PIL import Image
 from i2icli.cli import app as app_module
 from i2icli.config.document import config_document
 from i2icli.methods import METHODS, Method, build_method, configure_run
-from i2icli.runs.checkpoint import save_checkpoint
-from i2icli.runs.state import CheckpointState
+from i2icli.runs.checkpoint import CheckpointState, save_checkpoint
 
 SMALL = ("method.generator.width=4", "method.generator.blocks=1", "method.discriminator.width=4")
 QS = (*SMALL, "method.nce_layers=[0,4,8,11,12]", "method.num_patches=6", "method.projection_dim=8")

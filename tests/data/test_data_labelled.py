@@ -11,11 +11,9 @@ from labelled_folders import write_labelled
 from PIL import Image
 
 from i2icli.config.sections import DataConfig, LabelsConfig
-from i2icli.data.domains import Domains
-from i2icli.data.folders import find_domains
-from i2icli.data.labelled import settle_labels
+from i2icli.data.folders import Domains, find_domains
+from i2icli.data.labelled import LabelledSet, settle_labels
 from i2icli.data.loader import build_loader
-from i2icli.data.segmented import LabelledSet
 from i2icli.data.training_set import open_training_set
 from i2icli.data.transforms import CropChoice, CropPlan, choose_crop, make_crop, make_label_crop
 from i2icli.errors import ConfigError, DataError

@@ -19,8 +19,7 @@ import torch
 
 from i2icli.config.sections import DataConfig
 from i2icli.data.batch import Batch
-from i2icli.data.domains import Domains
-from i2icli.data.folders import find_domains
+from i2icli.data.folders import Domains, find_domains
 from i2icli.data.loader import BatchStream, build_loader, steps_per_epoch
 from i2icli.data.unpaired import UnpairedSet
 from i2icli.errors import ConfigError, DataError

@@ -11,8 +11,7 @@ from PIL import Image
 
 from i2icli.config.sections import DataConfig, LabelsConfig
 from i2icli.data.batch import Batch
-from i2icli.data.domains import Domains
-from i2icli.data.folders import find_domains
+from i2icli.data.folders import Domains, find_domains
 from i2icli.data.loader import build_loader, steps_per_epoch
 from i2icli.data.single import PatchKey, SingleSet
 from i2icli.data.training_set import open_training_set

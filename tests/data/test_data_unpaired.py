@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from i2icli.config.sections import DataConfig
-from i2icli.data.domains import Domains
+from i2icli.data.folders import Domains
 from i2icli.data.unpaired import SampleKey, UnpairedSet
 from i2icli.errors import DataError
 from i2icli.pictures.images import from_tensor, write_picture

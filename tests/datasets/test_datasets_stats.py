@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from i2icli.data.domains import Domains
+from i2icli.data.folders import Domains
 from i2icli.datasets.stats import measure_part, plan_training
 from i2icli.errors import ConfigError, DataError
 from i2icli.pictures.images import write_picture

@@ -24,9 +24,8 @@ from i2icli.metrics.distances import fid, kid
 from i2icli.pictures.images import Pixels, read_picture
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
-from i2icli.training.curve import draw_curve
 from i2icli.training.run import resume_run, start_run
-from i2icli.training.scoreboard import Point, Scoreboard
+from i2icli.training.scoreboard import Point, Scoreboard, draw_curve
 from i2icli.training.session import open_session
 
 pytestmark = pytest.mark.usefixtures("pair")

@@ -15,8 +15,7 @@ from safetensors.torch import save_file
 
 from i2icli.errors import CheckpointError
 from i2icli.interop.files import parse_name, read_weights
-from i2icli.runs.checkpoint import save_checkpoint
-from i2icli.runs.state import CheckpointState
+from i2icli.runs.checkpoint import CheckpointState, save_checkpoint
 
 
 def _same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> bool:

@@ -16,8 +16,7 @@ from i2icli.data.batch import Batch
 from i2icli.methods import Method, Player, Terms, Translation, build_method, configure_run
 from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.pictures.images import Pixels
-from i2icli.runs.checkpoint import save_checkpoint
-from i2icli.runs.state import CheckpointState
+from i2icli.runs.checkpoint import CheckpointState, save_checkpoint
 from i2icli.translation.pictures import translate_images
 
 

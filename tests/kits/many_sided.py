@@ -16,8 +16,7 @@ from i2icli.data.batch import Batch
 from i2icli.methods import Method, Player, Terms, Translation, build_method
 from i2icli.methods.shared.configure import AnyRunConfig, run_schema
 from i2icli.methods.shared.registry import METHODS, register
-from i2icli.runs.checkpoint import save_checkpoint
-from i2icli.runs.state import CheckpointState
+from i2icli.runs.checkpoint import CheckpointState, save_checkpoint
 
 
 class _Tint(Method):

@@ -11,9 +11,8 @@ import numpy as np
 
 from i2icli.config.document import config_document
 from i2icli.methods import build_method, configure_run
-from i2icli.runs.checkpoint import save_checkpoint
+from i2icli.runs.checkpoint import CheckpointState, save_checkpoint
 from i2icli.runs.folder import RunFolder
-from i2icli.runs.state import CheckpointState
 from i2icli.viz.grid import draw_grid, lay_out
 from i2icli.viz.tiles import describe_rows
 

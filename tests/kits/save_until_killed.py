@@ -15,8 +15,12 @@ from pathlib import Path
 
 import torch
 
-from i2icli.runs.checkpoint import load_checkpoint, remove_leftovers, save_checkpoint
-from i2icli.runs.state import CheckpointState
+from i2icli.runs.checkpoint import (
+    CheckpointState,
+    load_checkpoint,
+    remove_leftovers,
+    save_checkpoint,
+)
 
 FILLED = 300_000  # numbers in a checkpoint: large enough for a kill to hit the middle of a write
 

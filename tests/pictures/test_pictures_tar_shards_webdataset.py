@@ -11,7 +11,7 @@ import tarfile
 from PIL import Image
 
 from i2icli.pictures.listing import list_pictures
-from i2icli.pictures.tar_index import index_shards
+from i2icli.pictures.tar_sets import index_shards
 from i2icli.pictures.tar_shards import pack_folder, read_samples, split_name
 
 

@@ -18,12 +18,12 @@ from i2icli.errors import CheckpointError, I2IError
 from i2icli.runs.checkpoint import (
     FORMAT,
     KIND,
+    CheckpointState,
     copy_checkpoint,
     load_checkpoint,
     remove_leftovers,
     save_checkpoint,
 )
-from i2icli.runs.state import CheckpointState
 
 
 def make_state(step: int = 3, size: int = 10) -> CheckpointState:

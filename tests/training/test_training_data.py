@@ -11,7 +11,7 @@ import pytest
 from engine_kit import Watcher, pair_config, send
 from plain_data import assert_same
 
-from i2icli.data.domains import Domains
+from i2icli.data.folders import Domains
 from i2icli.data.pixel_cache import FOLDER
 from i2icli.datasets.pixel_cache import build_caches
 from i2icli.errors import Interrupted

@@ -16,8 +16,7 @@ from engine_kit import PairMethod, Watcher, pair_config, send, without_timings
 from plain_data import assert_same
 from torch import Tensor
 
-from i2icli.data.domains import Domains
-from i2icli.data.folders import find_domains
+from i2icli.data.folders import Domains, find_domains
 from i2icli.errors import Interrupted
 from i2icli.methods import Translation
 from i2icli.methods.shared.configure import AnyRunConfig, run_schema

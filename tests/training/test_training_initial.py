@@ -10,8 +10,7 @@ from engine_kit import pair_config
 
 from i2icli.errors import CheckpointError, ConfigError
 from i2icli.methods import build_method
-from i2icli.runs.checkpoint import load_checkpoint, save_checkpoint
-from i2icli.runs.state import CheckpointState
+from i2icli.runs.checkpoint import CheckpointState, load_checkpoint, save_checkpoint
 from i2icli.training.initial import Loaded, load_initial_weights
 from i2icli.training.run import start_run
 

@@ -17,9 +17,9 @@ from i2icli.data.batch import Batch
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
 from i2icli.system.choices import choose
-from i2icli.training import prefetch
-from i2icli.training.prefetch import SideCopy, build_send
+from i2icli.training import step as step_module
 from i2icli.training.run import start_run
+from i2icli.training.step import SideCopy, build_send
 
 CPU = torch.device("cpu")
 
@@ -107,8 +107,8 @@ def test_a_cpu_copies_nothing_whatever_the_setting() -> None:
 def test_a_gpu_copies_aside_unless_told_not_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "Stream", lambda _: FakeStream("side", []))
     on = replace(choose(RuntimeConfig(), CPU), device=torch.device("cuda"), prefetch=True)
-    assert isinstance(build_send(on), prefetch.SideCopy)
-    assert not isinstance(build_send(replace(on, prefetch=False)), prefetch.SideCopy)
+    assert isinstance(build_send(on), step_module.SideCopy)
+    assert not isinstance(build_send(replace(on, prefetch=False)), step_module.SideCopy)
 
 
 def test_a_batch_takes_over_the_values_of_another_in_place() -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from i2icli.config.sections import DataConfig
-from i2icli.training.scale import scale_note
+from i2icli.training.data import scale_note
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from i2icli.translation.folder import FolderOptions, translate_jobs
 from i2icli.translation.sources import find_sources
 from i2icli.translation.targets import plan_outputs
 from i2icli.translation.translator import Translator
-from i2icli.viz.sheets import write_sheets
+from i2icli.viz.grid import write_sheets
 
 
 @pytest.fixture

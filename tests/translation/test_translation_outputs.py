@@ -24,7 +24,7 @@ from i2icli.translation.sources import Source, find_sources
 from i2icli.translation.styles import random_styles, style_names, styles_of_pictures
 from i2icli.translation.targets import Job, plan_outputs
 from i2icli.translation.translator import Translator
-from i2icli.viz.sheets import write_sheets
+from i2icli.viz.grid import write_sheets
 
 Load = Callable[..., Translator]
 

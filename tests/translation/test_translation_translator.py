@@ -13,8 +13,7 @@ import i2icli
 from i2icli.errors import CheckpointError, ConfigError, DataError
 from i2icli.methods import build_method
 from i2icli.pictures.images import Picture, from_tensor, read_picture, to_tensor
-from i2icli.runs.checkpoint import load_checkpoint, save_checkpoint
-from i2icli.runs.state import CheckpointState
+from i2icli.runs.checkpoint import CheckpointState, load_checkpoint, save_checkpoint
 from i2icli.training.samples import Sample, SampleDrawer
 from i2icli.translation.pictures import translate_pictures
 from i2icli.translation.translator import Translator, load_translator

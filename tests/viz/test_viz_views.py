@@ -27,12 +27,12 @@ from views_kit import (
 from i2icli.viz.channels import gathered, small_matrix
 from i2icli.viz.drawer import slug
 from i2icli.viz.drawers import DRAWERS, drawer_of
-from i2icli.viz.factors import GOOD_ENOUGH, pack_own
 from i2icli.viz.looks import Moment, even_places, smaller
 from i2icli.viz.masks import edge_of, explain, share_above
 from i2icli.viz.page import build_page, build_part
 from i2icli.viz.panels import faded
 from i2icli.viz.positions import received
+from i2icli.viz.quantise import GOOD_ENOUGH, pack_own
 from i2icli.viz.scales import dominant
 from i2icli.viz.similarity import agreement, full_colour, grid_places
 from i2icli.viz.strip import draw_film, draw_strip
