@@ -36,7 +36,7 @@ from i2icli.methods.shared.configure import AnyRunConfig, configure_run
 from i2icli.pretrained.weights import WEIGHTS, look_up
 from i2icli.system.choices import Choices, Work, choose
 from i2icli.system.device import device_title, resolve_device
-from i2icli.training.data import settle_data
+from i2icli.training.data import resolve_data
 from i2icli.training.session import open_session
 
 
@@ -150,7 +150,7 @@ def _look_at_data(
 ) -> tuple[Checkup, AnyRunConfig | None, Domains | None]:
     """Find the pictures and read one sample; the settled configuration, None with a fault."""
     try:
-        settled, is_demo = settle_data(_with_root(config, patient.data))
+        settled, is_demo = resolve_data(_with_root(config, patient.data))
         kind = method_of(settled).data
         domains = find_domains(settled.data, kind)
         dataset = open_training_set(kind, domains, settled.data, settled.labels)

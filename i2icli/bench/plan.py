@@ -15,7 +15,7 @@ from i2icli.config.schedule import Moment
 from i2icli.config.words import human_time
 from i2icli.data.transforms import CropPlan, plan_crop
 from i2icli.methods.shared.configure import AnyRunConfig, changes_from_paper, configure_run
-from i2icli.training.data import settle_data
+from i2icli.training.data import resolve_data
 from i2icli.training.initial import start_from_pretrained
 from i2icli.training.session import Session, open_session
 from i2icli.training.step import train_step
@@ -105,7 +105,7 @@ def plan_run(config: AnyRunConfig, *, preset: str, device: str | None = None) ->
         WeightsError: for weights to start from that are not there.
     """
     base = config_document(configure_run(preset))
-    session = open_session(settle_data(config)[0], device=device)
+    session = open_session(resolve_data(config)[0], device=device)
     start_from_pretrained(session.method, session.method.starts_from)
     return RunPlan(
         config=config_document(session.config),

@@ -19,7 +19,7 @@ from i2icli.methods import method_of
 from i2icli.methods.shared.configure import AnyRunConfig, configure_run, restore_config
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.paths import find_checkpoint
-from i2icli.training.data import settle_data
+from i2icli.training.data import resolve_data
 
 _PICTURES = 8
 
@@ -171,7 +171,7 @@ def _with_data(config: AnyRunConfig, options: BenchOptions, folder: Path) -> Doc
             raise DataError(f"--data {options.data} is no folder.")
         others = dict.fromkeys(("domain_a", "domain_b", "test_a", "test_b"))
         document["data"] = {**document["data"], **others, "root": str(root.resolve())}
-        settled = settle_data(restore_config(document))[0]
+        settled = resolve_data(restore_config(document))[0]
         find_domains(settled.data, _kind_of(settled))
         return config_document(settled)
     if document["data"]["direction"] != "a2b":

@@ -182,32 +182,32 @@ def _some_pictures(folder: Path) -> tuple[Path, ...]:
 
 def _missing_part(root: Path, name: str) -> str:
     folders = folder_names(root)
-    found = ", ".join(folders[:8]) + (", ..." if len(folders) > 8 else "")
+    present = ", ".join(folders[:8]) + (", ..." if len(folders) > 8 else "")
     near = nearest_folder(name, root)
     hint = f" (is it {near}?)" if near else ""
     return (
         f"{root} has no folder {name}{hint}: expected trainA and trainB, and testA and testB for "
-        f"test pictures; found {found or 'no folders'}. Rename, or {_PREPARE}"
+        f"test pictures; found {present or 'no folders'}. Rename, or {_PREPARE}"
     )
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     """Map names below the folder, without suffix, to the pictures, sorted."""
-    found: dict[str, Path] = {}
+    pictures: dict[str, Path] = {}
     for path in list_pictures(folder):
         stem = path.relative_to(folder).with_suffix("").as_posix()
-        if stem in found:
+        if stem in pictures:
             raise DataError(
-                f"{folder} holds both {found[stem].name} and {path.name}: pictures and label maps "
-                "are matched by their names without suffix, so keep one of them."
+                f"{folder} holds both {pictures[stem].name} and {path.name}: pictures and label "
+                "maps are matched by their names without suffix, so keep one of them."
             )
-        found[stem] = path
-    if not found:
+        pictures[stem] = path
+    if not pictures:
         raise DataError(
             f"no pictures in {folder} or the folders inside it: expected files that end in "
             f"{', '.join(sorted(SUFFIXES))}"
         )
-    return found
+    return pictures
 
 
 def _check_layout(root: Path) -> None:
@@ -219,9 +219,9 @@ def _check_layout(root: Path) -> None:
     missing = [name for name in wanted if not (root / name).is_dir()]
     if missing:
         names = sorted(path.name for path in root.iterdir() if path.is_dir())
-        found = ", ".join(names[:8]) or "no folders"
+        present = ", ".join(names[:8]) or "no folders"
         raise DataError(
-            f"{root} has no folder {missing[0]}: labelled data lie in {LAYOUT}; found {found}. "
+            f"{root} has no folder {missing[0]}: labelled data lie in {LAYOUT}; found {present}. "
             "Folders of other names: `--set data.domain_a=PICTURES --set data.domain_b=MAPS`."
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from i2icli.config.sections import DataConfig
 from i2icli.data.folders import Domains
-from i2icli.data.pixel_cache import FOLDER, FirstStep, Kept, PixelCache, UnusableCacheError
+from i2icli.data.pixel_cache import FOLDER, FirstStep, PixelCache, UnusableCacheError
 from i2icli.data.transforms import CropPlan, plan_crop
 
 
@@ -38,18 +38,6 @@ class KeptPictures:
 
     caches: dict[tuple[str, bool], PixelCache]
     notes: tuple[str, ...] = ()
-
-    def take(self, side: str, place: int, file: str, *, jitter: bool) -> Kept | None:
-        """Return a picture; None where its file must be read.
-
-        Args:
-            side: "a" or "b".
-            place: in the list of the domain's files.
-            file: what lies there.
-            jitter: whether pictures are resized beyond the crop.
-        """
-        cache = self.caches.get((side, jitter)) if self.caches else None
-        return None if cache is None else cache.take(place, file)
 
 
 def open_kept(

@@ -36,7 +36,7 @@ from i2icli.pictures.label_maps import (
 MAX_CLASSES = 1000
 
 
-def settle_labels(labels: LabelsConfig, maps: Sequence[Path]) -> LabelsConfig:
+def resolve_labels(labels: LabelsConfig, maps: Sequence[Path]) -> LabelsConfig:
     """Return the section as a run keeps it: classes counted, colours instead of their file.
 
     Args:
@@ -49,14 +49,14 @@ def settle_labels(labels: LabelsConfig, maps: Sequence[Path]) -> LabelsConfig:
             classes than there can be.
     """
     palette = labels.palette if labels.palette == "auto" else palette_text(labels.palette)
-    settled = labels.model_copy(update={"palette": palette})
+    resolved = labels.model_copy(update={"palette": palette})
     if labels.classes:
-        return settled
-    return settled.model_copy(update={"classes": _count_classes(settled, maps)})
+        return resolved
+    return resolved.model_copy(update={"classes": _count_classes(resolved, maps)})
 
 
 def label_scheme(labels: LabelsConfig) -> LabelScheme:
-    """Return what the label maps of a configuration hold; its classes are settled.
+    """Return the scheme of the label maps of a configuration whose classes are resolved.
 
     Raises:
         ConfigError: for a palette that is not there or too small.
@@ -75,7 +75,7 @@ def read_ids(path: Path, scheme: LabelScheme) -> Labels:
 
 
 def to_ids(stored: Labels | Palette, path: Path, scheme: LabelScheme) -> Labels:
-    """Return what `read_labels` read of a file as ids, (H, W).
+    """Return the ids, (H, W), that colours or ids of a file stand for.
 
     Raises:
         DataError: they are colours without a palette, or an id is out of range.
@@ -109,9 +109,9 @@ def _count_classes(labels: LabelsConfig, maps: Sequence[Path]) -> int:
     known = MAX_CLASSES if palette is None else len(scored_colours(labels.palette))
     scheme = LabelScheme(known, labels.ignore, palette)
     highest, where = -1, None
-    for path, found in _highest_ids(maps, scheme):
-        if found > highest:
-            highest, where = found, path
+    for path, highest_id in _highest_ids(maps, scheme):
+        if highest_id > highest:
+            highest, where = highest_id, path
     if where is None:
         raise DataError(
             f"every pixel of the {len(maps)} label maps is {labels.ignore}, which labels.ignore "
@@ -149,14 +149,14 @@ class LabelledKey:
     Attributes:
         seed: of the run.
         epoch: counted from 1.
-        place: which sample of the epoch, counted from 0.
+        number: which sample of the epoch, counted from 0.
         picture: index of the picture.
         jitter: whether pictures are resized beyond the crop.
     """
 
     seed: int
     epoch: int
-    place: int
+    number: int
     picture: int
     jitter: bool = True
 
@@ -184,7 +184,7 @@ class LabelledSet(Dataset[LabelledSample]):
     Args:
         domains: pictures as A and their label maps as B, as `find_labelled` returns them.
         config: how pictures become crops, and what an unreadable file does.
-        labels: what the maps hold; `classes` is settled.
+        labels: what the maps hold; `classes` is resolved.
     """
 
     def __init__(self, domains: Domains, config: DataConfig, labels: LabelsConfig) -> None:
@@ -220,7 +220,7 @@ class LabelledSet(Dataset[LabelledSample]):
                 "ids (nearest neighbour)."
             )
         plan = plan_crop(self.config, jitter=key.jitter)
-        draws = KeyedDraws(key.seed, key.epoch, key.place, _CROP)
+        draws = KeyedDraws(key.seed, key.epoch, key.number, _CROP)
         choice = choose_crop(plan, picture.size, draws)
         return LabelledSample(
             make_crop(picture.pixels, plan, choice),
@@ -232,15 +232,15 @@ class LabelledSet(Dataset[LabelledSample]):
     def epoch_keys(
         self, *, seed: int, epoch: int, jitter: bool, start: int = 0
     ) -> Iterator[LabelledKey]:
-        """Yield the keys of one epoch, from place `start` on.
+        """Yield the keys of one epoch, from sample `start` on.
 
         Pairing "random" visits the pictures in a new order each epoch, "ordered" by their names.
         """
         is_random = self.config.pairing == "random"
         order = KeyedDraws(seed, epoch, 0, _ORDER).permutation(len(self)) if is_random else None
-        for place in range(start, len(self)):
-            picture = place if order is None else int(order[place])
-            yield LabelledKey(seed, epoch, place, picture, jitter=jitter)
+        for number in range(start, len(self)):
+            picture = number if order is None else int(order[number])
+            yield LabelledKey(seed, epoch, number, picture, jitter=jitter)
 
     def collate(self, samples: Sequence[LabelledSample]) -> LabelledBatch:
         """Put samples into a batch.
@@ -265,10 +265,10 @@ class LabelledSet(Dataset[LabelledSample]):
         """Read a picture and its map, or by `data.corrupt` the next readable ones after them."""
         attempts = min(_MAX_UNREADABLE, len(self))
         for offset in range(attempts):
-            place = (index + offset) % len(self)
+            position = (index + offset) % len(self)
             try:
-                picture = read_picture(self.pictures[place], channels=self.config.channels_a)
-                return picture, read_labels(self.maps[place]), self.maps[place]
+                picture = read_picture(self.pictures[position], channels=self.config.channels_a)
+                return picture, read_labels(self.maps[position]), self.maps[position]
             except DataError as error:
                 if self.config.corrupt == "error":
                     raise

@@ -169,21 +169,22 @@ class BatchStream(Iterator[AnyBatch]):
             ) from error
 
     def _start(self) -> Iterator[_Loaded]:
-        loader: DataLoader[AnySample | str] = DataLoader(
-            self._dataset,
-            batch_sampler=self._keys.from_step(self.step),
-            num_workers=self._workers,
-            collate_fn=self._dataset.collate,
-            pin_memory=self._pin,
-            worker_init_fn=_prepare_worker if self._workers else None,
-            # Its own generator: starting an iterator draws a number, the global one must not move.
-            generator=torch.Generator().manual_seed(0),
-        )
         with warnings.catch_warnings():
             # Python warns of forking beside threads; the workers use nothing a thread may hold.
             warnings.filterwarnings("ignore", message=".*multi-threaded.*fork")
             # More workers than cores are the user's choice; they cost little.
             warnings.filterwarnings("ignore", message="This DataLoader will create")
+            loader: DataLoader[AnySample | str] = DataLoader(
+                self._dataset,
+                batch_sampler=self._keys.from_step(self.step),
+                num_workers=self._workers,
+                collate_fn=self._dataset.collate,
+                pin_memory=self._pin,
+                worker_init_fn=_prepare_worker if self._workers else None,
+                # Its own generator: starting an iterator draws a number, and the global one must
+                # not move.
+                generator=torch.Generator().manual_seed(0),
+            )
             return iter(loader)
 
 

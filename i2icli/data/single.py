@@ -1,7 +1,7 @@
 """The data set of two pictures: crops of both at changing zooms (single-image translation).
 
 As the released code of SinCUT means it: the crops of a batch share a zoom and lie in different
-cells of a grid, so that negatives of a contrast come from different places.
+cells of a grid, so that negatives of a contrast come from different positions.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class PatchKey:
     Attributes:
         seed: of the run.
         epoch: counted from 1.
-        place: which sample of the epoch, counted from 0.
+        number: which sample of the epoch, counted from 0.
     """
 
     seed: int
     epoch: int
-    place: int
+    number: int
 
 
 class SingleSet(Dataset[Sample]):
@@ -94,9 +94,9 @@ class SingleSet(Dataset[Sample]):
         jitter: bool,  # noqa: ARG002 - zooms stay in the decay half
         start: int = 0,
     ) -> Iterator[PatchKey]:
-        """Yield the keys of one epoch, from place `start` on."""
-        for place in range(start, len(self)):
-            yield PatchKey(seed, epoch, place)
+        """Yield the keys of one epoch, from sample `start` on."""
+        for number in range(start, len(self)):
+            yield PatchKey(seed, epoch, number)
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Put samples into a batch; all crops have one size."""
@@ -122,7 +122,7 @@ class _Side:
     def cut(self, key: PatchKey) -> Tensor:
         """Return the crop of a key, (C, h, w) in [-1, 1]."""
         config, crop, n = self._config, self._config.crop, self._number
-        batch, within = divmod(key.place, config.batch_size)
+        batch, within = divmod(key.number, config.batch_size)
         # Departs from the official code: the crops of a batch do share their zoom, and zooms are
         # drawn anew in each epoch, because its loader shuffles what it prepared for batches.
         pixels = self._at(self._draw_size(KeyedDraws(key.seed, key.epoch, batch, _ZOOM[n])))
@@ -132,7 +132,7 @@ class _Side:
         # because its numbers, all different, are not any more after the remainder.
         cells = KeyedDraws(key.seed, key.epoch, batch, _CELLS[n]).permutation(rows * columns)
         column, row = divmod(int(cells[within % len(cells)]), rows)
-        draws = KeyedDraws(key.seed, key.epoch, key.place, _PATCH[n])
+        draws = KeyedDraws(key.seed, key.epoch, key.number, _PATCH[n])
         x = column * crop + draws.below(width - columns * crop + 1)
         y = row * crop + draws.below(height - rows * crop + 1)
         patch = pixels[y : y + crop, x : x + crop]

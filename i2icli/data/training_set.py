@@ -1,4 +1,4 @@
-"""What the loader needs of a data set, and the data set of each kind."""
+"""The interface of data sets to the loader, and the data set of each kind."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TrainingSet(Protocol):
         """
 
     def epoch_keys(self, *, seed: int, epoch: int, jitter: bool, start: int = 0) -> Iterator[Any]:
-        """Yield the keys of one epoch, counted from 1, from place `start` on."""
+        """Yield the keys of one epoch, counted from 1, from sample `start` on."""
 
     def collate(self, samples: Sequence[Any]) -> AnyBatch:
         """Put samples into a batch.

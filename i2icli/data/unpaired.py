@@ -54,7 +54,7 @@ class SampleKey:
     Attributes:
         seed: of the run.
         epoch: counted from 1.
-        place: which sample of the epoch, counted from 0.
+        number: which sample of the epoch, counted from 0.
         picture_a: index of the picture of domain A.
         picture_b: index of the picture of domain B.
         jitter: whether pictures are resized beyond the crop.
@@ -62,7 +62,7 @@ class SampleKey:
 
     seed: int
     epoch: int
-    place: int
+    number: int
     picture_a: int
     picture_b: int
     jitter: bool = True
@@ -126,13 +126,13 @@ class UnpairedSet(Dataset[Sample]):
         skipped: list[str] = []
 
         def crop(side: str, index: int, use: int) -> tuple[Tensor, str]:
-            found = self._read(side, index, key.jitter, skipped.append)
-            draws = KeyedDraws(key.seed, key.epoch, key.place, use)
-            choice = choose_crop(plan, found.size, draws)
-            pixels = found.pixels
-            if not found.is_resized:
+            source = self._read(side, index, key.jitter, skipped.append)
+            draws = KeyedDraws(key.seed, key.epoch, key.number, use)
+            choice = choose_crop(plan, source.size, draws)
+            pixels = source.pixels
+            if not source.is_resized:
                 pixels = resize_first(pixels, plan, longer=choice.longer)
-            return finish_crop(pixels, plan, choice), found.name
+            return finish_crop(pixels, plan, choice), source.name
 
         real_a, name_a = crop("a", key.picture_a, _CROP_A)
         real_b, name_b = crop("b", key.picture_b, _CROP_B)
@@ -141,7 +141,7 @@ class UnpairedSet(Dataset[Sample]):
     def epoch_keys(
         self, *, seed: int, epoch: int, jitter: bool, start: int = 0
     ) -> Iterator[SampleKey]:
-        """Yield the keys of one epoch, from place `start` on.
+        """Yield the keys of one epoch, from sample `start` on.
 
         Random pairing visits the positions 0 .. len - 1 in a new order each epoch, takes picture
         position mod |A|, and draws one of B. Ordered pairing takes position mod |A| and mod |B|.
@@ -149,12 +149,12 @@ class UnpairedSet(Dataset[Sample]):
         is_random = self.config.pairing == "random"
         order = KeyedDraws(seed, epoch, 0, _ORDER).permutation(len(self)) if is_random else None
         count_a, count_b = len(self.files["a"]), len(self.files["b"])
-        for place in range(start, len(self)):
-            position = place if order is None else int(order[place])
+        for number in range(start, len(self)):
+            position = number if order is None else int(order[number])
             partner = position % count_b
             if is_random:
-                partner = KeyedDraws(seed, epoch, place, _PARTNER).below(count_b)
-            yield SampleKey(seed, epoch, place, position % count_a, partner, jitter=jitter)
+                partner = KeyedDraws(seed, epoch, number, _PARTNER).below(count_b)
+            yield SampleKey(seed, epoch, number, position % count_a, partner, jitter=jitter)
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Put samples into a batch.
@@ -171,15 +171,16 @@ class UnpairedSet(Dataset[Sample]):
             names_b=tuple(sample.name_b for sample in samples),
         )
 
-    def _read(self, side: str, index: int, jitter: bool, report: Callable[[str], None]) -> _Found:
+    def _read(self, side: str, index: int, jitter: bool, report: Callable[[str], None]) -> _Source:
         """Read a picture, or by `data.corrupt` the next readable one after it."""
         files = self.files[side]
         attempts = min(_MAX_UNREADABLE, len(files))
+        cache = self._kept.caches.get((side, jitter))
         for offset in range(attempts):
-            place = (index + offset) % len(files)
-            name = files[place]
-            if kept := self._kept.take(side, place, name, jitter=jitter):
-                return _Found(name, kept.pixels, kept.size, is_resized=True)
+            position = (index + offset) % len(files)
+            name = files[position]
+            if cache is not None and (kept := cache.take(position, name)):
+                return _Source(name, kept.pixels, kept.size, is_resized=True)
             try:
                 picture = read_picture(Path(name), channels=channels_of(side, self.config))
             except DataError as error:
@@ -188,12 +189,12 @@ class UnpairedSet(Dataset[Sample]):
                 report(str(error))
                 last = error
             else:
-                return _Found(name, picture.pixels, picture.size)
+                return _Source(name, picture.pixels, picture.size)
         raise DataError(f"{attempts} training pictures in a row cannot be read, the last: {last}")
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Source:
     """A picture from its file, or from a cache and then resized already.
 
     Its size is that of the original, (width, height).

@@ -31,7 +31,7 @@ class Group:
     @property
     def parts(self) -> tuple[str, ...]:
         """The parts of the data set that they lie in, sorted."""
-        return tuple(sorted({found.part for found in self.prints}))
+        return tuple(sorted({one.part for one in self.prints}))
 
 
 def find_groups(prints: Sequence[Print]) -> list[Group]:
@@ -40,14 +40,14 @@ def find_groups(prints: Sequence[Print]) -> list[Group]:
     A picture with exact copies takes part in the search for near ones with its first copy, and a
     near group then lists all of them.
     """
-    readable = sorted((found for found in prints if found.error is None), key=lambda p: p.path)
+    readable = sorted((one for one in prints if one.error is None), key=lambda p: p.path)
     by_pixels: dict[bytes, list[Print]] = defaultdict(list)
-    for found in readable:
-        by_pixels[found.pixels].append(found)
+    for one in readable:
+        by_pixels[one.pixels].append(one)
     exact = [Group(True, tuple(copies)) for copies in by_pixels.values() if len(copies) > 1]
     firsts = [copies[0] for copies in by_pixels.values()]
     near = [
-        Group(False, tuple(copy for found in members for copy in by_pixels[found.pixels]))
+        Group(False, tuple(copy for one in members for copy in by_pixels[one.pixels]))
         for members in _near_groups(firsts)
     ]
     return exact + near
@@ -62,13 +62,13 @@ def _near_groups(prints: Sequence[Print]) -> list[list[Print]]:
     for band in range(_BANDS):
         _join_band(looks, thumbnails, parents, band)
     groups: dict[int, list[Print]] = defaultdict(list)
-    for index, found in enumerate(prints):
-        groups[_root(parents, index)].append(found)
+    for index, one in enumerate(prints):
+        groups[_root(parents, index)].append(one)
     return [members for members in groups.values() if len(members) > 1]
 
 
 def _stack(prints: Sequence[Print], name: str, width: int) -> NDArray[np.uint8]:
-    data = b"".join(getattr(found, name) for found in prints)
+    data = b"".join(getattr(one, name) for one in prints)
     return np.frombuffer(data, np.uint8).reshape(len(prints), width)
 
 
@@ -84,10 +84,10 @@ def _join_band(
     starts = np.flatnonzero(np.diff(values[order], prepend=-1))
     for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
         bucket = order[start:end]
-        for place in range(len(bucket) - 1):
-            others = bucket[place + 1 : place + 1 + _WINDOW]
-            for other in others[_alike(looks, thumbnails, bucket[place], others)]:
-                _join(parents, int(bucket[place]), int(other))
+        for position in range(len(bucket) - 1):
+            others = bucket[position + 1 : position + 1 + _WINDOW]
+            for other in others[_alike(looks, thumbnails, bucket[position], others)]:
+                _join(parents, int(bucket[position]), int(other))
 
 
 def _alike(

@@ -37,16 +37,16 @@ def find_duplicates(groups: Sequence[Group]) -> list[Finding]:
     """Say which equal or nearly equal pictures lie where."""
     sorted_groups: dict[tuple[str, bool], list[Group]] = {}
     for group in groups:
-        sorted_groups.setdefault((_place(group), group.is_exact), []).append(group)
+        sorted_groups.setdefault((_parts_of(group), group.is_exact), []).append(group)
     findings = []
-    for (place, is_exact), members in sorted_groups.items():
+    for (parts, is_exact), members in sorted_groups.items():
         kind = "the same" if is_exact else "nearly the same"
         count = _count(len(members), "group") + f" of {kind} pictures"
-        level, message = _PLACES[place]
+        level, message = _PARTS[parts]
         findings.append(
             Finding(
                 level=level,
-                code=f"{'duplicates' if is_exact else 'near-duplicates'}-{place}",
+                code=f"{'duplicates' if is_exact else 'near-duplicates'}-{parts}",
                 message=f"{count} {message}",
                 files=tuple(tuple((p.path, p.part) for p in group.prints) for group in members),
             )
@@ -54,7 +54,7 @@ def find_duplicates(groups: Sequence[Group]) -> list[Finding]:
     return findings
 
 
-_PLACES: dict[str, tuple[Level, str]] = {
+_PARTS: dict[str, tuple[Level, str]] = {
     "across-domains": (
         "warning",
         "in both domains: the translator learns to leave them alone. Remove them from one.",
@@ -67,7 +67,7 @@ _PLACES: dict[str, tuple[Level, str]] = {
 }
 
 
-def _place(group: Group) -> str:
+def _parts_of(group: Group) -> str:
     domains = {part[-1] for part in group.parts}
     if len(domains) > 1:
         return "across-domains"
@@ -79,13 +79,13 @@ def find_differences(prints: Sequence[Print]) -> list[Finding]:
     domain_a, domain_b = _domain(prints, "A"), _domain(prints, "B")
     if not domain_a or not domain_b:
         return []
-    found = [
+    findings = [
         _size_difference(domain_a, domain_b),
         _shape_difference(domain_a, domain_b),
         _format_difference(domain_a, domain_b),
         _quality_difference(domain_a, domain_b),
     ]
-    return [finding for finding in found if finding is not None]
+    return [finding for finding in findings if finding is not None]
 
 
 def _domain(prints: Sequence[Print], letter: str) -> list[Print]:
@@ -150,7 +150,7 @@ def _quality_difference(domain_a: Sequence[Print], domain_b: Sequence[Print]) ->
 def find_oddities(prints: Sequence[Print], *, crop: int) -> list[Finding]:
     """Say which pictures need more than reading."""
     good = [p for p in prints if p.error is None]
-    found = [
+    findings = [
         _list(
             ("warning", "small"),
             [(p, f"{p.width}x{p.height}") for p in good if min(p.width, p.height) < crop],
@@ -180,7 +180,7 @@ def find_oddities(prints: Sequence[Print], *, crop: int) -> list[Finding]:
             "with several frames: only the first is used.",
         ),
     ]
-    return [finding for finding in found if finding is not None]
+    return [finding for finding in findings if finding is not None]
 
 
 def _grey_finding(good: Sequence[Print], letter: str) -> Finding | None:

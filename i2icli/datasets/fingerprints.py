@@ -78,7 +78,7 @@ class Print:
 
 
 def take_print(path: Path, part: str) -> Print:
-    """Decode a picture fully and return what was found; a fault is a finding, not an exception."""
+    """Decode a picture fully and return its print; a fault is a finding, not an exception."""
     try:
         with open_picture(path) as image:
             form = image.format or ""

@@ -43,7 +43,7 @@ class Obtained:
 
 
 def default_folder(name: str) -> Path:
-    """Return where a set goes without `--out`."""
+    """Return the folder of a set without `--out`."""
     return home() / "datasets" / name
 
 
@@ -114,10 +114,10 @@ def _install(data_set: DataSet, archive: Path, folder: Path) -> None:
         _arrange(data_set, fresh)
         for part in PARTS[:2]:
             if not (fresh / part).is_dir() or not list_pictures(fresh / part):
-                found = ", ".join(sorted(entry.name for entry in fresh.iterdir())[:8])
+                present = ", ".join(sorted(entry.name for entry in fresh.iterdir())[:8])
                 raise DataError(
                     f"{archive} is not {data_set.name}: it has no pictures in {part} "
-                    f"(at its top: {found or 'nothing'})."
+                    f"(at its top: {present or 'nothing'})."
                 )
         (fresh / MARKER).write_text(json.dumps({"name": data_set.name}) + "\n", encoding="ascii")
         if folder.exists():
@@ -129,9 +129,9 @@ def _install(data_set: DataSet, archive: Path, folder: Path) -> None:
 
 def _arrange(data_set: DataSet, folder: Path) -> None:
     """Move the parts of an archive of another layout to their names."""
-    for part, place in data_set.folders.items():
-        if (folder / place).is_dir() and not (folder / part).exists():
-            (folder / place).rename(folder / part)
+    for part, source in data_set.folders.items():
+        if (folder / source).is_dir() and not (folder / part).exists():
+            (folder / source).rename(folder / part)
 
 
 def _is_there(data_set: DataSet, folder: Path) -> bool:

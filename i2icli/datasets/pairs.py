@@ -173,10 +173,10 @@ def _subfolder(pairs: Path, letter: str) -> Path:
     for name in (letter, letter.lower()):
         if (pairs / name).is_dir():
             return pairs / name
-    found = sorted(entry.name for entry in pairs.iterdir()) if pairs.is_dir() else []
+    present = sorted(entry.name for entry in pairs.iterdir()) if pairs.is_dir() else []
     raise DataError(
         f"{pairs} has no folder {letter}: the layout `folders` expects A and B with equal file "
-        f"names; found {', '.join(found[:8]) or 'nothing'}."
+        f"names; found {', '.join(present[:8]) or 'nothing'}."
     )
 
 

@@ -52,7 +52,7 @@ class SplitRule:
             raise ConfigError(f"--test-count is {self.count}; give 0 or more.")
 
     def number(self, total: int) -> int:
-        """Return how many of `total` pictures are for testing; at least one stays for training."""
+        """Return the number of test pictures among `total`; at least one stays for training."""
         wanted = round(self.fraction * total) if self.count is None else self.count
         if self.count is None and self.fraction > 0:
             wanted = max(1, wanted)
@@ -231,7 +231,7 @@ def building(out: Path) -> Iterator[Path]:
 
 
 def describe(out: Path, placer: Placer, tally: Tally) -> Prepared:
-    """Return what lies in `out` and how it came there."""
+    """Return a description of the set in `out` and of its making."""
     folders = sorted(entry for entry in out.iterdir() if entry.is_dir())
     return Prepared(
         folder=out,

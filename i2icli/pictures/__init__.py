@@ -1,1 +1,1 @@
-"""Picture files and tar shards: found, decoded, encoded."""
+"""Picture files and tar shards: listed, decoded, encoded."""

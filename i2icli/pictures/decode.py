@@ -44,7 +44,7 @@ _HEADER_LOCKS: dict[int, threading.Lock] = {}
 
 
 def max_pixels() -> int:
-    """Return how many pixels a picture may have: `I2I_MAX_PIXELS`, else 500 million.
+    """Return the most pixels of a picture: `I2I_MAX_PIXELS`, else 500 million.
 
     Raises:
         ConfigError: when the variable is not a whole number above 0.
@@ -238,14 +238,14 @@ def _has_late_metadata(image: ImageFile.ImageFile) -> bool:
     """Say whether a PNG may tell its orientation behind its pixels."""
     stream = image.fp
     assert stream is not None, "an opened picture has its file"
-    place = stream.tell()
+    position = stream.tell()
     try:
         stream.seek(8)
         while len(head := stream.read(8)) == 8 and head[4:] not in (b"eXIf", b"iTXt"):
             stream.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
         return len(head) == 8
     finally:
-        stream.seek(place)
+        stream.seek(position)
 
 
 def _decode_deep_grey(image: Image.Image, path: Path) -> tuple[Pixels, Pixels | None]:

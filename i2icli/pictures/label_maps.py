@@ -79,11 +79,11 @@ class LabelScheme:
             )
 
     def name_of(self, label: int) -> str:
-        """Return what a class is called."""
+        """Return the name of a class."""
         return self.names[label] if label < len(self.names) else f"class {label}"
 
     def palette_facts(self) -> str:
-        """Return how many colours the palette has and the beginning of their SHA-256."""
+        """Return the number of colours of the palette and the beginning of their SHA-256."""
         assert self.palette is not None, "only colour maps are read by a palette"
         digest = hashlib.sha256(self.palette.tobytes()).hexdigest()
         return f"{len(self.palette)} colours, SHA-256 {digest[:12]}"
@@ -166,9 +166,9 @@ def class_colours(palette: str, classes: int) -> tuple[tuple[int, int, int], ...
 def _distinct_colour(label: int) -> tuple[int, int, int]:
     """Return the colour of PASCAL VOC's scheme: the bits of `label + 1`, dealt to the channels."""
     rest, channels = label + 1, [0, 0, 0]
-    for place in range(7, -1, -1):
+    for bit in range(7, -1, -1):
         for channel in range(3):
-            channels[channel] |= (rest >> channel & 1) << place
+            channels[channel] |= (rest >> channel & 1) << bit
         rest >>= 3
     return channels[0], channels[1], channels[2]
 
@@ -213,12 +213,12 @@ def colours_to_ids(colours: Palette, scheme: LabelScheme) -> Labels:
     assert scheme.palette is not None, "colours are read by a palette"
     # A label map has few colours, so each is looked up once.
     packed = colours.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
-    unique, places = np.unique(packed.reshape(-1), return_inverse=True)
-    found = np.concatenate(
+    unique, positions = np.unique(packed.reshape(-1), return_inverse=True)
+    known = np.concatenate(
         [_nearest(unique[at : at + _CHUNK], scheme.palette) for at in range(0, unique.size, _CHUNK)]
     )
-    found[found >= scheme.classes] = scheme.ignore
-    ids: Labels = found[places].reshape(colours.shape[:2])
+    known[known >= scheme.classes] = scheme.ignore
+    ids: Labels = known[positions].reshape(colours.shape[:2])
     return ids
 
 
@@ -240,11 +240,11 @@ def _written_colours(text: str) -> Palette:
     return np.array([list(bytes.fromhex(word[1:])) for word in words], dtype=np.uint8)
 
 
-def _colour_of(line: str, place: str) -> tuple[int, int, int]:
+def _colour_of(line: str, where: str) -> tuple[int, int, int]:
     words = line.replace(",", " ").split()[:3]
     if len(words) < 3 or not all(word.isdecimal() and int(word) < 256 for word in words):
         raise ConfigError(
-            f"{place} is {line.strip()!r}: expected three numbers from 0 to 255, as `128 64 128`."
+            f"{where} is {line.strip()!r}: expected three numbers from 0 to 255, as `128 64 128`."
         )
     red, green, blue = map(int, words)
     return red, green, blue

@@ -53,8 +53,8 @@ def list_names(folder: Path) -> list[str]:
     Raises:
         DataError: when a folder is not readable.
     """
-    place = os.path.abspath(folder)
-    if (kept := _load(place)) is not None:
+    directory = os.path.abspath(folder)
+    if (kept := _load(directory)) is not None:
         return kept
     started = time.time()
     scan = _scan(str(folder))
@@ -62,7 +62,7 @@ def list_names(folder: Path) -> list[str]:
     youngest = max((max(stamp[2:]) for stamp in scan.stamps.values()), default=0) / 1e9
     is_settled = youngest < started - _YOUNG_SECONDS
     if len(scan.names) >= _WORTH_KEEPING and is_settled and not scan.has_links:
-        _store(place, scan)
+        _store(directory, scan)
     return scan.names
 
 
@@ -84,18 +84,18 @@ def _scan_one(top: str, below: str, scan: _Scan, folders: deque[str], links: lis
 
     The name of the folder, `below`, is empty for `top` and ends in `/` otherwise.
     """
-    place = os.path.join(top, below) if below else top
+    directory = os.path.join(top, below) if below else top
     try:
         # Before its content is read: a change in between then shows.
-        stamp = _stamp(place)
+        stamp = _stamp(directory)
         if stamp[:2] in scan.entered:
             return
         scan.entered.add(stamp[:2])
-        with os.scandir(place) as found:
+        with os.scandir(directory) as found:
             entries = sorted(found, key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(
-            f"cannot read the folder {Path(place)}: {error.strerror or error}"
+            f"cannot read the folder {Path(directory)}: {error.strerror or error}"
         ) from error
     scan.stamps[below] = stamp
     for entry in entries:
@@ -122,17 +122,17 @@ def _stamp(folder: str) -> Stamp:
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _load(place: str) -> list[str] | None:
+def _load(directory: str) -> list[str] | None:
     """Return the kept names; None where there are none, they are damaged, or a folder changed."""
     try:
-        digest, body = _path(place).read_bytes().split(b"\n", 1)
+        digest, body = _path(directory).read_bytes().split(b"\n", 1)
         if digest != hashlib.sha256(body).hexdigest().encode():
             return None
         kept: dict[str, Any] = json.loads(body)
-        if kept["format"] != _FORMAT or kept["folder"] != place:
+        if kept["format"] != _FORMAT or kept["folder"] != directory:
             return None
         for below, stamp in kept["stamps"].items():
-            if _stamp(os.path.join(place, below)) != tuple(stamp):
+            if _stamp(os.path.join(directory, below)) != tuple(stamp):
                 return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -140,11 +140,11 @@ def _load(place: str) -> list[str] | None:
     return names
 
 
-def _store(place: str, scan: _Scan) -> None:
+def _store(directory: str, scan: _Scan) -> None:
     """Keep a listing; several processes may do so at once. A full or read-only disk is no fault."""
-    kept = {"format": _FORMAT, "folder": place, "stamps": scan.stamps, "names": scan.names}
+    kept = {"format": _FORMAT, "folder": directory, "stamps": scan.stamps, "names": scan.names}
     body = json.dumps(kept).encode()  # names that are not UTF-8 are escaped
-    path = _path(place)
+    path = _path(directory)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,8 +155,8 @@ def _store(place: str, scan: _Scan) -> None:
             partial.unlink(missing_ok=True)
 
 
-def _path(place: str) -> Path:
-    name = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+def _path(directory: str) -> Path:
+    name = hashlib.sha256(directory.encode("utf-8", "surrogateescape")).hexdigest()[:32]
     return home() / "cache" / "listings" / f"{name}.json"
 
 

@@ -76,10 +76,10 @@ def _ranged(text: str) -> list[str]:
 def _globbed(text: str) -> list[str]:
     if not _MAGIC & set(text):
         return [text]
-    found = glob.glob(text, recursive=True)
-    if not found:
+    shards = glob.glob(text, recursive=True)
+    if not shards:
         raise DataError(f"no shards match {text}.")
-    return found
+    return shards
 
 
 def _check_shards(shards: Sequence[Path], out: Path | None) -> None:
@@ -112,7 +112,7 @@ class PackedPicture:
 
     @property
     def path(self) -> Path:
-        """What messages call it; nothing is there."""
+        """Its name in messages; no file has this path."""
         return self.shard / self.name
 
     def content(self) -> bytes:

@@ -289,12 +289,14 @@ def _entropy(run: _Run) -> tuple[Any, ...]:
 def _environment(run: _Run) -> tuple[Fact, ...]:
     text = _read(run.folder.path / "env.json", run.missing)
     try:
-        found = json.loads(text) if text else {}
-        items = found.items()
+        environment = json.loads(text) if text else {}
+        items = environment.items()
     except (ValueError, AttributeError):
         run.missing.append("The environment: env.json is no JSON object.")
         return ()
-    named = [Fact(_ENVIRONMENT[key], str(found[key])) for key in _ENVIRONMENT if key in found]
+    named = [
+        Fact(_ENVIRONMENT[key], str(environment[key])) for key in _ENVIRONMENT if key in environment
+    ]
     others = [Fact(str(key), str(value)) for key, value in items if key not in _ENVIRONMENT]
     return (*named, *others)
 

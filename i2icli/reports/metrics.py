@@ -71,7 +71,7 @@ def measured_charts(lines: Sequence[Line]) -> tuple[tuple[DrawnChart, ...], str]
 
 
 def read_scores(folder: Path) -> tuple[list[Score], list[str]]:
-    """Return what `i2i eval` left in a run folder, and sentences on what could not be read."""
+    """Return the results of `i2i eval` in a run folder, and sentences on unreadable ones."""
     scores: list[Score] = []
     faults: list[str] = []
     for path in sorted((*folder.glob("eval*.json"), *folder.glob("eval/*.json"))):
@@ -165,8 +165,8 @@ def _over_training(document: Mapping[str, Any], name: str) -> list[Fact]:
     """Return a metric of every checkpoint that `i2i eval --all-checkpoints` measured."""
     values = []
     for entry in document.get("checkpoints", ()):
-        if found := entry["metrics"].get(name):
-            value = format_number(float(found["value"]))
+        if metric := entry["metrics"].get(name):
+            value = format_number(float(metric["value"]))
             values.append(f"step {entry['about'].get('step')}: {value}")
     return [Fact("over training", ", ".join(values))] if values else []
 

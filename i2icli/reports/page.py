@@ -178,7 +178,7 @@ def format_number(value: float | None) -> str:
 
 
 def describe_chart(chart: DrawnChart) -> str:
-    """Return what a chart shows in words, for those who do not see it."""
+    """Return a chart in words, for those who do not see it."""
     curves = chart.chart.curves
     steps = [step for curve in curves for step in curve.steps]
     parts = [
@@ -195,8 +195,8 @@ def _smallest(curves: Sequence[Curve]) -> list[tuple[str, float, int, float]]:
     """Return name, smallest value, its step, and the last value of every curve."""
     rows = []
     for curve in curves:
-        if found := curve.smallest:
-            rows.append((curve.name, found[0], found[1], curve.last))
+        if smallest := curve.smallest:
+            rows.append((curve.name, smallest[0], smallest[1], curve.last))
     return rows
 
 

@@ -39,14 +39,14 @@ _ENTROPY_PICTURES = 4
 
 def find_grids(folder: RunFolder) -> dict[int, Path]:
     """Return the sample grids of a run by their steps."""
-    found = [(re.fullmatch(r"step-(\d+)", p.stem), p) for p in folder.samples.glob("step-*.png")]
-    return dict(sorted((int(match[1]), path) for match, path in found if match))
+    named = [(re.fullmatch(r"step-(\d+)", p.stem), p) for p in folder.samples.glob("step-*.png")]
+    return dict(sorted((int(match[1]), path) for match, path in named if match))
 
 
 def find_rows(
     grids: dict[int, Path], config: AnyRunConfig | None
 ) -> dict[int, tuple[GridRow, ...]]:
-    """Return where the pictures lie in the grids, as far as that can be told.
+    """Return the boxes of the pictures in the grids, as far as they can be told.
 
     A grid tells it itself. Of one that does not, drawn by an earlier i2i, it is worked out from
     the data set, if that is still there and the size agrees.
@@ -92,7 +92,7 @@ def show_entropy(
         for view in _views(translator, cut_out(grid, row.boxes[0])):
             if isinstance(view, AttentionView):
                 views.setdefault(view.layer, []).append((row, view))
-    return tuple(_entropy_layer(layer, found, grid) for layer, found in sorted(views.items()))
+    return tuple(_entropy_layer(layer, seen, grid) for layer, seen in sorted(views.items()))
 
 
 def _work_out_rows(config: AnyRunConfig) -> tuple[tuple[int, int], tuple[GridRow, ...]]:
@@ -115,7 +115,7 @@ def _work_out_rows(config: AnyRunConfig) -> tuple[tuple[int, int], tuple[GridRow
 
 
 def _views(translator: Translator, picture: Image.Image) -> Sequence[AnyView]:
-    """Return what the method shows of a picture; nothing where it shows nothing."""
+    """Return the views of a method on a picture; nothing where it has none."""
     multiple = translator.size_multiple
     width, height = (side // multiple * multiple for side in picture.size)
     if min(width, height) < translator.method.min_size:
@@ -127,14 +127,14 @@ def _views(translator: Translator, picture: Image.Image) -> Sequence[AnyView]:
         translator.equip()
     except WeightsError:
         return ()
-    (found,) = translator.method.views(images, direction="a2b") or [[]]
-    return found
+    (views,) = translator.method.views(images, direction="a2b") or [[]]
+    return views
 
 
 def _entropy_layer(
-    layer: int, found: Sequence[tuple[GridRow, AttentionView]], grid: Path
+    layer: int, seen: Sequence[tuple[GridRow, AttentionView]], grid: Path
 ) -> EntropyLayer:
-    arrays = [view.entropy.numpy() for _, view in found]
+    arrays = [view.entropy.numpy() for _, view in seen]
     low = min(float(array.min()) for array in arrays)
     high = max(float(array.max()) for array in arrays)
     return EntropyLayer(
@@ -142,20 +142,20 @@ def _entropy_layer(
         size=(int(arrays[0].shape[0]), int(arrays[0].shape[1])),
         low=low,
         high=high,
-        most=max(math.log(_reach(view)) for _, view in found),
+        most=max(math.log(_reach(view)) for _, view in seen),
         maps=tuple(
             EntropyMap(
                 row.title.removeprefix("a2b "),
                 encode(cut_out(grid, row.boxes[0]), side=256),
                 encode_exactly(_coloured(array, low, high)),
             )
-            for (row, _), array in zip(found, arrays, strict=True)
+            for (row, _), array in zip(seen, arrays, strict=True)
         ),
     )
 
 
 def _reach(view: AttentionView) -> int:
-    """Return the places that a place can attend to."""
+    """Return the number of positions that a position can attend to."""
     return view.window**2 if view.has_window else int(view.entropy.numel())
 
 

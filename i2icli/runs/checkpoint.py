@@ -29,7 +29,7 @@ class CheckpointState:
     Attributes:
         config: the run's configuration as a plain document, see `config.document`.
         weights: the method's state dict.
-        step: steps done; epoch and place in the epoch follow from it.
+        step: steps done; epoch and position in the epoch follow from it.
         epoch: the epoch of the last step, counted from 1; 0 before the first step.
         ema: averaged weights of the translating modules under their names in `weights`; None
             where no average is kept.

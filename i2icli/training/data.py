@@ -1,4 +1,4 @@
-"""The training pictures of a run: found, counted, recognised on resume, and their scale."""
+"""The training pictures of a run: resolved, counted, recognised on resume, and their scale."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 from i2icli.config.document import config_document
 from i2icli.config.sections import DataConfig
 from i2icli.data.folders import LAYOUT, Domains, find_domains
-from i2icli.data.labelled import settle_labels
+from i2icli.data.labelled import resolve_labels
 from i2icli.errors import ConfigError, DataError
 from i2icli.methods import method_of
 from i2icli.methods.shared.configure import AnyRunConfig, restore_config
 from i2icli.pictures.images import read_size
 
 
-def settle_data(config: AnyRunConfig) -> tuple[AnyRunConfig, bool]:
+def resolve_data(config: AnyRunConfig) -> tuple[AnyRunConfig, bool]:
     """Return the configuration with absolute folders, and whether they are the demo set's.
 
     Without any folder, the demo set is taken; it is made on first use. Of labelled data the
@@ -48,12 +48,12 @@ def settle_data(config: AnyRunConfig) -> tuple[AnyRunConfig, bool]:
             data[key] = os.path.abspath(Path(data[key]).expanduser())
     if kind == "labelled":
         maps = find_domains(restore_config(document).data, kind).train_b
-        document["labels"] = settle_labels(config.labels, maps).model_dump(mode="json")
+        document["labels"] = resolve_labels(config.labels, maps).model_dump(mode="json")
     return restore_config(document), is_demo
 
 
 def fingerprint(domains: Domains) -> dict[str, Any]:
-    """Return what tells whether a run still has its training pictures: counts and names.
+    """Return counts and names of the training pictures, by which a run that goes on knows them.
 
     The pictures may be moved together; their contents are not read.
     """

@@ -127,7 +127,7 @@ class HealthWatch:
     def _changes(
         self, names: Sequence[str], direction: str, alarms: Sequence[Alarm]
     ) -> list[Event]:
-        """Return what differs from the alarms that are up, and remember it."""
+        """Return the alarms that go up or clear, and remember them."""
         now: dict[str, Alarm] = {alarm.name: alarm for alarm in alarms}
         events = []
         for name in names:
@@ -175,7 +175,7 @@ class HealthWatch:
         return won
 
     def _references_of(self, direction: str) -> References | None:
-        """Return what the target's training pictures look like, read when first asked for."""
+        """Return the look of the target's training pictures, read when first asked for."""
         if direction not in self._references:
             self._references[direction] = self._read_references(direction)
         return self._references[direction]
@@ -187,8 +187,8 @@ class HealthWatch:
         chosen = (
             evenly_spaced(paths, count=self._limits.references) if self._limits.references else ()
         )
-        found = (_read(path, channels) for path in chosen)
-        references = describe_references(pixels for pixels in found if pixels is not None)
+        pictures = (_read(path, channels) for path in chosen)
+        references = describe_references(pixels for pixels in pictures if pixels is not None)
         return references if len(references.thumbnails) else None
 
 

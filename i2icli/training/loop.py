@@ -54,7 +54,7 @@ class Trainer:
         lines = folder.read_metrics() if self._ranks.is_main else []
         self._watch = HealthWatch(session.config, session.domains, lines)
         self._board = _open_board(session, lines)
-        self._is_settled = False
+        self._is_stalled = False
 
     def run(self) -> None:
         """Train until the last step, or until something asks to stop; either way, save.
@@ -73,7 +73,7 @@ class Trainer:
             self._train_on(batches)
         if self._saved_step != session.step:
             self._save()
-        if self._is_settled and session.step < session.last_step:
+        if self._is_stalled and session.step < session.last_step:
             self._reporter.note(
                 f"stopped after step {session.step} of {session.last_step}, for want of gain "
                 f"(eval.stop). Go on with `{self._folder.resume_command}`."
@@ -82,7 +82,7 @@ class Trainer:
     def _train_on(self, batches: Iterator[AnyBatch]) -> None:
         session, every = self.session, self.session.config
         is_entering = True
-        while session.step < session.last_step and not self._is_settled:
+        while session.step < session.last_step and not self._is_stalled:
             batch = self._next(batches)
             if self._agree_to_stop(batch):
                 break
@@ -104,7 +104,7 @@ class Trainer:
             # Once in a while: measure.
             is_best = False
             if _is_due(step, every.eval.every_steps, is_last=is_last):
-                is_best, self._is_settled = self._ranks.alone(self._measure)
+                is_best, self._is_stalled = self._ranks.alone(self._measure)
 
             # Once in a while: save. The best is a copy of the last.
             is_kept = _is_due(step, every.checkpoint.keep_every_steps, is_last=False)

@@ -26,7 +26,7 @@ from i2icli.runs.paths import find_last, find_run
 from i2icli.system.device import device_title
 from i2icli.system.ranks import Ranks, joined_ranks, restart_count
 from i2icli.system.signals import stop_on_signals
-from i2icli.training.data import scale_note, settle_data
+from i2icli.training.data import resolve_data, scale_note
 from i2icli.training.initial import Loaded, load_initial_weights, start_from_pretrained
 from i2icli.training.logs import Clock, MetricsLog, NoLog
 from i2icli.training.loop import Trainer
@@ -91,7 +91,7 @@ def start_run(
         return resume_run(run_dir, reporter=reporter)
     with joined_ranks() as ranks:
         reporter = (reporter or Silent()) if ranks.is_main else Silent()
-        config = _settle(config, run_dir, ranks, reporter)
+        config = _resolve(config, run_dir, ranks, reporter)
         session = open_session(config, on_skip=reporter.note, ranks=ranks)
         if note := scale_note(config.data, session.domains.train_a):
             reporter.note(f"note: {note}")
@@ -111,16 +111,16 @@ def start_run(
             return _train(session, folder, reporter, Clock())
 
 
-def _settle(
+def _resolve(
     config: AnyRunConfig, run_dir: Path | None, ranks: Ranks, reporter: Reporter
 ) -> AnyRunConfig:
-    """Return the configuration with its data found; refuse a folder that is in use."""
+    """Return the configuration with its data resolved; refuse a folder that is in use."""
 
     def look() -> tuple[dict[str, Any], bool]:
         if run_dir is not None:
             check_free(run_dir)
-        settled, is_demo = settle_data(config)
-        return config_document(settled), is_demo
+        resolved, is_demo = resolve_data(config)
+        return config_document(resolved), is_demo
 
     document, is_demo = ranks.alone(look)
     if is_demo:
@@ -202,7 +202,7 @@ def resume_run(
 
 
 def describe_machine(session: Session) -> dict[str, Any]:
-    """Return what a run was made with, for env.json."""
+    """Return versions, device and choices of a run, for env.json."""
     return {
         **versions(),
         "torchvision": str(torchvision.__version__),

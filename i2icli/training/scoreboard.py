@@ -32,12 +32,12 @@ class Scoreboard:
     what the one that never stopped knows.
 
     Attributes:
-        judge: name of the number that decides, lower is better.
+        deciding: name of the number that decides, lower is better.
         protocol: what the numbers were computed from.
         points: the measurements in order of their steps.
     """
 
-    judge: str
+    deciding: str
     protocol: str
     points: list[Point] = field(default_factory=list)
 
@@ -54,17 +54,17 @@ class Scoreboard:
 
     def is_comparable(self, best: Best) -> bool:
         """Say whether a best number was measured as these are; none at all is."""
-        return not best or (best["name"], best.get("protocol")) == (self.judge, self.protocol)
+        return not best or (best["name"], best.get("protocol")) == (self.deciding, self.protocol)
 
     def improved(self, best: Best) -> Best | None:
         """Return the new best if the newest measurement is lower than `best`, else None."""
         newest = self.points[-1]
-        value = newest.scores[self.judge]
+        value = newest.scores[self.deciding]
         # The first number is the best whatever it is; one that is none is never lower.
         if best and not value < best["value"]:
             return None
         return {
-            "name": self.judge,
+            "name": self.deciding,
             "value": value,
             "step": newest.step,
             "protocol": self.protocol,
@@ -78,7 +78,7 @@ class Scoreboard:
         if count < patience:
             return None
         return stall_alarm(
-            metric=self.judge, best=best["value"], best_step=best["step"], count=count
+            metric=self.deciding, best=best["value"], best_step=best["step"], count=count
         )
 
 

@@ -1,7 +1,7 @@
 """A step's random choices, made before the step, so that it can be recorded and replayed.
 
 A recorded step cannot draw: its numbers must lie ready. Which draws a step makes follows from what
-it decided before (a mirrored step may draw other places), so the draws of known steps form a tree
+it decided before (a mirrored step may draw other positions), so draws of known steps form a tree
 whose branches are decisions. `Tape` walks it with the method's own generator, in the order in which
 the method would draw; the numbers, and the generator after the step, are those of a step that drew
 for itself.

@@ -60,7 +60,7 @@ class TilesOptions:
 
 
 def parse_tiles(tiles: str, memory: str | None) -> TilesOptions:
-    """Return what `--tiles` and `--memory` say.
+    """Return the options that `--tiles` and `--memory` name.
 
     Raises:
         ConfigError: if they say nothing that is known.
@@ -114,7 +114,7 @@ class LargePictures:
         return self._can_tile and self._options.tiles == "auto"
 
     def way(self, key: Key) -> Way:
-        """Return how a picture of a `batch_key` is translated.
+        """Return the way that a picture of a `batch_key` is translated.
 
         Raises:
             I2IError: if it exceeds the memory that was allowed, and cannot be done in tiles.
@@ -193,17 +193,17 @@ class LargePictures:
         side = min(side, _MOST_TILE)
         pixels = self._statistics_pixels(image[0].numel(), left)
         self._announce(picture, "fast tiles")
-        found = measure_fast(network, image, side=side, pixels=pixels)
+        deviation = measure_fast(network, image, side=side, pixels=pixels)
         result = run_fast(network, image, side=side, pixels=pixels)
         self._say(
-            f"{_name(picture)}: fast tiles differ from the whole picture by {found.mean:.2f} of "
-            f"255 on average, {found.largest:.0f} at most, measured on it reduced to "
-            f"{found.size[1]} x {found.size[0]}{_advice(side)}"
+            f"{_name(picture)}: fast tiles differ from the whole picture by {deviation.mean:.2f} "
+            f"of 255 on average, {deviation.largest:.0f} at most, measured on it reduced to "
+            f"{deviation.size[1]} x {deviation.size[0]}{_advice(side)}"
         )
         return result
 
     def _statistics_pixels(self, pixels: int, left: int | None = None) -> int:
-        """Return how many pixels the reduced picture of fast tiles may have."""
+        """Return the most pixels of the reduced picture of fast tiles."""
         if left is None:
             available = self._available()
             if available is None:
@@ -254,7 +254,7 @@ def _name(picture: Picture) -> str:
 
 
 def _advice(side: int) -> str:
-    """Return what to do about tiles that are small next to what they see of their neighbours."""
+    """Return advice on tiles that are small next to what they see of their neighbours."""
     if side >= 4 * OVERLAP:
         return ""
     return (

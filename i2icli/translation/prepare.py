@@ -37,7 +37,7 @@ def prepare(
     work: Work,
     say: Callable[[str], None] = lambda _: None,
 ) -> Choices:
-    """Settle the runtime settings, and apply those that concern networks and memory.
+    """Resolve the runtime settings, and apply those that concern networks and memory.
 
     Args:
         method: the method, on the device that computes.
@@ -67,8 +67,8 @@ def compile_networks(
 ) -> None:
     """Compile the networks that are differentiated once only, at their first call.
 
-    Residual generators and patch discriminators are. The judges that penalties on slopes
-    differentiate twice, which compiled code cannot, are networks of other kinds.
+    Residual generators and patch discriminators are. The discriminators that penalties on
+    slopes differentiate twice, which compiled code cannot, are networks of other kinds.
     """
     if fault := compiler_fault(device):
         say(f"networks are not compiled: {fault}")

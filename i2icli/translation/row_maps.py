@@ -83,11 +83,11 @@ class FileMap(RowMap):
         """Read rows from the file."""
         channels, _, width = self.shape
         rows = torch.empty(last - first, channels, width, dtype=self._dtype)
-        place = _bytes_of(rows)
+        target = _bytes_of(rows)
         self._file.seek(first * self._row_bytes)
         done = 0
-        while done < len(place):
-            got = self._file.readinto(place[done:])  # type: ignore[attr-defined]
+        while done < len(target):
+            got = self._file.readinto(target[done:])  # type: ignore[attr-defined]
             assert got, "read before it was written"
             done += got
         return rows.permute(1, 0, 2)[None]

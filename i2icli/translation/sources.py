@@ -21,7 +21,7 @@ class Source:
 
     Attributes:
         path: where it is.
-        relative: its place below what the user named, which its output mirrors.
+        relative: its path below what the user named, which its output mirrors.
     """
 
     path: Path
@@ -49,7 +49,7 @@ def find_sources(named: str, *, lines: Sequence[str] = (), out: Path | None = No
     if named == "-":
         sources = _listed(lines)
     elif path.is_dir():
-        sources = _placed(list_pictures(path), path, skipped=out)
+        sources = _relative_to(list_pictures(path), path, skipped=out)
     elif path.is_file():
         sources = _listed(_read_list(path)) if is_list(path) else [Source(path, Path(path.name))]
     elif _MAGIC & set(named):
@@ -98,8 +98,8 @@ def _matching(pattern: Path, *, skipped: Path | None) -> list[Source]:
     """Return the pictures that a pattern matches, placed below its part without wildcards."""
     fixed = next(i for i, part in enumerate(pattern.parts) if _MAGIC & set(part))
     base = Path(*pattern.parts[:fixed])
-    found = set(_expand(base, pattern.parts[fixed:])) if base.is_dir() else set()
-    return _placed(sorted(found), base, skipped=skipped)
+    files = set(_expand(base, pattern.parts[fixed:])) if base.is_dir() else set()
+    return _relative_to(sorted(files), base, skipped=skipped)
 
 
 def _expand(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
@@ -128,8 +128,8 @@ def _is_match(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     return fnmatch.fnmatchcase(parts[0], pattern[0]) and _is_match(parts[1:], pattern[1:])
 
 
-def _placed(paths: Sequence[Path], base: Path, *, skipped: Path | None) -> list[Source]:
-    """Return the pictures with their places below `base`, without those inside `skipped`."""
+def _relative_to(paths: Sequence[Path], base: Path, *, skipped: Path | None) -> list[Source]:
+    """Return the pictures with their paths below `base`, without those inside `skipped`."""
     inner = skipped.resolve() if skipped else None
     is_inside: dict[Path, bool] = {}
     for folder in {path.parent for path in paths}:
@@ -138,7 +138,7 @@ def _placed(paths: Sequence[Path], base: Path, *, skipped: Path | None) -> list[
 
 
 def identity_of(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from others, whatever path leads to it; None where it is missing."""
+    """Return the device and inode of a file, the same for every path to it; None where missing."""
     try:
         status = path.stat()
     except OSError:

@@ -120,23 +120,23 @@ def translate_shards(
         if entry is not None and _is_finished(entry, shard, out):
             skipped += int(entry["samples"])
             skipped_shards += 1
-            found = [ShardFailure(f["name"], f["error"]) for f in entry["failures"]]
+            missing = [ShardFailure(f["name"], f["error"]) for f in entry["failures"]]
         else:
             run = _ShardRun(translator, options, shard, out / shard.name, on_failure, warn)
             entry = run.run()
-            found = run.failures
+            missing = run.failures
             if entry is not None:
                 manifest.append({**entry, "made_by": made_by})
                 written += int(entry["samples"])
                 done += 1
-        failures += found
+        failures += missing
         on_shard(shard)
     seconds = time.perf_counter() - started
     return ShardReport(written, skipped, tuple(failures), done, skipped_shards, seconds)
 
 
 def fingerprint(translator: Translator, options: ShardOptions) -> str:
-    """Return what tells apart results of other weights or options, 16 hexadecimal digits."""
+    """Return 16 hexadecimal digits that differ for other weights or options."""
     digest = hashlib.sha256()
     for name, tensor in sorted(translator.method.state_dict().items()):
         digest.update(name.encode())

@@ -129,7 +129,7 @@ def _learn_norms(network: nn.Module, image: Tensor) -> dict[nn.Module, Normalise
     finally:
         for hook in hooks:
             hook.remove()
-    return {module: found.norm() for module, found in moments.items()}
+    return {module: one.norm() for module, one in moments.items()}
 
 
 @contextmanager
@@ -148,15 +148,15 @@ def _fixed(norms: Mapping[nn.Module, Normalise]) -> Iterator[None]:
 
 
 def _weights(span: Span, length: int) -> Tensor:
-    """Return the weight of each place of a tile along one axis.
+    """Return the weight of each position of a tile along one axis.
 
     Across a border between tiles it falls from 1 to 0 over `OVERLAP` pixels, half of them on
     each side, so that the weights of all tiles add up to 1.
     """
-    places = torch.arange(span.first, span.last) + 0.5
-    weights = torch.ones(len(places))
+    positions = torch.arange(span.first, span.last) + 0.5
+    weights = torch.ones(len(positions))
     if span.start > 0:
-        weights *= (0.5 + (places - span.start) / OVERLAP).clamp(0, 1)
+        weights *= (0.5 + (positions - span.start) / OVERLAP).clamp(0, 1)
     if span.stop < length:
-        weights *= (0.5 + (span.stop - places) / OVERLAP).clamp(0, 1)
+        weights *= (0.5 + (span.stop - positions) / OVERLAP).clamp(0, 1)
     return weights

@@ -244,11 +244,11 @@ class AttentionDrawer(Drawer[AttentionView]):
     takes_queries = True
 
     def key(self, view: AttentionView) -> str:
-        """Return what names files and arrays."""
+        """Return the stem of the names of files and arrays."""
         return f"layer{view.layer}"
 
     def title(self, view: AttentionView) -> str:
-        """Return what captions call the view."""
+        """Return the name of the view in captions."""
         return f"layer {view.layer}"
 
     def choose(self, look: Look, view: AttentionView, count: int) -> list[int]:  # noqa: ARG002
@@ -300,7 +300,7 @@ class AttentionDrawer(Drawer[AttentionView]):
         }
 
     def film_rows(self, view: AttentionView) -> tuple[FilmRow, ...]:  # noqa: ARG002
-        """Return what strip and film show."""
+        """Return the rows of strip and film."""
         return (
             FilmRow("entropy", _draw_entropy, entropy_scale, ENTROPY, "nats", "entropy, nats"),
             FilmRow("attention of the circle", _draw_row),

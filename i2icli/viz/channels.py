@@ -60,7 +60,7 @@ def small_matrix(weights: Tensor) -> Tensor:
 
 
 def gathered(view: ChannelView) -> Tensor:
-    """Return how much all channels gather from each, (C,); 1 is an equal share."""
+    """Return the share that all channels gather from each, (C,); 1 is an equal share."""
     return view.weights.sum(dim=0)
 
 

@@ -48,7 +48,7 @@ class FilmRow:
     side: Side = "source"
 
     def bar(self, norm: Normalize | None) -> ScalarMappable | None:
-        """Return what the colour bar shows; None: there is none."""
+        """Return the caption of the colour bar; None: there is none."""
         if norm is None or self.colours is None:
             return None
         return ScalarMappable(norm, self.colours)
@@ -66,11 +66,11 @@ class Drawer(ABC, Generic[V]):
     takes_queries: ClassVar[bool] = False
 
     def key(self, view: V) -> str:
-        """Return what names files and arrays of the view."""
+        """Return the stem of the names of files and arrays of the view."""
         return slug(str(view.layer))
 
     def title(self, view: V) -> str:
-        """Return what captions call the view."""
+        """Return the name of the view in captions."""
         return str(view.layer)
 
     def choose(self, look: Look, view: V, count: int) -> list[int]:  # noqa: ARG002
@@ -103,7 +103,7 @@ class Drawer(ABC, Generic[V]):
         """
 
     def film_rows(self, view: V) -> tuple[FilmRow, ...]:  # noqa: ARG002
-        """Return what strip and film show; nothing: there is no film of this kind."""
+        """Return the rows of strip and film; nothing: there is no film of this kind."""
         return ()
 
     def film_maps(self, view: V, queries: Sequence[int]) -> tuple[Tensor, ...]:  # noqa: ARG002
@@ -115,12 +115,12 @@ class Drawer(ABC, Generic[V]):
         return None
 
     def remember(self, look: Look, view: V, queries: Sequence[int], step: int) -> Moment | None:
-        """Return what strip and film need of one checkpoint; None where there is no film."""
+        """Return the part of strip and film of one checkpoint; None where there is no film."""
         maps = self.film_maps(view, queries)
         return Moment(step, look.translation, maps) if maps else None
 
     def queries_of(self, look: Look, view: V, queries: Sequence[int]) -> list[Document]:
-        """Return where queries lie, for `--json`."""
+        """Return the positions of queries, for `--json`."""
         return [
             {"place": place, "x": round(x, 1), "y": round(y, 1)}
             for place in queries

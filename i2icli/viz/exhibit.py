@@ -186,8 +186,8 @@ def _write_newest(item: _Shown, look: Look, options: ExhibitOptions) -> None:
         queries = _choose_queries(item, look, view, options)
         item.queries[key] = queries
         _save_figure(item, f"-{key}.png", drawer.draw(look, view, queries))
-        found = drawer.arrays(look, view, queries)
-        arrays |= {f"{key}_{name}": array.numpy() for name, array in found.items()}
+        named = drawer.arrays(look, view, queries)
+        arrays |= {f"{key}_{name}": array.numpy() for name, array in named.items()}
         summary = drawer.summary(look, view, queries)
         item.exhibit.layers.append({"layer": view.layer, "kind": drawer.kind, **summary})
     file = io.BytesIO()

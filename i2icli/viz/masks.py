@@ -73,7 +73,7 @@ def share_above(look: Look, view: MaskView) -> float:
 
 
 def edge_of(look: Look, view: MaskView) -> float:
-    """Return where the outline runs: `EDGE`, or amid the values where all lie on one side."""
+    """Return the value of the outline: `EDGE`, or amid the values where all lie on one side."""
     values = look.at_pixels(view.mask)
     low, high = float(values.min()), float(values.max())
     return EDGE if low < EDGE < high or high - low < _NEARLY else (low + high) / 2
@@ -159,7 +159,7 @@ class MaskDrawer(Drawer[MaskView]):
         return replace(view, mask=1 - view.mask, low=view.high, high=view.low)
 
     def film_rows(self, view: MaskView) -> tuple[FilmRow, ...]:
-        """Return what strip and film show."""
+        """Return the rows of strip and film."""
         legend = _legend(view)
         return (FilmRow(view.name, _draw_mask, _unit, MASK, legend, legend.replace("\n", ", ")),)
 

@@ -89,7 +89,7 @@ def build_part(look: Look, *, step: int, room: int = _ROOM) -> Part:
 
 
 def affordable(part: Part, *, pictures: int, steps: int) -> tuple[int, int]:
-    """Return how many pictures and checkpoints of the size of `part` a page can hold.
+    """Return the numbers of pictures and checkpoints of the size of `part` that a page can hold.
 
     All checkpoints of one picture come before a second picture.
     """
@@ -127,10 +127,10 @@ def build_page(parts: Sequence[Part], *, title: str, method: str, notes: Sequenc
     """
     steps = sorted({part.step for part in parts})
     names = list(dict.fromkeys(part.name for part in parts))
-    found = {(part.name, part.step): part for part in parts}
+    known = {(part.name, part.step): part for part in parts}
     pictures = [
         f'{{"picture":{_first(parts, name).picture},"moments":['
-        + ",".join(found[name, step].text for step in steps)
+        + ",".join(known[name, step].text for step in steps)
         + "]}"
         for name in names
     ]
@@ -141,7 +141,7 @@ def build_page(parts: Sequence[Part], *, title: str, method: str, notes: Sequenc
         "steps": steps,
         "error": max(part.error for part in parts),
         "notes": list(notes),
-        "colours": {name: _colours(found) for name, found in _COLOURS.items()},
+        "colours": {name: _colours(pairs) for name, pairs in _COLOURS.items()},
     }
     data = f'{{"about":{json.dumps(about)},"pictures":[{",".join(pictures)}]}}'
     template = jinja2.Template(_template("attention.html.j2"), autoescape=True)

@@ -65,16 +65,16 @@ _ABOUT = (
 
 @lru_cache(maxsize=1)  # asked for by sheet, arrays and page, one view after the other
 def received(view: PositionView) -> Tensor:
-    """Return how much all places gather from each, (H, W); 1 is an equal share."""
+    """Return the share that all positions gather from each, (H, W); 1 is an equal share."""
     total = view.size[0] * view.size[1]
-    found = torch.zeros(view.size)
+    gathered = torch.zeros(view.size)
     for places in torch.split(torch.arange(total), max(1, _CHUNK // total)):
-        found += view.map_rows(places).sum(dim=0)
-    return found
+        gathered += view.map_rows(places).sum(dim=0)
+    return gathered
 
 
 def above_least(weights: Tensor) -> Tensor:
-    """Return what of a row exceeds its smallest weight, so that nearly even rows differ too."""
+    """Return the excess of a row over its smallest weight, so that nearly even rows differ too."""
     return weights - weights.min()
 
 
@@ -159,7 +159,7 @@ class PositionDrawer(Drawer[PositionView]):
         }
 
     def film_rows(self, view: PositionView) -> tuple[FilmRow, ...]:  # noqa: ARG002
-        """Return what strip and film show."""
+        """Return the rows of strip and film."""
         return (FilmRow("gathered by the circle", _draw_row),)
 
     def film_maps(self, view: PositionView, queries: Sequence[int]) -> tuple[Tensor, ...]:

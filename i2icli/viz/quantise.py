@@ -137,7 +137,7 @@ class PackedFeatures:
         return int(self.values.shape[1])
 
     def document(self) -> dict[str, Any]:
-        """Return what the page's script takes."""
+        """Return the features as the page's script takes them."""
         return {
             "rank": self.rank,
             "values": text_of(self.values.astype("<i2")),

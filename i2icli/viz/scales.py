@@ -50,7 +50,7 @@ _ABOUT = (
 
 
 def name_of(scale: float) -> str:
-    """Return what captions call a scale."""
+    """Return the name of a scale in captions."""
     return f"scale {scale:g}"
 
 
@@ -146,7 +146,7 @@ class ScaleDrawer(Drawer[ScaleView]):
         }
 
     def film_rows(self, view: ScaleView) -> tuple[FilmRow, ...]:
-        """Return what strip and film show."""
+        """Return the rows of strip and film."""
         return tuple(
             FilmRow(name_of(scale), _draw_weight, _unit, WEIGHT, "weight", "weight")
             for scale in view.scales

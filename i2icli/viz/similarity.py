@@ -240,7 +240,7 @@ class SimilarityDrawer(Drawer[SimilarityView]):
         }
 
     def film_rows(self, view: SimilarityView) -> tuple[FilmRow, ...]:
-        """Return what strip and film show."""
+        """Return the rows of strip and film."""
         label = f"{view.name} with the circle, each map in parts of its own full colour"
         return tuple(
             FilmRow(f"in the {side}", _draw_row, _unit, SIMILARITY, "full colour", label, side)

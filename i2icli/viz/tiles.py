@@ -66,7 +66,7 @@ class Samples:
 
 
 def describe_rows(layout: GridLayout, titles: Sequence[str]) -> PngImagePlugin.PngInfo:
-    """Return what a grid's PNG says about itself, for `read_rows`."""
+    """Return the text that a grid's PNG carries, for `read_rows`."""
     rows = [[title, boxes] for title, boxes in zip(titles, layout.boxes, strict=True)]
     info = PngImagePlugin.PngInfo()
     info.add_text(_KEY, json.dumps(rows))
@@ -123,7 +123,7 @@ def encode_exactly(image: Image.Image) -> str:
 def collect_samples(
     grids: Mapping[int, Path], rows: Mapping[int, tuple[GridRow, ...]], *, budget: int
 ) -> Samples | None:
-    """Return what a page shows of the grids.
+    """Return the part of the grids that a page shows.
 
     Grids whose rows differ from the newest one's are left out, and as many others, evenly spaced,
     as the budget demands; the first and the last step stay.

@@ -12,7 +12,7 @@ from PIL import Image
 
 from i2icli.config.sections import DataConfig, LabelsConfig
 from i2icli.data.folders import Domains, find_domains
-from i2icli.data.labelled import LabelledSet, settle_labels
+from i2icli.data.labelled import LabelledSet, resolve_labels
 from i2icli.data.loader import build_loader
 from i2icli.data.training_set import open_training_set
 from i2icli.data.transforms import CropChoice, CropPlan, choose_crop, make_crop, make_label_crop
@@ -80,9 +80,9 @@ def test_the_other_direction_is_refused(tmp_path: Path) -> None:
 
 def test_classes_are_counted_without_the_ignored(tmp_path: Path) -> None:
     maps = find_domains(DataConfig(root=str(write_labelled(tmp_path))), "labelled").train_b
-    assert settle_labels(LabelsConfig(ignore=9), maps).classes == 4
-    assert settle_labels(LabelsConfig(), maps).classes == 10
-    assert settle_labels(LabelsConfig(classes=30), maps).classes == 30
+    assert resolve_labels(LabelsConfig(ignore=9), maps).classes == 4
+    assert resolve_labels(LabelsConfig(), maps).classes == 10
+    assert resolve_labels(LabelsConfig(classes=30), maps).classes == 30
 
 
 def test_maps_in_colours_need_a_palette_and_are_read_by_it(tmp_path: Path) -> None:
@@ -93,10 +93,10 @@ def test_maps_in_colours_need_a_palette_and_are_read_by_it(tmp_path: Path) -> No
         Image.fromarray(colours[ids % 4]).save(path)
     maps = find_domains(DataConfig(root=str(root)), "labelled").train_b
     with pytest.raises(DataError, match=r"holds colours, not ids: .*labels\.palette=cityscapes"):
-        settle_labels(LabelsConfig(), maps)
+        resolve_labels(LabelsConfig(), maps)
     file = tmp_path / "palette.txt"
     file.write_text("\n".join(" ".join(map(str, row)) for row in colours), encoding="ascii")
-    settled = settle_labels(LabelsConfig(palette=str(file)), maps)
+    settled = resolve_labels(LabelsConfig(palette=str(file)), maps)
     assert settled.classes == 4
     file.unlink()  # the checkpoint holds the colours, not the file
     assert np.array_equal(load_palette(settled.palette), colours)
@@ -210,11 +210,11 @@ def test_all_ignored_maps_leave_nothing_to_learn(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(np.full((4, 4), 9, np.uint8)).save(path)
     with pytest.raises(DataError, match="nothing is left to learn"):
-        settle_labels(LabelsConfig(ignore=9), [path])
+        resolve_labels(LabelsConfig(ignore=9), [path])
 
 
 def test_ids_that_are_no_classes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "depth.png"
     Image.fromarray(np.full((4, 4), 5000, np.uint16)).save(path)
     with pytest.raises(DataError, match=r"depth\.png has the id 5000, and at most 1000"):
-        settle_labels(LabelsConfig(), Domains((path,), (path,)).train_b)
+        resolve_labels(LabelsConfig(), Domains((path,), (path,)).train_b)

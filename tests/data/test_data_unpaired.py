@@ -81,7 +81,7 @@ def test_an_epoch_can_start_in_its_middle(tmp_path: Path) -> None:
 
 def test_a_sample_holds_the_pictures_of_its_key(tmp_path: Path) -> None:
     dataset = build(tmp_path, 4, 4)
-    sample = dataset[SampleKey(seed=0, epoch=1, place=0, picture_a=2, picture_b=3)]
+    sample = dataset[SampleKey(seed=0, epoch=1, number=0, picture_a=2, picture_b=3)]
     assert (from_tensor(sample.real_a) == 2).all()
     assert (from_tensor(sample.real_b) == 103).all()
     assert sample.real_a.shape == (3, 8, 8)
