@@ -249,8 +249,8 @@ def test_an_error_comes_out_of_a_worker_in_its_own_words(damaged: Domains, worke
 
 def test_all_that_travels_to_a_worker_can_be_pickled(pictures: Domains) -> None:
     config = DataConfig(resize=18, crop=16)
-    loader = stream(pictures)._loader()
-    for part in (loader.dataset, loader.collate_fn, UnpairedSet(pictures, config)):
+    dataset = stream(pictures)._dataset
+    for part in (dataset, dataset.collate, UnpairedSet(pictures, config)):
         assert pickle.loads(pickle.dumps(part)) is not None
 
 
