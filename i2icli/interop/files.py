@@ -6,19 +6,19 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from i2icli.errors import CheckpointError
-from i2icli.interop.safetensors import read_safetensors
 from i2icli.runs.checkpoint import KIND
 
-Weights = dict[str, Tensor]
+Weights = Mapping[str, Tensor]
 
 # A file that holds more than weights has them under one of these keys.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "params", "params_ema", "weights")
@@ -36,6 +36,8 @@ _BY_SUFFIX = {
     ".tflite": "a TensorFlow model",
     ".h5": "an HDF5 file, as Keras writes it",
 }
+# Types of safetensors that weights are copied from; not those of 8 bits and less, nor complex ones.
+_TYPES = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"}
 _WANTED = "give the state dict that the released code saved, such as latest_net_G.pth."
 
 
@@ -57,6 +59,45 @@ class ReleasedName:
         return self.path.with_name(f"{self.epoch}_net_{network}{self.path.suffix}")
 
 
+class SafetensorsFile(Mapping[str, Tensor]):
+    """The tensors of a safetensors file by name, on the CPU, each read when it is asked for.
+
+    Raises:
+        CheckpointError: the file is not whole, or holds no tensors, or one that no weight can be
+            copied from.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file: Any = safe_open(path, framework="pt")
+        except SafetensorError as fault:
+            reason = str(fault).removeprefix("Error while deserializing header: ")
+            raise CheckpointError(
+                f"{path} is no safetensors file, or not whole: {reason}."
+            ) from None
+        self._types = self._read_types()
+        for name, kind in self._types.items():
+            if kind not in _TYPES:
+                raise CheckpointError(f"{path} cannot be used: {name} has the type {kind}.")
+        if not self._types:
+            raise CheckpointError(f"{path} holds no tensors; {_WANTED}")
+
+    def _read_types(self) -> dict[str, str]:
+        return {name: self._file.get_slice(name).get_dtype() for name in list(self._file.keys())}
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._types:
+            raise KeyError(name)
+        tensor: Tensor = self._file.get_tensor(name)
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._types)
+
+    def __len__(self) -> int:
+        return len(self._types)
+
+
 def parse_name(path: Path) -> ReleasedName | None:
     """Return what a file's name says; None where it follows no known form."""
     match = re.fullmatch(r"(.+?)_net_([A-Z](?:_[A-Z])?)", path.stem)
@@ -64,7 +105,7 @@ def parse_name(path: Path) -> ReleasedName | None:
 
 
 def read_weights(path: Path) -> dict[str, Weights]:
-    """Read the weights of a file, on the CPU.
+    """Read the weights of a file, on the CPU; those of safetensors when they are asked for.
 
     Returns:
         State dicts by the part of the file they are: "" where it holds one network, "a" and "b"
@@ -77,26 +118,26 @@ def read_weights(path: Path) -> dict[str, Weights]:
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder{_files_in(path)}")
     try:
-        document = _load(path)
+        parts = _load(path)
     except FileNotFoundError:
         raise CheckpointError(f"there is no file {path}.") from None
     except OSError as fault:
         raise CheckpointError(f"{path} cannot be read: {fault.strerror or fault}.") from None
-    return {part: _unwrapped(weights) for part, weights in _parts(path, document).items()}
+    return {part: _unwrapped(weights) for part, weights in parts.items()}
 
 
-def _load(path: Path) -> object:
+def _load(path: Path) -> Mapping[str, Weights]:
     with path.open("rb") as file:
         start = file.read(262)
     if not start:
         raise CheckpointError(f"{path} is empty: copy it again.")
     if start[:4] == b"PK\x03\x04":
         _check_archive(path)
-        return _torch_load(path)
+        return _parts(path, _torch_load(path))
     if start[:1] == b"\x80":
-        return _torch_load(path)
+        return _parts(path, _torch_load(path))
     if path.suffix == ".safetensors" or start[8:9] == b"{":
-        return read_safetensors(path)
+        return {"": SafetensorsFile(path)}
     for magic, kind in _OTHERS.items():
         if start.startswith(magic):
             raise CheckpointError(f"{path} is {kind}; {_WANTED}")

@@ -6,19 +6,22 @@ import io
 import pickle
 import tarfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
 from released_files import resnet, save
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from i2icli.errors import CheckpointError
+from i2icli.interop import files
 from i2icli.interop.files import parse_name, read_weights
 from i2icli.runs.checkpoint import CheckpointState, save_checkpoint
 
 
-def _same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> bool:
+def _same(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> bool:
     return found.keys() == expected.keys() and all(
         torch.equal(found[name], expected[name]) for name in expected
     )
@@ -45,8 +48,43 @@ def test_cut_safetensors_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "x.safetensors"
     save_file({"a": torch.ones(100)}, file)
     file.write_bytes(file.read_bytes()[:-8])
-    with pytest.raises(CheckpointError, match="not whole: a lies outside the file"):
+    with pytest.raises(CheckpointError, match="not whole: incomplete metadata, file not fully"):
         read_weights(file)
+
+
+def test_safetensors_without_usable_tensors_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "x.safetensors"
+    save_file({"a": torch.ones(3), "b": torch.ones(3).to(torch.float8_e5m2)}, file)
+    with pytest.raises(CheckpointError, match="cannot be used: b has the type F8_E5M2"):
+        read_weights(file)
+    save_file({}, file)
+    with pytest.raises(CheckpointError, match="holds no tensors; give the state dict"):
+        read_weights(file)
+
+
+def test_tensors_of_safetensors_are_read_when_they_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "x.safetensors"
+    save_file({"a": torch.ones(2), "b": torch.zeros(2)}, file)
+    read: list[str] = []
+
+    class Watched:
+        def __init__(self, path: Path, framework: str) -> None:
+            self.file = safe_open(path, framework=framework)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.file, name)
+
+        def get_tensor(self, name: str) -> torch.Tensor:
+            read.append(name)
+            return self.file.get_tensor(name)
+
+    monkeypatch.setattr(files, "safe_open", Watched)
+    weights = read_weights(file)[""]
+    assert (set(weights), read) == ({"a", "b"}, [])
+    assert torch.equal(weights["b"], torch.zeros(2))
+    assert read == ["b"]
 
 
 def test_wrappers_are_taken_away(tmp_path: Path) -> None:
