@@ -81,7 +81,6 @@ def _notes(
     reasons: list[str],
     files: dict[str, Sequence[str]],
 ) -> list[str]:
-    """Say what is taken from caches and what is not."""
     notes = []
     again = "`i2i data cache` with the run's preset and settings makes it"
     if caches:

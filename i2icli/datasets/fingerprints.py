@@ -117,7 +117,6 @@ def _hash(picture: Picture) -> bytes:
 
 
 def _looks(picture: Picture) -> tuple[bytes, bytes]:
-    """Return the difference hash and the thumbnail."""
     pixels = to_8_bits(picture.pixels)
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).convert("L")
     cells = np.asarray(image.resize((9, 9), Image.Resampling.BOX), np.int16)

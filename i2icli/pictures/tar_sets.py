@@ -47,7 +47,7 @@ def find_shards(named: str, *, out: Path | None = None) -> list[Path] | None:
 
 
 def _shards_inside(folder: Path) -> list[Path]:
-    """Return the shards directly inside a folder, which must not hold pictures beside them."""
+    """Return the tar shards directly inside a folder, which must not hold pictures beside them."""
     names = [entry.name for entry in os.scandir(folder) if not entry.name.startswith(".")]
     shards = [folder / name for name in names if name.lower().endswith(".tar")]
     picture = next((name for name in names if Path(name).suffix.lower() in SUFFIXES), None)
@@ -96,7 +96,7 @@ def _check_shards(shards: Sequence[Path], out: Path | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PackedPicture:
-    """A picture inside a shard.
+    """A picture inside a tar shard.
 
     Attributes:
         shard: the .tar file.

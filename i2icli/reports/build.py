@@ -216,7 +216,6 @@ def _is_busy(folder: RunFolder) -> bool:
 
 
 def _facts(run: _Run) -> tuple[Fact, ...]:
-    """Return the figures at the head of the page."""
     facts = []
     last = run.last_step
     facts.append(Fact("Steps", f"{run.step:,}", f"of {last:,}" if last else ""))

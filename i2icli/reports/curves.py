@@ -213,7 +213,6 @@ def _scale(axes: Axes, chart: Chart) -> None:
 
 
 def _tick(value: float, _position: int | None) -> str:
-    """Return a tick's label, short enough for the margin."""
     text = f"{value:.6g}"
     return text if len(text) <= 6 else f"{value:.3g}"
 

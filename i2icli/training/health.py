@@ -141,7 +141,6 @@ class HealthWatch:
         return (name, direction) in self._up
 
     def _recall(self, line: Mapping[str, Any]) -> None:
-        """Take in a line of metrics.jsonl."""
         direction = str(line.get("direction", ""))
         if "alarm" in line:
             self._up.add((line["alarm"], direction))

@@ -207,7 +207,6 @@ class Trainer:
         return best is not None, config.stop and stall is not None
 
     def _tell(self, events: Sequence[Event], *, is_partial: bool) -> None:
-        """Log and say what changed in the run's health."""
         session = self.session
         for event in events:
             line = {"step": session.step, "epoch": session.epoch, **event.line()}

@@ -132,7 +132,6 @@ def _resolve(
 def _begin(
     session: Session, folder: RunFolder, command: Sequence[str], *, has_weights: bool
 ) -> None:
-    """Write what a run folder starts with."""
     # A run killed before its first save must not go on with fresh weights instead.
     state = session.state() if has_weights else None
     if not session.ranks.is_main:
@@ -243,7 +242,6 @@ def _train(session: Session, folder: RunFolder, reporter: Reporter, clock: Clock
 
 
 def _where(session: Session) -> str:
-    """Say on what a run trains, and how."""
     world = session.ranks.world
     shared = f", with {world - 1} other process(es)" if world > 1 else ""
     return f"on {session.choices.describe()}{shared}"
@@ -255,7 +253,6 @@ def _resume_command(session: Session, folder: RunFolder) -> str:
 
 
 def _count_note(before: int, now: int) -> str | None:
-    """Say that a run goes on with another number of processes."""
     if before == now:
         return None
     return (

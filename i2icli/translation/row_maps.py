@@ -159,7 +159,6 @@ class MapStore:
 
 
 def _bytes_of(tensor: Tensor) -> memoryview:
-    """Return the memory of a contiguous tensor."""
     buffer: Any = tensor.view(torch.uint8).numpy()
     return memoryview(buffer).cast("B")
 

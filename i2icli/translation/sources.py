@@ -103,7 +103,6 @@ def _matching(pattern: Path, *, skipped: Path | None) -> list[Source]:
 
 
 def _expand(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
-    """Yield the pictures below `folder` that match."""
     head, rest = parts[0], parts[1:]
     if head == "**":
         for path in list_pictures(folder):

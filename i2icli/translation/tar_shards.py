@@ -28,7 +28,7 @@ Files = dict[str, bytes]
 
 @dataclass(frozen=True)
 class ShardOptions:
-    """How shards are translated and written.
+    """How tar shards are translated and written.
 
     Attributes:
         flow: as for files; `skip_existing` is without meaning, since finished shards are skipped.
@@ -45,7 +45,7 @@ class ShardOptions:
 
 @dataclass(frozen=True)
 class ShardFailure:
-    """What of a shard has no translation, a sample or more, and why."""
+    """What of a tar shard has no translation, a sample or more, and why."""
 
     name: str
     error: str
@@ -57,9 +57,9 @@ class ShardReport:
 
     Attributes:
         written: samples that were written now.
-        skipped: samples of shards that were finished before.
+        skipped: samples of tar shards that were finished before.
         failures: those without a translation, also of shards that were finished before.
-        shards: how many shards were finished now.
+        shards: how many tar shards were finished now.
         skipped_shards: how many were finished before.
         seconds: time from the first read to the last write.
     """
@@ -88,7 +88,7 @@ def translate_shards(
     on_failure: Callable[[str, str], None] = lambda _name, _error: None,
     warn: Callable[[str], None] = lambda _message: None,
 ) -> ShardReport:
-    """Translate each shard to one of its name in `out`; what fails stops nothing else.
+    """Translate each tar shard to one of its name in `out`; what fails stops nothing else.
 
     A shard that the manifest calls finished, whose source has not changed since and whose result
     is there, is skipped. Files that are no pictures are copied; a sample one of whose pictures
@@ -168,7 +168,7 @@ def _check_makers(
 
 
 def _is_finished(entry: Entry, shard: Path, out: Path) -> bool:
-    """Say whether a shard is as the manifest says, source and result."""
+    """Say whether a tar shard is as the manifest says, source and result."""
     try:
         result = (out / shard.name).stat()
         return bool(_source_of(shard) == entry["source"] and result.st_size == entry["bytes"])
@@ -199,7 +199,7 @@ class _Item:
 
 
 class _ShardRun:
-    """One shard; all but decoding and encoding happens in the calling thread."""
+    """One tar shard; all but decoding and encoding happens in the calling thread."""
 
     def __init__(
         self,
@@ -222,7 +222,7 @@ class _ShardRun:
         self._count = 0
 
     def run(self) -> dict[str, Any] | None:
-        """Translate the shard and return its entry; None where it cannot be read or written."""
+        """Translate the tar shard and return its entry; None where it cannot be read or written."""
         started = time.perf_counter()
         try:
             source = _source_of(self._shard)

@@ -57,9 +57,9 @@ def draw_separations(
     for number, band in enumerate(bands):
         shown = panels[number * _COLUMNS : (number + 1) * _COLUMNS]
         cells = band.subplots(1, _COLUMNS, squeeze=False)[0]
-        for place, axes in enumerate(cells):
-            if place < len(shown):
-                _draw_panel(axes, shown[place], is_labelled=place == 0)
+        for position, axes in enumerate(cells):
+            if position < len(shown):
+                _draw_panel(axes, shown[position], is_labelled=position == 0)
             else:
                 axes.axis("off")
     foot.text(0.012, 0.5, about, fontsize=8.5, color=SOFT_INK, ha="left", va="center")

@@ -1,4 +1,4 @@
-"""One sheet a picture and layer: where attention is concentrated, and what places attend to."""
+"""One sheet a picture and layer: where attention is concentrated, and what positions attend to."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ from i2icli.viz.panels import (
 from i2icli.viz.quantise import pack
 
 ENTROPY = "viridis_r"  # entropy: bright is low, which is what gets selected
-RANK = "plasma_r"  # rank of the selected places
+RANK = "plasma_r"  # rank of the selected positions
 
 
 def draw_sheet(look: Look, view: AttentionView, queries: Sequence[int]) -> Figure:
     """Draw one layer of one picture.
 
-    On top: source, the selected places in the colour of their rank, the entropy of source and
+    On top: source, the selected positions in the colour of their rank, the entropy of source and
     translation on one scale, and the translation. Below, for each query its attention in the source
     and in the translation: over the whole picture, in the window, or both.
 
@@ -141,14 +141,16 @@ def _draw_overview(
         panels[0, column].set_title(title, fontsize=10, color=INK)
         draw_bar(panels[1, column], ScalarMappable(norm, ENTROPY), "nats")
     for axes in panels[0, 1:3]:
-        for number, place in enumerate(queries, start=1):
-            mark(axes, look, view, place, str(number))
+        for number, position in enumerate(queries, start=1):
+            mark(axes, look, view, position, str(number))
 
 
 def _draw_selected(axes: Axes, bar: Axes, look: Look, view: AttentionView) -> None:
-    """Draw the selected places in the colour of their rank, the best on top."""
+    """Draw the selected positions in the colour of their rank, the best on top."""
     show_picture(axes, faded(look.source), "selected places")
-    centres = np.array([look.centre_of(view, int(place)) for place in view.places]).reshape(-1, 2)
+    centres = np.array([look.centre_of(view, int(position)) for position in view.places]).reshape(
+        -1, 2
+    )
     count = len(centres)
     scale = Normalize(1, max(2, count))
     order = np.arange(count)[::-1]
@@ -162,48 +164,50 @@ def _draw_selected(axes: Axes, bar: Axes, look: Look, view: AttentionView) -> No
 
 
 def _draw_query(
-    cell: Sequence[Axes], look: Look, view: AttentionView, place: int, *, number: int
+    cell: Sequence[Axes], look: Look, view: AttentionView, position: int, *, number: int
 ) -> None:
     """Draw a query's attention, source left of translation, each with its window beside it."""
-    at = torch.tensor([place])
-    rank = int(ranks(view.entropy)[place])
+    at = torch.tensor([position])
+    rank = int(ranks(view.entropy)[position])
     for side, panels in zip(SIDES, np.split(np.asarray(cell), 2), strict=True):
         picture = look.source if side == "source" else look.translation
-        weights = view.map_rows(side, at)[0] if view.has_map else _window_on_map(view, side, place)
+        weights = (
+            view.map_rows(side, at)[0] if view.has_map else _window_on_map(view, side, position)
+        )
         axes = panels[0]
         show_heat(axes, look, picture, weights)
         if bool(weights.any()):
             frame_strongest(axes, look, view, weights)
-        mark(axes, look, view, place, "")
+        mark(axes, look, view, position, "")
         if view.has_window:
-            _outline(axes, look, view, place)
-            _draw_window(panels[1], view, side, place)
+            _outline(axes, look, view, position)
+            _draw_window(panels[1], view, side, position)
         where = f"query {number}: " if side == "source" else ""
         axes.set_title(
-            f"{where}{side}\n{_facts(view, side, place, weights, rank)}", fontsize=9, color=INK
+            f"{where}{side}\n{_facts(view, side, position, weights, rank)}", fontsize=9, color=INK
         )
 
 
-def _facts(view: AttentionView, side: Side, place: int, weights: Tensor, rank: int) -> str:
+def _facts(view: AttentionView, side: Side, position: int, weights: Tensor, rank: int) -> str:
     values = view.entropy if side == "source" else view.translation_entropy
-    said = f"{nats(values.flatten()[place])} nats"
+    said = f"{nats(values.flatten()[position])} nats"
     if side == "source":
         said += f", rank {rank}"
     if view.has_window and not view.has_map and view.layout == "released":
         return f"{said}\nwindow beside"
     flat = weights.flatten().clone()
-    own = float(flat[place])
-    flat[place] = 0
+    own = float(flat[position])
+    flat[position] = 0
     return f"{said}\n{own:.1%} to itself, at most {float(flat.max()):.1%} to another"
 
 
-def _window_on_map(view: AttentionView, side: Side, place: int) -> Tensor:
-    return window_map(view, place, view.window_rows(side, torch.tensor([place]))[0])
+def _window_on_map(view: AttentionView, side: Side, position: int) -> Tensor:
+    return window_map(view, position, view.window_rows(side, torch.tensor([position]))[0])
 
 
-def _draw_window(axes: Axes, view: AttentionView, side: Side, place: int) -> None:
+def _draw_window(axes: Axes, view: AttentionView, side: Side, position: int) -> None:
     """Draw a window enlarged, with its weights in percent where there is room."""
-    weights = view.window_rows(side, torch.tensor([place]))[0].numpy()
+    weights = view.window_rows(side, torch.tensor([position]))[0].numpy()
     norm = PowerNorm(0.5, 0, max(float(weights.max()), 1e-12))
     axes.imshow(weights, cmap=HEAT, norm=norm)
     if view.window <= 9:
@@ -221,8 +225,8 @@ def _draw_window(axes: Axes, view: AttentionView, side: Side, place: int) -> Non
     clean(axes)
 
 
-def _outline(axes: Axes, look: Look, view: AttentionView, place: int) -> None:
-    x, y = look.centre_of(view, place)
+def _outline(axes: Axes, look: Look, view: AttentionView, position: int) -> None:
+    x, y = look.centre_of(view, position)
     height, width = view.entropy.shape
     cell = (look.covered[1] / width, look.covered[0] / height)
     size = (cell[0] * view.window, cell[1] * view.window)
@@ -252,7 +256,7 @@ class AttentionDrawer(Drawer[AttentionView]):
         return f"layer {view.layer}"
 
     def choose(self, look: Look, view: AttentionView, count: int) -> list[int]:  # noqa: ARG002
-        """Return the places to show."""
+        """Return the positions to show."""
         return spread(view.places.tolist(), width=view.size[1], count=count)
 
     def draw(self, look: Look, view: AttentionView, queries: Sequence[int]) -> Figure:
@@ -263,18 +267,18 @@ class AttentionDrawer(Drawer[AttentionView]):
         self, look: Look, view: AttentionView, queries: Sequence[int]  # noqa: ARG002
     ) -> dict[str, Tensor]:  # fmt: skip
         """Return the numbers behind the sheet."""
-        places = torch.tensor(queries, dtype=torch.int64)
+        positions = torch.tensor(queries, dtype=torch.int64)
         arrays = {
             "entropy": view.entropy,
             "translation_entropy": view.translation_entropy,
             "selected": view.places,
-            "queries": places,
+            "queries": positions,
         }
         for side in SIDES:
             if view.has_map:
-                arrays[f"{side}_rows"] = view.map_rows(side, places)
+                arrays[f"{side}_rows"] = view.map_rows(side, positions)
             if view.has_window:
-                arrays[f"{side}_windows"] = view.window_rows(side, places)
+                arrays[f"{side}_windows"] = view.window_rows(side, positions)
         return arrays
 
     def summary(self, look: Look, view: AttentionView, queries: Sequence[int]) -> Document:

@@ -59,7 +59,7 @@ class Drawer(ABC, Generic[V]):
 
     Attributes:
         kind: its name, in `--json` and in the page.
-        takes_queries: whether places are chosen whose rows are shown.
+        takes_queries: whether positions are chosen whose rows are shown.
     """
 
     kind: ClassVar[str]
@@ -122,9 +122,9 @@ class Drawer(ABC, Generic[V]):
     def queries_of(self, look: Look, view: V, queries: Sequence[int]) -> list[Document]:
         """Return the positions of queries, for `--json`."""
         return [
-            {"place": place, "x": round(x, 1), "y": round(y, 1)}
-            for place in queries
-            for x, y in [look.centre_of(view, place)]
+            {"place": position, "x": round(x, 1), "y": round(y, 1)}
+            for position in queries
+            for x, y in [look.centre_of(view, position)]
         ]
 
 

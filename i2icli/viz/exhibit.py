@@ -36,8 +36,8 @@ class ExhibitOptions:
 
     Attributes:
         layers: numbers or names of layers; None: all that there are.
-        queries: places whose rows are drawn, where a view has rows.
-        points: pixels, x and y in the picture as it is on disk, whose places are drawn instead.
+        queries: positions whose rows are drawn, where a view has rows.
+        points: pixels, x and y in the picture as it is on disk, whose positions are drawn instead.
         max_side: a longer side is scaled down to this, pixels.
         with_page: also write the interactive page.
         title: of the page.
@@ -177,7 +177,6 @@ def _read(exhibits: Sequence[Exhibit], translator: Translator, direction: str) -
 
 
 def _write_newest(item: _Shown, look: Look, options: ExhibitOptions) -> None:
-    """Write the sheets and the arrays of the newest checkpoint."""
     item.look = look
     arrays: dict[str, Any] = {"source": look.source, "translation": look.translation}
     for view in look.views:
@@ -203,10 +202,10 @@ def _choose_queries(item: _Shown, look: Look, view: AnyView, options: ExhibitOpt
         return drawer.choose(look, view, options.queries)
     width, height = item.picture.size
     scale_x, scale_y = look.size[1] / width, look.size[0] / height
-    places = [
+    positions = [
         look.place_at(view, (x + 0.5) * scale_x, (y + 0.5) * scale_y) for x, y in options.points
     ]
-    return list(dict.fromkeys(places))
+    return list(dict.fromkeys(positions))
 
 
 def _check_points(item: _Shown, points: Sequence[Point]) -> None:

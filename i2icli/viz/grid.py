@@ -154,7 +154,6 @@ def _centred(
 
 
 def _to_rgb(pixels: Pixels) -> Pixels:
-    """Return the picture as (H, W, 3) uint8."""
     planes = to_8_bits(pixels if pixels.ndim == 3 else pixels[..., None])
     return np.ascontiguousarray(np.broadcast_to(planes, (*planes.shape[:2], 3)))
 

@@ -40,24 +40,24 @@ class Look:
         return self.source.shape[0], self.source.shape[1]
 
     def place_at(self, view: AnyView, x: float, y: float) -> int:
-        """Return the flat position of the place under a pixel, counted from the top left."""
+        """Return the flat position that lies under a pixel, counted from the top left."""
         height, width = view.size
         row = min(height - 1, int(y * height / self.covered[0]))
         column = min(width - 1, int(x * width / self.covered[1]))
         return row * width + column
 
-    def centre_of(self, view: AnyView, place: int) -> tuple[float, float]:
-        """Return x and y of a place's middle, pixels from the top left corner of the picture."""
+    def centre_of(self, view: AnyView, position: int) -> tuple[float, float]:
+        """Return x and y of a position's middle, pixels from the top left corner of the picture."""
         height, width = view.size
-        row, column = divmod(place, width)
+        row, column = divmod(position, width)
         return (
             (column + 0.5) * self.covered[1] / width,
             (row + 0.5) * self.covered[0] / height,
         )
 
-    def holds(self, view: AnyView, place: int) -> bool:
-        """Return whether a place's middle lies in the picture, not in its padding."""
-        x, y = self.centre_of(view, place)
+    def holds(self, view: AnyView, position: int) -> bool:
+        """Return whether a position's middle lies in the picture, not in its padding."""
+        x, y = self.centre_of(view, position)
         return x < self.size[1] and y < self.size[0]
 
     def at_pixels(self, values: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class Moment:
 
 
 def ranks(entropy: Tensor) -> Tensor:
-    """Return every place's rank by entropy, from 1, equal values in order of position.
+    """Return every position's rank by entropy, from 1, equal values in order of position.
 
     Args:
         entropy: (H, W) nats.
@@ -99,57 +99,57 @@ def ranks(entropy: Tensor) -> Tensor:
     return rank
 
 
-def spread(places: Sequence[int], *, width: int, count: int) -> list[int]:
-    """Choose the first places that lie apart from each other.
+def spread(positions: Sequence[int], *, width: int, count: int) -> list[int]:
+    """Choose the first positions that lie apart from each other.
 
-    Neighbours are much alike: of places closer than 0.4 of their extent the first counts, and
+    Neighbours are much alike: of positions closer than 0.4 of their extent the first counts, and
     less where that leaves too few.
 
     Args:
-        places: distinct flat positions, most interesting first.
-        width: places in a row of the map.
+        positions: distinct flat positions, most interesting first.
+        width: positions in a row of the map.
         count: how many to choose.
 
     Returns:
-        `count` of the places, all if there are fewer, in their order.
+        `count` of the positions, all if there are fewer, in their order.
     """
-    if not places or count < 1:
+    if not positions or count < 1:
         return []
-    at = torch.tensor([divmod(place, width) for place in places], dtype=torch.float32)
+    at = torch.tensor([divmod(position, width) for position in positions], dtype=torch.float32)
     apart = torch.cdist(at, at)
     least = 0.4 * float((at.amax(dim=0) - at.amin(dim=0)).norm())
     while True:
         chosen = [0]
-        for i in range(1, len(places)):
+        for i in range(1, len(positions)):
             if len(chosen) < count and float(apart[i, chosen].min()) >= least:
                 chosen.append(i)
-        if len(chosen) == min(count, len(places)):
-            return [int(places[i]) for i in chosen]
+        if len(chosen) == min(count, len(positions)):
+            return [int(positions[i]) for i in chosen]
         least = 0.8 * least if least > 1 else 0.0
 
 
-def window_map(view: AttentionView, place: int, weights: Tensor) -> Tensor:
+def window_map(view: AttentionView, position: int, weights: Tensor) -> Tensor:
     """Lay a window's weights, (window, window), over an otherwise empty map, (H, W).
 
     What lies beyond the edge is left out; in the released layout the cells of a window are no
-    places, so that the map stays empty.
+    positions, so that the map stays empty.
     """
     height, width = view.entropy.shape
     if view.layout == "released":
         return weights.new_zeros(height, width)
     reach = view.window // 2
-    row, column = divmod(place, width)
+    row, column = divmod(position, width)
     padded = weights.new_zeros(height + 2 * reach, width + 2 * reach)
     padded[row : row + view.window, column : column + view.window] = weights
     return padded[reach : reach + height, reach : reach + width].contiguous()
 
 
-def even_places(look: Look, view: AnyView, count: int) -> list[int]:
-    """Return the places in the middle of the cells of an even grid over the picture.
+def even_positions(look: Look, view: AnyView, count: int) -> list[int]:
+    """Return the positions in the middle of the cells of an even grid over the picture.
 
     Args:
         look: the picture.
-        view: whose map the places are of.
+        view: whose map the positions are of.
         count: how many; fewer come back where the map has fewer.
     """
     if count < 1:

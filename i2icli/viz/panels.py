@@ -125,19 +125,19 @@ def show_dimmed(axes: Axes, picture: Pixels) -> None:
 
 
 def mark(
-    axes: Axes, look: Look, view: AnyView, place: int, text: str, *, keep_inside: bool = False
+    axes: Axes, look: Look, view: AnyView, position: int, text: str, *, keep_inside: bool = False
 ) -> None:
-    """Circle a place.
+    """Circle a position.
 
     Args:
         axes: of the picture.
         look: the picture.
-        view: whose place it is.
-        place: flat position.
+        view: whose position it is.
+        position: flat position.
         text: beside the circle.
         keep_inside: write on the side where the picture goes on.
     """
-    x, y = look.centre_of(view, place)
+    x, y = look.centre_of(view, position)
     away_x = -11 if keep_inside and x > 0.88 * look.size[1] else 6
     away_y = -12 if keep_inside and y < 0.12 * look.size[0] else 5
     axes.plot(x, y, marker="o", markersize=9, mfc="none", mec=QUERY, mew=1.6, path_effects=_STROKE)
@@ -149,7 +149,7 @@ def mark(
 
 
 def frame_strongest(axes: Axes, look: Look, view: AnyView, weights: Tensor) -> None:
-    """Frame the place of the largest weight, which may be one cell among thousands."""
+    """Frame the position of the largest weight, which may be one cell among thousands."""
     x, y = look.centre_of(view, int(weights.argmax()))
     height, width = view.size
     cell = (look.covered[1] / width, look.covered[0] / height)

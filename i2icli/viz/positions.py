@@ -1,4 +1,4 @@
-"""Position attention: what each place of the picture gathers from all others."""
+"""Position attention: what each position of the picture gathers from all others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from i2icli.methods.shared.views import PositionView
 from i2icli.pictures.decode import Pixels
 from i2icli.viz.drawer import Document, Drawer, FilmRow, text_of
-from i2icli.viz.looks import Look, even_places
+from i2icli.viz.looks import Look, even_positions
 from i2icli.viz.panels import (
     INK,
     WIDTH,
@@ -36,7 +36,7 @@ _CHUNK = 2**21  # weights computed at once
 
 
 def draw_sheet(look: Look, view: PositionView, queries: Sequence[int]) -> Figure:
-    """Draw what all places gather from each, and the rows of the queries.
+    """Draw what all positions gather from each, and the rows of the queries.
 
     Args:
         look: the picture.
@@ -68,8 +68,8 @@ def received(view: PositionView) -> Tensor:
     """Return the share that all positions gather from each, (H, W); 1 is an equal share."""
     total = view.size[0] * view.size[1]
     gathered = torch.zeros(view.size)
-    for places in torch.split(torch.arange(total), max(1, _CHUNK // total)):
-        gathered += view.map_rows(places).sum(dim=0)
+    for positions in torch.split(torch.arange(total), max(1, _CHUNK // total)):
+        gathered += view.map_rows(positions).sum(dim=0)
     return gathered
 
 
@@ -101,8 +101,8 @@ def _draw_overview(
     panels[0, 2].set_title("gathered from each place", fontsize=10, color=INK)
     draw_bar(panels[1, 2], ScalarMappable(norm, RECEIVED), "equal shares, square root scale")
     for axes in panels[0]:
-        for number, place in enumerate(queries, start=1):
-            mark(axes, look, view, place, str(number), keep_inside=True)
+        for number, position in enumerate(queries, start=1):
+            mark(axes, look, view, position, str(number), keep_inside=True)
     for axes in panels[1, :2]:
         axes.axis("off")
 
@@ -110,12 +110,12 @@ def _draw_overview(
 def _draw_rows(figure: SubFigure, look: Look, view: PositionView, queries: Sequence[int]) -> None:
     rows = view.map_rows(torch.tensor(queries))
     for number, axes in enumerate(grid_of(figure, len(queries), columns=4)):
-        row, place = rows[number], queries[number]
+        row, position = rows[number], queries[number]
         show_heat(axes, look, look.source, above_least(row))
         frame_strongest(axes, look, view, row)
-        mark(axes, look, view, place, "")
+        mark(axes, look, view, position, "")
         axes.set_title(
-            f"query {number + 1}\n{float(row.flatten()[place]):.2%} from itself, at most "
+            f"query {number + 1}\n{float(row.flatten()[position]):.2%} from itself, at most "
             f"{float(row.max()):.2%}",
             fontsize=9,
             color=INK,
@@ -129,8 +129,8 @@ class PositionDrawer(Drawer[PositionView]):
     takes_queries = True
 
     def choose(self, look: Look, view: PositionView, count: int) -> list[int]:
-        """Return the places to show."""
-        return even_places(look, view, count)
+        """Return the positions to show."""
+        return even_positions(look, view, count)
 
     def draw(self, look: Look, view: PositionView, queries: Sequence[int]) -> Figure:
         """Draw the sheet."""
@@ -140,11 +140,11 @@ class PositionDrawer(Drawer[PositionView]):
         self, look: Look, view: PositionView, queries: Sequence[int]  # noqa: ARG002
     ) -> dict[str, Tensor]:  # fmt: skip
         """Return the numbers behind the sheet."""
-        places = torch.tensor(queries, dtype=torch.int64)
+        positions = torch.tensor(queries, dtype=torch.int64)
         return {
-            "queries": places,
+            "queries": positions,
             "received": received(view),
-            "rows": view.map_rows(places),
+            "rows": view.map_rows(positions),
         }
 
     def summary(self, look: Look, view: PositionView, queries: Sequence[int]) -> Document:

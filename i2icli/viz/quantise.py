@@ -37,7 +37,7 @@ def pack_own(factors: Tensor, finish: Finish, *, share: float) -> tuple[dict[str
     few axes and bytes as an error of `GOOD_ENOUGH` allows.
 
     Args:
-        factors: (C, HW); the row of place i is finish(f_i . f_k) over all k.
+        factors: (C, HW); the row of position i is finish(f_i . f_k) over all k.
         finish: makes rows, (N, HW), of products.
         share: the most axes that may stay, as a part of C.
 
@@ -47,14 +47,14 @@ def pack_own(factors: Tensor, finish: Finish, *, share: float) -> tuple[dict[str
     flat = factors.double()
     _, basis = torch.linalg.eigh(flat @ flat.mT)  # ascending
     turned = basis.flip(1).mT @ flat
-    places = probes_of(flat.shape[1])
-    exact = finish(flat[:, places].mT @ flat)
+    positions = probes_of(flat.shape[1])
+    exact = finish(flat[:, positions].mT @ flat)
     most = max(1, int(min(1.0, share) * len(flat)))
     for part, width in _FORMS:
         count = min(most, max(1, round(part * len(flat))))
         values, scales = _round(turned[:count], width)
         kept = values * scales
-        error = float((finish(kept[:, places].mT @ kept) - exact).abs().max())
+        error = float((finish(kept[:, positions].mT @ kept) - exact).abs().max())
         if error <= GOOD_ENOUGH or (share < 1 and count == most):
             break
     return _document(values, scales, width), error
@@ -66,7 +66,7 @@ def pack_pair(
     """Pack vectors of which one kind is multiplied with the other.
 
     Args:
-        queries: (C, HW); the row of place i is finish(q_i . k_j) over all j.
+        queries: (C, HW); the row of position i is finish(q_i . k_j) over all j.
         keys: (C, HW).
         finish: makes rows, (N, HW), of products.
 
@@ -74,19 +74,19 @@ def pack_pair(
         "queries" and "keys" for the page's script, and the largest error of a value over the rows
         probed.
     """
-    places = probes_of(queries.shape[1])
+    positions = probes_of(queries.shape[1])
     packed, kept = {}, []
     for name, vectors in (("queries", queries), ("keys", keys)):
         values, scales = _round(vectors.double(), 2)
         packed[name] = _document(values, scales, 2)
         kept.append(values * scales)
-    exact = finish(queries.double()[:, places].mT @ keys.double())
-    ours = finish(kept[0][:, places].mT @ kept[1])
+    exact = finish(queries.double()[:, positions].mT @ keys.double())
+    ours = finish(kept[0][:, positions].mT @ kept[1])
     return packed, float((ours - exact).abs().max())
 
 
 def probes_of(total: int) -> Tensor:
-    """Return evenly spaced places, by whose rows an error is measured."""
+    """Return evenly spaced positions, by whose rows an error is measured."""
     return torch.linspace(0, total - 1, min(total, _PROBES)).round().long()
 
 
@@ -114,7 +114,7 @@ _TOP = 32767
 class PackedFeatures:
     """Feature map f of C channels, as the page keeps it.
 
-    With c = `values` * `scales`, the product of the features of places i and k is
+    With c = `values` * `scales`, the product of the features of positions i and k is
     c_i . c_k + bias_i + bias_k + constant.
 
     Attributes:
@@ -203,7 +203,7 @@ def _pack(
     kept = values * scales.double()
     bias = torch.zeros_like(axes[0]) if bias is None else bias.float().double()
     constant = float(mean.square().sum())
-    products = kept[:, probes].mT @ kept + bias  # of all places, but for one number a row
+    products = kept[:, probes].mT @ kept + bias  # of all positions, but for one number a row
     ours = [products.softmax(dim=1)] if view.has_map else []
     if _is_mixed(view):
         features = kept.view(1, -1, *view.entropy.shape)
@@ -222,12 +222,12 @@ def _pack(
     )
 
 
-def _windows_of(view: AttentionView, products: Tensor, places: Tensor) -> Tensor:
-    """Cut the window around each place out of its row of products; zero beyond the edge."""
+def _windows_of(view: AttentionView, products: Tensor, positions: Tensor) -> Tensor:
+    """Cut the window around each position out of its row of products; zero beyond the edge."""
     height, width = view.entropy.shape
     padded = F.pad(products.view(-1, height, width), [view.window // 2] * 4)
     windows = [
         padded[i, row : row + view.window, column : column + view.window].flatten()
-        for i, (row, column) in enumerate(divmod(int(place), width) for place in places)
+        for i, (row, column) in enumerate(divmod(int(position), width) for position in positions)
     ]
     return torch.stack(windows)

@@ -1,4 +1,4 @@
-"""Self-similarity: what each place of a picture resembles in it, before and after translation."""
+"""Self-similarity: what a position of a picture resembles in it, before and after translation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from i2icli.viz.quantise import pack_own
 
 SIMILARITY = "RdBu_r"  # red: alike, blue: opposite
 AGREEMENT = "viridis"
-_GRID = 32  # places a side at which agreement is measured
+_GRID = 32  # positions a side at which agreement is measured
 _CHUNK = 64  # rows computed at once
 _MOST = 0.98  # of a row's values lie within the colours
 
@@ -75,16 +75,16 @@ def explain(look: Look, view: SimilarityView) -> str:
     )
 
 
-def agreement(view: SimilarityView, places: Tensor) -> Tensor:
+def agreement(view: SimilarityView, positions: Tensor) -> Tensor:
     """Return the cosine between the rows of source and translation, (N,), for flat positions."""
     parts = []
-    for part in torch.split(places, _CHUNK):
+    for part in torch.split(positions, _CHUNK):
         source, translation = (view.map_rows(side, part).flatten(1) for side in SIDES)
         parts.append(F.cosine_similarity(source, translation, dim=1))
     return torch.cat(parts) if parts else torch.zeros(0)
 
 
-def grid_places(view: SimilarityView) -> tuple[Tensor, tuple[int, int]]:
+def grid_positions(view: SimilarityView) -> tuple[Tensor, tuple[int, int]]:
     """Return flat positions of an even grid over the map, row by row, and its size."""
     height, width = view.size
     rows, columns = (
@@ -96,9 +96,9 @@ def grid_places(view: SimilarityView) -> tuple[Tensor, tuple[int, int]]:
 
 @lru_cache(maxsize=1)  # asked for by sheet, summary, arrays and page, one view after the other
 def grid_agreement(view: SimilarityView) -> Tensor:
-    """Return `agreement` at `grid_places`, as a map, (rows, columns)."""
-    places, size = grid_places(view)
-    return agreement(view, places).view(size)
+    """Return `agreement` at `grid_positions`, as a map, (rows, columns)."""
+    positions, size = grid_positions(view)
+    return agreement(view, positions).view(size)
 
 
 def _heading(view: SimilarityView) -> str:
@@ -124,15 +124,15 @@ def _draw_overview(
     panels[0, 2].set_title("agreement of the rows", fontsize=10, color=INK)
     draw_bar(panels[1, 2], ScalarMappable(norm, AGREEMENT), "cosine of both rows")
     for axes in panels[0, :3]:
-        for number, place in enumerate(queries, start=1):
-            mark(axes, look, view, place, str(number), keep_inside=True)
+        for number, position in enumerate(queries, start=1):
+            mark(axes, look, view, position, str(number), keep_inside=True)
     _draw_numbers(panels[0, 3], values.flatten())
     for axes in panels[1, [0, 1, 3]]:
         axes.axis("off")
 
 
 def _draw_numbers(axes: Axes, values: Tensor) -> None:
-    """Draw how many places agree by how much."""
+    """Draw how many positions agree by how much."""
     axes.hist(values.numpy(), bins=24, color="#3b7a8c")
     axes.set_title("agreement, places", fontsize=10, color=INK)
     axes.tick_params(labelsize=7.5)
@@ -173,7 +173,7 @@ def _draw_rows(
 def full_colour(row: Tensor) -> float:
     """Return the value that few numbers of a row exceed, on either side of 0.
 
-    The few are the circled place itself and its like, beside which all others would be pale.
+    The few are the circled position itself and its like, beside which all others would be pale.
     """
     return max(float(torch.quantile(row.abs().flatten(), _MOST)), 1e-6)
 
@@ -197,16 +197,18 @@ class SimilarityDrawer(Drawer[SimilarityView]):
     takes_queries = True
 
     def choose(self, look: Look, view: SimilarityView, count: int) -> list[int]:
-        """Return places that lie apart, those first whose rows changed most.
+        """Return positions that lie apart, those first whose rows changed most.
 
         Those at the border are left out: what lies beyond it is zero, which they all share.
         """
-        places, (rows, columns) = grid_places(view)
+        positions, (rows, columns) = grid_positions(view)
         inside = torch.zeros(rows, columns, dtype=torch.bool)
         inside[rows // 8 : rows - rows // 8, columns // 8 : columns - columns // 8] = True
         order = grid_agreement(view).flatten().argsort(stable=True)
-        chosen = places[order[inside.flatten()[order]]].tolist()
-        seen = [place for place in chosen if look.holds(view, place)]  # none in the padding
+        chosen = positions[order[inside.flatten()[order]]].tolist()
+        seen = [
+            position for position in chosen if look.holds(view, position)
+        ]  # none in the padding
         return spread(seen, width=view.size[1], count=count)
 
     def draw(self, look: Look, view: SimilarityView, queries: Sequence[int]) -> Figure:

@@ -27,14 +27,14 @@ from views_kit import (
 from i2icli.viz.channels import gathered, small_matrix
 from i2icli.viz.drawer import slug
 from i2icli.viz.drawers import DRAWERS, drawer_of
-from i2icli.viz.looks import Moment, even_places, smaller
+from i2icli.viz.looks import Moment, even_positions, smaller
 from i2icli.viz.masks import edge_of, explain, share_above
 from i2icli.viz.page import build_page, build_part
 from i2icli.viz.panels import faded
 from i2icli.viz.positions import received
 from i2icli.viz.quantise import GOOD_ENOUGH, pack_own
 from i2icli.viz.scales import dominant
-from i2icli.viz.similarity import agreement, full_colour, grid_places
+from i2icli.viz.similarity import agreement, full_colour, grid_positions
 from i2icli.viz.strip import draw_film, draw_strip
 
 OTHERS = make_all()[1:]
@@ -233,12 +233,12 @@ def test_no_query_lies_in_the_padding():
 
 
 def test_agreement_is_measured_on_an_even_grid():
-    places, size = grid_places(make_similarity(source=torch.zeros(1, 64, 96)))
+    places, size = grid_positions(make_similarity(source=torch.zeros(1, 64, 96)))
     assert size == (32, 32)
     rows, columns = places // 96, places % 96
     assert rows.unique().tolist() == list(range(1, 64, 2))
     assert columns.unique().tolist() == list(range(1, 96, 3))
-    assert grid_places(make_similarity())[0].tolist() == list(range(48))
+    assert grid_positions(make_similarity())[0].tolist() == list(range(48))
 
 
 # --- attention of segmenting networks ------------------------------------------------------------
@@ -261,9 +261,9 @@ def test_what_places_receive_sums_to_their_number():
 def test_places_of_position_attention_lie_evenly_over_the_picture():
     view = make_position()
     # a picture of 30 x 22 pixels, a place 4 x 4
-    assert even_places(make_look(), view, 1) == [2 * 8 + 3]
-    assert even_places(make_look(), view, 4) == [8 + 1, 8 + 5, 4 * 8 + 1, 4 * 8 + 5]
-    assert even_places(make_look(), view, 0) == []
+    assert even_positions(make_look(), view, 1) == [2 * 8 + 3]
+    assert even_positions(make_look(), view, 4) == [8 + 1, 8 + 5, 4 * 8 + 1, 4 * 8 + 5]
+    assert even_positions(make_look(), view, 0) == []
 
 
 def test_a_large_matrix_of_channels_is_drawn_by_the_largest_weight_of_a_block():

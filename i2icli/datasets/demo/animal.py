@@ -167,7 +167,6 @@ def _paint(
 
 
 def _tones(animal: Animal, coat: Coat) -> tuple[Floats, Floats]:
-    """Return the light and the dark tone of a coat, RGB each."""
     if coat == "striped":
         return np.array(_WHITE, np.float32), np.array(_BLACK, np.float32)
     light = np.array(animal.hue, np.float32)
