@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 from collections.abc import Iterator
@@ -20,11 +21,15 @@ TESTS = Path(__file__).resolve().parent
 
 
 def pytest_configure() -> None:
-    """Compute on as many threads as I2I_TEST_THREADS says, and let child processes find all this.
+    """Compute and start processes as the environment says; let child processes find all this.
 
-    One by default: more of them take turns on the cores of a small machine.
+    I2I_TEST_THREADS is the number of threads, one by default: more of them take turns on the cores
+    of a small machine. I2I_TEST_START_METHOD is how Python starts the processes that load pictures:
+    fork, spawn or forkserver; by default as this Python does.
     """
     torch.set_num_threads(int(os.environ.get("I2I_TEST_THREADS", "1")))
+    if method := os.environ.get("I2I_TEST_START_METHOD"):
+        multiprocessing.set_start_method(method)
     found = [str(TESTS / "kits"), str(TESTS.parent), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, found))
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -263,8 +265,17 @@ class _BatchKeys:
 def _prepare_worker(_index: int) -> None:
     """Leave signals to the main process: it finishes its step and ends the workers itself."""
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
+
+
+def _end_with_parent() -> None:
+    # torch watches the process above this one, which under `forkserver` is the server.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(0)
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:

@@ -97,7 +97,7 @@ def test_playing_goes_through_the_steps_and_ends_at_the_last(opened):
     page.get_by_role("button", name="Play").click()
     assert page.locator("#step-text").inner_text() == "2 steps"
     page.get_by_role("button", name="Pause").wait_for()
-    page.get_by_role("button", name="Play").wait_for(timeout=10_000)
+    page.get_by_role("button", name="Play").wait_for(timeout=60_000)
     assert page.locator("#step-text").inner_text() == "8 steps"
 
 

@@ -78,7 +78,7 @@ def test_plan_shows_the_augmentation_of_both_phases(plan: RunPlan) -> None:
 def test_plan_measures_a_step_of_the_configured_size(plan: RunPlan) -> None:
     assert plan.measured.shape == (2, 3, 32, 32)
     assert (plan.measured.device, plan.measured.precision) == ("cpu", "float32")
-    assert 0 < plan.measured.step_seconds < 60
+    assert plan.measured.step_seconds > 0
     assert plan.measured.memory_bytes is None or plan.measured.memory_bytes > 2**20
     assert plan.total_seconds == pytest.approx(20 * plan.measured.step_seconds)
 

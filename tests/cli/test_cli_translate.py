@@ -4,10 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from picture_folders import write_pictures
 from PIL import Image
 
 from i2icli.cli import app as app_module
@@ -245,27 +246,25 @@ def test_what_cannot_work_is_one_sentence_with_its_exit_code(
 
 
 def test_ctrl_c_ends_with_130_and_leaves_only_whole_pictures(run, tmp_path):
-    (tmp_path / "in").mkdir()
-    pixels = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
-    for number in range(400):
-        Image.fromarray(pixels).save(tmp_path / f"in/{number:03d}.png", compress_level=0)
+    # More than are read ahead and wait to be written: none but the first ones can be finished.
+    write_pictures(tmp_path / "in", seed=0, count=200)
     out = tmp_path / "out"
+    script = Path(__file__).parents[1] / "kits" / "held_command.py"
     process = subprocess.Popen(
-        [sys.executable, "-m", "i2icli", "translate", run, tmp_path / "in", out],
+        [sys.executable, script, "3", "translate", run, tmp_path / "in", out],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    limit = time.monotonic() + 60
-    while not (out.is_dir() and any(out.glob("*.png"))) and time.monotonic() < limit:
-        time.sleep(0.02)
+    assert process.stdout.readline() == "writing\n"
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)  # closes its input: the held picture is written
     assert process.returncode == 130
     assert "Traceback" not in err
     written = list(out.iterdir())
-    assert 0 < len(written) < 400
+    assert 0 < len(written) < 200
     for path in written:
         assert path.suffix == ".png"
         with Image.open(path) as image:

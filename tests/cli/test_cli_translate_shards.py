@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 import tarfile
@@ -172,21 +171,38 @@ def test_a_process_that_fails_is_told_with_its_exit_code(i2i, tmp_path):
     assert "process 0 ended with code 2. What is finished stays" in err
 
 
+# Makes every process of a test write one picture a thread, and wait then for what does not come.
+HELD = """
+import threading
+from i2icli.translation import folder
+write = folder.write_picture
+def held(*args, **options):
+    write(*args, **options)
+    threading.Event().wait()
+folder.write_picture = held
+"""
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 def test_processes_end_with_a_launcher_that_is_killed(run, tmp_path):
-    pictures = write_pictures(tmp_path / "in", count=2000)
+    pictures = write_pictures(tmp_path / "in", count=2)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(HELD)
+    found = os.pathsep.join([str(tmp_path / "site"), os.environ["PYTHONPATH"]])
     words = [sys.executable, "-m", "i2icli", "translate", run, pictures, tmp_path / "out"]
-    launcher = subprocess.Popen([*words, "--nproc", "2"], stderr=subprocess.DEVNULL)
-    _wait(lambda: any(tmp_path.glob("out/*.png")))
-    launcher.send_signal(signal.SIGKILL)
-    launcher.wait()
-    time.sleep(0.5)
-    before = len(list(tmp_path.glob("out/*.png")))
-    time.sleep(0.5)
-    assert len(list(tmp_path.glob("out/*.png"))) == before < 2000
+    launcher = subprocess.Popen(
+        [*words, "--nproc", "2"],
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": found},
+    )
+    _wait(lambda: len(list(tmp_path.glob("out/*.png"))) == 2)  # one of each process
+    assert launcher.poll() is None
+    launcher.kill()
+    # The other end of this pipe is held by all of them: it closes when the last one has ended.
+    launcher.communicate(timeout=300)
 
 
-def _wait(condition, seconds=60):
+def _wait(condition, seconds=300):
     limit = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < limit

@@ -150,17 +150,17 @@ def test_the_epoch_is_counted_from_one(pictures: Domains) -> None:
 def test_the_wait_for_data_is_measured(pictures: Domains) -> None:
     with stream(pictures) as batches:
         next(batches)
-        assert 0 < batches.wait_seconds < 60
+        assert batches.wait_seconds > 0
         assert batches.step == 1
 
 
 def test_closing_ends_the_stream_and_its_processes(pictures: Domains) -> None:
     batches = stream(pictures, workers=2)
     next(batches)
-    assert len(multiprocessing.active_children()) == 2
-    started = time.monotonic()
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
     batches.close()
-    assert time.monotonic() - started < 4
+    assert [worker.exitcode for worker in workers] == [0, 0]  # none had to be ended
     assert multiprocessing.active_children() == []
     with pytest.raises(StopIteration):
         next(batches)
@@ -255,7 +255,7 @@ def test_all_that_travels_to_a_worker_can_be_pickled(pictures: Domains) -> None:
 
 
 SCRIPT = """
-import multiprocessing, os, signal, sys, time
+import multiprocessing, signal, sys
 from pathlib import Path
 from i2icli.config.sections import DataConfig
 from i2icli.data.folders import find_domains
@@ -313,26 +313,26 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and needs fork")
-@pytest.mark.parametrize("other_process", ["fork"], indirect=True)
+@pytest.mark.parametrize("other_process", ["fork", "forkserver"], indirect=True)
 def test_signals_to_the_whole_group_do_not_break_the_stream(
     other_process: subprocess.Popen[str],
 ) -> None:
     other_process.stdout.readline()
     for number in (signal.SIGINT, signal.SIGTERM):
         os.killpg(other_process.pid, number)
-    answer, _ = other_process.communicate("go\n", timeout=60)
+    answer, _ = other_process.communicate("go\n", timeout=300)
     assert answer.split() == ["signals", "2", "15"]
     assert other_process.returncode == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and needs fork")
-@pytest.mark.parametrize("other_process", ["fork"], indirect=True)
+@pytest.mark.parametrize("other_process", ["fork", "forkserver"], indirect=True)
 def test_no_worker_outlives_a_killed_process(other_process: subprocess.Popen[str]) -> None:
     worker = int(other_process.stdout.readline().split()[1])
     assert is_alive(worker)
     other_process.kill()
     other_process.wait()
-    until = time.monotonic() + 20
+    until = time.monotonic() + 300
     while is_alive(worker) and time.monotonic() < until:
         time.sleep(0.2)
     assert not is_alive(worker)
@@ -343,7 +343,7 @@ def test_spawned_workers_give_the_same_stream(
     other_process: subprocess.Popen[str], pictures: Domains
 ) -> None:
     total = float(other_process.stdout.readline().split()[0])
-    other_process.communicate("go\n", timeout=60)
+    other_process.communicate("go\n", timeout=300)
     expected = take(stream(pictures, batch_size=1, is_decaying=lambda _: False), 3)
     assert total == sum(float(batch.real_a.sum()) for batch in expected)
 

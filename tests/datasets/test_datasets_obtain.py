@@ -105,7 +105,7 @@ def test_a_set_without_an_address_says_how_to_get_it() -> None:
 def test_a_failed_download_offers_the_archive_option() -> None:
     gone = replace(TINY, urls=("http://127.0.0.1:9/tiny.zip",))
     with pytest.raises(WeightsError, match=r"i2i data get tiny --from FILE\.zip"):
-        obtain(gone, patience=Patience(attempts=1, pause=0.0, timeout=2.0))
+        obtain(gone, patience=Patience(attempts=1, pause=0.0, timeout=60.0))
 
 
 @pytest.mark.parametrize("name", sorted(CATALOGUE))

@@ -1,19 +1,20 @@
-"""Save one checkpoint after the other and be killed while doing so, again and again.
+"""Save one checkpoint after the other, and be killed at every point of a save.
 
-Usage: python save_until_killed.py FOLDER ROUNDS SEED. Prints JSON: for every round,
-the step of the last checkpoint, or the error that reading it gave; and how many kills left half a
-file.
+Usage: python save_until_killed.py FOLDER. Prints JSON: for every kill, the step of the last
+checkpoint, or the error that reading it gave; how many kills left half a file; and what lies in
+the folder in the end.
 """
 
 import json
 import os
-import random
-import signal
 import sys
-import time
+from collections.abc import Callable
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import torch
+from dying import die_at_byte, die_at_file_event
 
 from i2icli.runs.checkpoint import (
     CheckpointState,
@@ -22,7 +23,7 @@ from i2icli.runs.checkpoint import (
     save_checkpoint,
 )
 
-FILLED = 300_000  # numbers in a checkpoint: large enough for a kill to hit the middle of a write
+FILLED = 300_000  # numbers in a checkpoint: more than one write takes
 
 
 def state_of(step: int) -> CheckpointState:
@@ -31,10 +32,15 @@ def state_of(step: int) -> CheckpointState:
     )
 
 
-def save_forever(path: Path, step: int) -> None:
-    while True:
-        step += 1
-        save_checkpoint(path, state_of(step))
+def save_and_die(path: Path, step: int, arm: Callable[[], None]) -> bool:
+    """Save once in a process that lives, and once in one that may not; return whether it died."""
+    child = os.fork()
+    if child == 0:
+        save_checkpoint(path, state_of(step + 1))
+        arm()
+        save_checkpoint(path, state_of(step + 2))
+        os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
 def read(path: Path) -> int | str:
@@ -46,32 +52,32 @@ def read(path: Path) -> int | str:
     return state.step if is_whole else f"step {state.step} is mixed"
 
 
-def main(folder: Path, rounds: int, seed: int) -> None:
+def main(folder: Path) -> None:
     torch.set_num_threads(1)  # a forked child has no thread pool, and would wait for it forever
-    path, chance = folder / "last.pt", random.Random(seed)
+    path = folder / "last.pt"
     save_checkpoint(path, state_of(0))
+    size = path.stat().st_size
     seen: list[int | str] = []
     step = leftovers = 0
-    for turn in range(8 * rounds):
-        # On a loaded machine kills may come before any write: go on, ever later, until one was
-        # hit and one was finished.
-        if turn >= rounds and leftovers and step:
-            break
-        child = os.fork()
-        if child == 0:
-            save_forever(path, step)
-        time.sleep(chance.uniform(0.01, 0.12) * (1 + turn / rounds))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+
+    def dies(arm: Callable[[], None]) -> bool:
+        nonlocal step, leftovers
+        has_died = save_and_die(path, step, arm)
         leftovers += len(list(folder.iterdir())) - 1
         found = read(path)
         seen.append(found)
-        if isinstance(found, int):
-            step = found
+        step = found if isinstance(found, int) else step
+        return has_died
+
+    for byte in (0, 1, size // 3, size // 2, size - 1):
+        assert dies(partial(die_at_byte, byte)), f"{byte} bytes were not passed"
+    for number in count(1):
+        if not dies(partial(die_at_file_event, number)):
+            break
     remove_leftovers(folder)
     names = sorted(entry.name for entry in folder.iterdir())
     sys.stdout.write(json.dumps({"seen": seen, "leftovers": leftovers, "names": names}))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]))

@@ -2,20 +2,22 @@
 
 Usage: python train_until_killed.py FOLDER KILLS SEED. FOLDER/<name>.toml are configurations; the
 runs are FOLDER/<name>-through and FOLDER/<name>-killed. Prints the steps at which each was killed.
+The kills come at points of the work that SEED draws: after a step, before a file is touched, or
+in the middle of a write.
 """
 
 import contextlib
 import json
 import os
 import random
-import signal
 import sys
-import time
 import tomllib
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from dying import SIGNALS, die, die_at_byte, die_at_file_event
 from tiny import TinyVGG
 
 from i2icli.methods import restore_config
@@ -31,55 +33,56 @@ session.load_networks = lambda names, device: {name: TinyVGG().to(device) for na
 
 
 class Ticker(Silent):
-    """Writes a byte after every step, for the parent to count."""
+    """Writes a byte after every step, for the parent to count, and acts after one of them."""
 
-    def __init__(self, pipe: int) -> None:
+    def __init__(self, pipe: int, after: int, act: Callable[[], object]) -> None:
         self._pipe = pipe
+        self._left = after
+        self._act = act
 
     def stepped(self, progress: Progress) -> None:
         os.write(self._pipe, b".")
+        self._left -= 1
+        if self._left == 0:
+            self._act()
 
 
-def fork(work: Callable[[Ticker], object]) -> tuple[int, int]:
-    """Do `work` in a process of its own; return it, and the pipe on which its steps tick."""
+def fork(
+    work: Callable[[Ticker], object], after: int = 0, act: Callable[[], object] = die
+) -> tuple[int, int]:
+    """Do `work` in a process of its own, which acts after its step number `after`; 0: never.
+
+    Returns:
+        How it ended, and the steps that it did.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            work(Ticker(writing))
+            work(Ticker(writing, after, act))
         except BaseException:
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
     os.close(writing)
-    return child, reading
+    code = os.waitpid(child, 0)[1]
+    # Its loader processes hold the pipe as well, until they notice: read what is there, no more.
+    os.set_blocking(reading, False)
+    done = 0
+    with contextlib.suppress(BlockingIOError):
+        done = len(os.read(reading, 100))
+    os.close(reading)
+    return code, done
 
 
 def run_through(work: Callable[[Ticker], object]) -> None:
-    child, ticks = fork(work)
-    while os.read(ticks, 100):
-        pass
-    os.close(ticks)
-    assert os.waitpid(child, 0)[1] == 0, "a run that nobody killed failed"
+    assert fork(work)[0] == 0, "a run that nobody killed failed"
 
 
-def run_and_kill(work: Callable[[Ticker], object], *, after: int, delay: float) -> int:
-    """Kill the process some moments after its step number `after`; return the steps it did."""
-    child, ticks = fork(work)
-    done = 0
-    while done < after:
-        tick = os.read(ticks, 1)
-        assert tick, "a run ended before its kill"
-        done += 1
-    time.sleep(delay)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    # Its loader processes hold the pipe as well, until they notice: read what is there, no more.
-    os.set_blocking(ticks, False)
-    with contextlib.suppress(BlockingIOError):
-        done += len(os.read(ticks, 100))
-    os.close(ticks)
-    return done
+def a_death(chance: random.Random) -> Callable[[], object]:
+    """Return what kills at once, before one of the next files is touched, or within a write."""
+    ways = (die, partial(die_at_file_event, chance.randint(1, 3)), partial(die_at_byte, 20_000))
+    return chance.choice(ways)
 
 
 def train_killed(
@@ -97,7 +100,9 @@ def train_killed(
         if start >= last - 1:
             break
         after = chance.randint(1, max(1, (last - 1 - start) // 2))
-        done = run_and_kill(work, after=after, delay=chance.uniform(0, 0.02))
+        code, done = fork(work, after, a_death(chance))
+        assert os.WIFSIGNALED(code), "a run ended before its kill"
+        assert os.WTERMSIG(code) in SIGNALS
         killed.append(start + done)
         work = lambda t: resume_run(folder.path, reporter=t)  # noqa: E731
     run_through(work)

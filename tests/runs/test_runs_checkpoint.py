@@ -263,18 +263,21 @@ def test_full_disk_is_reported_for_a_first_checkpoint_too(small_disk: Path) -> N
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_checkpoint_loads_after_kills_at_any_moment_of_constant_saving(tmp_path: Path) -> None:
+def test_checkpoint_loads_after_a_kill_at_every_point_of_a_save(tmp_path: Path) -> None:
     script = Path(__file__).parents[1] / "kits" / "save_until_killed.py"
     done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path), "25", "7"],
+        [sys.executable, str(script), str(tmp_path)],
         capture_output=True,
         text=True,
-        check=True,
-        timeout=120,
+        check=False,
+        timeout=300,
     )
+    assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert all(isinstance(step, int) for step in found["seen"]), found["seen"]
     assert found["seen"] == sorted(found["seen"])
-    assert found["seen"][-1] > 0
+    assert len(found["seen"]) > 5 + 2, "no kill before the opening and the renaming of a file"
+    # Each save before a fatal one counts; the last one that was armed lived.
+    assert found["seen"][-1] >= len(found["seen"]) + 1
     assert found["leftovers"] > 0, "no kill hit a write: this run proves nothing"
     assert found["names"] == ["last.pt"]

@@ -16,7 +16,7 @@ from i2icli.errors import WeightsError
 from i2icli.system.download import Patience, Source, download
 
 DATA = bytes((7 * number + number // 251) % 256 for number in range(300_000))
-FAST = Patience(attempts=3, pause=0.0, timeout=5.0)
+FAST = Patience(attempts=3, pause=0.0, timeout=60.0)
 
 
 class Handler(BaseHTTPRequestHandler):

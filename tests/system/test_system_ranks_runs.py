@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -126,11 +125,10 @@ def test_killed_rank_ends_the_other_with_a_sentence_and_a_run_to_resume(
 ) -> None:
     folder = RunFolder(tmp_path / "run")
     start = words(1, 4, "SIGKILL", "train", "--preset", preset, "--run-dir", folder.path)
-    began = time.monotonic()
     code, said = launch(start, capfd)
     assert code == 1
-    assert time.monotonic() - began < 60
     assert "process 1 of 2 was ended by SIGKILL" in said
+    assert "process 0 of 2 was ended" not in said  # it noticed by itself
     assert "error: another of the 2 processes of this run ended" in said
     assert f"Go on with `i2i resume {folder.path} --nproc 2`." in said
     assert "Traceback" not in said
@@ -162,7 +160,7 @@ def test_torchrun_starts_a_failed_run_again_from_its_last_checkpoint(
     torchrun += ["--nproc-per-node", "2", "--max-restarts", "1", "--monitor-interval", "0.1"]
     command = words(1, 4, "SIGKILL", "train", "--preset", preset, "--run-dir", folder.path)[1:]
     done = subprocess.run(
-        [*torchrun, *command], capture_output=True, text=True, check=False, timeout=200
+        [*torchrun, *command], capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stderr
     assert "going on from step 2 of 8" in done.stderr

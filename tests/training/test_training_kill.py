@@ -52,7 +52,7 @@ def killed(picture_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=3600,
     )
     assert done.returncode == 0, done.stderr
     return {"root": root, "kills": json.loads(done.stdout)}

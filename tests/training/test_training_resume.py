@@ -240,12 +240,12 @@ def test_resume_does_not_begin_again_when_only_last_is_gone(
 
 
 LOCKER = """
-import sys, time
+import sys
 from pathlib import Path
 from i2icli.runs.folder import RunFolder
 with RunFolder(Path(sys.argv[1])).locked():
     print("locked", flush=True)
-    time.sleep(60)
+    sys.stdin.read()
 """
 
 
@@ -254,7 +254,10 @@ def test_two_processes_cannot_work_on_one_run_and_a_kill_frees_it(
 ) -> None:
     start_run(pair_config(picture_root, steps=2), run_dir=tmp_path / "run")
     other = subprocess.Popen(
-        [sys.executable, "-c", LOCKER, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", LOCKER, str(tmp_path / "run")],
+        stdin=subprocess.PIPE,  # stays open: only the kill ends it
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert other.stdout is not None

@@ -317,7 +317,7 @@ def test_files_are_read_and_written_while_the_networks_compute(tmp_path, transla
         written.set()
 
     def compute(method, images, direction, **options):
-        overlaps.append((written if overlaps else read_ahead).wait(timeout=20))
+        overlaps.append((written if overlaps else read_ahead).wait(timeout=300))
         return [Translation(torch.zeros(1, 3, 16, 16)) for _ in images]
 
     monkeypatch.setattr(folder_module, "read_picture", read)
