@@ -1,4 +1,4 @@
-# Needs Python 3.11 to 3.13 and make, nothing else:
+# Needs Python 3.11 or newer and make, nothing else:
 #   make demo   train on the built-in demo set, translate its test pictures, score them
 #   make test   tests, coverage, style and types
 
