@@ -14,6 +14,7 @@ import torch
 from many_sided import configure_tiny, many_sided, names_in, save_tiny
 from picture_folders import write_pictures
 from PIL import Image
+from plain_data import assert_same_picture
 from torch import Tensor
 
 from i2icli.cli import app as app_module
@@ -116,7 +117,7 @@ def test_every_picture_has_styles_of_its_own_the_same_each_time(i2i: Call, place
             place / "data" / "testA" / f"0{number}.png", style=translator.styles(2, number)[1]
         )
         made = read_picture(place / "one" / "styles" / f"0{number}_style2.png").pixels
-        assert np.array_equal(made, np.asarray(wanted))
+        assert_same_picture(made, np.asarray(wanted))
 
 
 def test_diversity_is_measured_at_the_size_of_a_protocol(i2i: Call, place: Path) -> None:
@@ -153,7 +154,7 @@ def test_other_metrics_take_the_default_style(i2i: Call, place: Path, kind: str)
     assert sorted(p.name for p in (place / "kept").iterdir()) == ["outputs"]
     wanted = load_translator(f"runs/{kind}", device="cpu").translate("data/testA/00.png")
     made = read_picture(place / "kept" / "outputs" / "00.png").pixels
-    assert np.array_equal(made, np.asarray(wanted))
+    assert_same_picture(made, np.asarray(wanted))
 
 
 @pytest.mark.parametrize("kind", KINDS)

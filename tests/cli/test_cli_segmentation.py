@@ -25,6 +25,7 @@ from i2icli.translation.pictures import translate_pictures
 from i2icli.translation.translator import load_translator
 
 Call = Callable[..., tuple[int, str, str]]
+SHARE = 0.01  # of two nearly equal scores of a pixel either may win where it is computed twice
 COLOURS = "#ff0000 #00ff00 #0000ff #ffff00"
 SMALL = ("method.generator.width=4", "method.generator.blocks=1", "method.discriminator.width=4")
 
@@ -81,8 +82,9 @@ def test_segmenter_is_scored_on_its_labelled_tests(
         labels = translate_pictures(translator.method, [read_picture(path)])[0].labels
         assert labels is not None
         truth = read_labels(data / "valannot" / path.name)
-        total += confusion_matrix(np.where(truth == IGNORED, 4, truth), labels, 4)
-        assert np.array_equal(read_labels(tmp_path / "kept" / "outputs" / path.name), labels)
+        kept = read_labels(tmp_path / "kept" / "outputs" / path.name)
+        total += confusion_matrix(np.where(truth == IGNORED, 4, truth), kept, 4)
+        assert np.mean(kept != labels) <= SHARE
     accuracy = total.trace() / total.sum()
     assert document["metrics"]["pixel_accuracy"]["value"] == pytest.approx(accuracy)
     union = total.sum(axis=0) + total.sum(axis=1) - np.diag(total)
@@ -186,7 +188,7 @@ def test_segmenter_judges_photos_by_the_labels_they_were_made_from(
     for path in sorted((keep / "outputs").iterdir()):
         labels = translate_pictures(judge.method, [read_picture(path)])[0].labels
         assert labels is not None
-        assert np.array_equal(read_labels(keep / "labels" / path.name), labels)
+        assert np.mean(read_labels(keep / "labels" / path.name) != labels) <= SHARE
     table = np.array([list(bytes.fromhex(c[1:])) for c in COLOURS.split()], np.uint8)
     report = score_label_maps(pictures / "testA", keep / "labels", LabelScheme(4, IGNORED, table))
     for measured in report.measurements:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from picture_folders import write_pictures
 from PIL import Image
+from plain_data import assert_same_picture
 
 from i2icli.cli import app as app_module
 from i2icli.config.document import config_document
@@ -74,7 +75,7 @@ def test_a_folder_is_mirrored_and_counted_on_stderr(i2i, run, pictures, tmp_path
     for name in ("a.png", "b.jpg", "deep/er/c.webp"):
         wanted = load_translator(run, device="cpu").translate(pictures / name)
         written = read_picture((tmp_path / "out" / name).with_suffix(".png")).pixels
-        assert np.array_equal(written, np.asarray(wanted))
+        assert_same_picture(written, np.asarray(wanted))
 
 
 def test_json_holds_the_counts_and_nothing_else_is_on_stdout(i2i, run, pictures, tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from many_sided import configure_tiny, many_sided, names_in, save_tiny
 from PIL import Image
+from plain_data import assert_same_picture
 
 from i2icli.cli import app as app_module
 from i2icli.pictures.images import read_picture
@@ -58,7 +59,7 @@ def test_the_same_random_styles_for_every_picture(i2i: Call, place: Path) -> Non
         for number, style in enumerate(translator.styles(2, 7), start=1):
             wanted = np.asarray(translator.translate(source, style=style))
             made = read_picture(place / "out" / f"{stem}_style{number}.png").pixels
-            assert np.array_equal(made, wanted)
+            assert_same_picture(made, wanted)
 
 
 def test_another_seed_gives_other_styles_and_none_is_seed_0(i2i: Call, place: Path) -> None:
@@ -93,7 +94,7 @@ def test_styles_of_pictures_and_of_folders_of_them(i2i: Call, place: Path) -> No
     style = translator.encode_style(place / "looks" / "red.png")
     wanted = np.asarray(translator.translate(place / "in" / "b.png", style=style))
     for out in ("one", "two", "folder"):
-        assert np.array_equal(read_picture(place / out / "b_red.png").pixels, wanted)
+        assert_same_picture(read_picture(place / out / "b_red.png").pixels, wanted)
 
 
 def test_one_picture_goes_to_files_called_after_the_one_that_is_named(

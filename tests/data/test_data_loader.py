@@ -345,7 +345,8 @@ def test_spawned_workers_give_the_same_stream(
     total = float(other_process.stdout.readline().split()[0])
     other_process.communicate("go\n", timeout=300)
     expected = take(stream(pictures, batch_size=1, is_decaying=lambda _: False), 3)
-    assert total == sum(float(batch.real_a.sum()) for batch in expected)
+    # Approximately: the other process may add on more threads.
+    assert total == pytest.approx(sum(float(batch.real_a.sum()) for batch in expected), rel=1e-5)
 
 
 @pytest.mark.skipif(

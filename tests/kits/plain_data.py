@@ -1,11 +1,13 @@
-"""Nested plain data, compared bit for bit."""
+"""Nested plain data, compared bit for bit, and pictures, compared but for rounding."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -29,3 +31,9 @@ def assert_same(left: Any, right: Any) -> None:
             assert torch.equal(value, theirs[path]), f"{path} differs"
         else:
             assert value == theirs[path], f"{path} differs"
+
+
+def assert_same_picture(ours: NDArray[Any], theirs: NDArray[Any]) -> None:
+    """Assert that pixels agree but for 1: two ways to a number may be rounded to two sides."""
+    assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
+    assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= 1

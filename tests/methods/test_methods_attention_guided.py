@@ -245,7 +245,7 @@ def test_discriminator_sees_the_foreground_alone_after_the_switch(threshold: flo
         masks = [mask, real_mask, mask]
         tau = threshold if epoch == 2 else 0.0
         for images, image, where in zip(seen, whole, masks, strict=True):
-            assert torch.equal(images, image * (where >= tau))
+            torch.testing.assert_close(images, image * (where >= tau))
     watch.close()
 
 
@@ -295,7 +295,7 @@ def test_view_is_the_mask_of_the_translation_with_words_for_its_ends(direction: 
     views = method.views(images, direction=direction)
     mask = method.translate(images, direction=direction).masks["attention"].detach()
     for (view,), expected in zip(views, mask, strict=True):
-        assert torch.equal(view.mask, expected[0])
+        torch.testing.assert_close(view.mask, expected[0])
         assert (view.low, view.high) == ("kept from the source", "translated")
         assert not view.mask.requires_grad
 
@@ -308,12 +308,12 @@ def test_pool_keeps_each_picture_with_its_mask() -> None:
     (kept,) = method.memory()["pools"]["fake_b"]
     with torch.no_grad():
         fake, mask = method.translator_ab(first.real_a)
-    assert torch.equal(kept, torch.cat([fake, mask], dim=1)[0])
+    torch.testing.assert_close(kept, torch.cat([fake, mask], dim=1)[0])
     method.draws = ScriptedDraws([0, 0])
     seen = next(watch := shown_to(method.discriminator_b))
     for _ in method.losses(second):
         pass
-    assert torch.equal(seen[2], fake)
+    torch.testing.assert_close(seen[2], fake)
     watch.close()
 
 

@@ -135,7 +135,7 @@ def test_grey_pictures_are_compared_as_colour_ones() -> None:
         term().loss(network, source, batch.real_b, Draws(), name="s")
         for source in (grey, grey.repeat(1, 3, 1, 1))
     ]
-    assert torch.equal(losses[0], losses[1])
+    torch.testing.assert_close(losses[0], losses[1])  # one is not contiguous: other kernels
 
 
 def test_a_picture_of_the_other_domain_may_have_another_size() -> None:

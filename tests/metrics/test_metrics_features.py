@@ -117,7 +117,7 @@ def test_features_do_not_depend_on_batches_or_threads(network: Counter, folder: 
     paths = find_set(folder)
     one = extract(paths, batch_size=1, workers=1, cache=False)
     many = extract(paths, batch_size=3, workers=4, cache=False)
-    assert np.array_equal(one, many)
+    np.testing.assert_allclose(one, many, rtol=1e-5)  # other shapes, perhaps other kernels
     assert [shape[0] for shape in network.batches] == [1] * 7 + [3, 3, 1]
     assert len(np.unique(one, axis=0)) == 7
 
@@ -314,7 +314,7 @@ def test_two_processes_compute_each_picture_once_and_agree(
     found = [np.load(tmp_path / f"rank-{rank}.npz") for rank in range(2)]
     assert [int(entry["seen"]) for entry in found] == [4, 3]
     for entry in found:
-        assert np.array_equal(entry["rows"], expected)
+        np.testing.assert_allclose(entry["rows"], expected, rtol=1e-5)  # batches of other sizes
 
 
 REAL = {"clean": 235.824, "legacy_pytorch": 236.691, "legacy_tensorflow": 236.406}

@@ -179,11 +179,12 @@ def test_what_is_interrupted_goes_on_and_computes_nothing_twice(
         counts.append(network.seen)
     network = use()
     seen: list[tuple[int, int | None]] = []
-    assert np.array_equal(extract(named, progress=lambda *told: seen.append(told)), expected)
+    found = extract(named, progress=lambda *told: seen.append(told))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)  # batches of other sizes
     assert [*counts, network.seen] == [4, 0, 2, 5]
     assert seen == [(8, 11), (10, 11), (11, 11)]
     assert not list((tmp_path / "home/features").glob("*.parts"))
-    assert np.array_equal(extract(named), expected)
+    assert np.array_equal(extract(named), found)
     assert network.seen == 5
 
 
@@ -209,7 +210,7 @@ def test_only_parts_that_are_whole_count(
         entry = {"block": "x", "file": "/etc/passwd", "at": 0, "pictures": [99], "crc32": 0}
         manifest.write_text(json.dumps(entry) + "\nnull\n" + manifest.read_text())
     network = use()
-    assert np.array_equal(extract(folder), expected)
+    np.testing.assert_allclose(extract(folder), expected, rtol=1e-5)  # batches of other sizes
     assert network.seen == (3 if damage == "foreign" else 5)
 
 
@@ -333,7 +334,7 @@ def test_killed_processes_are_continued_by_another_number_of_them(
     assert in_processes(named, tmp_path / "last", count=1) == [0]
     found = np.load(tmp_path / "last-0.npz")
     assert int(found["seen"]) == 3
-    assert np.array_equal(found["rows"], expected)
+    np.testing.assert_allclose(found["rows"], expected, rtol=1e-5)  # batches of other sizes
 
 
 def test_metrics_that_match_names_refuse_shards(use: Use, folder: Path) -> None:

@@ -122,7 +122,8 @@ def test_backbone_is_torchvisions_with_strides_turned_into_dilation() -> None:
     for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
         value = getattr(theirs, name)(value)
     with torch.no_grad():
-        assert torch.equal(ours(images), value.detach())
+        # Close: the pictures are scaled by other operations than here.
+        torch.testing.assert_close(ours(images), value.detach(), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet101"])
@@ -142,7 +143,8 @@ def test_grey_pictures_are_repeated() -> None:
     network = DilatedResnet("resnet18").eval()
     grey = torch.rand(1, 1, 16, 16)
     with torch.no_grad():
-        assert torch.equal(network(grey), network(grey.repeat(1, 3, 1, 1)))
+        # Close: one of the two is not contiguous, and other kernels may take it.
+        torch.testing.assert_close(network(grey), network(grey.repeat(1, 3, 1, 1)))
 
 
 def test_weights_of_torchvision_are_taken_and_others_refused() -> None:

@@ -222,7 +222,8 @@ def test_sample_shows_what_translating_the_picture_gives(
         for y in range(grid.shape[0] - height + 1)
         for x in range(grid.shape[1] - width + 1)
     )
-    assert any(np.array_equal(place, wanted) for place in places)
+    # Of an 8-bit picture that is computed twice, a pixel may be rounded to two sides.
+    assert min(np.abs(place.astype(int) - wanted).max() for place in places) <= 1
 
 
 def test_unreadable_sample_picture_is_left_out_and_named(
