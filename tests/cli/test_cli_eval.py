@@ -37,7 +37,7 @@ def use_stand_in(patch: pytest.MonkeyPatch) -> None:
     weights = FoundWeights("inception", Path("none.pt"), "0" * 64)
     patch.setattr("i2icli.metrics.features.build_network", lambda *_: stand_in)
     for name in ("features", "realism", "metrics"):
-        patch.setattr(f"i2icli.evaluation.{name}.find_inception", lambda _mode: weights)
+        patch.setattr(f"i2icli.metrics.{name}.find_inception", lambda _mode: weights)
 
 
 @pytest.fixture

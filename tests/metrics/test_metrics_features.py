@@ -270,7 +270,7 @@ import json, sys, torch
 from pathlib import Path
 sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
 import numpy as np, pytest
-from test_evaluation_features import Counter
+from test_metrics_features import Counter
 from i2icli.metrics import features
 from i2icli.system.shares import joined_shards
 from i2icli.pretrained.weights import FoundWeights

@@ -56,7 +56,7 @@ def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Use:
     weights = FoundWeights("inception", tmp_path / "none.pt", "0" * 64)
     monkeypatch.setenv("I2I_HOME", str(tmp_path / "home"))
     for name in ("features", "realism"):
-        monkeypatch.setattr(f"i2icli.evaluation.{name}.find_inception", lambda _mode: weights)
+        monkeypatch.setattr(f"i2icli.metrics.{name}.find_inception", lambda _mode: weights)
 
     def take(left: int = 10**9, home: str = "home") -> Network:
         network = Network(left)
@@ -282,7 +282,7 @@ import os, signal, sys, torch
 from pathlib import Path
 sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
 import numpy as np
-from test_evaluation_shard_sets import Network
+from test_metrics_shard_sets import Network
 from i2icli.metrics import features
 from i2icli.metrics.picture_sets import find_set
 from i2icli.system.shares import joined_shards
