@@ -36,7 +36,7 @@ def stand_in(images: Tensor) -> Tensor:
 def use_stand_in(patch: pytest.MonkeyPatch) -> None:
     weights = FoundWeights("inception", Path("none.pt"), "0" * 64)
     patch.setattr("i2icli.metrics.features.build_network", lambda *_: stand_in)
-    for name in ("features", "realism", "metrics"):
+    for name in ("features", "realism", "choose"):
         patch.setattr(f"i2icli.metrics.{name}.find_inception", lambda _mode: weights)
 
 
