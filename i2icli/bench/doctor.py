@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -23,13 +22,12 @@ from i2icli.bench.doctor_report import (
 from i2icli.bench.needs import Needs, measure_needs
 from i2icli.bench.pictures import write_training_set
 from i2icli.config.document import config_document
-from i2icli.config.sections import RuntimeConfig
+from i2icli.config.sections import RuntimeConfig, data_at
 from i2icli.data.folders import Domains, find_domains
 from i2icli.data.loader import steps_per_epoch
 from i2icli.data.training_set import open_training_set
 from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.evaluation.measure import build_measurer
-from i2icli.evaluation.measure_labels import build_label_measurer
 from i2icli.methods import build_method, method_of, restore_config
 from i2icli.methods.shared.base import Method
 from i2icli.methods.shared.configure import AnyRunConfig, configure_run
@@ -185,9 +183,7 @@ def _with_root(config: AnyRunConfig, root: Path | None) -> AnyRunConfig:
     if not root.expanduser().is_dir():
         raise DataError(f"--data {root} is no folder: give one with trainA and trainB in it.")
     document = config_document(config)
-    others = dict.fromkeys(("domain_a", "domain_b", "test_a", "test_b"))
-    whole = os.path.abspath(root.expanduser())
-    return restore_config({**document, "data": {**document["data"], **others, "root": whole}})
+    return restore_config({**document, "data": {**document["data"], **data_at(root)}})
 
 
 def _look_at_weights(checkup: Checkup, method: Method) -> Checkup:
@@ -213,12 +209,8 @@ def _look_at_weights(checkup: Checkup, method: Method) -> Checkup:
 def _look_at_measuring(checkup: Checkup, config: AnyRunConfig, domains: Domains) -> Checkup:
     """Build what measures during the run: it may want weights or test pictures of its own."""
     try:
-        if method_of(config).data == "labelled":
-            channels = config.data.channels_a
-            build_label_measurer(config.eval, config.labels, domains, channels=channels)
-        else:
-            device = resolve_device(config.runtime.device)
-            build_measurer(config.eval, config.data, domains, device=device)
+        kind = method_of(config).data
+        build_measurer(config, domains, kind, device=resolve_device(config.runtime.device))
     except I2IError as error:
         without = f"{checkup.command} --set eval.every_steps=0"
         return checkup.with_fault(error, "i2i weights list" if error.exit_code == 4 else without)

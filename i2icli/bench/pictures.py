@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from i2icli.config.document import Document
-from i2icli.config.sections import DataConfig, DatasetKind
+from i2icli.config.sections import DataConfig, DatasetKind, data_at
 
 _CLASSES = 19  # as Cityscapes has, where the configuration does not say how many
 _QUALITY = 95
@@ -28,10 +28,7 @@ def write_training_set(
     Returns:
         A copy with `data.root` set, and plain folders and colours of classes dropped.
     """
-    data, labels = dict(document["data"]), dict(document["labels"])
-    for key in ("domain_a", "domain_b", "test_a", "test_b"):
-        data[key] = None
-    data["root"] = str(root)
+    data, labels = {**document["data"], **data_at(root)}, dict(document["labels"])
     side = _training_side(DataConfig.model_validate(data))
     if kind == "labelled":
         labels["classes"] = labels["classes"] or _CLASSES

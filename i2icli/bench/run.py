@@ -13,6 +13,7 @@ from i2icli.bench.report import BenchReport, build_report
 from i2icli.bench.rig import Variant
 from i2icli.bench.turns import measure, take_steps, translate
 from i2icli.config.document import Document, config_document
+from i2icli.config.sections import data_at
 from i2icli.data.folders import find_domains
 from i2icli.errors import ConfigError, DataError
 from i2icli.methods import method_of
@@ -166,11 +167,9 @@ def _with_data(config: AnyRunConfig, options: BenchOptions, folder: Path) -> Doc
     """Return the configuration with its data set: the named one, or made-up pictures."""
     document = config_document(config)
     if options.data is not None:
-        root = options.data.expanduser()
-        if not root.is_dir():
+        if not options.data.expanduser().is_dir():
             raise DataError(f"--data {options.data} is no folder.")
-        others = dict.fromkeys(("domain_a", "domain_b", "test_a", "test_b"))
-        document["data"] = {**document["data"], **others, "root": str(root.resolve())}
+        document["data"] |= data_at(options.data)
         settled = resolve_data(restore_config(document))[0]
         find_domains(settled.data, _kind_of(settled))
         return config_document(settled)

@@ -82,9 +82,10 @@ def demo(
             if score is None:
                 make_demo_set(out, plan, progress=report)
     if score is not None:
+        from i2icli.data.held_out import folders_beside
         from i2icli.metrics.truth import score_folder
 
-        result = score_folder(score, root)
+        result = score_folder(score, folders_beside(root / "testA"))
         show(result, as_json=as_json, lines=score_lines(result))
         return
     counts = {"trainA": plan.train, "trainB": plan.train, "testA": plan.test, "testB": plan.test}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,12 +24,11 @@ def cache(
     as_json: AsJson = False,
 ) -> None:
     """Keep the training pictures of DIR decoded and resized, as a preset's loader needs them."""
+    from i2icli.config.sections import data_overrides
     from i2icli.methods import method_of
     from i2icli.methods.shared.configure import configure_run
 
-    plain = [f"data.{key}=null" for key in ("domain_a", "domain_b", "test_a", "test_b")]
-    place = os.path.abspath(root.expanduser())
-    config = configure_run(preset, [*(overrides or []), *plain, f"data.root={place}"])
+    config = configure_run(preset, [*(overrides or []), *data_overrides(root)])
     kind = method_of(config).data
     if kind != "unpaired":
         raise ConfigError(

@@ -16,8 +16,8 @@ from i2icli.errors import ConfigError
 
 if TYPE_CHECKING:
     from i2icli.evaluation.evaluate import Evaluated, Request
-    from i2icli.evaluation.label_scores import Judging
     from i2icli.evaluation.protocols import Protocol
+    from i2icli.evaluation.segmenters import Scorer
     from i2icli.metrics.choose import Subject
     from i2icli.metrics.inception import FeatureMode
     from i2icli.pictures.label_maps import LabelScheme
@@ -53,24 +53,27 @@ Seg = Annotated[
     bool,
     typer.Option(
         "--seg",
-        help="Scores of label maps: a segmenter's; a translator's by --judge; or true ones --real, "
-        "predicted --fake.",
+        help="Scores of label maps: a segmenter's; a translator's by --segmenter; or true ones "
+        "--real, predicted --fake.",
     ),
 ]
-Judge = Annotated[
+SegmenterCheckpoint = Annotated[
     Path | None,
     typer.Option(
-        "--judge",
+        "--segmenter",
         metavar="CKPT",
         help="With --seg: a segmenter that tells what the photos made of label maps show.",
     ),
+]
+Judge = Annotated[  # what --segmenter was called in 0.1.0
+    Path | None, typer.Option("--judge", metavar="CKPT", hidden=True)
 ]
 Classes = Annotated[
     int | None, typer.Option(metavar="N", help="With --seg: classes, with ids from 0 on.")
 ]
 Ignore = Annotated[
     int | None,
-    typer.Option(metavar="ID", help="With --seg: id that is not scored; 255, or the judge's."),
+    typer.Option(metavar="ID", help="With --seg: id that is not scored; 255, or the segmenter's."),
 ]
 PaletteName = Annotated[
     str | None,
@@ -163,6 +166,7 @@ def evaluate(
     classes: Classes = None,
     ignore: Ignore = None,
     palette: PaletteName = None,
+    segmenter: SegmenterCheckpoint = None,
     judge: Judge = None,
     all_checkpoints: AllCheckpoints = False,
     protocol: Named = None,
@@ -180,11 +184,10 @@ def evaluate(
 
     Without metrics, all that the data and the weights at hand allow.
     """
-    _check_effects(judge, styles, fake, seg=seg, diversity=diversity)
+    _check_effects(segmenter := segmenter or judge, styles, fake, seg=seg, diversity=diversity)
     _check_folders(checkpoint, real=real, fake=fake, inputs=inputs, others=all_checkpoints or keep)
     share_work(nproc)
     from i2icli.evaluation.evaluate import Request
-    from i2icli.metrics.choose import Subject
 
     request = Request(
         names=_chosen(fid, kid, lpips, structure, diversity, seg, truth_error),
@@ -197,25 +200,27 @@ def evaluate(
         device=device,
         batch_size=batch,
         keep=keep,
-        labels=_label_scheme(classes, ignore, palette, is_scored=seg, fake=fake, judge=judge),
+        labels=_label_scheme(classes, ignore, palette, seg=seg, fake=fake, segmenter=segmenter),
         styles=styles or 10,
-        judging=_judging(judge, ignore, palette),
+        scorer=_scorer(segmenter, ignore, palette),
         work=work and work.expanduser(),
     )
-    subject = Subject(fake, real, inputs, truth)
-    _measure(checkpoint, subject, request, is_whole_run=all_checkpoints, as_json=as_json)
+    folders = fake, real, inputs, truth
+    _measure(checkpoint, folders, request, is_whole_run=all_checkpoints, as_json=as_json)
 
 
 def _measure(
     checkpoint: Path | None,
-    subject: Subject,
+    folders: tuple[Path | None, Path | None, Path | None, Path | None],
     request: Request,
     *,
     is_whole_run: bool,
     as_json: bool,
 ) -> None:
+    from i2icli.metrics.choose import Subject
     from i2icli.system.shares import joined_shards
 
+    subject = Subject(*folders)
     with joined_shards() as shard:
         if shard.count > 1:
             end_with_parent()
@@ -250,13 +255,13 @@ def _check_net(net: str) -> Literal["alex", "vgg"]:
 
 
 def _check_effects(
-    judge: Path | None, styles: int | None, fake: Path | None, *, seg: bool, diversity: bool
+    segmenter: Path | None, styles: int | None, fake: Path | None, *, seg: bool, diversity: bool
 ) -> None:
-    """Refuse a judge and styles that would be without effect."""
-    if judge is not None and (fake is not None or not seg):
+    """Refuse a segmenter and styles that would be without effect."""
+    if segmenter is not None and (fake is not None or not seg):
         raise ConfigError(
-            f"--judge {judge} segments the photos that a translator makes of label maps: "
-            "i2i eval RUN --seg --judge CKPT."
+            f"--segmenter {segmenter} segments the photos that a translator makes of label maps: "
+            "i2i eval RUN --seg --segmenter CKPT."
         )
     if styles is not None and (fake is not None or not diversity):
         raise ConfigError(
@@ -265,12 +270,12 @@ def _check_effects(
         )
 
 
-def _judging(judge: Path | None, ignore: int | None, palette: str | None) -> Judging | None:
-    if judge is None:
+def _scorer(segmenter: Path | None, ignore: int | None, palette: str | None) -> Scorer | None:
+    if segmenter is None:
         return None
-    from i2icli.evaluation.label_scores import Judging
+    from i2icli.evaluation.segmenters import Scorer
 
-    return Judging(judge.expanduser(), ignore, palette)
+    return Scorer(segmenter.expanduser(), ignore, palette)
 
 
 def _label_scheme(
@@ -278,21 +283,21 @@ def _label_scheme(
     ignore: int | None,
     palette: str | None,
     *,
-    is_scored: bool,
+    seg: bool,
     fake: Path | None,
-    judge: Path | None,
+    segmenter: Path | None,
 ) -> LabelScheme | None:
     """Return what label maps in folders hold; refuse flags that would be without effect."""
     from i2icli.pictures.label_maps import LabelScheme, load_palette
 
     given = {"--classes": classes, "--ignore": ignore, "--palette": palette}
-    if not is_scored:
+    if not seg:
         for flag, value in given.items():
             if value is not None:
                 raise ConfigError(f"{flag} {value} is about label maps: add --seg.")
         return None
     if fake is None:
-        given = {"--classes": classes} if judge else given
+        given = {"--classes": classes} if segmenter else given
         for flag, value in given.items():
             if value is not None:
                 raise ConfigError(

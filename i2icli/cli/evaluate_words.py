@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from i2icli.evaluation.protocols import Protocol
     from i2icli.metrics.results import Measurement
 
-_HIGH_IS_GOOD = frozenset({"pixel_accuracy", "class_accuracy", "mean_iou"})
-_HIDDEN = frozenset({"outputs", "device", "best_step"})
-_NEITHER = frozenset({"lpips_diversity"})  # noise is diverse too
+_HIDDEN = frozenset({"outputs", "device", "best_step", "judge"})
 
 
 def show_one(evaluated: Evaluated, protocol: Protocol | None, *, as_json: bool) -> None:
@@ -64,10 +62,12 @@ def _metrics(evaluated: Evaluated) -> dict[str, Any]:
 
 def _best(found: Sequence[Evaluated]) -> Mapping[str, Evaluated]:
     """Return which checkpoint has the lowest number, of segmentation scores the highest."""
+    from i2icli.metrics.choose import better_of
+
     best = {}
     for name in found[-1].results:
-        if name not in _NEITHER:
-            sign = -1 if name.removesuffix("_released") in _HIGH_IS_GOOD else 1
+        if better_of(name) != "neither":
+            sign = -1 if better_of(name) == "higher" else 1
             measured = [(sign * e.results[name].value, e) for e in found if name in e.results]
             best[name] = min(measured, key=lambda pair: pair[0])[1]
     return best

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -89,8 +88,9 @@ def _data_overrides(data: Path | None) -> list[str]:
         from i2icli.errors import DataError
 
         raise DataError(f"--data {data} is no folder: give one with trainA and trainB in it.")
-    others = [f"data.{key}=null" for key in ("domain_a", "domain_b", "test_a", "test_b")]
-    return [f"data.root={os.path.abspath(data.expanduser())}", *others]
+    from i2icli.config.sections import data_overrides
+
+    return data_overrides(data)
 
 
 def _stop_overrides(*, steps: int | None, epochs: int | None) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -138,6 +140,20 @@ class DataConfig(StrictModel):
     def channels_from(self, direction: str) -> int:
         """Return the channels of the pictures that a direction starts from."""
         return self.channels_a if direction == "a2b" else self.channels_b
+
+
+def data_at(root: Path) -> dict[str, str | None]:
+    """Return the settings of section `data` that point any configuration at another folder.
+
+    The folder is made absolute, and the plain folders that a preset may name are left out.
+    """
+    plain = dict.fromkeys(("domain_a", "domain_b", "test_a", "test_b"))
+    return {**plain, "root": os.path.abspath(root.expanduser())}
+
+
+def data_overrides(root: Path) -> list[str]:
+    """Return `data_at` in the words of `--set`."""
+    return [f"data.{key}={value or 'null'}" for key, value in data_at(root).items()]
 
 
 class LabelsConfig(StrictModel):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from i2icli.config.sections import DataConfig, DatasetKind
+from i2icli.data.held_out import held_out_folders
 from i2icli.errors import ConfigError, DataError
 from i2icli.pictures.decode import SUFFIXES
 from i2icli.pictures.listing import folder_names, list_pictures, missing_folder, nearest_folder
@@ -20,17 +21,13 @@ class Domains:
         train_b: training pictures of domain B.
         test_a: test pictures of A; none where no split was given.
         test_b: test pictures of B.
-        truth: folder with the true translation of every picture of `test_a`, same file names.
-        masks: folder with the object mask of every picture of `test_a`, same file names.
-        root: the folder that holds the four; None for plain folders.
+        root: the folder that holds them; None for plain folders.
     """
 
     train_a: tuple[Path, ...]
     train_b: tuple[Path, ...]
     test_a: tuple[Path, ...] = ()
     test_b: tuple[Path, ...] = ()
-    truth: Path | None = None
-    masks: Path | None = None
     root: Path | None = None
 
 
@@ -42,10 +39,9 @@ _PREPARE = "build the layout with `i2i data prepare A/ B/ --out DIR`"
 def find_domains(config: DataConfig, kind: DatasetKind = "unpaired") -> Domains:
     """Find the pictures that a configuration names, A and B swapped for `b2a`.
 
-    Either `data.root` holds trainA and trainB, and where there are test pictures testA, testB,
-    testA_truth and testA_mask; or `data.domain_a` and `data.domain_b` name plain folders, all of
-    whose pictures are for training, and `data.test_a` and `data.test_b` others for testing.
-    For labelled data see `find_labelled`.
+    Either `data.root` holds trainA and trainB, or `data.domain_a` and `data.domain_b` name plain
+    folders, all of whose pictures are for training; where there are pictures for tests, see
+    `held_out_folders`. For labelled data see `find_labelled`.
 
     Args:
         config: which folders.
@@ -58,29 +54,33 @@ def find_domains(config: DataConfig, kind: DatasetKind = "unpaired") -> Domains:
     if kind == "labelled":
         return find_labelled(config)
     if config.root is not None:
-        domains = _find_in_root(Path(config.root).expanduser())
+        root = Path(config.root).expanduser()
+        _check_two_way_layout(root)
+        train = [root / "trainA", root / "trainB"]
     elif config.domain_a is not None and config.domain_b is not None:
-        domains = _find_plain(config, takes_files=kind == "single")
+        root = None
+        train = [Path(name).expanduser() for name in (config.domain_a, config.domain_b)]
     else:
         raise ValueError("the configuration names no data; resolve the demo set first")
-    if config.direction == "a2b":
-        return domains
-    return replace(
-        domains,
-        train_a=domains.train_b,
-        train_b=domains.train_a,
-        test_a=domains.test_b,
-        test_b=domains.test_a,
-        truth=None,
-        masks=None,
+    takes_files = kind == "single" and root is None
+    train_a, train_b = (_pictures(folder, takes_files=takes_files) for folder in train)
+    if config.direction == "b2a":
+        train_a, train_b = train_b, train_a
+    tests = [held_out_folders(config, kind, direction=start) for start in ("a2b", "b2a")]
+    test_a, test_b = (
+        ()
+        if test is None or (test.root is not None and not test.inputs.is_dir())
+        else _pictures(test.inputs, takes_files=takes_files, may_be_empty=test.root is not None)
+        for test in tests
     )
+    return Domains(train_a, train_b, test_a, test_b, root=root)
 
 
 def find_labelled(config: DataConfig) -> Domains:
     """Find pictures and their label maps, matched by name without suffix; subfolders count.
 
-    Either `data.root` holds train, trainannot, and for tests val, valannot; or `data.domain_a`
-    and `data.domain_b` name the folders for training, `data.test_a` and `data.test_b` for tests.
+    Either `data.root` holds train and trainannot, or `data.domain_a` and `data.domain_b` name the
+    folders for training; for tests see `held_out_folders`.
 
     Returns:
         Pictures as domain A, their label maps as domain B, in the same order.
@@ -97,18 +97,19 @@ def find_labelled(config: DataConfig) -> Domains:
         )
     if config.root is not None:
         root = Path(config.root).expanduser()
-        _check_layout(root)
+        _check_labelled_layout(root)
         train = (root / "train", root / "trainannot")
-        tests = (root / "val", root / "valannot") if (root / "val").is_dir() else None
     elif config.domain_a is not None and config.domain_b is not None:
         root = None
         train = (Path(config.domain_a).expanduser(), Path(config.domain_b).expanduser())
-        tests = _plain_tests(config)
+        _check_plain_tests(config)
     else:
         raise ValueError("the configuration names no labelled data")
     train_a, train_b = match_maps(*train)
-    test_a, test_b = match_maps(*tests) if tests else ((), ())
-    return Domains(train_a, train_b, test_a, test_b, root=root)
+    tests = held_out_folders(config, "labelled")
+    if tests is None or tests.reals is None:
+        return Domains(train_a, train_b, root=root)
+    return Domains(train_a, train_b, *match_maps(tests.inputs, tests.reals), root=root)
 
 
 def match_maps(pictures: Path, maps: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
@@ -133,46 +134,19 @@ def match_maps(pictures: Path, maps: Path) -> tuple[tuple[Path, ...], tuple[Path
     return tuple(ours.values()), tuple(theirs[stem] for stem in ours)
 
 
-def _find_in_root(root: Path) -> Domains:
+def _check_two_way_layout(root: Path) -> None:
     if not root.is_dir():
         raise DataError(missing_folder(root))
     for name in ("trainA", "trainB"):
         if not (root / name).is_dir():
             raise DataError(_missing_part(root, name))
-    truth, masks = root / "testA_truth", root / "testA_mask"
-    return Domains(
-        train_a=_some_pictures(root / "trainA"),
-        train_b=_some_pictures(root / "trainB"),
-        test_a=_any_pictures(root / "testA"),
-        test_b=_any_pictures(root / "testB"),
-        truth=truth if truth.is_dir() else None,
-        masks=masks if masks.is_dir() else None,
-        root=root,
-    )
 
 
-def _find_plain(config: DataConfig, *, takes_files: bool) -> Domains:
-    def pictures(name: str | None) -> tuple[Path, ...]:
-        if name is None:
-            return ()
-        path = Path(name).expanduser()
-        return (path,) if takes_files and path.is_file() else _some_pictures(path)
-
-    return Domains(
-        train_a=pictures(config.domain_a),
-        train_b=pictures(config.domain_b),
-        test_a=pictures(config.test_a),
-        test_b=pictures(config.test_b),
-    )
-
-
-def _any_pictures(folder: Path) -> tuple[Path, ...]:
-    return tuple(list_pictures(folder)) if folder.is_dir() else ()
-
-
-def _some_pictures(folder: Path) -> tuple[Path, ...]:
+def _pictures(folder: Path, *, takes_files: bool, may_be_empty: bool = False) -> tuple[Path, ...]:
+    if takes_files and folder.is_file():
+        return (folder,)
     pictures = tuple(list_pictures(folder))
-    if not pictures:
+    if not pictures and not may_be_empty:
         raise DataError(
             f"no pictures in {folder} or the folders inside it: "
             f"expected files that end in {', '.join(sorted(SUFFIXES))}"
@@ -210,7 +184,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return pictures
 
 
-def _check_layout(root: Path) -> None:
+def _check_labelled_layout(root: Path) -> None:
     if not root.is_dir():
         raise DataError(f"the folder {root} does not exist: it should hold {LAYOUT}.")
     wanted = ["train", "trainannot"]
@@ -226,12 +200,9 @@ def _check_layout(root: Path) -> None:
         )
 
 
-def _plain_tests(config: DataConfig) -> tuple[Path, Path] | None:
-    if config.test_a is None and config.test_b is None:
-        return None
-    if config.test_a is None or config.test_b is None:
+def _check_plain_tests(config: DataConfig) -> None:
+    if (config.test_a is None) != (config.test_b is None):
         raise ConfigError(
             "data.test_a (pictures) and data.test_b (their label maps) are given together or not "
             "at all."
         )
-    return Path(config.test_a).expanduser(), Path(config.test_b).expanduser()

@@ -26,8 +26,8 @@ from i2icli.metrics.alignment import (
     partners,
     separate_losses,
 )
-from i2icli.metrics.pairing import match_folders
 from i2icli.metrics.perceptual import Lpips
+from i2icli.metrics.picture_sets import match_folders
 from i2icli.networks.vgg import VGG16Features
 from i2icli.pictures.images import Picture, Pixels, read_picture, read_size, to_8_bits, to_tensor
 from i2icli.pictures.listing import evenly_spaced, list_pictures

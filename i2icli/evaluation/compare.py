@@ -7,15 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from statistics import mean, median
+from statistics import median
 from typing import Any
 
 from PIL import Image
 
+from i2icli.data.held_out import folders_beside
 from i2icli.errors import ConfigError, DataError
 from i2icli.metrics.results import Measurement
-from i2icli.metrics.truth import TruthScore, score_pixels
-from i2icli.pictures.images import Picture, Pixels, read_picture
+from i2icli.metrics.truth import TruthScore, mean_score, score_file
+from i2icli.pictures.images import Picture, Pixels, read_picture, read_size
 from i2icli.pictures.listing import evenly_spaced
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.paths import find_checkpoint, home_of
@@ -161,7 +162,12 @@ def compare(
         DataError: if no picture can be read.
     """
     shown, skipped = _readable(spaced_sources(sources, count=count))
-    truths = [_truth_of(source.path) if direction == "a2b" else None for source in shown]
+    truths = [
+        _partner(folders_beside(source.path.absolute().parent).truth, source.path)
+        if direction == "a2b"
+        else None
+        for source in shown
+    ]
     rows = _Rows(shown, truths)
     outcomes: list[Outcome] = []
     total = len(contenders) * len(shown)
@@ -212,20 +218,12 @@ class _Rows:
 
     def score(self, pictures: Sequence[Pixels]) -> TruthScore | None:
         """Return the mean error over the pictures that have a truth of their size."""
-        scores = [
-            score
-            for pixels, truth in zip(pictures, self.truths, strict=True)
-            if truth is not None and (score := _score(pixels, truth)) is not None
-        ]
-        if not scores:
-            return None
-        inside = [score.inside for score in scores if score.inside is not None]
-        outside = [score.outside for score in scores if score.outside is not None]
-        return TruthScore(
-            mean(inside) if inside else None,
-            mean(outside) if outside else None,
-            mean(score.total for score in scores),
-        )
+        scores = []
+        for pixels, source, truth in zip(pictures, self.shown, self.truths, strict=True):
+            if truth is not None and read_size(truth) == (pixels.shape[1], pixels.shape[0]):
+                mask = _partner(folders_beside(source.path.absolute().parent).masks, source.path)
+                scores.append(score_file(pixels, truth, mask))
+        return mean_score(scores) if scores else None
 
     def draw(self) -> Image.Image:
         columns = {"source": [_small(source.path) for source in self.shown], **self.columns}
@@ -304,23 +302,10 @@ def _outcome(
     )
 
 
-def _truth_of(path: Path) -> Path | None:
-    """Return the true translation of a picture, None where the set has none."""
-    folder = path.absolute().parent
-    truth = folder.with_name(f"{folder.name}_truth") / path.name
-    return truth if truth.is_file() else None
-
-
-def _score(pixels: Pixels, truth: Path) -> TruthScore | None:
-    """Return the error of one translation; None where the sizes differ."""
-    true = read_picture(truth, channels=pixels.shape[2]).pixels
-    folder = truth.parent
-    mask = folder.with_name(folder.name.removesuffix("_truth") + "_mask") / truth.name
-    if true.shape != pixels.shape:
-        return None
-    if not mask.is_file():
-        return score_pixels(pixels, true)
-    return score_pixels(pixels, true, read_picture(mask, channels=1).pixels)
+def _partner(folder: Path | None, path: Path) -> Path | None:
+    """Return the picture of the same name in a folder; None where there is none."""
+    partner = None if folder is None else folder / path.name
+    return partner if partner is not None and partner.is_file() else None
 
 
 def _small(path: Path) -> Pixels:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import torch
-
+from i2icli.data.held_out import folders_beside
 from i2icli.errors import ConfigError, DataError
 from i2icli.evaluation.compare import Measure
-from i2icli.metrics.perceptual import load_lpips, lpips_content
-from i2icli.metrics.realism import Reading, measure_distances
+from i2icli.evaluation.translated import translate_plan
+from i2icli.metrics.choose import Settings, Subject, choose_metrics, measure_all
+from i2icli.metrics.realism import Reading
 from i2icli.metrics.results import Measurement
-from i2icli.pretrained.weights import find_weights
-from i2icli.translation.folder import FolderOptions, translate_jobs
+from i2icli.translation.folder import FolderOptions
 from i2icli.translation.sources import find_sources
 from i2icli.translation.targets import plan_outputs
 from i2icli.translation.translator import Translator
@@ -44,22 +44,16 @@ def plan_measuring(
     flags = " ".join(f"--{name}" for name in wanted)
     if not source.is_dir():
         raise ConfigError(f"{flags} measure a whole folder, and {source} is none: give a folder.")
-    distances = [name for name in wanted if name in ("fid", "kid")]
-    against = _find_real(source, real) if distances else None
+    has_distance = not {"fid", "kid"}.isdisjoint(wanted)
+    subject = Subject(inputs=source, reals=_find_real(source, real) if has_distance else None)
     # Asked for before the first translation, so that nobody waits for a refusal.
-    for name in ["inception"] * bool(distances) + ["alexnet"] * ("lpips" in wanted):
-        find_weights(name)
+    choose_metrics(wanted, subject, Settings())
 
     def measure(name: str, translator: Translator) -> list[Measurement]:
         fakes = out / name.replace("/", "-")
         _translate_all(translator, source, fakes, direction=direction, skipped=out)
-        found: list[Measurement] = []
-        if against is not None:
-            reading = Reading(device=translator.device)
-            found += measure_distances(against, fakes, distances, reading).values()
-        if "lpips" in wanted:
-            found.append(_content(source, fakes, device=translator.device))
-        return found
+        settings = Settings(Reading(device=translator.device))
+        return list(measure_all(wanted, replace(subject, outputs=fakes), settings).values())
 
     return measure
 
@@ -69,10 +63,8 @@ def _find_real(source: Path, real: Path | None) -> Path:
         if not real.expanduser().is_dir():
             raise DataError(f"--real {real} is no folder: give one with pictures of the target.")
         return real.expanduser()
-    name = source.resolve().name
-    other = {"A": "B", "B": "A"}.get(name[-1:])
-    beside = source.resolve().with_name(name[:-1] + other) if other else None
-    if beside is None or not beside.is_dir():
+    beside = folders_beside(source.resolve()).reals
+    if beside is None:
         raise DataError(
             f"--fid and --kid compare with real pictures, and there is no folder of them beside "
             f"{source}: name it with --real DIR."
@@ -92,15 +84,4 @@ def _translate_all(
             f"{fakes} holds {left[0].name}, which is no translation of {source}: "
             "choose another --out."
         )
-    report = translate_jobs(translator, plan.jobs, FolderOptions(direction=direction))
-    if report.failures:
-        first = report.failures[0]
-        raise DataError(
-            f"{len(report.failures)} of {report.found} pictures in {source} were not translated, "
-            f"the first of them {first.path} ({first.error}): mend or remove them, so that all "
-            "checkpoints are measured on the same pictures."
-        )
-
-
-def _content(source: Path, fakes: Path, *, device: torch.device) -> Measurement:
-    return lpips_content(source, fakes, lpips=load_lpips("alex", device=device))
+    translate_plan(translator, plan, FolderOptions(direction=direction))

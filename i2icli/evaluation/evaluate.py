@@ -9,23 +9,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from i2icli.config.sections import DataConfig
+from i2icli.data.folders import match_maps
+from i2icli.data.held_out import HeldOut, find_held_out
+from i2icli.data.labelled import label_scheme
 from i2icli.errors import ConfigError
-from i2icli.evaluation.held_out import (
-    HeldOut,
+from i2icli.evaluation.protocols import Protocol, unexpected_counts
+from i2icli.evaluation.segmenters import Scorer, check_labelled, score_by_segmenter
+from i2icli.evaluation.translated import (
     checkpoint_facts,
-    find_held_out,
     resize_all,
+    translate_folder,
     translate_held_out,
 )
-from i2icli.evaluation.label_scores import (
-    Judging,
-    judging_scheme,
-    load_judge,
-    score_by_judge,
-    score_segmenter,
-)
-from i2icli.evaluation.protocols import Protocol, unexpected_counts
 from i2icli.metrics.choose import Results, Settings, Subject, choose_metrics, measure_all
 from i2icli.metrics.inception import FeatureMode
 from i2icli.metrics.realism import Reading
@@ -60,7 +55,7 @@ class Request:
         keep: folder that keeps the translations; None: they go when they are measured.
         labels: what label maps hold; None where none are scored.
         styles: random styles a picture, of which diversity is measured; 2 or more.
-        judging: the segmenter that judges translations of label maps; None: none does.
+        scorer: the segmenter that scores translations of label maps; None: none does.
         work: folder that keeps the features; None: that of I2I_HOME, those of real pictures alone.
     """
 
@@ -76,7 +71,7 @@ class Request:
     keep: Path | None = None
     labels: LabelScheme | None = None
     styles: int = 10
-    judging: Judging | None = None
+    scorer: Scorer | None = None
     work: Path | None = None
 
 
@@ -134,14 +129,16 @@ def evaluate_checkpoint(
         WeightsError: weights are missing.
     """
     settings = _settings(request, shard)
-    translator = load_translator(checkpoint, device=device_of_rank(request.device))
+    device = device_of_rank(request.device)
+    translator = load_translator(checkpoint, device=device)
     if translator.segments:
         return _evaluate_segmenter(translator, checkpoint, request, bars=bars, shard=shard)
-    judge = _load_judge(request)
+    segmenter = _load_segmenter(request, device)
     styles = request.styles if "diversity" in request.names else 0
     if styles:
         check_styles(translator.method)
-    held_out = _held_out(translator, request)
+    data, kind = translator.config.data, translator.method.data
+    held_out = find_held_out(data, kind, root=request.data, direction=request.direction)
     subject = _subject(held_out, request)
     names, skipped = _choose(request, subject, settings)
     with _workplace(request.keep, shard) as place:
@@ -155,24 +152,20 @@ def evaluate_checkpoint(
                 protocol=request.protocol,
                 styles=styles,
                 shard=shard,
-                on_done=lambda done: report(done, -(-total // shard.count)) if report else None,
+                on_done=_counted(report, total, shard),
             )
         reals = held_out.reals
         if reals is not None and request.protocol and request.protocol.reals == "resized":
             reals = resize_all(reals, place / "reals", request.protocol, shard=shard)
-        made = replace(
-            subject,
-            outputs=translated.outputs,
-            inputs=translated.inputs,
-            reals=reals,
-            styles=translated.styles,
-        )
+        outputs, inputs, styled = translated.outputs, translated.inputs, translated.styles
+        made = replace(subject, outputs=outputs, inputs=inputs, reals=reals, styles=styled)
         with bars("measuring") as report:
             results = measure_all(names, made, _with_progress(settings, report))
-        if judge is not None and request.judging is not None:
-            with bars("judging") as report:
-                results |= score_by_judge(
-                    judge, request.judging, translated, place / "labels", report=report, shard=shard
+        if segmenter is not None and request.scorer is not None:
+            with bars("segmenting") as report:
+                on_done = _counted(report, len(list_pictures(translated.outputs)), shard)
+                results |= score_by_segmenter(
+                    segmenter, request.scorer, translated, place, on_done=on_done, shard=shard
                 )
     about = checkpoint_facts(checkpoint)
     warnings = _count_warnings(held_out) if request.protocol else ()
@@ -190,15 +183,21 @@ def _evaluate_segmenter(
         DataError: there are no labelled test pictures, or they cannot be used.
     """
     others = [name for name in request.names if name != "seg"]
-    if others or request.protocol is not None or request.judging is not None:
+    if others or request.protocol is not None or request.scorer is not None:
         raise ConfigError(
             f"{checkpoint} segments: its label maps are scored by --seg alone; the other metrics, "
-            "--protocol and --judge are about translations."
+            "--protocol and --segmenter are about translations."
         )
+    held_out = find_held_out(translator.config.data, "labelled", root=request.data)
+    assert held_out.reals is not None, "labelled data have label maps"
+    pictures, maps = match_maps(held_out.inputs, held_out.reals)
+    scheme = label_scheme(translator.config.labels)
+    check_labelled(pictures, maps, scheme)
+    settings = replace(_settings(request, shard), labels=scheme)
     with _workplace(request.keep, shard) as place, bars("segmenting") as report:
-        results = score_segmenter(
-            translator, request.data, place / "outputs", report=report, shard=shard
-        )
+        outputs, on_done = place / "outputs", _counted(report, len(pictures), shard)
+        translate_folder(translator, held_out.inputs, outputs, on_done=on_done, shard=shard)
+        results = measure_all(("seg",), Subject(outputs, reals=held_out.reals), settings)
     about = checkpoint_facts(checkpoint)
     precision = str(translator.precision).removeprefix("torch.")
     facts: dict[str, Fact] = {"input_size": "their own", "precision": precision}
@@ -208,8 +207,8 @@ def _evaluate_segmenter(
     return Evaluated(_said(results, facts, {**kept, **about}), about)
 
 
-def _load_judge(request: Request) -> Translator | None:
-    """Return the segmenter that judges, before anything is translated.
+def _load_segmenter(request: Request, device: str) -> Translator | None:
+    """Load the segmenter that scores a translator's photos, where scores are asked for.
 
     Raises:
         CheckpointError: it is no checkpoint.
@@ -217,21 +216,28 @@ def _load_judge(request: Request) -> Translator | None:
     """
     if "seg" not in request.names:
         return None
-    if request.judging is None:
+    if request.scorer is None:
         raise ConfigError(
-            "--seg of a translator needs a segmenter that judges its photos: add --judge CKPT. "
+            "--seg of a translator needs a segmenter that scores its photos: add --segmenter CKPT. "
             "Label maps that are made already: "
             "i2i eval --seg --real TRUE --fake PREDICTED --classes N."
         )
-    judge = load_judge(request.judging, device=device_of_rank(request.device))
-    judging_scheme(judge, request.judging)
-    return judge
+    return request.scorer.load(device=device)
+
+
+def _counted(
+    report: Callable[[int, int | None], None] | None, total: int, shard: Shard
+) -> Callable[[int], None]:
+    """Return what tells a bar of outputs done; `total` are those of all processes."""
+    if report is None:
+        return lambda _done: None
+    return lambda done: report(done, -(-total // shard.count))
 
 
 def _choose(
     request: Request, subject: Subject, settings: Settings
 ) -> tuple[tuple[str, ...], Mapping[str, str]]:
-    """Return the metrics besides the judge's scores, and why others are left out."""
+    """Return the metrics besides a segmenter's scores, and why others are left out."""
     others = tuple(name for name in request.names if name != "seg")
     if request.names and not others:
         return (), {}
@@ -260,11 +266,6 @@ def _with_progress(
     return replace(settings, reading=replace(settings.reading, progress=report))
 
 
-def _held_out(translator: Translator, request: Request) -> HeldOut:
-    data: DataConfig = translator.config.data
-    return find_held_out(data, root=request.data, direction=request.direction)
-
-
 def _subject(held_out: HeldOut, request: Request) -> Subject:
     """Return what can be measured; at a protocol's size nothing fits the truth."""
     truth = request.truth or held_out.truth
@@ -275,7 +276,7 @@ def _subject(held_out: HeldOut, request: Request) -> Subject:
         reals=held_out.reals,
         inputs=held_out.inputs,
         truth=truth,
-        root=held_out.inputs.parent if is_own else None,
+        held_out=held_out if is_own else None,
     )
 
 
@@ -299,9 +300,10 @@ def _workplace(keep: Path | None, shard: Shard) -> Iterator[Path]:
 
 
 def _count_warnings(held_out: HeldOut) -> tuple[str, ...]:
-    folders = {folder.name: folder for folder in (held_out.inputs, held_out.reals) if folder}
+    inputs = held_out.inputs
+    folders = {folder.name: folder for folder in (inputs, held_out.reals) if folder}
     found = {name: len(list_pictures(folder)) for name, folder in folders.items()}
-    return unexpected_counts(held_out.data_set, inputs=held_out.side, found=found)
+    return unexpected_counts(inputs.parent.name, inputs=inputs.name, found=found)
 
 
 def _facts(request: Request, translator: Translator) -> dict[str, Fact]:

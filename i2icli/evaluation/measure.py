@@ -1,149 +1,116 @@
-"""Measurements while training: errors against the truth, and distances of distributions."""
+"""Measurements while training, by the metrics of `i2i eval`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from tempfile import TemporaryDirectory
 
 import torch
 
-from i2icli.config.sections import DataConfig, EvalConfig
+from i2icli.config.sections import DatasetKind, EvalConfig
 from i2icli.data.folders import Domains
+from i2icli.data.held_out import HeldOut, held_out_folders
+from i2icli.data.labelled import label_scheme
 from i2icli.errors import ConfigError, DataError, WeightsError
-from i2icli.evaluation.distributions import DistanceMeter
+from i2icli.evaluation.segmenters import check_labelled
+from i2icli.evaluation.translated import translate_plan
 from i2icli.methods.shared.base import Method
-from i2icli.metrics.inception import find_inception
-from i2icli.metrics.truth import TruthScore, score_pixels
-from i2icli.pictures.images import Pixels, read_picture, read_size
+from i2icli.methods.shared.configure import AnyRunConfig
+from i2icli.metrics.choose import METRICS, Results, Settings, Subject, measure_all
+from i2icli.metrics.picture_sets import pictures_by_stem
+from i2icli.metrics.realism import ENOUGH, Reading, see_set
+from i2icli.pictures.images import read_picture, read_size
 from i2icli.pictures.listing import evenly_spaced
-from i2icli.translation.pictures import quiet_randomness, translate_pictures
+from i2icli.translation.folder import FolderOptions
+from i2icli.translation.pictures import quiet_randomness
+from i2icli.translation.sources import Source
+from i2icli.translation.targets import plan_outputs
+from i2icli.translation.translator import Translator
 
 Scores = dict[str, float]
 Say = Callable[[str], None]
-# The number by which each metric judges a checkpoint; lower is better for all of them.
-_JUDGES = {"truth": "eval/truth_total", "fid": "eval/fid", "kid": "eval/kid"}
-_AT_ONCE = 8  # translations held in memory
+# The number by which each metric chooses a checkpoint; lower is better for all of them.
+_CHOOSING = {
+    "truth": "eval/truth_total",
+    "fid": "eval/fid",
+    "kid": "eval/kid",
+    "seg": "eval/iou_error",
+}
+_AT_ONCE = 16  # pictures through Inception, while the networks that train fill the memory
 
 
-class Meter(Protocol):
-    """Something that takes in translations one after the other and returns numbers."""
-
-    def prepare(self, say: Say) -> None:
-        """Do what is done once a run; may take long."""
-
-    def start(self) -> None:
-        """Forget the translations taken in."""
-
-    def add(self, path: Path, output: Pixels, /) -> None:
-        """Take in the translation of the picture at `path`."""
-
-    def scores(self) -> Scores:
-        """Return the numbers of all that was taken in."""
-
-
-@dataclass(frozen=True)
+@dataclass
 class Measurer:
-    """Translates the same test pictures of A at every measurement, and has them judged.
+    """Translates or segments the same test pictures at every measurement, and measures that.
 
     Attributes:
+        config: of the run.
+        names: the metrics.
         pictures: the test pictures.
-        channels: what they are read with.
-        meters: the judges.
-        judge: name of the number that decides which checkpoint is best.
+        subject: what they are compared with.
+        settings: how.
+        reals: test pictures of the target, for FID and KID.
         protocol: what the numbers were computed from, in words; numbers of another protocol are
             not compared with these.
     """
 
-    pictures: tuple[Path, ...]
-    channels: int
-    meters: tuple[Meter, ...]
-    judge: str
+    config: AnyRunConfig
+    names: tuple[str, ...]
+    pictures: tuple[Source, ...]
+    subject: Subject
+    settings: Settings
+    reals: tuple[Path, ...]
     protocol: str
 
+    @property
+    def deciding(self) -> str:
+        """Name of the number that decides which checkpoint is best; lower is better."""
+        return _CHOOSING[self.names[0]]
+
     def prepare(self, method: Method, say: Say) -> None:
-        """Do what is done once a run, before its first step.
+        """Compute the features of real pictures, or find them in the cache, once a run.
 
         Random states are afterwards what they were.
         """
+        if not self.reals:
+            return
+        asked = " and ".join(name.upper() for name in self.names if name in ("fid", "kid"))
+        few = (
+            f"; with fewer than {ENOUGH:,} the numbers tell steps of this run apart, and no more"
+            if min(len(self.pictures), len(self.reals)) < ENOUGH
+            else ""
+        )
+        say(
+            f"measuring {asked} ({self.settings.reading.mode}) of {len(self.pictures)} "
+            f"translations against {len(self.reals)} test pictures of B, whose features come "
+            f"first{few}"
+        )
         with quiet_randomness(method):
-            for meter in self.meters:
-                meter.prepare(say)
+            reading = replace(self.settings.reading, writes=True)
+            seen = see_set(self.reals, str(self.reals[0].parent), reading)
+        self.subject = replace(self.subject, reals=seen)
 
     def measure(self, method: Method, *, precision: torch.dtype) -> Scores:
         """Return the numbers by name, "eval/fid" for example.
 
         The random states and the training mode are afterwards what they were.
         """
-        with quiet_randomness(method):
-            for meter in self.meters:
-                meter.start()
-            for path, output in self._translations(method, precision):
-                for meter in self.meters:
-                    meter.add(path, output)
-            scores: Scores = {}
-            for meter in self.meters:
-                scores |= meter.scores()
-        return scores
-
-    def _translations(
-        self, method: Method, precision: torch.dtype
-    ) -> Iterator[tuple[Path, Pixels]]:
-        for first in range(0, len(self.pictures), _AT_ONCE):
-            paths = self.pictures[first : first + _AT_ONCE]
-            sources = [read_picture(path, channels=self.channels) for path in paths]
-            made = translate_pictures(method, sources, precision=precision)
-            yield from zip(paths, (one.pixels for one in made), strict=True)
-
-
-@dataclass
-class TruthMeter:
-    """Compares translations of A with the truth.
-
-    Attributes:
-        truth: folder of the true translations, under the same file names.
-        masks: folder of the object masks, under the same file names; None: only the whole counts.
-        channels: of domain B.
-    """
-
-    truth: Path
-    masks: Path | None
-    channels: int
-    _scores: list[TruthScore] = field(default_factory=list)
-
-    def prepare(self, say: Say) -> None:
-        """Nothing needs preparing."""
-
-    def start(self) -> None:
-        """Forget the translations taken in."""
-        self._scores = []
-
-    def add(self, path: Path, output: Pixels, /) -> None:
-        """Take in the error of one translation."""
-        truth = read_picture(self.truth / path.name, channels=self.channels).pixels
-        mask = self.masks / path.name if self.masks is not None else None
-        if mask is None or not mask.exists():
-            self._scores.append(score_pixels(output, truth))
-        else:
-            pixels = read_picture(mask, channels=1).pixels
-            self._scores.append(score_pixels(output, truth, pixels))
-
-    def scores(self) -> Scores:
-        """Return mean absolute errors in [0, 1]: over all, inside the mask, and outside it."""
-        scores = self._scores
-        parts = {
-            "eval/truth_total": [score.total for score in scores],
-            "eval/truth_inside": [s.inside for s in scores if s.inside is not None],
-            "eval/truth_outside": [s.outside for s in scores if s.outside is not None],
-        }
-        return {name: sum(values) / len(values) for name, values in parts.items() if values}
+        translator = Translator(method, self.config, precision=precision)
+        with quiet_randomness(method), TemporaryDirectory(prefix="i2i-measure-") as folder:
+            outputs = Path(folder)
+            # One at a time: the networks that train fill the memory.
+            options = FolderOptions(batch_size=1)
+            translate_plan(translator, plan_outputs(self.pictures, outputs), options)
+            subject = replace(self.subject, outputs=outputs)
+            return _scores(measure_all(self.names, subject, self.settings))
 
 
 def build_measurer(
-    config: EvalConfig,
-    data: DataConfig,
+    config: AnyRunConfig,
     domains: Domains,
+    kind: DatasetKind,
     *,
     device: torch.device,
     on_skip: Say = lambda _: None,
@@ -154,45 +121,118 @@ def build_measurer(
     middle for want of it.
 
     Args:
-        config: what is measured, and on how many pictures.
-        data: says how many channels a domain has, and what an unreadable picture does.
+        config: says what is measured, and on how many pictures.
         domains: the data set.
+        kind: of the data set.
         device: where features are computed.
         on_skip: is told of each test picture that cannot be read.
 
     Raises:
-        ConfigError: if the data set has nothing to measure against.
+        ConfigError: if the data set has nothing to measure against, or what is asked for does not
+            suit it.
         DataError: if its test pictures cannot be used.
         WeightsError: if FID or KID are asked for and their network is not there.
     """
-    if not config.every_steps:
+    if not config.eval.every_steps:
         return None
-    metrics = _settle(config, domains)
-    skip = on_skip if data.corrupt == "skip" else None
-    pictures = domains.test_a
-    meters: list[Meter] = []
-    protocol = []
-    if "truth" in metrics:
-        assert domains.truth is not None, "a truth that is not there was settled on"
-        truth = domains.truth
-        pictures = tuple(path for path in pictures if (truth / path.name).exists())
-    channels = data.channels_a
-    pictures = _readable(evenly_spaced(pictures, count=config.count), channels, skip)
-    if "truth" in metrics:
-        assert domains.truth is not None, "a truth that is not there was settled on"
-        _check_truth(pictures, domains.truth)
-        meters.append(TruthMeter(domains.truth, domains.masks, data.channels_b))
+    held_out = held_out_folders(config.data, kind)
+    if kind == "labelled":
+        return _measure_labels(config, domains, held_out)
+    names = _resolve_metrics(config.eval, domains, held_out)
+    skip = on_skip if config.data.corrupt == "skip" else None
+    assert held_out is not None, "test pictures were found in it"
+    pictures, protocol = domains.test_a, []
+    reals: tuple[Path, ...] = ()
+    if "truth" in names:
+        pictures = tuple(path for path in pictures if _stem(path, held_out) in _truths(held_out))
+    channels = config.data.channels_a
+    pictures = _readable(evenly_spaced(pictures, count=config.eval.count), channels, skip)
+    if "truth" in names:
+        _check_truth(pictures, held_out)
         protocol.append(f"{len(pictures)} of A against their truth")
-    if distances := tuple(name for name in metrics if name in ("fid", "kid")):
-        real = _readable(domains.test_b, data.channels_b, skip)
-        meters.append(
-            DistanceMeter(distances, real, len(pictures), mode=config.mode, device=device)
+    if "fid" in names or "kid" in names:
+        reals = _readable(domains.test_b, config.data.channels_b, skip)
+        if min(len(pictures), len(reals)) < 2:
+            raise DataError(
+                f"FID and KID need two test pictures of each domain, and there are "
+                f"{len(pictures)} of A and {len(reals)} of B: raise eval.count, or add pictures."
+            )
+        protocol.append(f"{len(pictures)} of A against {len(reals)} of B, {config.eval.mode}")
+    settings = Settings(
+        Reading(mode=config.eval.mode, device=device, batch_size=_AT_ONCE, writes=False)
+    )
+    subject = _subject(pictures, held_out)
+    sources = _sources(pictures, held_out)
+    return Measurer(config, names, sources, subject, settings, reals, "; ".join(protocol))
+
+
+def _measure_labels(config: AnyRunConfig, domains: Domains, held_out: HeldOut | None) -> Measurer:
+    wanted = config.eval
+    if wanted.metrics != ("auto",):
+        raise ConfigError(
+            f"eval.metrics is {list(wanted.metrics)}, which measure translations: a segmenter is "
+            'measured by mean IoU, `--set eval.metrics=["auto"]`.'
         )
-        protocol.append(f"{len(pictures)} of A against {len(real)} of B, {config.mode}")
-    return Measurer(pictures, channels, tuple(meters), _JUDGES[metrics[0]], "; ".join(protocol))
+    if held_out is None or not domains.test_a:
+        raise ConfigError(
+            f"eval.every_steps is {wanted.every_steps}, but there are no labelled test pictures: "
+            "put some into val/ and their label maps into valannot/ (for plain folders "
+            "data.test_a and data.test_b), or switch measuring off with "
+            "`--set eval.every_steps=0`."
+        )
+    scheme = label_scheme(config.labels)
+    pictures, maps = (
+        evenly_spaced(paths, count=wanted.count) for paths in (domains.test_a, domains.test_b)
+    )
+    check_labelled(pictures, maps, scheme)
+    protocol = (
+        f"mean IoU of {len(pictures)} pictures, {scheme.classes} classes, {scheme.ignore} ignored"
+    )
+    subject, sources = _subject(pictures, held_out), _sources(pictures, held_out)
+    return Measurer(config, ("seg",), sources, subject, Settings(labels=scheme), (), protocol)
 
 
-def _settle(config: EvalConfig, domains: Domains) -> tuple[str, ...]:
+def _subject(pictures: Sequence[Path], held_out: HeldOut) -> Subject:
+    names = frozenset(_stem(path, held_out) for path in pictures)
+    return Subject(inputs=held_out.inputs, reals=held_out.reals, held_out=held_out, names=names)
+
+
+def _sources(pictures: Sequence[Path], held_out: HeldOut) -> tuple[Source, ...]:
+    return tuple(Source(path, _below(path, held_out)) for path in pictures)
+
+
+def _below(path: Path, held_out: HeldOut) -> Path:
+    """Return where a test picture lies in its folder; a data set of one picture may have none."""
+    return Path(path.name) if path == held_out.inputs else path.relative_to(held_out.inputs)
+
+
+def _stem(path: Path, held_out: HeldOut) -> str:
+    return _below(path, held_out).with_suffix("").as_posix()
+
+
+def _truths(held_out: HeldOut) -> dict[str, Path]:
+    return {} if held_out.truth is None else pictures_by_stem(held_out.truth)
+
+
+def _scores(results: Results) -> Scores:
+    """Return the numbers under their names in metrics.jsonl."""
+    scores: Scores = {}
+    for name, measured in results.items():
+        if name == "truth":
+            parts = {"total": measured.value, **measured.parts}
+            for part in ("total", "inside", "outside"):
+                if (value := parts[part]) is not None:
+                    scores[f"eval/truth_{part}"] = value
+        elif not name.endswith("_released"):
+            scores[f"eval/{name}"] = measured.value
+    if "eval/mean_iou" in scores:
+        scores["eval/iou_error"] = 1.0 - scores["eval/mean_iou"]
+    return scores
+
+
+def _resolve_metrics(
+    config: EvalConfig, domains: Domains, held_out: HeldOut | None
+) -> tuple[str, ...]:
     """Return the metrics, `auto` replaced by what this data set allows.
 
     Raises:
@@ -202,8 +242,8 @@ def _settle(config: EvalConfig, domains: Domains) -> tuple[str, ...]:
     where = domains.root or "this data set"
     asked = f"eval.every_steps is {config.every_steps}"
     off = "or switch measuring off with `--set eval.every_steps=0`"
-    has_truth = domains.truth is not None and any(
-        (domains.truth / path.name).exists() for path in domains.test_a
+    has_truth = held_out is not None and any(
+        _stem(path, held_out) in _truths(held_out) for path in domains.test_a
     )
     if "truth" in config.metrics and not has_truth:
         raise ConfigError(
@@ -223,8 +263,11 @@ def _settle(config: EvalConfig, domains: Domains) -> tuple[str, ...]:
             f"testA/ and testB/ (`i2i data prepare` splits a set; for plain folders "
             f"data.test_a and data.test_b), {off}."
         )
+    assert held_out is not None, "test pictures were found in it"
+    settings = Settings(Reading(mode=config.mode))
     try:
-        find_inception(config.mode)
+        for name in metrics:
+            METRICS[name].check(Subject(reals=held_out.reals, held_out=held_out), settings)
     except WeightsError as fault:
         raise WeightsError(
             f"{asked}, and FID and KID need a network: {str(fault).rstrip('.')}; {off}."
@@ -253,16 +296,18 @@ def _readable(paths: Sequence[Path], channels: int, on_skip: Say | None) -> tupl
     return tuple(kept)
 
 
-def _check_truth(pictures: Sequence[Path], truth: Path) -> None:
+def _check_truth(pictures: Sequence[Path], held_out: HeldOut) -> None:
     """Refuse a truth that cannot be compared, before hours of training depend on it.
 
     Raises:
         DataError: naming the first picture whose truth has another size.
     """
+    truths = _truths(held_out)
     for path in pictures:
-        ours, true = read_size(path), read_size(truth / path.name)
+        truth = truths[_stem(path, held_out)]
+        ours, true = read_size(path), read_size(truth)
         if ours != true:
             raise DataError(
-                f"{path} is {ours[0]}x{ours[1]} and its truth {truth / path.name} "
+                f"{path} is {ours[0]}x{ours[1]} and its truth {truth} "
                 f"{true[0]}x{true[1]}: make them one size, or leave it out of testA."
             )

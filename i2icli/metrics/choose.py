@@ -5,22 +5,24 @@ Another metric is another entry of `METRICS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from i2icli.data.held_out import HeldOut
 from i2icli.errors import ConfigError, DataError, WeightsError
 from i2icli.metrics.inception import find_inception
-from i2icli.metrics.pairing import refuse_shards
-from i2icli.metrics.picture_sets import check_set
-from i2icli.metrics.realism import Reading, measure_distances
+from i2icli.metrics.picture_sets import check_set, refuse_shards
+from i2icli.metrics.realism import Reading, SeenSet, measure_distances
 from i2icli.metrics.results import Measurement
-from i2icli.metrics.truth import FolderScore, score_folder
+from i2icli.metrics.segmentation import NAMES, score_label_maps
+from i2icli.metrics.truth import score_folder
 from i2icli.pictures.label_maps import LabelScheme
 from i2icli.pretrained.weights import find_weights
 
 Results = dict[str, Measurement]
+Better = Literal["lower", "higher", "neither"]
 
 
 @dataclass(frozen=True)
@@ -29,18 +31,20 @@ class Subject:
 
     Attributes:
         outputs: made pictures, for FID and KID also shards; None before they are made.
-        reals: real pictures of the target; likewise.
+        reals: real pictures of the target; likewise. For `seg` the true label maps.
         inputs: what the outputs were made from, of equal names.
         truth: the true translations, of equal names.
-        root: the data set that holds the truth and its masks.
+        held_out: the test pictures that the inputs are, where their truth is known.
+        names: of the inputs that were used, without suffix; None: all.
         styles: outputs in several styles, NAME_1.png, NAME_2.png, ...; None: `outputs` are such.
     """
 
     outputs: Path | None = None
-    reals: Path | None = None
+    reals: Path | SeenSet | None = None
     inputs: Path | None = None
     truth: Path | None = None
-    root: Path | None = None
+    held_out: HeldOut | None = None
+    names: Collection[str] | None = None
     styles: Path | None = None
 
 
@@ -68,6 +72,8 @@ class Metric:
         title: in words.
         check: raises an `I2IError` where it cannot be measured; called before anything is made.
         measure: returns its numbers by name.
+        numbers: their names.
+        better: which of two numbers says more for a translator.
         only_named: it is not measured unless it is asked for.
     """
 
@@ -75,6 +81,8 @@ class Metric:
     title: str
     check: Callable[[Subject, Settings], None]
     measure: Callable[[Path, Subject, Settings], Results]
+    numbers: tuple[str, ...]
+    better: Better = "lower"
     only_named: bool = False
 
 
@@ -139,7 +147,8 @@ def _check_distance(subject: Subject, settings: Settings) -> None:
             "there are no real pictures of the target to compare with: a data set needs testB "
             "beside testA (--data DIR), or give --real DIR."
         )
-    check_set(subject.reals)
+    if isinstance(subject.reals, Path):
+        check_set(subject.reals)
     find_inception(settings.reading.mode)
 
 
@@ -208,13 +217,13 @@ def _check_labels(subject: Subject, settings: Settings) -> None:
 
 
 def _measure_labels(outputs: Path, subject: Subject, settings: Settings) -> Results:
-    from i2icli.metrics.segmentation import score_label_maps
-
-    assert subject.reals is not None, "checked before"
+    assert isinstance(subject.reals, Path), "a folder of label maps"
     assert settings.labels is not None, "checked before"
-    progress = settings.reading.progress
-    report = score_label_maps(subject.reals, outputs, settings.labels, progress=progress)
-    return {measured.name: measured for measured in report.measurements}
+    progress, names = settings.reading.progress, subject.names
+    scores = score_label_maps(
+        subject.reals, outputs, settings.labels, names=names, progress=progress
+    )
+    return {measured.name: measured for measured in scores}
 
 
 def _check_structure(subject: Subject, _: Settings) -> None:
@@ -238,7 +247,7 @@ def _measure_structure(outputs: Path, subject: Subject, settings: Settings) -> R
 
 
 def _check_truth(subject: Subject, _: Settings) -> None:
-    if subject.root is None or subject.truth is None:
+    if subject.held_out is None or subject.held_out.truth is None:
         raise DataError(
             "this data set does not hold the true translations (testA_truth beside testA, as the "
             "demo set has)."
@@ -246,21 +255,18 @@ def _check_truth(subject: Subject, _: Settings) -> None:
 
 
 def _measure_truth(outputs: Path, subject: Subject, _: Settings) -> Results:
-    assert subject.root is not None, "checked before"
-    score = score_folder(outputs, subject.root)
+    held_out = subject.held_out
+    assert held_out is not None, "checked before"
+    score = score_folder(outputs, held_out, names=subject.names)
     if score.missing:
         raise DataError(f"{len(score.missing)} pictures have a truth but no translation.")
-    return {"truth": _truth_measurement(score, subject.root)}
-
-
-def _truth_measurement(score: FolderScore, root: Path) -> Measurement:
     ours, identity = score.translation, score.identity
-    return Measurement(
+    measured = Measurement(
         name="truth",
         value=ours.total,
         counts={"pictures": score.count},
         protocol={"error": "mean absolute, pixels in [0, 1], over the whole picture"},
-        about={"truth": str(root)},
+        about={"truth": str(held_out.inputs.parent)},
         parts={
             "inside": ours.inside,
             "outside": ours.outside,
@@ -269,15 +275,47 @@ def _truth_measurement(score: FolderScore, root: Path) -> Measurement:
             "identity_outside": identity.outside,
         },
     )
+    return {"truth": measured}
 
 
+def better_of(number: str) -> Better:
+    """Return which of two numbers of this name says more for a translator."""
+    return next((m.better for m in _ALL if number in m.numbers), "neither")
+
+
+_FID, _KID = _measure_distance("fid"), _measure_distance("kid")
+_SCORES = tuple(f"{name}{end}" for end in ("", "_released") for name in NAMES)
 _ALL = (
-    Metric("fid", "Frechet Inception distance", _check_distance, _measure_distance("fid")),
-    Metric("kid", "kernel Inception distance", _check_distance, _measure_distance("kid")),
-    Metric("lpips", "perceptual distance", _check_lpips, _measure_lpips),
-    Metric("structure", "VGG16 self-similarity distance", _check_structure, _measure_structure),
-    Metric("diversity", "LPIPS among styles", _check_diversity, _measure_diversity, True),
-    Metric("seg", "segmentation scores", _check_labels, _measure_labels, True),
-    Metric("truth", "error against the true translations", _check_truth, _measure_truth),
+    Metric("fid", "Frechet Inception distance", _check_distance, _FID, ("fid",)),
+    Metric("kid", "kernel Inception distance", _check_distance, _KID, ("kid",)),
+    Metric("lpips", "perceptual distance", _check_lpips, _measure_lpips, ("lpips", "lpips_paired")),
+    Metric(
+        "structure",
+        "VGG16 self-similarity distance",
+        _check_structure,
+        _measure_structure,
+        ("structure",),
+    ),
+    Metric(
+        "diversity",
+        "LPIPS among styles",
+        _check_diversity,
+        _measure_diversity,
+        ("lpips_diversity",),
+        better="neither",  # noise is diverse too
+        only_named=True,
+    ),
+    Metric(
+        "seg",
+        "segmentation scores",
+        _check_labels,
+        _measure_labels,
+        _SCORES,
+        better="higher",
+        only_named=True,
+    ),
+    Metric(
+        "truth", "error against the true translations", _check_truth, _measure_truth, ("truth",)
+    ),
 )
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}

@@ -1,8 +1,14 @@
-"""Distances between two sets of features: Frechet (FID) and kernel (KID).
+"""Distances between two sets of features: Frechet (FID) and kernel (KID), and their intervals.
 
 All in float64. No matrix square root is ever taken: the trace that the Frechet distance needs is
 a sum of singular values, which exists and is real for singular covariances too, as those of fewer
 pictures than features always are.
+
+FID of few pictures is too high, and resampling them makes it higher still: the plain percentile
+bootstrap gives an interval that often does not hold the number itself (with fewer pictures than
+features, never). So the interval of FID is the number plus and minus what the influence of each
+picture says (infinitesimal jackknife), which needs no resampling and has no such bias. It speaks
+of the expected FID at this number of pictures, not of the limit of many.
 """
 
 from __future__ import annotations
@@ -13,61 +19,14 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from i2icli.metrics.results import Interval
+
 Features = NDArray[np.floating]
 Indices = NDArray[np.integer]
+_Weights = NDArray[np.float64]
 _ROWS, _COLUMNS = 1024, 8192  # of a kernel matrix at once, which bounds memory for large sets
 _READ = 4096  # rows of features at once
-
-
-def frechet_distance(
-    mean1: Features, covariance1: Features, mean2: Features, covariance2: Features
-) -> float:
-    """Return the squared Frechet distance of two Gaussians (Heusel et al. 2017, eq. 6).
-
-    Tr sqrt(C1 C2) is the sum of the singular values of F1^T F2, where C = F F^T.
-
-    Args:
-        mean1: (D,).
-        covariance1: (D, D), symmetric, positive semi-definite up to rounding.
-        mean2: (D,).
-        covariance2: (D, D), as the first.
-
-    Raises:
-        ValueError: the shapes differ, or a value is not finite.
-    """
-    mean1, mean2 = _checked(np.atleast_1d(mean1)), _checked(np.atleast_1d(mean2))
-    covariance1, covariance2 = (_checked(np.atleast_2d(c)) for c in (covariance1, covariance2))
-    if mean1.shape != mean2.shape or covariance1.shape != covariance2.shape:
-        raise ValueError(
-            f"shapes differ: means {mean1.shape}, {mean2.shape}, covariances "
-            f"{covariance1.shape}, {covariance2.shape}"
-        )
-    cross = _factor(covariance1).T @ _factor(covariance2)
-    shift = mean1 - mean2
-    spread = np.trace(covariance1) + np.trace(covariance2) - 2.0 * _nuclear_norm(cross)
-    return float(shift @ shift + spread)
-
-
-def fid(features1: Features, features2: Features) -> float:
-    """Return the Frechet distance of the Gaussians fitted to two sets of features.
-
-    The same number as `frechet_distance` of their means and (N - 1) covariances, without forming
-    them: for centred features X and Y, Tr sqrt(C1 C2) is the sum of the singular values of
-    X Y^T / sqrt((N1 - 1)(N2 - 1)).
-
-    Args:
-        features1: (N1, D), N1 of 2 or more.
-        features2: (N2, D), N2 of 2 or more.
-
-    Raises:
-        ValueError: the shapes do not fit, or a value is not finite.
-    """
-    features1, features2 = _pair(features1, features2)
-    shift = features1.mean(axis=0) - features2.mean(axis=0)
-    spread1, spread2 = _scaled(features1), _scaled(features2)
-    total = np.square(spread1).sum() + np.square(spread2).sum()
-    cross = _nuclear_norm(_reduced(spread1) @ _reduced(spread2).T)
-    return float(shift @ shift + total - 2.0 * cross)
+_NORMAL = {0.9: 1.6448536269514722, 0.95: 1.959963984540054, 0.99: 2.5758293035489004}
 
 
 def kid(
@@ -187,12 +146,6 @@ def row_blocks(
         yield rows, np.asarray(_checked(block.reshape(-1, width)), dtype=np.float64)
 
 
-def _pair(features1: Features, features2: Features) -> tuple[Features, Features]:
-    features1, features2 = _checked(features1), _checked(features2)
-    _check_pair(features1, features2)
-    return features1, features2
-
-
 def _check_pair(features1: Features, features2: Features) -> None:
     for features in (features1, features2):
         if features.ndim != 2 or len(features) < 2:
@@ -204,31 +157,143 @@ def _check_pair(features1: Features, features2: Features) -> None:
 def _checked(values: Features) -> Features:
     values = np.asarray(values, dtype=np.float64)
     if not np.isfinite(values).all():
-        raise ValueError("a feature, mean or covariance is not a finite number")
+        raise ValueError("a feature is not a finite number")
     return values
 
 
-def _factor(covariance: Features) -> Features:
-    """Return F, (D, R), with covariance = F F^T, R its numerical rank."""
-    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2.0)
-    # Below this an eigenvalue is rounding; its square root would not be small.
-    is_kept = values > values[-1] * len(values) * np.finfo(np.float64).eps
-    factor: Features = vectors[:, is_kept] * np.sqrt(values[is_kept])
-    return factor
+def interval_about(value: float, error: float, *, level: float = 0.95) -> Interval:
+    """Return the interval of an FID with its standard error, both from `fid`."""
+    reach = _NORMAL[level] * error
+    return Interval(max(0.0, value - reach), value + reach, level, "infinitesimal jackknife")
 
 
-def _scaled(features: Features) -> Features:
-    scaled: Features = (features - features.mean(axis=0)) / np.sqrt(len(features) - 1)
-    return scaled
+def fid(features1: Features, features2: Features) -> tuple[float, float]:
+    """Return the FID and its standard error, from one decomposition.
+
+    The influence of a picture x of the first set is, with m, C the mean and covariance of its set
+    and T = C1^(-1/2) (C1^(1/2) C2 C1^(1/2))^(1/2) C1^(-1/2),
+    2 (m1 - m2).(x - m1) + |x - m1|^2 - (x - m1)^T T (x - m1), up to a constant. With the
+    decomposition U S V^T of X Y^T the last term is read off U and S without any inverse.
+
+    Args:
+        features1: (N1, D), N1 of 2 or more.
+        features2: (N2, D), N2 of 2 or more.
+
+    Raises:
+        ValueError: the shapes do not fit, or a value is not finite.
+    """
+    _check_pair(features1, features2)
+    means = [_mean(features) for features in (features1, features2)]
+    shift = means[0] - means[1]
+    spread1, spread2 = _Spread(features1, means[0]), _Spread(features2, means[1])
+    left, values, right = np.linalg.svd(spread1.core @ spread2.core.T, full_matrices=False)
+    total = np.square(spread1.core).sum() + np.square(spread2.core).sum() - 2.0 * values.sum()
+    variance = 0.0
+    for spread, vectors, sign in ((spread1, left, 1.0), (spread2, right.T, -1.0)):
+        influence = spread.influence(vectors, values, sign * shift)
+        variance += float(np.var(influence, ddof=1)) / len(influence)
+    # Of equal sets, rounding may leave less than nothing.
+    return max(0.0, float(shift @ shift + total)), float(np.sqrt(variance))
 
 
-def _reduced(features: Features) -> Features:
-    """Return at most D rows with the same Gram matrix of columns, (min(N, D), D)."""
-    if len(features) <= features.shape[1]:
-        return features
-    rows: Features = np.linalg.qr(features).R
-    return rows
+def kid_interval(
+    features1: Features,
+    features2: Features,
+    value: float,
+    *,
+    level: float = 0.95,
+    draws: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """Return the bootstrap interval of a kernel distance.
+
+    Pictures are drawn with repetition; pairs of a picture with itself are left out, since they
+    would raise every draw. The spread of the draws about their own mean is laid about `value`.
+
+    Args:
+        features1: (N1, D), N1 of 2 or more.
+        features2: (N2, D), N2 of 2 or more.
+        value: the kernel distance of the whole sets.
+        level: share of the draws inside.
+        draws: how many.
+        seed: of the draws.
+    """
+    one, two = features1, features2
+    random = np.random.default_rng(seed)
+    weights1, weights2 = (_resampled(len(features), draws, random) for features in (one, two))
+    across = _weighted(one, two, weights1, weights2) / (len(one) * len(two))
+    values = _within(one, weights1) + _within(two, weights2) - 2.0 * across
+    tail = (1.0 - level) / 2.0
+    # With a handful of pictures the draws can all lie on one side of their mean.
+    low, high = np.quantile(values - values.mean(), [tail, 1.0 - tail])
+    method = f"bootstrap of {draws} draws"
+    return Interval(value + min(0.0, float(low)), value + max(0.0, float(high)), level, method)
 
 
-def _nuclear_norm(matrix: Features) -> float:
-    return float(np.linalg.svd(matrix, compute_uv=False).sum()) if matrix.size else 0.0
+class _Spread:
+    """Features about their mean, X (N, D): a matrix of at most D rows with X^T X / (N - 1).
+
+    Rows are gone through a block at a time, so that memory does not grow with N.
+    """
+
+    def __init__(self, features: Features, mean: Features) -> None:
+        self._features, self._mean = features, mean
+        self._scale = len(features) - 1
+        self.core: Features
+        self._back: Features | None = None
+        if len(features) <= features.shape[1]:
+            self.core = (np.asarray(features, dtype=np.float64) - mean) / np.sqrt(self._scale)
+            return
+        rows = np.zeros((0, features.shape[1]))
+        for _, block in row_blocks(features):
+            rows = np.asarray(np.linalg.qr(np.concatenate([rows, block - mean]), mode="r"))
+        self.core = rows / np.sqrt(self._scale)
+        # X = Q R, so Q = X R^+; a direction in which there is but rounding says nothing.
+        left, values, right = np.linalg.svd(rows)
+        is_kept = values > values[0] * max(features.shape) * np.finfo(np.float64).eps
+        self._back = (right[is_kept].T / values[is_kept]) @ left[:, is_kept].T
+
+    def influence(self, vectors: Features, values: Features, shift: Features) -> Features:
+        """Return that of each picture, up to a constant, (N,).
+
+        Args:
+            vectors: of the decomposition, on the side of this set.
+            values: of the decomposition.
+            shift: mean of this set less that of the other.
+        """
+        onto = None if self._back is None else self._back @ vectors
+        found = []
+        for rows, block in row_blocks(self._features):
+            centred = block - self._mean
+            places = vectors[rows] if onto is None else centred @ onto
+            transported = self._scale * (np.square(places) @ values)
+            found.append(2.0 * centred @ shift + np.square(centred).sum(axis=1) - transported)
+        return np.concatenate(found)
+
+
+def _mean(features: Features) -> Features:
+    total = sum(block.sum(axis=0) for _, block in row_blocks(features))
+    return np.asarray(total / len(features), dtype=np.float64)
+
+
+def _resampled(count: int, draws: int, random: np.random.Generator) -> _Weights:
+    """Return how often each picture is drawn, (N, draws)."""
+    return random.multinomial(count, np.full(count, 1.0 / count), size=draws).T.astype(np.float64)
+
+
+def _weighted(one: Features, two: Features, weights1: _Weights, weights2: _Weights) -> _Weights:
+    """Return the weighted sums of the kernel over all pairs, one a draw."""
+    total = np.zeros(weights1.shape[1])
+    for rows, columns, block in kernel_blocks(one, two):
+        total += (weights1[rows] * (block @ weights2[columns])).sum(axis=0)
+    return total
+
+
+def _within(features: Features, weights: _Weights) -> _Weights:
+    """Return the weighted mean of the kernel over pairs of different pictures, one a draw."""
+    squares = np.square(weights)
+    total = _weighted(features, features, weights, weights) - kernel_diagonal(features) @ squares
+    pairs = np.square(weights.sum(axis=0)) - squares.sum(axis=0)
+    # A draw of one picture alone has no pairs; it says nothing.
+    mean: _Weights = np.divide(total, pairs, out=np.zeros_like(total), where=pairs > 0)
+    return mean

@@ -19,11 +19,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from i2icli.errors import DataError
-from i2icli.metrics.pairing import Pair, match_folders, pair_facts, pictures_by_stem
-from i2icli.metrics.picture_sets import describe_set
-from i2icli.metrics.reading import batch_by_size, load_ahead
-from i2icli.metrics.resampling import mean_interval
-from i2icli.metrics.results import Fact, Measurement
+from i2icli.metrics.picture_sets import (
+    Pair,
+    batch_by_size,
+    describe_set,
+    load_ahead,
+    match_folders,
+    pair_facts,
+    pictures_by_stem,
+)
+from i2icli.metrics.results import Fact, Measurement, mean_interval
 from i2icli.pictures.images import read_picture, read_size, to_tensor
 from i2icli.pretrained.weights import FoundWeights, load_weights
 

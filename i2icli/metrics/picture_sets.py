@@ -1,23 +1,30 @@
-"""What must be said of a set of pictures beside a number: how many, which formats, which sizes."""
+"""Sets of pictures to measure: which there are, what is said of them, and which belong together."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 from i2icli.errors import DataError
+from i2icli.metrics.results import Fact
 from i2icli.pictures.decode import open_picture
 from i2icli.pictures.listing import list_pictures
 from i2icli.pictures.tar_sets import PackedPicture, find_shards, index_shards
 from i2icli.system.download import file_sha256
 
+Batch = TypeVar("Batch")
+Loaded = TypeVar("Loaded")
+
 _NAMED = 5  # broken files that an error names
+_SHOWN = 3  # pictures without partner that an error names
 _AT_ONCE = 1024  # pictures that are looked at before their number is taken in
+_PLAIN = 256 * 256  # pixels
 
 AnyPicture = Path | PackedPicture  # a file, or one inside a shard
 
@@ -136,3 +143,141 @@ def _sizes(sizes: set[tuple[int, int]]) -> str:
     if len(words) == 1:
         return words[0]
     return f"{words[0]} to {words[-1]} ({len(words)} sizes)"
+
+
+class Pair(NamedTuple):
+    """Two pictures of one name.
+
+    Attributes:
+        name: path below either folder, without suffix.
+        first: the picture in the first folder.
+        second: its partner in the second.
+    """
+
+    name: str
+    first: Path
+    second: Path
+
+
+def pictures_by_stem(folder: Path) -> dict[str, Path]:
+    """Map the names of a folder's pictures, with subfolder and without suffix, to their paths.
+
+    Raises:
+        DataError: the folder is missing or holds no pictures, or two that differ in suffix alone.
+    """
+    refuse_shards(folder)
+    found: dict[str, Path] = {}
+    for path in list_pictures(folder):
+        stem = path.relative_to(folder).with_suffix("").as_posix()
+        if stem in found:
+            raise DataError(
+                f"{folder} holds both {found[stem].name} and {path.name}: pictures are matched by "
+                "their names without suffix, so keep one of them."
+            )
+        found[stem] = path
+    if not found:
+        raise DataError(
+            f"no pictures in {folder}: expected files such as .png or .jpg; "
+            "check the path with `i2i data check`."
+        )
+    return found
+
+
+def refuse_shards(named: Path) -> None:
+    """Refuse shards where pictures are matched by their names.
+
+    Raises:
+        DataError: `named` stands for shards.
+    """
+    if find_shards(str(named)) is not None:
+        raise DataError(
+            f"{named} stands for shards, and those are measured by --fid and --kid alone: unpack "
+            "them with tar for metrics that match pictures by their names."
+        )
+
+
+def match_folders(first: Path, second: Path, names: Collection[str] | None = None) -> list[Pair]:
+    """Pair the pictures of two folders by name; suffixes may differ, subfolders count.
+
+    Args:
+        first: a folder.
+        second: the other.
+        names: of the pictures that count, without suffix; None: all.
+
+    Raises:
+        DataError: a folder has no pictures, or a picture has no partner: a mean over the others
+            would be another number than asked for.
+    """
+    ours, theirs = (
+        {name: path for name, path in found.items() if names is None or name in names}
+        for found in (pictures_by_stem(first), pictures_by_stem(second))
+    )
+    for here, there, folders in ((ours, theirs, (first, second)), (theirs, ours, (second, first))):
+        alone = [name for name in here if name not in there]
+        if alone:
+            raise DataError(_missing(alone, len(here), folders, next(iter(there))))
+    return [Pair(name, path, theirs[name]) for name, path in sorted(ours.items())]
+
+
+def pair_facts(pairs: Sequence[Pair], first: str, second: str) -> dict[str, Fact]:
+    """Return what of the files changes a number: `size` (of the first), `<role>_format` of each.
+
+    Args:
+        pairs: one or more.
+        first: role of the first pictures, for example "input".
+        second: role of their partners.
+
+    Raises:
+        DataError: naming the pictures that cannot be read.
+    """
+    ours = describe_set([pair.first for pair in pairs])
+    theirs = describe_set([pair.second for pair in pairs])
+    return {
+        "size": ours.sizes,
+        f"{first}_format": ours.formats,
+        f"{second}_format": theirs.formats,
+    }
+
+
+def _missing(alone: list[str], count: int, folders: tuple[Path, Path], example: str) -> str:
+    shown = ", ".join(alone[:_SHOWN]) + (", ..." if len(alone) > _SHOWN else "")
+    return (
+        f"{len(alone)} of {count} pictures in {folders[0]} have no partner of the same name in "
+        f"{folders[1]}: {shown} (names there look like {example}). "
+        "Translate or copy what is missing, or take out what has no partner."
+    )
+
+
+def load_ahead(
+    batches: Sequence[Batch], load: Callable[[Batch], Loaded]
+) -> Iterator[tuple[Batch, Loaded]]:
+    """Yield each batch with what `load` makes of it; the next one is loaded meanwhile."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        coming = [pool.submit(load, batch) for batch in batches[:1]]
+        for number, batch in enumerate(batches):
+            loaded = coming.pop().result()
+            coming = [pool.submit(load, following) for following in batches[number + 1 :][:1]]
+            yield batch, loaded
+
+
+def batch_by_size(sizes: Sequence[tuple[int, int]], batch_size: int) -> list[list[int]]:
+    """Put pictures of one size together.
+
+    Args:
+        sizes: width and height of each picture, pixels.
+        batch_size: the most a batch holds at 256x256; fewer of larger pictures, so that memory
+            stays as it is.
+
+    Returns:
+        Batches of positions in `sizes`, each position once.
+    """
+    batches: list[list[int]] = []
+    last: tuple[int, int] | None = None
+    for place in sorted(range(len(sizes)), key=lambda place: sizes[place]):
+        width, height = sizes[place]
+        most = max(1, min(batch_size, batch_size * _PLAIN // (width * height)))
+        if sizes[place] != last or len(batches[-1]) >= most:
+            batches.append([])
+        batches[-1].append(place)
+        last = sizes[place]
+    return batches

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
 from i2icli.errors import DataError
-from i2icli.metrics.cache import KeptFeatures
-from i2icli.metrics.distances import Features, kid, kid_unbiased
+from i2icli.metrics.distances import Features, fid, interval_about, kid, kid_interval, kid_unbiased
 from i2icli.metrics.feature_pass import Progress
 from i2icli.metrics.features import extract_features, find_kept
 from i2icli.metrics.inception import RESIZERS, FeatureMode, find_inception
-from i2icli.metrics.intervals import fid_with_error, interval_about, kid_interval
 from i2icli.metrics.picture_sets import (
     AnyPicture,
     SetFacts,
@@ -43,6 +41,7 @@ class Reading:
         keeps_fake: whether features of the made pictures are kept too, as those of real ones are;
             else until they are measured.
         work: keep all features in this folder, which all processes see, and leave them there.
+        writes: whether any features go to disk.
     """
 
     mode: FeatureMode = "clean"
@@ -52,17 +51,44 @@ class Reading:
     shard: Shard = ALONE
     keeps_fake: bool = True
     work: Path | None = None
+    writes: bool = True
+
+
+@dataclass(frozen=True)
+class SeenSet:
+    """A set of pictures with its features, to be measured more than once.
+
+    Attributes:
+        name: where it is.
+        facts: what is said of it.
+        features: (N, 2048), in a process that gets numbers.
+    """
+
+    name: str
+    facts: SetFacts
+    features: Features
+
+
+def see_set(pictures: Sequence[AnyPicture], name: str, reading: Reading) -> SeenSet:
+    """Return a set with its features, which are kept by content.
+
+    Raises:
+        DataError: fewer than two pictures, or some cannot be read.
+        WeightsError: the weights are not here.
+    """
+    facts = _describe({name: _enough_pictures(name, pictures)}, reading.shard)[name]
+    return SeenSet(name, facts, _read(pictures, facts, reading))
 
 
 def measure_distances(
-    real: Path, fake: Path, names: Sequence[str], reading: Reading | None = None
+    real: Path | SeenSet, fake: Path, names: Sequence[str], reading: Reading | None = None
 ) -> dict[str, Measurement]:
     """Measure how far the pictures of one set are from those of another.
 
     Args:
-        real: real pictures, a folder at any depth or shards, see `find_set`; their features are
-            kept by content.
-        fake: made pictures, likewise.
+        real: real pictures, a folder at any depth or shards, see `find_set`, whose features are
+            kept by content; or what `see_set` returned of them.
+        fake: made pictures, a folder or shards.
         names: "fid", "kid" or both.
         reading: how pictures become features; None: clean, on the CPU.
 
@@ -75,40 +101,41 @@ def measure_distances(
         I2IError: memory or disk does not suffice.
     """
     reading = reading or Reading()
-    pictures = {"real": _enough_pictures(real), "fake": _enough_pictures(fake)}
+    named = {"real": real, "fake": fake}
+    pictures = {
+        kind: _enough_pictures(str(place), find_set(place))
+        for kind, place in named.items()
+        if isinstance(place, Path)
+    }
     weights = find_inception(reading.mode)
     facts = _describe(pictures, reading.shard)
-    is_kept = {"real": True, "fake": reading.keeps_fake or facts["real"] == facts["fake"]}
-    features = {kind: _read(pictures[kind], facts[kind], reading) for kind in pictures}
+    features = {kind: _read(those, facts[kind], reading) for kind, those in pictures.items()}
+    if isinstance(real, SeenSet):
+        facts, features = {"real": real.facts, **facts}, {"real": real.features, **features}
     if not reading.shard.is_first:
         return {}
-    about: dict[str, Fact] = {
-        "real": str(real),
-        "fake": str(fake),
-        "weights_sha256": weights.sha256,
-        "device": str(reading.device),
-    }
+    frame = Measurement(
+        "",
+        0.0,
+        counts={kind: facts[kind].count for kind in facts},
+        protocol=_protocol(reading.mode, weights.name, facts),
+        about={
+            "real": real.name if isinstance(real, SeenSet) else str(real),
+            "fake": str(fake),
+            "weights_sha256": weights.sha256,
+            "device": str(reading.device),
+        },
+        warnings=_warnings(facts),
+    )
     measure = {"fid": _measure_fid, "kid": _measure_kid}
-    protocol = _protocol(reading.mode, weights.name, facts)
-    warnings = _warnings(facts)
-    found = {
-        name: measure[name](
-            features["real"],
-            features["fake"],
-            Measurement(
-                name,
-                0.0,
-                counts={kind: facts[kind].count for kind in facts},
-                protocol=protocol,
-                about=about,
-                warnings=warnings + (_few(facts) if name == "fid" else ()),
-            ),
-        )
-        for name in names
-    }
+    found = {name: measure[name](features["real"], features["fake"], frame) for name in names}
     del features  # on some systems nothing can be deleted while it is mapped
-    if not is_kept["fake"] and reading.work is None:
-        _find_kept(facts["fake"], reading).remove()
+    is_kept = reading.keeps_fake or facts["real"] == facts["fake"] or not reading.writes
+    if not is_kept and reading.work is None:
+        kept = find_kept(
+            facts["fake"].digest, facts["fake"].count, mode=reading.mode, device=reading.device
+        )
+        kept.remove()
     return found
 
 
@@ -138,20 +165,22 @@ def _read(pictures: Sequence[AnyPicture], facts: SetFacts, reading: Reading) -> 
         device=reading.device,
         batch_size=reading.batch_size,
         progress=reading.progress,
+        cache=reading.writes,
         work=reading.work,
         content=facts.digest,
         shard=reading.shard,
     )
 
 
-def _find_kept(facts: SetFacts, reading: Reading) -> KeptFeatures:
-    return find_kept(facts.digest, facts.count, mode=reading.mode, device=reading.device)
-
-
 def _measure_fid(real: Features, fake: Features, frame: Measurement) -> Measurement:
-    value, error = fid_with_error(real, fake)
-    return frame.with_value(
-        value, interval=interval_about(value, error), parts={"standard_error": error}
+    value, error = fid(real, fake)
+    return replace(
+        frame,
+        name="fid",
+        value=value,
+        interval=interval_about(value, error),
+        parts={"standard_error": error},
+        warnings=frame.warnings + _few(frame.counts),
     )
 
 
@@ -159,15 +188,16 @@ def _measure_kid(real: Features, fake: Features, frame: Measurement) -> Measurem
     size = min(SUBSET_SIZE, len(real), len(fake))
     value = kid(real, fake, subsets=SUBSETS, subset_size=SUBSET_SIZE)
     whole = kid_unbiased(real, fake)
-    return frame.with_value(
-        value,
+    return replace(
+        frame,
+        name="kid",
+        value=value,
         interval=kid_interval(real, fake, value),
         parts={"unbiased_full_set": whole},
     ).with_facts(protocol={"kernel": "(x.y/2048 + 1)^3", "subsets": SUBSETS, "subset_size": size})
 
 
-def _enough_pictures(named: Path) -> tuple[AnyPicture, ...]:
-    pictures = find_set(named)
+def _enough_pictures(named: str, pictures: Sequence[AnyPicture]) -> Sequence[AnyPicture]:
     if len(pictures) < 2:
         name = contents_of(pictures[0])[0].name
         raise DataError(
@@ -192,9 +222,9 @@ def _protocol(mode: FeatureMode, weights: str, facts: dict[str, SetFacts]) -> di
     }
 
 
-def _few(facts: dict[str, SetFacts]) -> tuple[str, ...]:
+def _few(counts: Mapping[str, int]) -> tuple[str, ...]:
     """Return what limits an FID of few pictures."""
-    real, fake = facts["real"].count, facts["fake"].count
+    real, fake = counts["real"], counts["fake"]
     if min(real, fake) >= ENOUGH:
         return ()
     return (

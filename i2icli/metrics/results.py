@@ -1,14 +1,18 @@
-"""A measured number, and all that must be said with it."""
+"""A measured number, its interval, and all that must be said with it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from i2icli.errors import ConfigError
 
 Fact = str | int | float | None
+_LEVEL, _RESAMPLES = 0.95, 1000
 
 
 @dataclass(frozen=True)
@@ -69,12 +73,6 @@ class Measurement:
             "warnings": list(self.warnings),
         }
 
-    def with_value(
-        self, value: float, *, interval: Interval | None, parts: Mapping[str, float | None]
-    ) -> Measurement:
-        """Return what is said here, said of another number."""
-        return replace(self, value=value, interval=interval, parts=parts)
-
     def with_facts(
         self, *, protocol: Mapping[str, Fact] | None = None, about: Mapping[str, Fact] | None = None
     ) -> Measurement:
@@ -104,28 +102,44 @@ class Measurement:
             )
 
 
-def measurement_from(name: str, document: Mapping[str, Any]) -> Measurement:
-    """Read back what `Measurement.as_document` wrote.
+def bootstrap_interval(
+    statistic: Callable[[NDArray[np.float64]], float], count: int, *, seed: int = 0
+) -> Interval | None:
+    """Return the percentile interval of a statistic over resampled pictures.
 
-    Raises:
-        ConfigError: if it is no such document.
+    It is for means and ratios of sums over independent pictures. The Frechet distance is none:
+    resampling biases it upwards.
+
+    Args:
+        statistic: computes the number from how often each picture was drawn, (count,), whose sum
+            is `count`; NaN where it is not defined for a draw.
+        count: pictures.
+        seed: of the draws; the same pictures give the same interval.
+
+    Returns:
+        The central 95 %, or None for fewer than two pictures.
     """
-    try:
-        given = document.get("interval")
-        return Measurement(
-            name=name,
-            value=float(document["value"]),
-            interval=None if given is None else Interval(**given),
-            counts=dict(document.get("counts", {})),
-            protocol=dict(document.get("protocol", {})),
-            about=dict(document.get("about", {})),
-            parts=dict(document.get("parts", {})),
-            warnings=tuple(document.get("warnings", ())),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise ConfigError(
-            f"this is no result of {name}: expected what `i2i eval --json` prints under metrics."
-        ) from None
+    if count < 2:
+        return None
+    random = np.random.default_rng(seed)
+    draws = random.multinomial(count, np.full(count, 1.0 / count), size=_RESAMPLES)
+    values = np.array([statistic(times) for times in draws.astype(np.float64)])
+    values = values[~np.isnan(values)]
+    if not values.size:
+        return None
+    tail = 50.0 * (1.0 - _LEVEL)
+    low, high = np.percentile(values, [tail, 100.0 - tail])
+    return Interval(
+        low=float(low),
+        high=float(high),
+        level=_LEVEL,
+        method=f"percentile bootstrap over pictures, {_RESAMPLES} draws",
+    )
+
+
+def mean_interval(values: NDArray[np.float64]) -> Interval | None:
+    """Return the 95 % bootstrap interval of the mean of one number a picture, (N,)."""
+    return bootstrap_interval(lambda times: float(times @ values / values.size), values.size)
 
 
 def _facts(measurement: Measurement) -> dict[str, Fact]:

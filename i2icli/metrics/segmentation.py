@@ -8,8 +8,8 @@ tables alone: ignored pixels count as errors, and a class that does not occur co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from i2icli.errors import DataError
-from i2icli.metrics.pairing import Pair, match_folders
-from i2icli.metrics.resampling import bootstrap_interval
-from i2icli.metrics.results import Fact, Interval, Measurement
+from i2icli.metrics.picture_sets import Pair, match_folders
+from i2icli.metrics.results import Fact, Interval, Measurement, bootstrap_interval
 from i2icli.pictures.label_maps import Labels, LabelScheme, Palette, colours_to_ids, read_labels
 
 Convention = Literal["standard", "released"]
@@ -73,21 +72,6 @@ class Scores:
     iou: Counts
 
 
-@dataclass(frozen=True)
-class SegmentationReport:
-    """What scoring a folder gave.
-
-    Attributes:
-        measurements: `pixel_accuracy`, `class_accuracy` and `mean_iou` (its `parts`: each class's
-            IoU), then the same with `_released` behind the name.
-        confusion: pixels by truth (rows) and prediction (columns), (C, C); without those that
-            either says to ignore.
-    """
-
-    measurements: tuple[Measurement, ...]
-    confusion: NDArray[np.int64]
-
-
 def confusion_matrix(truth: Labels, predicted: Labels, classes: int) -> NDArray[np.int64]:
     """Count pixels by truth (rows) and prediction (columns).
 
@@ -135,16 +119,6 @@ def tally_labels(
     )
 
 
-def sum_tallies(tallies: Sequence[Tally]) -> Tally:
-    """Return the counts of all pictures together; at least one."""
-    return Tally(
-        correct=np.sum([tally.correct for tally in tallies], axis=0),
-        truth=np.sum([tally.truth for tally in tallies], axis=0),
-        predicted=np.sum([tally.predicted for tally in tallies], axis=0),
-        pixels=sum(tally.pixels for tally in tallies),
-    )
-
-
 def score_tally(tally: Tally, convention: Convention) -> Scores:
     """Return the scores of counted pixels; NaN where nothing was to be scored."""
     recall, iou = tally.recall(), tally.iou()
@@ -158,48 +132,33 @@ def score_label_maps(
     predicted: Path,
     scheme: LabelScheme,
     *,
+    names: Collection[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> SegmentationReport:
+) -> tuple[Measurement, ...]:
     """Score a folder of predicted label maps against a folder of true ones, matched by name.
 
     Args:
         truth: one-channel id maps, or colour maps where the scheme has a palette.
         predicted: likewise, of the same sizes.
         scheme: what they hold.
+        names: of the maps that count, without suffix; None: all.
         progress: called with pictures done and pictures in all.
+
+    Returns:
+        `pixel_accuracy`, `class_accuracy` and `mean_iou` (its `parts`: each class's IoU), then the
+        same with `_released` behind the name.
 
     Raises:
         DataError: a picture without partner, of another size, with ids out of range, in colours
             without a palette, or unreadable; or nothing to score.
     """
-    report = score_label_pairs(match_folders(truth, predicted), scheme, progress=progress)
-    about = {"truth": str(truth), "predicted": str(predicted)}
-    return replace(
-        report, measurements=tuple(one.with_facts(about=about) for one in report.measurements)
-    )
-
-
-def score_label_pairs(
-    pairs: Sequence[Pair],
-    scheme: LabelScheme,
-    *,
-    progress: Callable[[int, int], None] | None = None,
-) -> SegmentationReport:
-    """Score predicted label maps, the second of each pair, against true ones, the first.
-
-    Raises:
-        DataError: as `score_label_maps`.
-    """
-    reader, classes, ignore = _Reader(scheme), scheme.classes, scheme.ignore
+    pairs = match_folders(truth, predicted, names)
+    reader = _Reader(scheme)
     tallies: dict[Convention, list[Tally]] = {"standard": [], "released": []}
-    total = np.zeros((classes, classes), dtype=np.int64)
     for done, pair in enumerate(pairs, start=1):
         for convention in tallies:
             true, ours = reader.read(pair, convention)
             tallies[convention].append(tally_labels(true, ours, scheme, convention=convention))
-            if convention == "standard":
-                kept = (true != ignore) & (ours != ignore)
-                total += confusion_matrix(true[kept], ours[kept], classes)
         if progress:
             progress(done, len(pairs))
     measurements = [
@@ -209,10 +168,11 @@ def score_label_pairs(
     ]
     if np.isnan(measurements[0].value):
         raise DataError(
-            f"every pixel of the {len(pairs)} label maps in {pairs[0].first.parent} is {ignore}, "
+            f"every pixel of the {len(pairs)} label maps in {truth} is {scheme.ignore}, "
             "which --ignore leaves out: nothing is left to score."
         )
-    return SegmentationReport(tuple(measurements), total)
+    about = {"truth": str(truth), "predicted": str(predicted)}
+    return tuple(one.with_facts(about=about) for one in measurements)
 
 
 class _Reader:

@@ -15,11 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from i2icli.metrics.pairing import Pair, match_folders, pair_facts
 from i2icli.metrics.perceptual import BATCH_SIZE, Progress
-from i2icli.metrics.reading import load_ahead
-from i2icli.metrics.resampling import mean_interval
-from i2icli.metrics.results import Measurement
+from i2icli.metrics.picture_sets import Pair, load_ahead, match_folders, pair_facts
+from i2icli.metrics.results import Measurement, mean_interval
 from i2icli.networks.vgg import VGG16Features
 from i2icli.pictures.images import read_picture, to_tensor
 from i2icli.pretrained.weights import FoundWeights, load_weights

@@ -6,16 +6,17 @@ translations': learning shows as an error inside the mask well under it.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from i2icli.data.held_out import HeldOut
 from i2icli.errors import DataError
-from i2icli.pictures.images import SUFFIXES, Pixels, read_picture
-
-_TRUTH, _MASK, _SOURCE = "testA_truth", "testA_mask", "testA"
+from i2icli.pictures.images import Pixels, read_picture
+from i2icli.pictures.listing import list_pictures
 
 
 @dataclass(frozen=True)
@@ -72,57 +73,82 @@ def score_pixels(output: Pixels, truth: Pixels, mask: Pixels | None = None) -> T
     return TruthScore(_mean(error[inside]), _mean(error[~inside]), float(error.mean()))
 
 
-def score_folder(outputs: Path, root: Path) -> FolderScore:
-    """Score a folder of translations of `root/testA` against `root/testA_truth`.
+def score_folder(
+    outputs: Path, held_out: HeldOut, names: Collection[str] | None = None
+) -> FolderScore:
+    """Score a folder of translations against the true ones.
 
     Pictures are matched by stem, so a translation may have another suffix than its source.
 
+    Args:
+        outputs: the translations.
+        held_out: the pictures that were translated, their truth and their masks.
+        names: stems of those that are scored; None: of all that have a truth.
+
     Raises:
-        DataError: no truth in `root`, no translation in `outputs`, or a wrong size.
+        DataError: no truth, no translation in `outputs`, or a wrong size.
     """
-    truths = _by_stem(root / _TRUTH)
+    inputs = held_out.inputs
+    truths = _by_stem(held_out.truth)
     if not truths:
         raise DataError(
-            f"{root} has no {_TRUTH} folder with pictures, so there is no truth to score against; "
-            "the built-in set has one: i2i data demo OUT"
+            f"{inputs.parent} has no {inputs.name}_truth folder with pictures, so there is no "
+            "truth to score against; the built-in set has one: i2i data demo OUT"
         )
-    found = _by_stem(outputs)
-    sources, masks = _by_stem(root / _SOURCE), _by_stem(root / _MASK)
-    names = [stem for stem in sorted(truths) if stem in found]
-    if not names:
+    if names is not None:
+        truths = {stem: path for stem, path in truths.items() if stem in names}
+    found, sources, masks = map(_by_stem, (outputs, inputs, held_out.masks))
+    scored = [stem for stem in sorted(truths) if stem in found]
+    if not scored:
         raise DataError(
-            f"{outputs} holds no translation of the pictures in {root / _SOURCE}: "
+            f"{outputs} holds no translation of the pictures in {inputs}: "
             f"no file is called {next(iter(sorted(truths)))} with a picture suffix."
         )
-    translated, identity = [], []
-    for stem in names:
-        mask = read_picture(masks[stem], channels=1).pixels if stem in masks else None
-        translated.append(_score_file(found[stem], truths[stem], mask))
-        if stem in sources:
-            identity.append(_score_file(sources[stem], truths[stem], mask))
-    if len(identity) != len(names):
-        raise DataError(f"{root / _SOURCE} lacks pictures that {_TRUTH} has; make the set anew.")
+    if not sources.keys() >= set(scored):
+        raise DataError(f"{inputs} lacks pictures that have a truth; make the set anew.")
+    translated, identity = (
+        mean_score([score_file(made[stem], truths[stem], masks.get(stem)) for stem in scored])
+        for made in (found, sources)
+    )
     missing = tuple(truths[stem].name for stem in sorted(truths) if stem not in found)
-    return FolderScore(len(names), _average(translated), _average(identity), missing)
+    return FolderScore(len(scored), translated, identity, missing)
 
 
-def _score_file(output: Path, truth: Path, mask: Pixels | None) -> TruthScore:
-    ours, true = read_picture(output).pixels, read_picture(truth).pixels
+def score_file(output: Path | Pixels, truth: Path, mask: Path | None) -> TruthScore:
+    """Return the error of one picture, against its truth read with as many channels.
+
+    Raises:
+        DataError: a file cannot be read, or its truth or mask has another size.
+    """
+    ours = read_picture(output).pixels if isinstance(output, Path) else output
+    true = read_picture(truth, channels=ours.shape[2]).pixels
+    inside = None if mask is None else read_picture(mask, channels=1).pixels
     try:
-        return score_pixels(ours, true, mask)
+        return score_pixels(ours, true, inside)
     except ValueError as error:
         size, wanted = (f"{shape[1]}x{shape[0]}" for shape in (ours.shape, true.shape))
+        name = output if isinstance(output, Path) else "the translation"
         raise DataError(
-            f"{output} is {size} and its truth {wanted}: translate the pictures of {_SOURCE} "
-            "at their own size."
+            f"{name} is {size} and its truth {wanted}: translate the pictures at their own size."
         ) from error
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def mean_score(scores: Sequence[TruthScore]) -> TruthScore:
+    """Return the mean of one or more scores; each part over those that have it."""
+    inside = [score.inside for score in scores if score.inside is not None]
+    outside = [score.outside for score in scores if score.outside is not None]
+    return TruthScore(
+        inside=float(np.mean(inside)) if inside else None,
+        outside=float(np.mean(outside)) if outside else None,
+        total=float(np.mean([score.total for score in scores])),
+    )
+
+
+def _by_stem(folder: Path | None) -> dict[str, Path]:
     """Map stems, with their subfolder, to the pictures of a folder; empty where there is none."""
-    if not folder.is_dir():
+    if folder is None or not folder.is_dir():
         return {}
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    paths = list_pictures(folder)
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
 
 
@@ -132,13 +158,3 @@ def _unit(pixels: Pixels) -> NDArray[np.float64]:
 
 def _mean(values: NDArray[np.float64]) -> float | None:
     return float(values.mean()) if values.size else None
-
-
-def _average(scores: list[TruthScore]) -> TruthScore:
-    inside = [score.inside for score in scores if score.inside is not None]
-    outside = [score.outside for score in scores if score.outside is not None]
-    return TruthScore(
-        inside=float(np.mean(inside)) if inside else None,
-        outside=float(np.mean(outside)) if outside else None,
-        total=float(np.mean([score.total for score in scores])),
-    )

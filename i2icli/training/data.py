@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from i2icli.config.document import config_document
-from i2icli.config.sections import DataConfig
+from i2icli.config.sections import DataConfig, data_at
 from i2icli.data.folders import LAYOUT, Domains, find_domains
 from i2icli.data.labelled import resolve_labels
 from i2icli.errors import ConfigError, DataError
@@ -42,7 +42,7 @@ def resolve_data(config: AnyRunConfig) -> tuple[AnyRunConfig, bool]:
     if is_demo:
         from i2icli.datasets.demo.demo_set import demo_folder
 
-        data["root"] = str(demo_folder())
+        data |= data_at(demo_folder())
     for key in ("root", "domain_a", "domain_b", "test_a", "test_b"):
         if data.get(key) is not None:
             data[key] = os.path.abspath(Path(data[key]).expanduser())

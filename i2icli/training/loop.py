@@ -252,7 +252,7 @@ def _open_board(session: Session, lines: Sequence[Line]) -> Scoreboard:
     measurer = session.measurer
     if measurer is None:
         return Scoreboard("", "")
-    board = Scoreboard(measurer.judge, measurer.protocol)
+    board = Scoreboard(measurer.deciding, measurer.protocol)
     board.read(lines)
     return board
 

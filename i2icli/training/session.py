@@ -17,7 +17,6 @@ from i2icli.data.loader import BatchStream, build_loader, steps_per_epoch
 from i2icli.data.training_set import TrainingSet, open_training_set
 from i2icli.errors import CheckpointError, ConfigError
 from i2icli.evaluation.measure import Measurer, build_measurer
-from i2icli.evaluation.measure_labels import LabelMeasurer, build_label_measurer
 from i2icli.methods import build_method, method_of
 from i2icli.methods.shared.base import Method
 from i2icli.methods.shared.configure import AnyRunConfig
@@ -62,7 +61,7 @@ class Session:
     steppers: dict[str, Stepper]
     average: MovingAverage | None
     drawer: SampleDrawer
-    measurer: Measurer | LabelMeasurer | None
+    measurer: Measurer | None
     terms: TermMeter = field(default_factory=TermMeter)
     step: int = 0
     best: dict[str, Any] = field(default_factory=dict)
@@ -210,7 +209,9 @@ def open_session(
     place = _place(device or config.runtime.device, ranks)
     kind = method_of(config).data
     domains = find_domains(config.data, kind)
-    measurer = _build_measurer(config, domains, place, on_skip) if ranks.is_main else None
+    measurer = None
+    if ranks.is_main:
+        measurer = build_measurer(config, domains, kind, device=place, on_skip=on_skip)
     dataset = open_training_set(kind, domains, config.data, config.labels)
     epoch_length = steps_per_epoch(dataset, config.data.batch_size)
     method = build_method(config).to(place).train()
@@ -272,16 +273,6 @@ def _prepare(
         return ready(settled)
     agreed = ranks.alone(lambda: ready(settled).kept())
     return ready(agreed)
-
-
-def _build_measurer(
-    config: AnyRunConfig, domains: Domains, place: torch.device, on_skip: Callable[[str], None]
-) -> Measurer | LabelMeasurer | None:
-    kind = method_of(config).data
-    if kind == "labelled":
-        channels = config.data.channels_a
-        return build_label_measurer(config.eval, config.labels, domains, channels=channels)
-    return build_measurer(config.eval, config.data, domains, device=place, on_skip=on_skip)
 
 
 def _check_batch(batch_size: int, ranks: Ranks) -> None:

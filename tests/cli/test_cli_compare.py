@@ -10,8 +10,8 @@ from run_kit import make_run, smooth
 
 from i2icli.cli import app as app_module
 from i2icli.errors import ConfigError
-from i2icli.evaluation import compare_metrics as comparing_metrics
 from i2icli.evaluation.compare import compare, find_contenders
+from i2icli.metrics import choose
 from i2icli.metrics.results import Measurement
 from i2icli.metrics.truth import score_pixels
 from i2icli.pictures.images import read_picture, write_picture
@@ -201,8 +201,8 @@ def measured(monkeypatch):
             for i, name in enumerate(names)
         }
 
-    monkeypatch.setattr(comparing_metrics, "find_weights", lambda name: name)
-    monkeypatch.setattr(comparing_metrics, "measure_distances", distances)
+    monkeypatch.setattr(choose, "find_inception", lambda mode: mode)
+    monkeypatch.setattr(choose, "measure_distances", distances)
     return asked
 
 

@@ -1,4 +1,4 @@
-"""`i2i eval --seg` of segmenters, and of translators that a segmenter judges."""
+"""`i2i eval --seg` of segmenters, and of translators that a segmenter scores."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from PIL import Image
 
 from i2icli.cli import app as app_module
 from i2icli.config.document import config_document
-from i2icli.evaluation.held_out import Translated
-from i2icli.evaluation.label_scores import Judging, load_judge, score_by_judge
+from i2icli.evaluation.segmenters import Scorer, score_by_segmenter
+from i2icli.evaluation.translated import Translated
 from i2icli.methods import build_method, configure_run
 from i2icli.metrics.segmentation import confusion_matrix, score_label_maps
 from i2icli.pictures.images import read_picture
@@ -126,8 +126,11 @@ def test_all_checkpoints_mark_the_highest_score(i2i: Call, segmenter: Path, data
         (("--fid",), "its label maps are scored by --seg alone"),
         (("--seg", "--classes", "4"), "--classes 4: a segmenter's checkpoint says it"),
         (("--seg", "--ignore", "4"), "--ignore 4: a segmenter's checkpoint says it"),
-        (("--judge", "x.pt"), "--judge x.pt segments the photos"),
-        (("--seg", "--judge", "SEGMENTER"), "--protocol and --judge are about translations"),
+        (("--segmenter", "x.pt"), "--segmenter x.pt segments the photos"),
+        (
+            ("--seg", "--segmenter", "SEGMENTER"),
+            "--protocol and --segmenter are about translations",
+        ),
     ],
 )
 def test_what_a_segmenter_is_not_measured_by_is_refused(
@@ -176,29 +179,30 @@ def translator(tmp_path: Path, pictures: Path) -> Path:
     return save(tmp_path / "translator" / "last.pt", "cut", *SMALL, f"data.root={pictures}")
 
 
-def test_segmenter_judges_photos_by_the_labels_they_were_made_from(
+def test_segmenter_scores_photos_by_the_labels_they_were_made_from(
     i2i: Call, segmenter: Path, translator: Path, pictures: Path, tmp_path: Path
 ) -> None:
     keep = tmp_path / "kept"
-    words = ("--seg", "--judge", segmenter, "--palette", COLOURS, "--keep", keep, "--json")
+    words = ("--seg", "--segmenter", segmenter, "--palette", COLOURS, "--keep", keep, "--json")
     code, out, err = i2i(translator, *words)
     assert code == 0, err
     metrics = json.loads(out)["metrics"]
-    judge = load_translator(segmenter, device="cpu")
+    network = load_translator(segmenter, device="cpu")
     for path in sorted((keep / "outputs").iterdir()):
-        labels = translate_pictures(judge.method, [read_picture(path)])[0].labels
+        labels = translate_pictures(network.method, [read_picture(path)])[0].labels
         assert labels is not None
         assert np.mean(read_labels(keep / "labels" / path.name) != labels) <= SHARE
     table = np.array([list(bytes.fromhex(c[1:])) for c in COLOURS.split()], np.uint8)
-    report = score_label_maps(pictures / "testA", keep / "labels", LabelScheme(4, IGNORED, table))
-    for measured in report.measurements:
+    scores = score_label_maps(pictures / "testA", keep / "labels", LabelScheme(4, IGNORED, table))
+    for measured in scores:
         assert metrics[measured.name]["value"] == measured.value
-    assert metrics["mean_iou"]["about"]["judge"] == str(segmenter)
+    assert metrics["mean_iou"]["about"]["segmenter"] == str(segmenter)
+    assert metrics["mean_iou"]["about"]["judge"] == str(segmenter)  # its key in 0.1.0
     assert metrics["mean_iou"]["protocol"]["direction"] == "a2b"
     assert "fid" not in metrics
 
 
-def test_real_photos_are_judged_as_the_segmenter_itself_is_scored(
+def test_real_photos_are_scored_as_the_segmenter_itself_is_scored(
     i2i: Call, segmenter: Path, pictures: Path, data: Path, tmp_path: Path
 ) -> None:
     code, out, err = i2i(segmenter, "--seg", "--json")
@@ -210,35 +214,47 @@ def test_real_photos_are_judged_as_the_segmenter_itself_is_scored(
         Image.fromarray(table[np.where(ids == IGNORED, 4, ids)]).save(
             pictures / "testA" / path.name
         )
-    judging = Judging(segmenter, palette=f"{COLOURS} #000000")
-    judge = load_judge(judging, device="cpu")
+    scorer = Scorer(segmenter, palette=f"{COLOURS} #000000")
     photos = Translated(pictures / "testA", pictures / "testB")
-    judged = score_by_judge(judge, judging, photos, tmp_path / "maps")
-    assert {name: one.value for name, one in judged.items()} == {
+    scored = score_by_segmenter(scorer.load(device="cpu"), scorer, photos, tmp_path)
+    assert {name: one.value for name, one in scored.items()} == {
         name: one["value"] for name, one in own.items()
     }
 
 
-def test_judging_goes_with_other_metrics(i2i: Call, segmenter: Path, translator: Path) -> None:
-    words = ("--seg", "--judge", segmenter, "--palette", COLOURS, "--kid")
+def test_segmenter_may_be_given_by_the_old_flag(
+    i2i: Call, segmenter: Path, translator: Path
+) -> None:
+    answers = [
+        i2i(translator, "--seg", flag, segmenter, "--palette", COLOURS, "--json")
+        for flag in ("--segmenter", "--judge")
+    ]
+    assert answers[0][0] == 0
+    assert answers[0] == answers[1]
+
+
+def test_scores_by_a_segmenter_go_with_other_metrics(
+    i2i: Call, segmenter: Path, translator: Path
+) -> None:
+    words = ("--seg", "--segmenter", segmenter, "--palette", COLOURS, "--kid")
     code, _, err = i2i(translator, *words)
     assert code == 4  # the weights of Inception are asked for, so --kid was heard
     assert "inception" in err
 
 
 def test_colours_without_a_palette_are_named(i2i: Call, segmenter: Path, translator: Path) -> None:
-    code, _, err = i2i(translator, "--seg", "--judge", segmenter)
+    code, _, err = i2i(translator, "--seg", "--segmenter", segmenter)
     assert code == 3
     assert "holds colours, not ids: add --palette" in err
 
 
-def test_a_translator_needs_a_judge(i2i: Call, translator: Path, segmenter: Path) -> None:
+def test_a_translator_needs_a_segmenter(i2i: Call, translator: Path, segmenter: Path) -> None:
     code, _, err = i2i(translator, "--seg")
     assert code == 2
-    assert "--seg of a translator needs a segmenter that judges its photos: add --judge" in err
-    code, _, err = i2i(translator, "--seg", "--judge", translator)
+    assert "--seg of a translator needs a segmenter that scores its photos: add --segmenter" in err
+    code, _, err = i2i(translator, "--seg", "--segmenter", translator)
     assert code == 2
     assert "is a checkpoint of cut, which does not segment" in err
-    code, _, err = i2i(translator, "--seg", "--judge", segmenter, "--palette", "none.txt")
+    code, _, err = i2i(translator, "--seg", "--segmenter", segmenter, "--palette", "none.txt")
     assert code == 2
     assert "none.txt is neither a known palette" in err

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from i2icli.config.sections import DataConfig
+from i2icli.config.sections import DataConfig, data_at, data_overrides
 from i2icli.data.folders import find_domains
+from i2icli.data.held_out import HeldOut, find_held_out, held_out_folders
 from i2icli.errors import DataError
 from i2icli.pictures.images import write_picture
 from i2icli.pictures.listing import list_pictures
@@ -101,17 +102,34 @@ def test_the_layout_gives_all_parts(layout: Path) -> None:
     assert domains.train_b == (layout / "trainB/trainB.png",)
     assert domains.test_a == (layout / "testA/testA.png",)
     assert domains.test_b == (layout / "testB/testB.png",)
-    assert domains.truth == layout / "testA_truth"
-    assert domains.masks == layout / "testA_mask"
     assert domains.root == layout
+
+
+def test_what_belongs_to_test_pictures_lies_beside_them(layout: Path) -> None:
+    data = DataConfig(root=str(layout))
+    folders = [layout / name for name in ("testA", "testB", "testA_truth", "testA_mask")]
+    assert find_held_out(data) == HeldOut(*folders, root=layout)
+    assert find_held_out(data, direction="b2a") == HeldOut(*folders[1::-1], root=layout)
+    swapped = DataConfig(root=str(layout), direction="b2a")
+    assert find_held_out(swapped) == HeldOut(*folders[1::-1], root=layout)
+    assert find_held_out(swapped, direction="b2a") == HeldOut(*folders, root=layout)
+
+
+def test_another_folder_takes_the_place_of_every_kind_of_data(layout: Path) -> None:
+    plain = DataConfig(domain_a="a", domain_b="b", test_a="c", test_b="d", crop=64)
+    assert held_out_folders(plain, direction="b2a") == HeldOut(Path("d"), Path("c"))
+    assert find_held_out(plain, root=layout).inputs == layout / "testA"
+    moved = plain.model_copy(update=data_at(layout))
+    assert moved == DataConfig(root=str(layout), crop=64)
+    assert f"data.root={layout}" in data_overrides(layout)
+    assert "data.test_a=null" in data_overrides(layout)
 
 
 def test_b2a_swaps_the_domains_and_has_no_truth(layout: Path) -> None:
     domains = find_domains(DataConfig(root=str(layout), direction="b2a"))
     assert domains.train_a == (layout / "trainB/trainB.png",)
     assert domains.test_b == (layout / "testA/testA.png",)
-    assert domains.truth is None
-    assert domains.masks is None
+    assert domains.test_a == (layout / "testB/testB.png",)
 
 
 def test_test_pictures_are_optional(tmp_path: Path) -> None:
@@ -119,7 +137,6 @@ def test_test_pictures_are_optional(tmp_path: Path) -> None:
     domains = find_domains(DataConfig(root=str(tmp_path)))
     assert domains.test_a == ()
     assert domains.test_b == ()
-    assert domains.truth is None
 
 
 def test_plain_folders_are_all_training(tmp_path: Path) -> None:

@@ -2,57 +2,69 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from command_line import run_i2i
 from engine_kit import Watcher, pair_config, send, without_timings
-from numpy.typing import NDArray
+from labelled_folders import IGNORED, write_labelled
 from PIL import Image
 from plain_data import assert_same
+from torch import Tensor
 
 from i2icli.config.sections import EvalConfig
 from i2icli.errors import ConfigError, DataError, Interrupted, WeightsError
-from i2icli.evaluation import distributions, measure
+from i2icli.evaluation.measure import Measurer
+from i2icli.methods import configure_run
 from i2icli.metrics.distances import fid, kid
-from i2icli.pictures.images import Pixels, read_picture
+from i2icli.metrics.inception import FEATURES, build_resizer, prepare
+from i2icli.pictures.images import read_picture, to_8_bits
+from i2icli.pictures.listing import evenly_spaced
+from i2icli.pretrained.weights import FoundWeights
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
 from i2icli.training.run import resume_run, start_run
 from i2icli.training.scoreboard import Point, Scoreboard, draw_curve
 from i2icli.training.session import open_session
+from i2icli.translation.translator import load_translator
 
 pytestmark = pytest.mark.usefixtures("pair")
 
 
-def look(pixels: Pixels) -> NDArray[np.float32]:
-    """Stand in for a network: three features of a picture."""
-    values = pixels.astype(np.float32) / 255
-    return np.array([values.mean(), values.std(), values[::2].mean()], dtype=np.float32)
+def look(images: Tensor) -> Tensor:
+    """Stand in for Inception: features that tell pictures apart."""
+    cells = torch.nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
+    return torch.nn.functional.pad(cells, (0, FEATURES - cells.shape[1]))
 
 
 @pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     """Replace the Inception network, which spends random numbers; return the sizes of its work."""
     work: list[int] = []
 
-    def of_files(paths: Sequence[Path], **_: object) -> NDArray[np.float32]:
-        return of_pixels([read_picture(path).pixels for path in paths])
-
-    def of_pixels(pictures: Sequence[Pixels], **_: object) -> NDArray[np.float32]:
+    def build(*_: object) -> Callable[[Tensor], Tensor]:
         torch.rand(7)  # building a network draws its weights
-        work.append(len(pictures))
-        return np.array([look(pixels) for pixels in pictures])
+        work.append(0)
 
-    monkeypatch.setattr(distributions, "features_of_files", of_files)
-    monkeypatch.setattr(distributions, "features_of_pixels", of_pixels)
-    monkeypatch.setattr(measure, "find_inception", lambda _mode: None)
+        def count(images: Tensor) -> Tensor:
+            work[-1] += len(images)
+            return look(images)
+
+        return count
+
+    weights = FoundWeights("inception", tmp_path / "none.pt", "0" * 64)
+    monkeypatch.setenv("I2I_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("i2icli.metrics.features.build_network", build)
+    for name in ("features", "realism", "choose"):
+        monkeypatch.setattr(f"i2icli.metrics.{name}.find_inception", lambda _mode: weights)
     return work
 
 
@@ -86,7 +98,7 @@ def whole(folder: Path) -> dict[str, Any]:
 def test_auto_measures_the_truth_where_there_is_one(truth_root: Path) -> None:
     session = open_session(pair_config(truth_root, eval={"every_steps": 1}))
     assert session.measurer is not None
-    assert session.measurer.judge == "eval/truth_total"
+    assert session.measurer.deciding == "eval/truth_total"
     assert session.measurer.protocol == "2 of A against their truth"
 
 
@@ -94,16 +106,16 @@ def test_auto_measures_the_truth_where_there_is_one(truth_root: Path) -> None:
 def test_auto_measures_distributions_of_photographs(photo_root: Path) -> None:
     session = open_session(pair_config(photo_root, eval={"every_steps": 1, "count": 6}))
     assert session.measurer is not None
-    assert session.measurer.judge == "eval/fid"
+    assert session.measurer.deciding == "eval/fid"
     assert session.measurer.protocol == "6 of A against 10 of B, clean"
 
 
 @pytest.mark.usefixtures("network")
-def test_first_metric_named_is_the_judge(truth_root: Path) -> None:
+def test_first_metric_named_chooses_the_checkpoint(truth_root: Path) -> None:
     config = pair_config(truth_root, eval={"every_steps": 1, "metrics": ("kid", "truth")})
     session = open_session(config)
     assert session.measurer is not None
-    assert session.measurer.judge == "eval/kid"
+    assert session.measurer.deciding == "eval/kid"
 
 
 @pytest.mark.parametrize(
@@ -200,17 +212,18 @@ def test_run_measures_the_distance_of_its_translations(
     watcher = Watcher()
     start_run(config, run_dir=tmp_path / "run", reporter=watcher)
     line = metrics(tmp_path / "run")[-1]
-    session = open_session(config)
-    session.restore(load_checkpoint(tmp_path / "run/checkpoints/last.pt"))
-    from i2icli.translation.pictures import translate_pictures
-
-    assert session.measurer is not None
-    sources = [read_picture(path) for path in session.measurer.pictures]
-    made = np.array([look(one.pixels) for one in translate_pictures(session.method, sources)])
-    paths = sorted((photo_root / "testB").iterdir())
-    real = np.array([look(read_picture(path).pixels) for path in paths])
-    assert line["eval/fid"] == pytest.approx(fid(real, made))
-    assert line["eval/kid"] == pytest.approx(kid(real, made))
+    translator = load_translator(tmp_path / "run", device="cpu")
+    names = sorted(path.name for path in (photo_root / "testA").iterdir())
+    chosen = evenly_spaced(names, count=6)
+    made = [to_8_bits(np.asarray(translator.translate(photo_root / "testA" / n))) for n in chosen]
+    real = [read_picture(path).pixels for path in sorted((photo_root / "testB").iterdir())]
+    resize = build_resizer("clean")
+    of_real, of_made = (
+        np.concatenate([look(prepare(pixels, resize)[None]).numpy() for pixels in pictures])
+        for pictures in (real, made)
+    )
+    assert line["eval/fid"] == pytest.approx(fid(of_real, of_made)[0], rel=1e-4)
+    assert line["eval/kid"] == pytest.approx(kid(of_real, of_made), rel=1e-4)
     assert line["protocol"] == "6 of A against 10 of B, clean"
     assert network == [10, 6]
     assert "protocol" not in watcher.lines[-1]
@@ -221,11 +234,71 @@ def test_run_measures_the_distance_of_its_translations(
     )
 
 
+def evaluated(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object
+) -> dict[str, Any]:
+    """Return the numbers that `i2i eval` prints."""
+    capsys.readouterr()
+    assert run_i2i(monkeypatch, "eval", *words, "--device", "cpu", "--json") == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)["metrics"]
+    return found
+
+
+@pytest.mark.usefixtures("network")
+@pytest.mark.parametrize("mode", ["clean", "legacy_pytorch"])
+def test_a_run_logs_the_distances_that_eval_gives_for_its_checkpoint(
+    photo_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    mode: str,
+) -> None:
+    limits = {"every_steps": 2, "metrics": ("fid", "kid"), "mode": mode}
+    start_run(pair_config(photo_root, steps=2, eval=limits), run_dir=tmp_path / "run")
+    line = metrics(tmp_path / "run")[-1]
+    words = ("--fid", "--kid", "--mode", mode)
+    found = evaluated(monkeypatch, capsys, tmp_path / "run", *words)
+    assert found["fid"]["counts"] == {"real": 10, "fake": 10}
+    for name in ("fid", "kid"):
+        assert line[f"eval/{name}"] == pytest.approx(found[name]["value"], rel=1e-6)
+
+
+def test_a_run_logs_the_error_that_eval_gives_for_its_checkpoint(
+    truth_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    start_run(pair_config(truth_root, eval={"every_steps": 2}), run_dir=tmp_path / "run")
+    line = metrics(tmp_path / "run")[-1]
+    truth = evaluated(monkeypatch, capsys, tmp_path / "run", "--truth-error")["truth"]
+    assert line["eval/truth_total"] == truth["value"]
+    assert line["eval/truth_inside"] == truth["parts"]["inside"]
+    assert line["eval/truth_outside"] == truth["parts"]["outside"]
+
+
+def test_a_segmenters_run_logs_the_scores_that_eval_gives_for_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_labelled(tmp_path / "labelled", size=(40, 32))
+    crop = ("data.crop=32", "data.preprocess=crop", "data.batch_size=2")
+    words = ("method.backbone=resnet18", f"data.root={root}", f"labels.ignore={IGNORED}")
+    config = configure_run("danet", [*words, *crop, "train.steps=2", "eval.every_steps=2"])
+    start_run(config, run_dir=tmp_path / "run")
+    line = metrics(tmp_path / "run")[-1]
+    found = evaluated(monkeypatch, capsys, tmp_path / "run", "--seg")
+    for name in ("mean_iou", "pixel_accuracy", "class_accuracy"):
+        assert line[f"eval/{name}"] == found[name]["value"]
+    assert line["eval/iou_error"] == 1 - found["mean_iou"]["value"]
+
+
 def test_real_pictures_are_looked_at_once(
     photo_root: Path, tmp_path: Path, network: list[int]
 ) -> None:
     start_run(pair_config(photo_root, eval={"every_steps": 2}), run_dir=tmp_path / "run")
-    assert network == [10, 10, 10, 10]
+    assert network[0] == 10
+    assert set(network[1:]) == {10}
+    assert len(network) == 1 + len(measured(tmp_path / "run", "eval/fid"))
 
 
 @pytest.mark.usefixtures("network")
@@ -258,9 +331,9 @@ def test_measuring_distances_does_not_change_the_run(photo_root: Path, tmp_path:
 # The best, and the advice to stop
 
 
-def board_of(*values: float, judge: str = "eval/fid") -> Scoreboard:
-    points = [Point(10 * (i + 1), {judge: value}) for i, value in enumerate(values)]
-    return Scoreboard(judge, "10 of A", points)
+def board_of(*values: float, name: str = "eval/fid") -> Scoreboard:
+    points = [Point(10 * (i + 1), {name: value}) for i, value in enumerate(values)]
+    return Scoreboard(name, "10 of A", points)
 
 
 def test_lower_is_better_and_a_tie_is_not() -> None:
@@ -298,11 +371,11 @@ def test_board_reads_the_lines_of_its_own_protocol() -> None:
 def falling(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let errors fall until the fourth measurement, and rise from then on."""
 
-    def scores(self: measure.TruthMeter) -> dict[str, float]:
+    def scores(*_: object, **__: object) -> dict[str, float]:
         return {"eval/truth_total": next(values)}
 
     values = iter([0.5, 0.4, 0.3, 0.2, 0.3, 0.4, 0.5, 0.1, 0.3, 0.3, 0.3])
-    monkeypatch.setattr(measure.TruthMeter, "scores", scores)
+    monkeypatch.setattr(Measurer, "measure", scores)
 
 
 @pytest.mark.usefixtures("falling")
@@ -397,18 +470,6 @@ def weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home/weights").symlink_to(Path(home) / "weights")
     monkeypatch.setenv("I2I_HOME", str(tmp_path / "home"))
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("weights")
-@pytest.mark.parametrize("mode", ["clean", "legacy_pytorch", "legacy_tensorflow"])
-def test_pictures_in_memory_have_the_features_of_their_files(photo_root: Path, mode: Any) -> None:
-    paths = sorted((photo_root / "testB").iterdir())[:4]
-    pictures = [read_picture(path).pixels for path in paths]
-    device = torch.device("cpu")
-    ours = distributions.features_of_pixels(pictures, mode=mode, device=device)
-    files = distributions.features_of_files(paths, mode=mode, device=device)
-    assert np.allclose(ours, files, rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from i2icli.metrics.distances import (
     draw_subsets,
     fid,
-    frechet_distance,
+    interval_about,
     kid,
+    kid_interval,
     kid_of_subsets,
     kid_unbiased,
 )
-from i2icli.metrics.intervals import fid_interval, fid_with_error, kid_interval
 
 Rows = NDArray[np.float64]
 
@@ -30,54 +30,61 @@ def gaussian(rows: Rows) -> tuple[Rows, Rows]:
     return rows.mean(axis=0), np.cov(rows, rowvar=False)
 
 
+def frechet_distance(one: Rows, two: Rows) -> float:
+    """Return the distance of the sets' Gaussians by the eigenvalues of the covariances' product."""
+    means, covariances = zip(gaussian(one), gaussian(two), strict=True)
+    values = np.linalg.eigvals(covariances[0] @ covariances[1]).real.clip(0.0)
+    spread = sum(np.trace(covariance) for covariance in covariances) - 2 * np.sqrt(values).sum()
+    return float(np.square(means[0] - means[1]).sum() + spread)
+
+
 @pytest.mark.parametrize("seed", range(5))
-def test_frechet_distance_equals_that_of_clean_fid_where_that_works(seed: int) -> None:
+def test_fid_equals_that_of_clean_fid_where_that_works(seed: int) -> None:
     clean_fid = pytest.importorskip("cleanfid.fid")
     random = np.random.default_rng(seed)
     one, two = draw(random, 90, 12), draw(random, 70, 12, shift=0.3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = clean_fid.frechet_distance(*gaussian(one), *gaussian(two))
-    assert frechet_distance(*gaussian(one), *gaussian(two)) == pytest.approx(expected, rel=1e-9)
+    assert fid(one, two)[0] == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize(("first", "second"), [(90, 70), (5, 70), (6, 4), (2, 2)])
 def test_fid_of_features_equals_the_distance_of_their_gaussians(first: int, second: int) -> None:
     random = np.random.default_rng(first)
     one, two = draw(random, first, 12), draw(random, second, 12, shift=0.3)
-    expected = frechet_distance(*gaussian(one), *gaussian(two))
-    assert fid(one, two) == pytest.approx(expected, rel=1e-6)
+    assert fid(one, two)[0] == pytest.approx(frechet_distance(one, two), rel=1e-6)
 
 
-def test_frechet_distance_of_commuting_covariances_is_the_known_one() -> None:
+def test_fid_of_commuting_covariances_is_the_known_one() -> None:
     # Of diagonal covariances it is the sum of squared differences of standard deviations.
-    one, two = np.array([1.0, 4.0, 0.0]), np.array([9.0, 0.0, 0.0])
-    mean = np.array([1.0, 2.0, 2.0])
-    found = frechet_distance(mean, np.diag(one), np.zeros(3), np.diag(two))
-    assert found == pytest.approx(9.0 + (1 - 3) ** 2 + 2**2 + 0.0)
+    def spread(*variances: float) -> Rows:
+        reach = np.diag(np.sqrt(np.array(variances) * 5 / 2))
+        return np.concatenate([reach, -reach])
+
+    one, two = spread(1.0, 4.0, 0.0) + np.array([1.0, 2.0, 2.0]), spread(9.0, 0.0, 0.0)
+    assert fid(one, two)[0] == pytest.approx(9.0 + (1 - 3) ** 2 + 2**2 + 0.0)
 
 
-def test_frechet_distance_does_not_fail_on_singular_covariances() -> None:
+def test_fid_does_not_fail_on_singular_covariances() -> None:
     random = np.random.default_rng(0)
     one, two = draw(random, 3, 64), draw(random, 4, 64)
-    assert np.isfinite(frechet_distance(*gaussian(one), *gaussian(two)))
-    zero = np.zeros((64, 64))
-    assert frechet_distance(np.zeros(64), zero, np.ones(64), zero) == pytest.approx(64.0)
+    assert np.isfinite(fid(one, two)[0])
+    assert fid(np.zeros((2, 64)), np.ones((2, 64)))[0] == pytest.approx(64.0)
 
 
 def test_distance_of_a_set_to_itself_is_zero() -> None:
     rows = draw(np.random.default_rng(1), 30, 8)
-    assert fid(rows, rows) == pytest.approx(0.0, abs=1e-9)
-    assert fid_with_error(rows, rows)[0] >= 0.0
-    assert frechet_distance(*gaussian(rows), *gaussian(rows)) == pytest.approx(0.0, abs=1e-9)
+    assert fid(rows, rows)[0] == pytest.approx(0.0, abs=1e-9)
+    assert fid(rows, rows)[0] >= 0.0
 
 
 def test_fid_does_not_depend_on_the_order_of_pictures_or_sets() -> None:
     random = np.random.default_rng(2)
     one, two = draw(random, 9, 16), draw(random, 40, 16)
-    expected = fid(one, two)
-    assert fid(two, one) == pytest.approx(expected, rel=1e-10)
-    assert fid(one[::-1], random.permutation(two)) == pytest.approx(expected, rel=1e-10)
+    expected = fid(one, two)[0]
+    assert fid(two, one)[0] == pytest.approx(expected, rel=1e-10)
+    assert fid(one[::-1], random.permutation(two))[0] == pytest.approx(expected, rel=1e-10)
 
 
 def test_features_that_are_not_numbers_are_refused() -> None:
@@ -86,6 +93,8 @@ def test_features_that_are_not_numbers_are_refused() -> None:
     broken[2, 1] = np.nan
     with pytest.raises(ValueError, match="not a finite number"):
         fid(rows, broken)
+    with pytest.raises(ValueError, match="N >= 2"):
+        fid(rows[:1], rows)
     with pytest.raises(ValueError, match="N >= 2"):
         kid(rows[:1], rows)
 
@@ -148,7 +157,8 @@ def test_interval_of_fid_holds_the_number_and_covers_the_expected_one(
     values, held = [], []
     for _ in range(200):
         one, two = draw(random, first, size), draw(random, second, size, shift=0.2)
-        value, interval = fid(one, two), fid_interval(one, two)
+        value, error = fid(one, two)
+        interval = interval_about(value, error)
         assert interval.low <= value <= interval.high
         values.append(value)
         held.append((interval.low, interval.high))
@@ -162,21 +172,22 @@ def test_plain_percentile_bootstrap_of_fid_would_miss_the_number() -> None:
     random = np.random.default_rng(9)
     one, two = draw(random, 30, 64), draw(random, 40, 64, shift=0.2)
     draws = [
-        fid(one[random.integers(0, 30, 30)], two[random.integers(0, 40, 40)]) for _ in range(100)
+        fid(one[random.integers(0, 30, 30)], two[random.integers(0, 40, 40)])[0] for _ in range(100)
     ]
-    assert np.quantile(draws, 0.025) > fid(one, two)
-    interval = fid_interval(one, two)
-    assert interval.low < fid(one, two) < interval.high
+    value, error = fid(one, two)
+    assert np.quantile(draws, 0.025) > value
+    interval = interval_about(value, error)
+    assert interval.low < value < interval.high
 
 
 def test_error_of_fid_agrees_with_leaving_out_each_picture() -> None:
     random = np.random.default_rng(10)
     one, two = draw(random, 150, 5), draw(random, 120, 5, shift=0.2)
-    value, error = fid_with_error(one, two)
-    assert value == pytest.approx(fid(one, two), rel=1e-10)
+    value, error = fid(one, two)
+    assert value == pytest.approx(frechet_distance(one, two), rel=1e-9)
     variance = 0.0
     for rows, other in ((one, two), (two, one)):
-        left_out = [fid(np.delete(rows, i, axis=0), other) for i in range(len(rows))]
+        left_out = [fid(np.delete(rows, i, axis=0), other)[0] for i in range(len(rows))]
         variance += (len(rows) - 1) * float(np.var(left_out))
     assert error == pytest.approx(np.sqrt(variance), rel=0.05)
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from i2icli.errors import DataError
-from i2icli.metrics.pairing import match_folders
-from i2icli.metrics.reading import batch_by_size, load_ahead
-from i2icli.metrics.resampling import bootstrap_interval, mean_interval
+from i2icli.metrics.picture_sets import batch_by_size, load_ahead, match_folders
+from i2icli.metrics.results import bootstrap_interval, mean_interval
 from i2icli.pictures.images import write_picture
 
 FLAT = np.zeros((4, 4, 3), np.uint8)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from i2icli.data.held_out import folders_beside
 from i2icli.errors import DataError
 from i2icli.metrics.truth import TruthScore, score_folder, score_pixels
 from i2icli.pictures.images import write_picture
@@ -61,7 +62,7 @@ def test_other_shapes_are_refused() -> None:
 
 
 def test_identity_scores_as_the_identity(root: Path) -> None:
-    score = score_folder(root / "testA", root)
+    score = score_folder(root / "testA", folders_beside(root / "testA"))
     assert score.translation == score.identity
     assert score.identity.inside == pytest.approx(0.2)
     assert (score.identity.outside, score.count, score.missing) == (0.0, 2, ())
@@ -71,30 +72,30 @@ def test_truth_scores_nothing_whatever_its_suffix(root: Path, tmp_path: Path) ->
     for path in (root / "testA_truth").iterdir():
         (tmp_path / "out").mkdir(exist_ok=True)
         (tmp_path / "out" / f"{path.stem}.bmp").write_bytes(path.read_bytes())
-    score = score_folder(tmp_path / "out", root)
+    score = score_folder(tmp_path / "out", folders_beside(root / "testA"))
     assert score.translation == TruthScore(0.0, 0.0, 0.0)
     assert score.identity.inside == pytest.approx(0.2)
 
 
 def test_pictures_without_a_translation_are_named(root: Path, tmp_path: Path) -> None:
     write_picture(tmp_path / "out" / "two.png", flat(151))
-    score = score_folder(tmp_path / "out", root)
+    score = score_folder(tmp_path / "out", folders_beside(root / "testA"))
     assert (score.count, score.missing) == (1, ("one.png",))
 
 
 def test_a_set_without_truth_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no testA_truth folder"):
-        score_folder(tmp_path, tmp_path)
+        score_folder(tmp_path, folders_beside(tmp_path / "testA"))
 
 
 def test_a_folder_without_translations_says_which_names_are_expected(
     root: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match="no file is called one"):
-        score_folder(tmp_path / "nothing", root)
+        score_folder(tmp_path / "nothing", folders_beside(root / "testA"))
 
 
 def test_a_translation_of_another_size_is_named(root: Path, tmp_path: Path) -> None:
     write_picture(tmp_path / "out" / "one.png", flat(0, (4, 8)))
     with pytest.raises(DataError, match=r"one\.png is 8x4 and its truth 4x4"):
-        score_folder(tmp_path / "out", root)
+        score_folder(tmp_path / "out", folders_beside(root / "testA"))

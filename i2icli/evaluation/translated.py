@@ -1,15 +1,15 @@
-"""The test pictures of a run through its checkpoint, laid out in folders for measuring."""
+"""Pictures through a checkpoint into folders, for measuring."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
 
-from i2icli.config.sections import DataConfig
-from i2icli.errors import ConfigError, DataError
+from i2icli.data.held_out import HeldOut
+from i2icli.errors import DataError
 from i2icli.evaluation.protocols import Protocol, write_resized
 from i2icli.metrics.picture_sets import broken_pictures, find_set
 from i2icli.metrics.results import Fact
@@ -20,29 +20,6 @@ from i2icli.translation.sources import find_sources
 from i2icli.translation.styles import style_names
 from i2icli.translation.targets import Job, Plan, plan_outputs
 from i2icli.translation.translator import Translator
-
-_TESTS = {"a": "testA", "b": "testB"}
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Test pictures, none of which the run was trained on.
-
-    Attributes:
-        inputs: folder of what is translated.
-        reals: folder of the target's pictures; None where there is none.
-        truth: folder of the true translations; None where they are not known.
-        masks: folder of the object masks; None where there are none.
-        data_set: name of the folder that holds them, which may be that of a known data set.
-        side: "testA" or "testB": which of the two is translated.
-    """
-
-    inputs: Path
-    reals: Path | None
-    truth: Path | None = None
-    masks: Path | None = None
-    data_set: str = ""
-    side: str = "testA"
 
 
 @dataclass(frozen=True)
@@ -60,46 +37,6 @@ class Translated:
     styles: Path | None = None
 
 
-def find_held_out(data: DataConfig, *, root: Path | None, direction: str) -> HeldOut:
-    """Find the test pictures of a run.
-
-    Args:
-        data: the run's configuration; its direction swaps A and B.
-        root: another data set to test on; None: the run's own.
-        direction: a2b or b2a, of the translator.
-
-    Raises:
-        DataError: there are none.
-        ConfigError: the direction is neither.
-    """
-    if direction not in ("a2b", "b2a"):
-        raise ConfigError(f"--direction {direction!r} is no direction: use a2b or b2a.")
-    is_straight = data.direction == direction
-    first, second = ("a", "b") if is_straight else ("b", "a")
-    if root is None and data.root is None:
-        return _plain(data, first, second)
-    place = Path(root or data.root or "").expanduser()
-    if not place.is_dir():
-        whose = "" if root else ", where this run found its pictures,"
-        raise DataError(f"the folder {place}{whose} does not exist: name it with --data DIR.")
-    inputs, reals = place / _TESTS[first], place / _TESTS[second]
-    if not inputs.is_dir():
-        raise DataError(
-            f"{place} has no folder {inputs.name}, so there is nothing to translate: name a data "
-            "set that has testA and testB with --data DIR, or measure two plain folders: "
-            "i2i eval --fid --real DIR --fake DIR"
-        )
-    truth, masks = place / "testA_truth", place / "testA_mask"
-    return HeldOut(
-        inputs,
-        reals if reals.is_dir() else None,
-        truth if first == "a" and truth.is_dir() else None,
-        masks if first == "a" and masks.is_dir() else None,
-        place.name,
-        inputs.name,
-    )
-
-
 def translate_held_out(
     translator: Translator,
     held_out: HeldOut,
@@ -110,7 +47,6 @@ def translate_held_out(
     styles: int = 0,
     shard: Shard = ALONE,
     on_done: Callable[[int], None] = lambda _count: None,
-    warn: Callable[[str], None] = lambda _message: None,
 ) -> Translated:
     """Translate all test pictures into `out`/outputs, as PNG; in random styles into `out`/styles.
 
@@ -124,7 +60,6 @@ def translate_held_out(
         styles: how many random styles to translate each picture in, each picture in its own.
         shard: this process' part in the work; all return when all are done.
         on_done: called with the translations that are done here.
-        warn: called with a sentence when a batch had to be made smaller.
 
     Raises:
         ConfigError: the translator does not offer the direction, or has no styles.
@@ -134,26 +69,66 @@ def translate_held_out(
     find_set(inputs)
     if protocol is not None:
         inputs = resize_all(inputs, out / "inputs", protocol, shard=shard)
-    sources, done = find_sources(str(inputs)), 0
-    plans = [(plan_outputs(sources, out / "outputs"), FolderOptions(direction=direction))]
-    if styles:
-        plan = plan_outputs(sources, out / "styles", styles=style_names(styles))
-        draw = _styles_by_job(translator, plan, styles)
-        plans.append((plan, FolderOptions(direction=direction, styles_of=draw)))
+    plan = plan_outputs(find_sources(str(inputs)), out / "outputs")
+    options = FolderOptions(direction=direction)
+    translate_plan(translator, plan, options, on_done=on_done, shard=shard)
+    if not styles:
+        return Translated(inputs, out / "outputs")
+    done = len(shard.share(plan.jobs))
+    plan = plan_outputs(find_sources(str(inputs)), out / "styles", styles=style_names(styles))
+    options = replace(options, styles_of=_styles_by_job(translator, plan, styles))
+    translate_plan(
+        translator, plan, options, on_done=lambda count: on_done(done + count), shard=shard
+    )
+    return Translated(inputs, out / "outputs", out / "styles")
+
+
+def translate_folder(
+    translator: Translator,
+    folder: Path,
+    out: Path,
+    *,
+    on_done: Callable[[int], None] = lambda _count: None,
+    shard: Shard = ALONE,
+) -> None:
+    """Translate or segment all pictures of a folder into another; as `translate_plan`."""
+    plan = plan_outputs(find_sources(str(folder)), out)
+    translate_plan(translator, plan, FolderOptions(), on_done=on_done, shard=shard)
+
+
+def translate_plan(
+    translator: Translator,
+    plan: Plan,
+    options: FolderOptions,
+    *,
+    on_done: Callable[[int], None] = lambda _count: None,
+    shard: Shard = ALONE,
+) -> None:
+    """Write translations that are to be measured; every measurement's go through here.
+
+    Args:
+        translator: what translates, or segments.
+        plan: which pictures, and where to.
+        options: how.
+        on_done: called with the outputs that are written here.
+        shard: this process' part in the work; all return when all are done.
+
+    Raises:
+        ConfigError: the translator does not offer the direction, or has no styles.
+        DataError: naming the pictures that cannot be read; no number leaves any out.
+    """
+    done = 0
 
     def count(job: Job, _error: str | None) -> None:
         nonlocal done
         done += len(job.targets)
         on_done(done)
 
-    for plan, options in plans:
-        jobs = shard.share(plan.jobs)
-        report = translate_jobs(translator, jobs, options, on_done=count, warn=warn)
-        if report.failures:
-            faults = [DataError(failure.error) for failure in report.failures]
-            raise broken_pictures(faults, report.found)
+    report = translate_jobs(translator, shard.share(plan.jobs), options, on_done=count)
+    if report.failures:
+        faults = [DataError(failure.error) for failure in report.failures]
+        raise broken_pictures(faults, report.found)
     shard.wait()
-    return Translated(inputs, out / "outputs", out / "styles" if styles else None)
 
 
 def _styles_by_job(translator: Translator, plan: Plan, count: int) -> Callable[[Job], Tensor]:
@@ -202,20 +177,3 @@ def checkpoint_facts(path: Path) -> dict[str, Fact]:
         "choice": choice,
         "best_step": best if isinstance(best, int) else None,
     }
-
-
-def _plain(data: DataConfig, first: str, second: str) -> HeldOut:
-    folders = {"a": data.test_a, "b": data.test_b}
-    inputs, reals = folders[first], folders[second]
-    if inputs is None:
-        raise DataError(
-            "this run was trained on plain folders without test pictures (data.test_a, "
-            "data.test_b): name a data set that has testA and testB with --data DIR."
-        )
-    place = Path(inputs).expanduser()
-    return HeldOut(
-        place,
-        None if reals is None else Path(reals).expanduser(),
-        data_set=place.parent.name,
-        side=_TESTS[first],
-    )
