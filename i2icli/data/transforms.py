@@ -95,7 +95,7 @@ def plan_crop(config: DataConfig, *, jitter: bool = True) -> CropPlan:
 
 
 def choose_crop(plan: CropPlan, size: tuple[int, int], draws: KeyedDraws) -> CropChoice:
-    """Draw the place of the crop, uniformly, and the flip.
+    """Draw the position of the crop, uniformly, and the flip.
 
     Args:
         plan: what happens to the picture.
