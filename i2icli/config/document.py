@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,11 +102,11 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any], shape: Shape | None)
     for key, value in over.items():
         held = merged.get(key)
         if isinstance(held, Mapping) and isinstance(value, Mapping):
-            place = None if shape is None else shape.child(key, {**base, **over})
-            tag = None if place is None else place.tag
+            inner = None if shape is None else shape.child(key, {**base, **over})
+            tag = None if inner is None else inner.tag
             if tag is not None and value.get(tag, held.get(tag)) != held.get(tag):
                 held = {}
-            merged[key] = merge(held, value, place)
+            merged[key] = merge(held, value, inner)
         else:
             merged[key] = value
     return merged
@@ -121,6 +121,13 @@ def flatten(document: Mapping[str, Any], prefix: str = "") -> Document:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def look_up(document: object, path: Sequence[str]) -> Any:
+    """Return the value at a path, None where there is none."""
+    for key in path:
+        document = document.get(key) if isinstance(document, Mapping) else None
+    return document
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:

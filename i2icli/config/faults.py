@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from i2icli.config.document import look_up
 from i2icli.config.shape import Shape
 from i2icli.config.words import nearest, one_of, toml_like
 from i2icli.errors import ConfigError
@@ -72,11 +73,11 @@ def _collect(document: Mapping[str, Any], model: type[M], error: ValidationError
     shape = Shape.of(model)
     faults: dict[tuple[str, ...], Fault] = {}
     for _ in range(_ROUNDS):
-        found = [_describe(detail, document, shape) for detail in error.errors()]
+        described = [_describe(detail, document, shape) for detail in error.errors()]
         removed = [".".join(path) for path in faults]
         new = [
             fault
-            for fault in found
+            for fault in described
             if fault.path not in faults and not _mentions(fault.message, removed)
         ]
         faults |= {fault.path: fault for fault in new}
@@ -97,10 +98,10 @@ def _describe(detail: Any, document: Mapping[str, Any], shape: Shape) -> Fault:
     """Turn one of pydantic's errors into a fault."""
     path = _typed_path(detail["loc"], document, shape)
     value = detail["input"]
-    place = shape.at(path, document)
-    if place is not None and place.tag is not None and detail["type"] in _TAG_FAULTS:
-        value = value.get(place.tag) if isinstance(value, Mapping) else None
-        return _choice_fault((*path, place.tag), value, list(place.variants))
+    here = shape.at(path, document)
+    if here is not None and here.tag is not None and detail["type"] in _TAG_FAULTS:
+        value = value.get(here.tag) if isinstance(value, Mapping) else None
+        return _choice_fault((*path, here.tag), value, list(here.variants))
     if detail["type"] == "extra_forbidden":
         return _unknown_key(path, value, document, shape)
     if detail["type"] == "value_error":
@@ -115,10 +116,10 @@ def _value_fault(
 ) -> Fault:
     """Describe a value of the wrong type or outside its range."""
     keys = tuple(key for key in path if not key.isdigit())
-    place = shape.at(keys, document)
-    if place is not None and (choices := place.choices()) and keys == path:
-        return _choice_fault(path, value, choices, takes_null=place.takes_null)
-    written = _look_up(document, keys) if keys != path else value
+    here = shape.at(keys, document)
+    if here is not None and (choices := here.choices()) and keys == path:
+        return _choice_fault(path, value, choices, takes_null=here.takes_null)
+    written = look_up(document, keys) if keys != path else value
     allowed = _allowed(keys, document, shape)
     return Fault(keys, f"{'.'.join(keys)} = {toml_like(written)}: must be {allowed}")
 
@@ -142,7 +143,7 @@ def _unknown_key(
     """Describe a key that does not exist."""
     *parents, key = path
     table = shape.at(parents, document)
-    names = [] if table is None else table.keys(_look_up(document, parents))
+    names = [] if table is None else table.keys(look_up(document, parents))
     message = f"{'.'.join(path)} = {toml_like(value)}: there is no such key"
     if meant := nearest(key, names):
         return Fault(path, f"{message}; did you mean {'.'.join((*parents, meant))}?")
@@ -159,8 +160,8 @@ def _rule_fault(path: tuple[str, ...], value: object, sentence: str) -> Fault:
 
 def _allowed(path: Sequence[str], document: Mapping[str, Any], shape: Shape) -> str:
     """Say what is allowed at a path."""
-    place = shape.at(path, document)
-    return "a value" if place is None else place.allowed()
+    here = shape.at(path, document)
+    return "a value" if here is None else here.allowed()
 
 
 def _typed_path(
@@ -168,28 +169,21 @@ def _typed_path(
 ) -> tuple[str, ...]:
     """Return the keys as the user typed them: without the names of union variants."""
     path: list[str] = []
-    place: Shape | None = shape
+    here: Shape | None = shape
     value: object = document
     for part in location:
-        variants = {} if place is None else place.variants
-        if part in variants and place is not None:
-            place = variants[str(part)]
+        variants = {} if here is None else here.variants
+        if part in variants and here is not None:
+            here = variants[str(part)]
             continue
         path.append(str(part))
-        place = None if place is None else place.child(str(part), value)
+        here = None if here is None else here.child(str(part), value)
         value = value.get(str(part)) if isinstance(value, Mapping) else None
     return tuple(path)
 
 
 def _mentions(message: str, paths: Sequence[str]) -> bool:
     return any(path in message for path in paths)
-
-
-def _look_up(document: object, path: Sequence[str]) -> Any:
-    """Return the value at a path, None where there is none."""
-    for key in path:
-        document = document.get(key) if isinstance(document, Mapping) else None
-    return document
 
 
 def _without(document: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any]:

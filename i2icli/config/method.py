@@ -27,8 +27,8 @@ class ResnetGeneratorConfig(StrictModel):
     dropout: bool = Field(False, description="Dropout of 0.5 inside the residual blocks.")
     attention: Literal["none", "dual"] = Field(
         "none",
-        description="dual: attention over places and channels (DANet) after the residual blocks, "
-        "at first the identity.",
+        description="dual: attention over positions and channels (DANet) after the residual "
+        "blocks, at first the identity.",
     )
 
 
@@ -53,7 +53,7 @@ class StyleGAN2GeneratorConfig(StrictModel):
 
 
 class StyleGAN2DiscriminatorConfig(StrictModel):
-    """A StyleGAN2 discriminator, which judges a crop as a whole."""
+    """A StyleGAN2 discriminator, which sees a crop as a whole."""
 
     width: int = Field(8, ge=1, description="Scales the channels (ndf): / 64 of 256 at 64 pixels.")
     last_side: Literal[4, 8] = Field(4, description="Side of the last feature map, pixels.")
@@ -87,10 +87,10 @@ class StructureConfig(StrictModel):
     patch_size: int = Field(
         64,
         ge=1,
-        description="Side of the window that a place is compared with, feature pixels; maps not "
+        description="Side of the window that a position is compared with, feature pixels; maps not "
         "larger than that are compared whole.",
     )
-    num_patches: int = Field(256, ge=1, description="Places drawn a layer and image.")
+    num_patches: int = Field(256, ge=1, description="Positions drawn a layer and image.")
     compare: Literal["cos", "l1"] = Field(
         "cos", description="How two self-similarity maps are compared."
     )

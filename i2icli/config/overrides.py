@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from i2icli.config.document import Document
+from i2icli.config.document import Document, look_up
 from i2icli.config.shape import Shape
 from i2icli.errors import ConfigError
 
@@ -53,8 +53,8 @@ def nest(overrides: Sequence[Override]) -> Document:
     return document
 
 
-def settle(document: Document, overrides: Sequence[Override], shape: Shape) -> Document:
-    """Decide the overrides whose reading depends on what the key holds.
+def resolve(document: Document, overrides: Sequence[Override], shape: Shape) -> Document:
+    """Resolve the overrides whose reading depends on what the key holds.
 
     Text keys keep what was typed (`data.root=2024` is a folder, not a number), and `none` leaves a
     key open that can be left open.
@@ -65,12 +65,12 @@ def settle(document: Document, overrides: Sequence[Override], shape: Shape) -> D
         shape: what a configuration may hold.
     """
     for override in overrides:
-        place = shape.at(override.path, document)
-        if place is None or _look_up(document, override.path) != override.value:
+        here = shape.at(override.path, document)
+        if here is None or look_up(document, override.path) != override.value:
             continue
-        if override.value == "none" and place.takes_null:
+        if override.value == "none" and here.takes_null:
             document = _replace(document, override.path, None)
-        elif place.takes_text_only and not isinstance(override.value, str | None):
+        elif here.takes_text_only and not isinstance(override.value, str | None):
             document = _replace(document, override.path, override.text)
     return document
 
@@ -94,14 +94,6 @@ def _parse_value(text: str) -> Any:
     except tomllib.TOMLDecodeError:
         return text
     return document["value"] if list(document) == ["value"] else text
-
-
-def _look_up(document: Mapping[str, Any], path: Sequence[str]) -> Any:
-    """Return the value at a path, None where there is none."""
-    value: Any = document
-    for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
 
 
 def _replace(document: Mapping[str, Any], path: Sequence[str], value: object) -> Document:

@@ -29,11 +29,11 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Shape:
-    """One place in a configuration.
+    """One position in a configuration.
 
     Attributes:
         root: the schema of the whole configuration, which holds the shared definitions.
-        node: the part of it that describes this place.
+        node: the part of it that describes this position.
     """
 
     root: JsonSchema
@@ -48,7 +48,7 @@ class Shape:
 
     @property
     def description(self) -> str:
-        """What the value at this place means; empty where nobody said."""
+        """What the value here means; empty where nobody said."""
         return str(self.node.get("description", ""))
 
     @property
@@ -64,7 +64,7 @@ class Shape:
         return {name: self._at({"$ref": target}) for name, target in mapping.items()}
 
     def table(self, value: object) -> Shape | None:
-        """Return the shape of the table at this place, given what stands there.
+        """Return the shape of the table here, given what stands there.
 
         Args:
             value: the table as written; its tag chooses among variants.
@@ -81,28 +81,28 @@ class Shape:
         return None
 
     def child(self, key: str, value: object) -> Shape | None:
-        """Return the place called `key` in the table that `value` makes this, or None."""
+        """Return the shape of the key `key` in the table that `value` makes this, or None."""
         table = self.table(value)
         properties: Mapping[str, Any] = {} if table is None else table.node["properties"]
         return self._at(properties[key]) if key in properties else None
 
     def at(self, path: Sequence[str], document: object) -> Shape | None:
         """Follow keys down from here; `document` is what stands here and decides variants."""
-        place: Shape | None = self
+        inner: Shape | None = self
         for key in path:
-            if place is None:
+            if inner is None:
                 return None
-            place = place.child(key, document)
+            inner = inner.child(key, document)
             document = document.get(key) if isinstance(document, Mapping) else None
-        return place
+        return inner
 
     def keys(self, value: object) -> list[str]:
-        """Return the keys of the table at this place, in the order of the model."""
+        """Return the keys of the table here, in the order of the model."""
         table = self.table(value)
         return [] if table is None else list(table.node["properties"])
 
     def children(self, value: object) -> Iterator[tuple[str, Shape]]:
-        """Yield every key of the table at this place with its shape."""
+        """Yield every key of the table here with its shape."""
         for key in self.keys(value):
             child = self.child(key, value)
             assert child is not None, key

@@ -99,7 +99,7 @@ class SafetensorsFile(Mapping[str, Tensor]):
 
 
 def parse_name(path: Path) -> ReleasedName | None:
-    """Return what a file's name says; None where it follows no known form."""
+    """Return the parts of a file's name; None where it follows no known form."""
     match = re.fullmatch(r"(.+?)_net_([A-Z](?:_[A-Z])?)", path.stem)
     return ReleasedName(path, match[1], match[2]) if match else None
 
@@ -178,7 +178,7 @@ def _torch_load(path: Path) -> object:
                 f"could run code; {_WANTED}"
             ) from None
         raise CheckpointError(f"{path} is cut off or damaged: copy it again.") from None
-    # A cut or foreign file sends torch to odd places, which fails in many ways.
+    # A cut or foreign file sends torch on odd paths, which fails in many ways.
     except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         raise CheckpointError(f"{path} is cut off or damaged: copy it again.") from None
 

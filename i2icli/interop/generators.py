@@ -156,7 +156,7 @@ def stylegan2_widths(
         weights: state dict to match; the channels of pictures are not looked at.
         guesses: crops, each with about the width.
     """
-    found: dict[int, int] = {}
+    widths: dict[int, int] = {}
     for crop, guess in guesses:
         for width in {max(1, math.floor(guess)), max(1, math.ceil(guess))}:
             try:
@@ -165,8 +165,8 @@ def stylegan2_widths(
             except ValueError:  # no such network: this is not its file
                 continue
             if all(shape_of(weights, name)[:1] == tuple(w.shape[:1]) for name, w in _inner(ours)):
-                found[crop] = width
-    return found
+                widths[crop] = width
+    return widths
 
 
 def _resnet_title(settings: Mapping[str, object], *, is_split: bool) -> str:
@@ -189,9 +189,9 @@ def _resnet_title(settings: Mapping[str, object], *, is_split: bool) -> str:
 
 def _joined(weights: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor], bool]:
     """Number the layers of joliGEN's generator, split in encoder and decoder, in one row."""
-    places = {name: _SPLIT.fullmatch(name) for name in weights}
-    encoder = [int(match[2]) for match in places.values() if match and match[1] == "encoder"]
-    if not encoder or not any(match and match[1] == "decoder" for match in places.values()):
+    matches = {name: _SPLIT.fullmatch(name) for name in weights}
+    encoder = [int(match[2]) for match in matches.values() if match and match[1] == "encoder"]
+    if not encoder or not any(match and match[1] == "decoder" for match in matches.values()):
         return dict(weights), False
     if "encoder.model.0.weight" in weights:
         raise CheckpointError(
@@ -200,7 +200,7 @@ def _joined(weights: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tenso
         )
     offsets = {"encoder": 0, "decoder": 1 + max(encoder)}
     joined = {}
-    for name, match in places.items():
+    for name, match in matches.items():
         new = f"model.{int(match[2]) + offsets[match[1]]}.{match[3]}" if match else name
         joined[new] = weights[name]
     return joined, True

@@ -60,7 +60,7 @@ class _Plan:
     """What is known before the method is built: networks by their names in it."""
 
     preset: str
-    found: dict[str, Part]
+    parts: dict[str, Part]
     fresh: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -78,7 +78,7 @@ def import_released(
     """Write a checkpoint of i2i with the weights of released files.
 
     Args:
-        file: holds the generator; others of the same release are found beside it.
+        file: holds the generator; others of the same release are read from beside it.
         out: the checkpoint to write, not there yet.
         preset: whose method and configuration it gets; None: the usual one of the architecture.
         direction: `data.direction` of the new checkpoint; None: the preset's.
@@ -120,15 +120,15 @@ def _plan(generators: Generators, preset: str, *, alone: bool) -> _Plan:
     parts = _parts_for(generators, released, preset)
     plan = _Plan(preset, {released[name]: part for name, part in parts.items()})
     for part in parts.values():
-        _settle(plan, config, part, is_needed=True)
+        _resolve(plan, config, part, is_needed=True)
     for name, module in released.items():
         if name in parts:
             continue
         other = "left out by --alone" if alone else read_beside(generators.file, name)
         if isinstance(other, Part):
-            other = _settle(plan, config, other, is_needed=False) or other
+            other = _resolve(plan, config, other, is_needed=False) or other
         if isinstance(other, Part):
-            plan.found[module] = other
+            plan.parts[module] = other
         else:
             plan.fresh[module] = other
     plan.settings |= _channels(parts) | _by_crop(plan, config)
@@ -159,7 +159,7 @@ def _parts_for(
     raise ConfigError(f"--preset {preset} does not go with a {title}: leave --preset out.")
 
 
-def _settle(plan: _Plan, config: AnyRunConfig, part: Part, *, is_needed: bool) -> str | None:
+def _resolve(plan: _Plan, config: AnyRunConfig, part: Part, *, is_needed: bool) -> str | None:
     """Take up what a network says of the configuration; return why it cannot be."""
     wanted = {f"method.{key}": value for key, value in part.network.settings.items()}
     fault = None
@@ -195,7 +195,7 @@ def _channels(parts: Mapping[str, Part]) -> dict[str, int]:
 
 def _by_crop(plan: _Plan, config: AnyRunConfig) -> dict[str, Any]:
     """Choose the side of the training crops where widths depend on it."""
-    choices = [part.network.by_crop for part in plan.found.values() if part.network.by_crop]
+    choices = [part.network.by_crop for part in plan.parts.values() if part.network.by_crop]
     if not choices:
         return {}
     shared = [crop for crop in choices[0] if all(crop in choice for choice in choices)]
@@ -215,7 +215,7 @@ def _fill_all(method: Method, plan: _Plan) -> dict[str, Taken]:
     """
     translating = {id(module) for module in method.translators.values()}
     taken = {}
-    for name, part in plan.found.items():
+    for name, part in plan.parts.items():
         module = _module(method, name)
         if module is None:
             plan.notes.append(f"{part.file.name} is not used: --preset {plan.preset} has none")

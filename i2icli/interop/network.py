@@ -1,4 +1,4 @@
-"""A network found in a file of others, and how its weights come into one of ours."""
+"""A network in a file of others, and how its weights come into one of ours."""
 
 from __future__ import annotations
 

@@ -126,8 +126,8 @@ def _pair(own: Part) -> dict[str, Part] | None:
     return {name: pair[name] for name in _PAIR}
 
 
-def _is_similarity_head(found: Part | str) -> bool:
-    return isinstance(found, Part) and found.network.role == "similarity"
+def _is_similarity_head(other: Part | str) -> bool:
+    return isinstance(other, Part) and other.network.role == "similarity"
 
 
 def _generator_beside(file: Path) -> str:

@@ -174,7 +174,7 @@ class _AttendInPortions(torch.autograd.Function):
 
 @full_precision
 def _route_image(source: Tensor, query: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what places, (N,), gather from both maps, (C, H, W): (N, C) each."""
+    """Return the features that positions, (N,), gather from both maps, (C, H, W): (N, C) each."""
     flat, flat_query = source.flatten(1), query.flatten(1)
     parts = []
     for part in torch.split(places, _portion(flat)):
@@ -209,7 +209,7 @@ def _rows_of_image(flat: Tensor, places: Tensor) -> Tensor:
 
 
 def _portion(flat: Tensor) -> int:
-    """Return how many rows over features, (C, HW), a portion has."""
+    """Return the number of rows in a portion over features, (C, HW)."""
     return max(1, _PORTION_NUMBERS // flat.shape[1])
 
 
@@ -246,7 +246,7 @@ def entropy_of(scores: Tensor) -> Tensor:
 
 
 def _reach(window: int) -> int:
-    """Return how far a window reaches to each side."""
+    """Return the reach of a window to each side."""
     if window < 1 or window % 2 == 0:
         raise ValueError(f"window must be odd and positive, got {window}")
     return window // 2

@@ -17,11 +17,11 @@ GanMode = Literal["lsgan", "vanilla", "hinge", "nonsaturating", "wgangp"]
 def discriminator_gan_loss(
     prediction: Tensor | Sequence[Tensor], *, is_real: bool, mode: GanMode
 ) -> Tensor:
-    """Return what a discriminator minimises on pictures that are real, or not.
+    """Return the discriminator's GAN loss on real or on translated pictures.
 
     Args:
         prediction: logits, (B, ...), or one such map a scale.
-        is_real: whether the pictures judged are real.
+        is_real: whether the pictures are real.
         mode: "lsgan" squares (Mao et al., ICCV 2017), "vanilla" and "nonsaturating" are the
             logistic loss (Goodfellow et al., 2014), "hinge" (Lim and Ye, 2017), "wgangp" the bare
             critic (Gulrajani et al., 2017) without its penalty.
@@ -32,11 +32,11 @@ def discriminator_gan_loss(
     maps = [prediction] if isinstance(prediction, Tensor) else prediction
     if mode == "hinge":
         return _total([_hinge(logits, is_real=is_real) for logits in maps])
-    return _total([_judged(logits, is_real=is_real, mode=mode) for logits in maps])
+    return _total([_gan_loss(logits, is_real=is_real, mode=mode) for logits in maps])
 
 
 def generator_gan_loss(prediction: Tensor | Sequence[Tensor], *, mode: GanMode) -> Tensor:
-    """Return what a generator minimises, given the logits of its pictures.
+    """Return the generator's GAN loss, given the logits of its pictures.
 
     Args:
         prediction: logits, (B, ...), or one such map a scale.
@@ -46,8 +46,8 @@ def generator_gan_loss(prediction: Tensor | Sequence[Tensor], *, mode: GanMode) 
         A scalar: the mean over the map and the pictures, summed over scales.
     """
     maps = [prediction] if isinstance(prediction, Tensor) else prediction
-    judge: GanMode = "wgangp" if mode == "hinge" else mode
-    return _total([_judged(logits, is_real=True, mode=judge) for logits in maps])
+    form: GanMode = "wgangp" if mode == "hinge" else mode
+    return _total([_gan_loss(logits, is_real=True, mode=form) for logits in maps])
 
 
 def _total(terms: Sequence[Tensor]) -> Tensor:
@@ -60,7 +60,7 @@ def _hinge(logits: Tensor, *, is_real: bool) -> Tensor:
 
 
 @full_precision
-def _judged(logits: Tensor, *, is_real: bool, mode: GanMode) -> Tensor:
+def _gan_loss(logits: Tensor, *, is_real: bool, mode: GanMode) -> Tensor:
     """Return the loss of `logits` against the label `is_real`."""
     if mode == "lsgan":
         return (logits - float(is_real)).square().mean()

@@ -11,21 +11,23 @@ from i2icli.system.device import full_precision
 
 
 @full_precision
-def judge_with_slope(images: Tensor, judge: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """Judge pictures, and say how the judgement changes with each of their pixels.
+def logits_with_slope(
+    images: Tensor, discriminator: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return the logits of pictures, and their slope with respect to each pixel.
 
     Both in full precision, since a slope is small and its square smaller.
 
     Args:
         images: (B, C, H, W); taken as constants.
-        judge: returns logits, (B, ...), those of a picture from that picture alone.
+        discriminator: returns logits, (B, ...), those of a picture from that picture alone.
 
     Returns:
         The logits, and the gradient of each picture's sum of logits with respect to it,
-        (B, C, H, W), both differentiable with respect to the judge's weights.
+        (B, C, H, W), both differentiable with respect to the discriminator's weights.
     """
     points = images.detach().requires_grad_()
-    logits = judge(points)
+    logits = discriminator(points)
     (slope,) = torch.autograd.grad(logits.sum(), points, create_graph=True)
     return logits, slope
 
@@ -35,7 +37,7 @@ def r1_penalty(slope: Tensor) -> Tensor:
     """Return half the squared length of the slope at real pictures (Mescheder et al., ICML 2018).
 
     Args:
-        slope: as `judge_with_slope` returns it, (B, C, H, W).
+        slope: as `logits_with_slope` returns it, (B, C, H, W).
 
     Returns:
         A scalar: the sum over a picture, the mean over the pictures.
@@ -49,7 +51,7 @@ def unit_slope_penalty(slope: Tensor) -> Tensor:
     """Return the squared deviation of the slope's length from 1 (Gulrajani et al., NeurIPS 2017).
 
     Args:
-        slope: as `judge_with_slope` returns it at points between real and fake, (B, C, H, W).
+        slope: as `logits_with_slope` returns it at points between real and fake, (B, C, H, W).
 
     Returns:
         A scalar, the mean over the pictures.

@@ -19,7 +19,7 @@ _SELF = -10.0
 
 @full_precision
 def relation_consistency(queries: Tensor, keys: Tensor) -> Tensor:
-    """Return how far the relations among patches differ (SRC, sec. 3.1).
+    """Return the divergence of the relations among patches (SRC, sec. 3.1).
 
     Relations are the soft-max of each patch's similarities with all patches of its picture,
     itself included. As released, their Jensen-Shannon divergence is added up over all patches,

@@ -46,7 +46,7 @@ def similarity_maps(
     normalise: bool = False,
     layout: PlaceLayout = "paper",
 ) -> Tensor:
-    """Return how much each of some places resembles the places around it (SeSim, eq. 2).
+    """Return the similarity of some positions to those around them (SeSim, eq. 2).
 
     Args:
         features: of one picture each, (B, C, H, W).
@@ -106,7 +106,7 @@ def mask_maps(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 def map_distance(
     source: Tensor, target: Tensor, *, compare: MapComparison = "cos", normalise: bool = False
 ) -> Tensor:
-    """Return how far two pictures' self-similarity maps lie apart (SeSim, eq. 3).
+    """Return the distance of two pictures' self-similarity maps (SeSim, eq. 3).
 
     Args:
         source: maps of the source, (B, P, N).

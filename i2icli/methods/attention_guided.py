@@ -85,7 +85,7 @@ class AttentionGuidedConfig(MethodConfig):
         GuidedGeneratorConfig(), description="Both translating networks."
     )
     discriminator: GuidedDiscriminatorConfig = Field(
-        GuidedDiscriminatorConfig(), description="The judges of both domains."
+        GuidedDiscriminatorConfig(), description="The discriminators of both domains."
     )
     init_std: float = Field(
         0.02,
@@ -142,13 +142,16 @@ class AttentionGuided(Method):
         super().__init__(config, task)
         self.config = config
         self.translator_ab, self.translator_ba = self._build_translator(), self._build_translator()
-        self.discriminator_a, self.discriminator_b = self._build_judge(), self._build_judge()
+        self.discriminator_a, self.discriminator_b = (
+            self._build_discriminator(),
+            self._build_discriminator(),
+        )
         self.pools = {name: ImagePool(config.pool_size) for name in ("fake_b", "fake_a")}
         self.is_switched = False
 
     @property
     def players(self) -> Mapping[str, Player]:
-        """Each generator with its attention network, and after each the judge it has met."""
+        """Each generator with its attention network, and after each the discriminator it meets."""
         optimizer, schedule = self.config.optimizer, self.config.schedule
 
         # Departs from the official code: every player has an Adam of its own, because the one
@@ -168,18 +171,20 @@ class AttentionGuided(Method):
         return {"translator_ab": self.translator_ab, "translator_ba": self.translator_ba}
 
     def start_epoch(self, epoch: int) -> None:
-        """Enter an epoch: after `switch_epoch` attention is frozen and judges lose their norms.
+        """Enter an epoch: after `switch_epoch` attention is frozen, discriminators lose norms.
 
         What holds follows from the epoch alone.
         """
         self.is_switched = epoch > self.config.switch_epoch
         for translator in (self.translator_ab, self.translator_ba):
             translator.attention.requires_grad_(not self.is_switched)
-        for judge in (self.discriminator_a, self.discriminator_b):
-            judge.use_norm(not self.is_switched or self.config.discriminator_norm_after_switch)
+        for discriminator in (self.discriminator_a, self.discriminator_b):
+            discriminator.use_norm(
+                not self.is_switched or self.config.discriminator_norm_after_switch
+            )
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """Yield the terms of a generator, then of the judge it met, for one direction, the other.
+        """Yield the terms of a generator, then of its discriminator, for one direction, the other.
 
         As released, each generator is updated on forward passes of its own, so that the second
         one meets the first as it has become.
@@ -197,7 +202,7 @@ class AttentionGuided(Method):
                 **self.structure_terms(real_a, fake_b, name="structure_a2b"),
             },
         )
-        yield "discriminator_b", self._judge_terms("b", real_b, fake_b, attention_a)
+        yield "discriminator_b", self._discriminator_terms("b", real_b, fake_b, attention_a)
 
         fake_a, attention_b = self.translator_ba(real_b)
         yield from self.structure_turns(real_b, fake_a, real_a, name="structure_b2a")
@@ -210,7 +215,7 @@ class AttentionGuided(Method):
                 **self.structure_terms(real_b, fake_a, name="structure_b2a"),
             },
         )
-        yield "discriminator_a", self._judge_terms("a", real_a, fake_a, attention_b)
+        yield "discriminator_a", self._discriminator_terms("a", real_a, fake_a, attention_b)
 
     def translate(
         self,
@@ -242,10 +247,10 @@ class AttentionGuided(Method):
         draw_truncated(translator, config.init_std)
         return translator
 
-    def _build_judge(self) -> GuidedDiscriminator:
-        judge = GuidedDiscriminator(self.channels["a"], **self.config.discriminator.model_dump())
-        draw_truncated(judge, self.config.init_std)
-        return judge
+    def _build_discriminator(self) -> GuidedDiscriminator:
+        network = GuidedDiscriminator(self.channels["a"], **self.config.discriminator.model_dump())
+        draw_truncated(network, self.config.init_std)
+        return network
 
     def _translator(self, direction: str) -> GuidedTranslator:
         assert direction in self.directions, direction
@@ -263,14 +268,16 @@ class AttentionGuided(Method):
 
     def _fool(self, domain: Domain, fake: Tensor, attention: Tensor) -> Tensor:
         """Return the GAN term of the generator that makes pictures of `domain`."""
-        logits = self._judge_of(domain)(self._shown(fake, attention))
+        logits = self._discriminator_of(domain)(self._shown(fake, attention))
         return generator_gan_loss(logits, mode=self.config.gan_mode)
 
-    def _judge_terms(self, domain: Domain, real: Tensor, fake: Tensor, attention: Tensor) -> Terms:
-        """Return the terms of a judge on real pictures and on past translations.
+    def _discriminator_terms(
+        self, domain: Domain, real: Tensor, fake: Tensor, attention: Tensor
+    ) -> Terms:
+        """Return the terms of a discriminator on real pictures and on past translations.
 
         Args:
-            domain: whose pictures it judges.
+            domain: whose pictures it sees.
             real: pictures of that domain, (B, C, H, W).
             fake: new translations, (B, C, H, W).
             attention: of their sources, (B, 1, H, W); the pool keeps both together.
@@ -280,7 +287,7 @@ class AttentionGuided(Method):
         shown = self.pools[name].query(kept, self.draws, f"pool.{name}")
         real = self._shown(real, self._look(domain, real))
         fake = self._shown(shown[:, :-1], shown[:, -1:])
-        on_real, on_fake = self.together(self._judge_of(domain), real, fake)
+        on_real, on_fake = self.together(self._discriminator_of(domain), real, fake)
         mode = self.config.gan_mode
         return {
             f"{domain}_real": 0.5 * discriminator_gan_loss(on_real, is_real=True, mode=mode),
@@ -289,23 +296,23 @@ class AttentionGuided(Method):
 
     @torch.no_grad()
     def _look(self, domain: Domain, real: Tensor) -> Tensor | None:
-        """Return the attention of real pictures of `domain`; None where no judge asks for it."""
-        if not self._judges_foreground:
+        """Return the attention of real pictures of `domain`; None where none is needed."""
+        if not self._sees_foreground:
             return None
         leaving = self.translator_ab if domain == "a" else self.translator_ba
         attention: Tensor = leaving.attention(real)
         return attention
 
     @property
-    def _judges_foreground(self) -> bool:
+    def _sees_foreground(self) -> bool:
         return self.is_switched and self.config.threshold > 0
 
-    def _judge_of(self, domain: Domain) -> GuidedDiscriminator:
+    def _discriminator_of(self, domain: Domain) -> GuidedDiscriminator:
         return self.discriminator_a if domain == "a" else self.discriminator_b
 
     def _shown(self, images: Tensor, attention: Tensor | None) -> Tensor:
-        """Return what a judge sees of pictures: after the switch their foreground alone."""
-        if not self._judges_foreground:
+        """Return pictures as discriminators see them: after the switch, their foreground alone."""
+        if not self._sees_foreground:
             return images
-        assert attention is not None, "looked at before judging"
+        assert attention is not None, "looked at before discriminating"
         return keep_foreground(images, attention, self.config.threshold)

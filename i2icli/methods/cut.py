@@ -52,7 +52,7 @@ class CUTConfig(MethodConfig):
         ResnetGeneratorConfig(), description="The translating network."
     )
     discriminator: PatchDiscriminatorConfig = Field(
-        PatchDiscriminatorConfig(), description="The judge of domain B."
+        PatchDiscriminatorConfig(), description="The discriminator of domain B."
     )
     init: InitConfig = Field(InitConfig(), description="Initial weights of all networks.")
     gan_mode: GanMode = Field("lsgan", description="GAN loss.")
@@ -166,7 +166,7 @@ class CUT(Method):
         real_a = batch.real_a.flip(-1) if flipped else batch.real_a
 
         yield from self.structure_turns(real_a, fake_b, batch.real_b)
-        yield "discriminator", self.judge_terms(fake_b.detach(), batch.real_b)
+        yield "discriminator", self.discriminator_terms(fake_b.detach(), batch.real_b)
 
         terms: Terms = {}
         if config.lambda_gan > 0:
@@ -184,7 +184,7 @@ class CUT(Method):
             terms |= self.identity_terms(translated[len(fake_b) :], real_b)
         yield "generator", terms
 
-    def judge_terms(self, fake: Tensor, real: Tensor) -> Terms:
+    def discriminator_terms(self, fake: Tensor, real: Tensor) -> Terms:
         """Return the discriminator's terms on translations and on pictures of B, (B, C, H, W)."""
         mode = self.config.gan_mode
         on_fake, on_real = self.together(self.discriminator, fake, real)
@@ -194,7 +194,7 @@ class CUT(Method):
         }
 
     def identity_terms(self, translated: Tensor, real: Tensor) -> Terms:  # noqa: ARG002
-        """Return what else the generator minimises on translations of B, against B; nothing."""
+        """Return further terms of the generator, on translations of B against B; here none."""
         return {}
 
     @property

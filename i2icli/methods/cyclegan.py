@@ -42,7 +42,7 @@ class CycleGANConfig(MethodConfig):
         description="Both translating networks.",
     )
     discriminator: PatchDiscriminatorConfig = Field(
-        PatchDiscriminatorConfig(antialias=False), description="The judges of both domains."
+        PatchDiscriminatorConfig(antialias=False), description="The discriminators of both domains."
     )
     init: InitConfig = Field(
         InitConfig(kind="normal"), description="Initial weights of all networks."
@@ -76,7 +76,7 @@ class CycleGAN(Method):
 
     Config = CycleGANConfig
     directions = ("a2b", "b2a")
-    # the released D_A judges pictures of B, which G_A makes
+    # the released D_A discriminates pictures of B, which G_A makes
     released: ClassVar[Mapping[str, str]] = {
         "G_A": "generator_ab",
         "G_B": "generator_ba",
@@ -142,8 +142,8 @@ class CycleGAN(Method):
         yield (
             "discriminators",
             {
-                **self._judge_terms("b", self.discriminator_b, real_b, shown_b),
-                **self._judge_terms("a", self.discriminator_a, real_a, shown_a),
+                **self._discriminator_terms("b", self.discriminator_b, real_b, shown_b),
+                **self._discriminator_terms("a", self.discriminator_a, real_a, shown_a),
             },
         )
 
@@ -204,7 +204,7 @@ class CycleGAN(Method):
         translated: Tensor = generator(images)[0]
         return translated
 
-    def _judge_terms(
+    def _discriminator_terms(
         self, domain: Literal["a", "b"], discriminator: nn.Module, real: Tensor, fake: Tensor
     ) -> Terms:
         """Return the terms of a domain's discriminator on real and translated pictures."""

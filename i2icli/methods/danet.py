@@ -1,7 +1,7 @@
 """DANet: segmentation by attention over places and over channels (Fu et al., CVPR 2019).
 
 https://arxiv.org/abs/1809.02983. No translation of appearance: from labelled pictures it learns
-the class of every pixel. Trained so, it can judge label-to-photo translation.
+the class of every pixel. Trained so, it can score label-to-photo translation.
 """
 
 from __future__ import annotations

@@ -47,11 +47,13 @@ class AutoencoderConfig(StrictModel):
 
 
 class MultiScaleDiscriminatorConfig(StrictModel):
-    """Judges of a picture at several sizes (Wang et al., CVPR 2018, as MUNIT uses them)."""
+    """Discriminators of a picture at several sizes (Wang et al., CVPR 2018, as MUNIT uses them)."""
 
     width: int = Field(64, ge=1, description="Channels after the first convolution; they double.")
-    layers: int = Field(4, ge=1, description="Downsampling layers of each judge.")
-    scales: int = Field(3, ge=1, description="Judges; each sees half the size of the one before.")
+    layers: int = Field(4, ge=1, description="Downsampling layers of each discriminator.")
+    scales: int = Field(
+        3, ge=1, description="Discriminators; each sees half the size of the one before."
+    )
 
 
 class MUNITConfig(MethodConfig):
@@ -72,15 +74,15 @@ class MUNITConfig(MethodConfig):
     )
     style_size: int = Field(8, ge=1, description="Numbers in a style code.")
     discriminator: MultiScaleDiscriminatorConfig = Field(
-        MultiScaleDiscriminatorConfig(), description="The judges of both domains."
+        MultiScaleDiscriminatorConfig(), description="The discriminators of both domains."
     )
     init: InitConfig = Field(
         InitConfig(kind="kaiming"), description="Initial weights of the auto-encoders."
     )
     init_discriminator: InitConfig = Field(
-        InitConfig(kind="normal"), description="Initial weights of the judges."
+        InitConfig(kind="normal"), description="Initial weights of the discriminators."
     )
-    gan_mode: GanMode = Field("lsgan", description="GAN loss, summed over the judges.")
+    gan_mode: GanMode = Field("lsgan", description="GAN loss, summed over the scales.")
     lambda_gan: float = Field(1.0, ge=0, description="Weight of the GAN terms, of both players.")
     lambda_image: float = Field(
         10.0, ge=0, description="Weight of reconstructing a picture from its own codes."
@@ -140,16 +142,17 @@ class MUNIT(Method):
         super().__init__(config, task)
         self.config = config
         coder = {**config.generator.model_dump(), "style_size": config.style_size}
-        judge = config.discriminator.model_dump()
+        critic = config.discriminator.model_dump()
         self.generator_a = StyleAutoencoder(self.channels["a"], **coder)
         self.generator_b = StyleAutoencoder(self.channels["b"], **coder)
-        self.discriminator_a = MultiScaleDiscriminator(self.channels["a"], **judge)
-        self.discriminator_b = MultiScaleDiscriminator(self.channels["b"], **judge)
+        self.discriminator_a = MultiScaleDiscriminator(self.channels["a"], **critic)
+        self.discriminator_b = MultiScaleDiscriminator(self.channels["b"], **critic)
         self._check_crop()
         for network in (self.generator_a, self.generator_b):
             init_weights(network, config.init.kind, config.init.gain)
-        for judging in (self.discriminator_a, self.discriminator_b):
-            init_weights(judging, config.init_discriminator.kind, config.init_discriminator.gain)
+        for discriminator in (self.discriminator_a, self.discriminator_b):
+            init = config.init_discriminator
+            init_weights(discriminator, init.kind, init.gain)
 
     @property
     def style_size(self) -> int:
@@ -185,9 +188,9 @@ class MUNIT(Method):
         Each player sees translations of its own, in styles drawn anew.
         """
         reals: ByDomain = {"a": batch.real_a, "b": batch.real_b}
-        # The judges' step does not change the encoders; the released code encodes again after it.
+        # The discriminators' step leaves the encoders as they are; the released code encodes again.
         codes = self._encode(reals) if self.levers.reuse_features else {}
-        yield "discriminators", self._judge(reals, codes)
+        yield "discriminators", self._discriminator_terms(reals, codes)
 
         codes = codes or self._encode(reals)
         styles = self._draw_styles("generators", reals)
@@ -248,7 +251,7 @@ class MUNIT(Method):
         return self.config.lambda_perceptual > 0
 
     def _check_crop(self) -> None:
-        """Refuse training crops that the judges, or VGG16, would shrink to nothing."""
+        """Refuse training crops that the discriminators, or VGG16, would shrink to nothing."""
         crop, least = self.task.crop, self.discriminator_a.min_side
         if crop < least:
             raise ValueError(
@@ -264,7 +267,7 @@ class MUNIT(Method):
     def _coder(self, domain: Domain) -> StyleAutoencoder:
         return self.generator_a if domain == "a" else self.generator_b
 
-    def _judge_of(self, domain: Domain) -> MultiScaleDiscriminator:
+    def _discriminator_of(self, domain: Domain) -> MultiScaleDiscriminator:
         return self.discriminator_a if domain == "a" else self.discriminator_b
 
     def _draw_styles(self, player: str, reals: ByDomain) -> ByDomain:
@@ -292,7 +295,7 @@ class MUNIT(Method):
                 again[to] = own[0]
         return fakes, again
 
-    def _judge(self, reals: ByDomain, codes: Codes) -> Terms:
+    def _discriminator_terms(self, reals: ByDomain, codes: Codes) -> Terms:
         """Return both discriminators' losses; both kinds at full weight, as released.
 
         Args:
@@ -309,20 +312,20 @@ class MUNIT(Method):
         weight, mode = self.config.lambda_gan, self.config.gan_mode
         terms: Terms = {}
         for name, real in reals.items():
-            judged = self.together(self._judge_of(name), real, fakes[name])
-            for kind, logits in zip(("real", "fake"), judged, strict=True):
+            logits_of = self.together(self._discriminator_of(name), real, fakes[name])
+            for kind, logits in zip(("real", "fake"), logits_of, strict=True):
                 loss = discriminator_gan_loss(logits, is_real=kind == "real", mode=mode)
                 terms[f"{name}_{kind}"] = weight * loss
         return terms
 
     def _gan_terms(self, fakes: ByDomain) -> Terms:
-        """Return how little the translations convince the judges (MUNIT, eq. 4)."""
+        """Return the GAN terms of the translations (MUNIT, eq. 4)."""
         weight, mode = self.config.lambda_gan, self.config.gan_mode
         if weight == 0:
             return {}
         return {
             f"gan_{name}2{to}": weight
-            * generator_gan_loss(self._judge_of(to)(fakes[to]), mode=mode)
+            * generator_gan_loss(self._discriminator_of(to)(fakes[to]), mode=mode)
             for name, to in _WAYS
         }
 
@@ -342,7 +345,7 @@ class MUNIT(Method):
         styles: ByDomain,
         fakes: ByDomain,
     ) -> Terms:
-        """Return how well the codes of the translations are those they were made of.
+        """Return the distances of the translations' codes from those they were made of.
 
         Content and style (MUNIT, eq. 2 and 3), and the style-augmented cycle (sec. 4). As
         released, the codes to be found again are no constants: gradient flows into them too.

@@ -49,7 +49,7 @@ class SeSimConfig(MethodConfig):
         ResnetGeneratorConfig(), description="The translating network."
     )
     discriminator: PatchDiscriminatorConfig = Field(
-        PatchDiscriminatorConfig(), description="The judge of domain B."
+        PatchDiscriminatorConfig(), description="The discriminator of domain B."
     )
     init: InitConfig = Field(
         InitConfig(), description="Initial weights of generator and discriminator."
@@ -115,7 +115,7 @@ class SeSim(Method):
         yield from self.structure_turns(batch.real_a, fake_b, batch.real_b)
 
         shown = self.pools["fake_b"].query(fake_b.detach(), self.draws, "pool.fake_b")
-        yield "discriminator", self.judge_terms(shown, batch.real_b)
+        yield "discriminator", self.discriminator_terms(shown, batch.real_b)
 
         terms: Terms = {}
         if config.lambda_gan > 0:
@@ -129,7 +129,7 @@ class SeSim(Method):
         translated: Tensor = self.generator(images)[0]
         return translated
 
-    def judge_terms(self, fake: Tensor, real: Tensor) -> Terms:
+    def discriminator_terms(self, fake: Tensor, real: Tensor) -> Terms:
         """Return the discriminator's terms on translations and on pictures of B, (B, C, H, W)."""
         mode = self.config.gan_mode
         on_fake, on_real = self.together(self.discriminator, fake, real)

@@ -19,7 +19,7 @@ from i2icli.config.method import AdamConfig, StyleGAN2DiscriminatorConfig, Style
 from i2icli.config.schedule import LinearSchedule, Schedule
 from i2icli.config.sections import DatasetKind
 from i2icli.losses.gan import GanMode, discriminator_gan_loss
-from i2icli.losses.penalty import judge_with_slope, r1_penalty
+from i2icli.losses.penalty import logits_with_slope, r1_penalty
 from i2icli.methods.cut import CUT, CUTConfig
 from i2icli.methods.shared import (
     Method,
@@ -42,7 +42,7 @@ class SinCUTConfig(CUTConfig):
         StyleGAN2GeneratorConfig(), description="The translating network."
     )
     discriminator: StyleGAN2DiscriminatorConfig = Field(  # type: ignore[assignment]
-        StyleGAN2DiscriminatorConfig(), description="The judge of domain B."
+        StyleGAN2DiscriminatorConfig(), description="The discriminator of domain B."
     )
     optimizer: AdamConfig = Field(
         AdamConfig(lr=2e-3, beta1=0.0, beta2=0.99), description="Optimizer of every player."
@@ -103,8 +103,8 @@ class SinCUT(CUT):
         """Return the generator and the discriminator; `init` leaves their own weights alone."""
         config, inside, outside = self.config, self.channels["a"], self.channels["b"]
         side = self.task.crop
-        judge = config.discriminator.model_dump()
-        discriminator = StyleGAN2Discriminator(outside, resolution=side, **judge)
+        settings = config.discriminator.model_dump()
+        discriminator = StyleGAN2Discriminator(outside, resolution=side, **settings)
         translator = config.generator.model_dump()
         return StyleGAN2Generator(inside, outside, resolution=side, **translator), discriminator
 
@@ -115,14 +115,14 @@ class SinCUT(CUT):
         translated, features = self.generator(images, layers, noise)
         return translated, features
 
-    def judge_terms(self, fake: Tensor, real: Tensor) -> Terms:
+    def discriminator_terms(self, fake: Tensor, real: Tensor) -> Terms:
         """Return CUT's terms, and the slope at real crops (R1)."""
         config = self.config
         if config.lambda_r1 == 0:
-            return super().judge_terms(fake, real)
+            return super().discriminator_terms(fake, real)
         # Real crops go alone: their slope is taken in full precision, and needs no fake ones.
         on_fake = self.discriminator(fake)
-        on_real, slope = judge_with_slope(real, self.discriminator)
+        on_real, slope = logits_with_slope(real, self.discriminator)
         return {
             "fake": 0.5 * discriminator_gan_loss(on_fake, is_real=False, mode=config.gan_mode),
             "real": 0.5 * discriminator_gan_loss(on_real, is_real=True, mode=config.gan_mode),

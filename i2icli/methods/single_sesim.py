@@ -17,7 +17,7 @@ from i2icli.config.method import AdamConfig, StyleGAN2DiscriminatorConfig, Style
 from i2icli.config.schedule import LinearSchedule, Schedule
 from i2icli.config.sections import DatasetKind
 from i2icli.losses.gan import GanMode
-from i2icli.losses.penalty import judge_with_slope, unit_slope_penalty
+from i2icli.losses.penalty import logits_with_slope, unit_slope_penalty
 from i2icli.methods.sesim import SeSim, SeSimConfig
 from i2icli.methods.shared import Terms, Translation, draw_noise, register, single_image_data
 from i2icli.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
@@ -37,7 +37,7 @@ class SingleImageSeSimConfig(SeSimConfig):
         description="The translating network.",
     )
     discriminator: StyleGAN2DiscriminatorConfig = Field(  # type: ignore[assignment]
-        StyleGAN2DiscriminatorConfig(last_side=8), description="The judge of domain B."
+        StyleGAN2DiscriminatorConfig(last_side=8), description="The discriminator of domain B."
     )
     optimizer: AdamConfig = Field(
         AdamConfig(lr=1e-3, beta1=0.0, beta2=0.99), description="Optimizer of every player."
@@ -70,8 +70,8 @@ class SingleImageSeSim(SeSim):
         """Return the generator and the discriminator; `init` leaves their own weights alone."""
         config, inside, outside = self.config, self.channels["a"], self.channels["b"]
         side = self.task.crop
-        judge = config.discriminator.model_dump()
-        discriminator = StyleGAN2Discriminator(outside, resolution=side, **judge)
+        settings = config.discriminator.model_dump()
+        discriminator = StyleGAN2Discriminator(outside, resolution=side, **settings)
         translator = config.generator.model_dump()
         return StyleGAN2Generator(inside, outside, resolution=side, **translator), discriminator
 
@@ -81,9 +81,9 @@ class SingleImageSeSim(SeSim):
         translated: Tensor = self.generator(images, noise=noise)[0]
         return translated
 
-    def judge_terms(self, fake: Tensor, real: Tensor) -> Terms:
+    def discriminator_terms(self, fake: Tensor, real: Tensor) -> Terms:
         """Return SeSim's terms, and the gradient penalty at points between the crops."""
-        terms = super().judge_terms(fake, real)
+        terms = super().discriminator_terms(fake, real)
         weight = self.config.lambda_gradient
         if weight == 0:
             return terms
@@ -95,7 +95,7 @@ class SingleImageSeSim(SeSim):
             device=real.device,
         ).view(-1, 1, 1, 1)
         between = shares * real + (1 - shares) * fake
-        _, slope = judge_with_slope(between, self.discriminator)
+        _, slope = logits_with_slope(between, self.discriminator)
         return {**terms, "penalty": weight * unit_slope_penalty(slope)}
 
     @torch.no_grad()

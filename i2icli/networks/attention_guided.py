@@ -315,7 +315,7 @@ class GuidedTranslator(nn.Module):
 
 
 class GuidedDiscriminator(nn.Module):
-    """Judge overlapping patches of 70x70 pixels, with a norm that can be switched off.
+    """Discriminate overlapping patches of 70x70 pixels, with a norm that can be switched off.
 
     Args:
         in_channels: channels of the pictures.

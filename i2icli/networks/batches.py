@@ -13,7 +13,7 @@ from i2icli.system.device import widen
 
 
 def ties_pictures(network: nn.Module) -> bool:
-    """Return whether what a network makes of a picture depends on the others of its batch.
+    """Return whether a network's output for a picture depends on the others of its batch.
 
     Batch norm does that, in training; every other layer here takes each picture on its own.
     """
@@ -23,7 +23,7 @@ def ties_pictures(network: nn.Module) -> bool:
 def send(
     run: Callable[..., Any], batches: Sequence[tuple[Tensor, ...]], *, together: bool
 ) -> list[Any]:
-    """Return what `run` makes of each batch.
+    """Return the outputs of `run` for each batch.
 
     Args:
         run: takes the tensors of a batch, and returns tensors, or sequences of them, however

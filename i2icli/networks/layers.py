@@ -23,7 +23,7 @@ def build_norm(kind: NormKind, channels: int) -> nn.Module:
 
 
 def norm_needs_bias(kind: NormKind) -> bool:
-    """Say whether convolutions before the norm carry a bias, as in the released networks."""
+    """Return whether convolutions before the norm carry a bias, as in the released networks."""
     return kind == "instance"
 
 

@@ -1,4 +1,4 @@
-"""Networks of MUNIT (Huang et al., ECCV 2018): auto-encoders with styles, and their judges.
+"""Networks of MUNIT (Huang et al., ECCV 2018): auto-encoders with styles, and their discriminators.
 
 https://arxiv.org/abs/1804.04732. Modules are named and numbered as in the released networks.
 """
@@ -39,7 +39,7 @@ class StyleEncoder(nn.Module):
 
 
 class ContentEncoder(nn.Module):
-    """Say what is where in a picture, at a quarter of its sides.
+    """Encode the content of a picture, at a quarter of its sides.
 
     Args:
         in_channels: channels of the pictures.
@@ -196,13 +196,13 @@ class StyleAutoencoder(nn.Module):
 
 
 class MultiScaleDiscriminator(nn.Module):
-    """Judge patches of a picture, of its half, of its quarter and so on.
+    """Discriminate patches of a picture, of its half, of its quarter and so on.
 
     Args:
         in_channels: channels of the pictures.
         width: channels after the first convolution; each further one doubles them.
-        layers: halvings of the sides in each judge.
-        scales: judges; each sees half the sides of the one before it.
+        layers: halvings of the sides in each discriminator.
+        scales: discriminators; each sees half the sides of the one before it.
     """
 
     def __init__(
@@ -211,7 +211,7 @@ class MultiScaleDiscriminator(nn.Module):
         super().__init__()
         # The mean of the pixels that are there: beyond the border nothing counts.
         self.downsample = nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False)
-        self.cnns = nn.ModuleList(_judge(in_channels, width, layers) for _ in range(scales))
+        self.cnns = nn.ModuleList(_discriminator(in_channels, width, layers) for _ in range(scales))
         # ceil(side / 2^(scales - 1)) >= 2^layers: reflection needs a side of 2 at the last halving
         self.min_side = 2 ** (scales - 1) * (2**layers - 1) + 1
 
@@ -222,14 +222,14 @@ class MultiScaleDiscriminator(nn.Module):
             images: (B, in_channels, H, W) in [-1, 1], sides of at least `min_side`.
         """
         logits = []
-        for number, judge in enumerate(self.cnns):
+        for number, discriminator in enumerate(self.cnns):
             images = self.downsample(images) if number else images
-            logits.append(judge(images))
+            logits.append(discriminator(images))
         return logits
 
 
-def _judge(in_channels: int, width: int, layers: int) -> nn.Sequential:
-    """Build the judge of one scale."""
+def _discriminator(in_channels: int, width: int, layers: int) -> nn.Sequential:
+    """Build the discriminator of one scale."""
     widths = [in_channels, *(width * 2**number for number in range(layers))]
     halvings = (
         ConvBlock(widths[n], widths[n + 1], 4, stride=2, padding=1, activation="leaky")

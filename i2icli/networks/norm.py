@@ -110,8 +110,8 @@ class _LeanNorm(torch.autograd.Function):
     def forward(ctx: Any, images: Tensor) -> Tensor:
         result = torch.empty_like(images, memory_format=_layout(images))
         pieces = zip(_pieces(images), _pieces(result), strict=True)
-        found = [_normalise(piece, into) for piece, into in pieces]
-        ctx.save_for_backward(images, *(torch.stack(part) for part in zip(*found, strict=True)))
+        parts = [_normalise(piece, into) for piece, into in pieces]
+        ctx.save_for_backward(images, *(torch.stack(part) for part in zip(*parts, strict=True)))
         return result
 
     @staticmethod
@@ -130,7 +130,7 @@ class _LeanNorm(torch.autograd.Function):
 
 
 def _layout(images: Tensor) -> torch.memory_format:
-    """Return how images lie in memory; contiguous where both hold, or neither."""
+    """Return the memory format of images; contiguous where both hold, or neither."""
     is_last = images.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if is_last and not images.is_contiguous() else _CONTIGUOUS
 

@@ -10,7 +10,7 @@ from i2icli.networks.segments import run_in_segments
 
 
 class PatchDiscriminator(nn.Module):
-    """Judge overlapping patches of a picture.
+    """Discriminate overlapping patches of a picture.
 
     `model` is one flat sequence, numbered as in the released networks.
 

@@ -218,7 +218,7 @@ class _Half(nn.Module):
 
 
 class StyleGAN2Discriminator(nn.Module):
-    """Judge crops of one size as a whole.
+    """Discriminate crops of one size as a whole.
 
     As released there is no minibatch standard deviation.
 
@@ -238,7 +238,7 @@ class StyleGAN2Discriminator(nn.Module):
         super().__init__()
         if resolution & (resolution - 1) or resolution < last_side:
             raise ValueError(
-                f"this discriminator judges whole crops: data.crop must be a power of two, "
+                f"this discriminator sees whole crops: data.crop must be a power of two, "
                 f"{last_side} or more, got {resolution}"
             )
         halvings = int(math.log2(resolution // last_side))

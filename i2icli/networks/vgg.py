@@ -71,11 +71,11 @@ class VGG16Features(nn.Module):
             raise ValueError(f"layers must ascend among {', '.join(self.names)}, got {layers}")
         names = iter(self.names)
         value = ((images + 1.0) / 2.0 - self.mean) / self.std
-        found: list[Tensor] = []
+        features: list[Tensor] = []
         for layer in self.features:
-            if len(found) == len(layers):
+            if len(features) == len(layers):
                 break
             value = layer(value)
             if isinstance(layer, nn.ReLU) and next(names) in layers:
-                found.append(value)
-        return found
+                features.append(value)
+        return features

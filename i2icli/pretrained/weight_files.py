@@ -27,7 +27,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 # Index in `features`, channels out, channels in, side of the kernel.
 _ALEXNET = ((0, 64, 3, 11), (3, 192, 64, 5), (6, 384, 192, 3), (8, 256, 384, 3), (10, 256, 256, 3))
 _VGG16_WIDTHS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
-_VGG16_PLACES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+_VGG16_LAYERS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 _TORCHSCRIPT_TENSORS = 376  # 94 convolutions, each with weight, beta, mean and variance
 
 
@@ -93,8 +93,8 @@ def expected_shapes(name: str) -> Shapes:
     """
     if name == "vgg16":
         inputs = (3, *_VGG16_WIDTHS[:-1])
-        places = zip(_VGG16_PLACES, _VGG16_WIDTHS, inputs, strict=True)
-        return _convolutions(tuple((place, out, into, 3) for place, out, into in places))
+        layers = zip(_VGG16_LAYERS, _VGG16_WIDTHS, inputs, strict=True)
+        return _convolutions(tuple((index, out, into, 3) for index, out, into in layers))
     if name == "alexnet":
         return _convolutions(_ALEXNET)
     if name == "inception-pytorch":
@@ -167,11 +167,11 @@ def _read_torchscript(path: Path) -> Content:
     return Content(tensors, is_torchscript=True, fault=fault)
 
 
-def _convolutions(places: tuple[tuple[int, int, int, int], ...]) -> Shapes:
+def _convolutions(layers: tuple[tuple[int, int, int, int], ...]) -> Shapes:
     shapes: dict[str, tuple[int, ...]] = {}
-    for place, out, into, side in places:
-        shapes[f"features.{place}.weight"] = (out, into, side, side)
-        shapes[f"features.{place}.bias"] = (out,)
+    for index, out, into, side in layers:
+        shapes[f"features.{index}.weight"] = (out, into, side, side)
+        shapes[f"features.{index}.bias"] = (out,)
     return shapes
 
 

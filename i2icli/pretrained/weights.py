@@ -1,4 +1,4 @@
-"""Pretrained weights in one folder: got, added, checked, found.
+"""Pretrained weights in one folder: fetched, added and checked.
 
 Every measurement asks here, and nothing else ever downloads. A file is accepted if it is the
 published one (by its SHA-256) or holds the published tensors (by theirs), see `weight_files`.
@@ -201,7 +201,7 @@ def load_weights(name: str) -> tuple[Mapping[str, Tensor], FoundWeights]:
 
 
 def look_up(name: str, *, again: bool = False) -> WeightsStatus:
-    """Return what the folder holds under a name; a file is checked once, or `again`.
+    """Return the state of weights in the folder; a file is checked once, or `again`.
 
     Raises:
         ConfigError: no such name.

@@ -7,7 +7,7 @@ import torch
 from golden import Case, golden_cases
 
 from i2icli.losses.gan import discriminator_gan_loss
-from i2icli.losses.penalty import judge_with_slope, r1_penalty
+from i2icli.losses.penalty import logits_with_slope, r1_penalty
 from i2icli.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 
 
@@ -44,7 +44,7 @@ def test_single_image_discriminator_gives_the_recorded_losses_and_gradients(case
         width=case.options["ndf"], resolution=case.options["crop_size"]
     )
     discriminator.load_state_dict(case.state_dict("D."))
-    real, slope = judge_with_slope(case.tensors["real"], discriminator)
+    real, slope = logits_with_slope(case.tensors["real"], discriminator)
     fake = discriminator(case.tensors["fake"])
     losses = {
         who: discriminator_gan_loss(logits, is_real=who == "real", mode="nonsaturating")

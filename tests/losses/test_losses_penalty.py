@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from i2icli.losses.penalty import judge_with_slope, r1_penalty, unit_slope_penalty
+from i2icli.losses.penalty import logits_with_slope, r1_penalty, unit_slope_penalty
 
 
 def quadratic(images: Tensor, weights: Tensor) -> Tensor:
@@ -22,20 +22,20 @@ def case() -> tuple[Tensor, Tensor]:
 
 def test_slope_is_the_gradient_of_each_picture_s_logits(case: tuple[Tensor, Tensor]) -> None:
     images, weights = case
-    logits, slope = judge_with_slope(images, lambda x: quadratic(x, weights))
+    logits, slope = logits_with_slope(images, lambda x: quadratic(x, weights))
     torch.testing.assert_close(logits, quadratic(images, weights))
     torch.testing.assert_close(slope, 2 * weights * images)
 
 
 def test_slope_leaves_the_pictures_without_gradient(case: tuple[Tensor, Tensor]) -> None:
     images, weights = case
-    judge_with_slope(images, lambda x: quadratic(x, weights))
+    logits_with_slope(images, lambda x: quadratic(x, weights))
     assert not images.requires_grad
 
 
 def test_r1_is_half_the_mean_squared_length_with_its_gradient(case: tuple[Tensor, Tensor]) -> None:
     images, weights = case
-    penalty = r1_penalty(judge_with_slope(images, lambda x: quadratic(x, weights))[1])
+    penalty = r1_penalty(logits_with_slope(images, lambda x: quadratic(x, weights))[1])
     wanted = 0.5 * (2 * weights * images).square().sum((1, 2, 3)).mean()
     torch.testing.assert_close(penalty, wanted)
     (gradient,) = torch.autograd.grad(penalty, weights)
@@ -46,7 +46,7 @@ def test_unit_slope_is_the_squared_distance_of_the_length_from_one(
     case: tuple[Tensor, Tensor],
 ) -> None:
     images, weights = case
-    penalty = unit_slope_penalty(judge_with_slope(images, lambda x: quadratic(x, weights))[1])
+    penalty = unit_slope_penalty(logits_with_slope(images, lambda x: quadratic(x, weights))[1])
     lengths = (2 * weights * images).square().sum((1, 2, 3)).sqrt()
     torch.testing.assert_close(penalty, (lengths - 1).square().mean())
     assert torch.autograd.grad(penalty, weights)[0].isfinite().all()
@@ -54,7 +54,7 @@ def test_unit_slope_is_the_squared_distance_of_the_length_from_one(
 
 def test_a_judge_without_slope_has_finite_gradients() -> None:
     images, weights = torch.randn(2, 1, 3, 3), torch.zeros(1, 3, 3, requires_grad=True)
-    slope = judge_with_slope(images, lambda x: quadratic(x, weights))[1]
+    slope = logits_with_slope(images, lambda x: quadratic(x, weights))[1]
     for penalty in (r1_penalty(slope), unit_slope_penalty(slope)):
         assert torch.autograd.grad(penalty, weights, retain_graph=True)[0].isfinite().all()
 
@@ -64,7 +64,7 @@ def test_slope_is_in_float32_under_autocast() -> None:
     images = torch.randn(2, 1, 8, 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert network(images).dtype == torch.bfloat16
-        logits, slope = judge_with_slope(images, network)
+        logits, slope = logits_with_slope(images, network)
         penalty = r1_penalty(slope)
     assert {logits.dtype, slope.dtype, penalty.dtype} == {torch.float32}
     assert torch.autograd.grad(penalty, network.weight)[0].abs().max() > 0

@@ -25,7 +25,7 @@ from i2icli.losses.attention import (
 )
 from i2icli.losses.gan import discriminator_gan_loss, generator_gan_loss
 from i2icli.losses.nce import gather_places, patch_nce
-from i2icli.losses.penalty import judge_with_slope, r1_penalty, unit_slope_penalty
+from i2icli.losses.penalty import logits_with_slope, r1_penalty, unit_slope_penalty
 from i2icli.losses.relation import decoupled_contrast, hardness_weights, relation_consistency
 from i2icli.losses.segmentation import label_loss
 from i2icli.losses.similarity import contrast_logits, map_contrast, map_distance, similarity_maps
@@ -144,7 +144,7 @@ def single_image_generator(*, downsamplings: int, tanh: bool) -> dict[str, Tenso
 def whole_discriminator() -> dict[str, Tensor]:
     """Judge crops as a whole, and penalise the slope both ways."""
     network = filled(StyleGAN2Discriminator(width=1, resolution=32, last_side=8))
-    logits, slope = judge_with_slope(spread(2, 3, 32, 32, seed=23), network)
+    logits, slope = logits_with_slope(spread(2, 3, 32, 32, seed=23), network)
     penalties = {"r1": r1_penalty(slope), "unit_slope": unit_slope_penalty(slope)}
     first = next(network.parameters())
     gradients = {

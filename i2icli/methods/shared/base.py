@@ -163,7 +163,7 @@ class Method(nn.Module, ABC):
         *batches: Tensor | tuple[Tensor, ...],
         run: Callable[..., Any] | None = None,
     ) -> list[Any]:
-        """Return what a network makes of each of several batches.
+        """Return a network's outputs for each of several batches.
 
         In one pass where `levers.batch_passes` allows it and the network takes each picture on its
         own: the same numbers up to rounding. Not for batches of which only some are given
@@ -316,7 +316,7 @@ class Method(nn.Module, ABC):
         raise NotImplementedError(f"{type(self).__name__} has no styles")
 
     def views(self, images: Tensor, *, direction: str = "a2b") -> list[list[AnyView]]:
-        """Return what `viz-attention` draws of each picture; a method adds what it has to show.
+        """Return the views of each picture that `viz-attention` draws; a method adds its own.
 
         Args:
             images: pictures, (B, C, H, W) in [-1, 1], sides a multiple of `size_multiple`.
@@ -338,7 +338,7 @@ class Method(nn.Module, ABC):
         """The modules that `translate` uses; the moving average follows these."""
 
     def start_epoch(self, epoch: int) -> None:
-        """Enter `epoch`, counted from 1: the place for stages. Called again on resume.
+        """Enter `epoch`, counted from 1: stages begin here. Called again on resume.
 
         A stage may freeze weights for good by `requires_grad_(False)`; the engine leaves them
         alone from then on.

@@ -13,7 +13,7 @@ from pydantic import Field
 from i2icli.config.document import Change, Document, config_document, differences, merge
 from i2icli.config.faults import validate
 from i2icli.config.method import MethodConfig, Task
-from i2icli.config.overrides import nest, parse_overrides, settle
+from i2icli.config.overrides import nest, parse_overrides, resolve
 from i2icli.config.presets import read_preset
 from i2icli.config.run import RunConfig
 from i2icli.config.shape import Shape
@@ -53,22 +53,17 @@ def configure_run(preset: str, overrides: Sequence[str] = ()) -> AnyRunConfig:
     Raises:
         ConfigError: naming every fault.
     """
-    found = read_preset(preset)
-    typed = parse_overrides(overrides)
-    changes, document = nest(typed), dict(found.document)
+    given, typed = read_preset(preset), parse_overrides(overrides)
+    document, changes = given.document, nest(typed)
     own, wanted = _method_name(document), _method_name(changes)
     if wanted is not None and own is not None and wanted != own:
         document = {key: document[key] for key in document if key not in ("method", "about")}
-    shape = Shape.of(run_schema())
-    layers: list[Mapping[str, Any]] = [{"preset": found.name}, document, changes]
-    name = wanted or own
-    if name in METHODS:
-        assert name is not None
-        layers = [paper_defaults(name), *layers]
-    stacked: Document = {}
-    for layer in layers:
-        stacked = merge(stacked, layer, shape)
-    return validate(settle(stacked, typed, shape), run_schema(), source=found.label)
+    name, shape = wanted or own, Shape.of(run_schema())
+    # A method that does not exist has no defaults; `validate` says so, with the nearest name.
+    layered = paper_defaults(name) if name is not None and name in METHODS else {}
+    for layer in ({"preset": given.name}, document, changes):
+        layered = merge(layered, layer, shape)
+    return validate(resolve(layered, typed, shape), run_schema(), source=given.label)
 
 
 def restore_config(document: Mapping[str, Any]) -> AnyRunConfig:
@@ -88,7 +83,7 @@ def paper_defaults(name: str) -> Document:
 
 
 def changes_from_paper(config: AnyRunConfig) -> list[Change]:
-    """Return how a configuration differs from its paper's, what only names it left out."""
+    """Return the values that differ from the paper's, those that only name the run left out."""
     changes = differences(paper_defaults(config.method.name), config_document(config))
     return [c for c in changes if c.path != "preset" and not c.path.startswith("about.")]
 
@@ -99,28 +94,11 @@ def build_method(config: AnyRunConfig) -> Method:
     The global random state is left as it was.
 
     Raises:
-        ConfigError: if its networks cannot be built as configured.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.train.seed)
-        try:
-            method = method_of(config)(config.method, task_of(config))
-        except ValueError as error:
-            raise ConfigError(
-                f"method {config.method.name!r} cannot be built as configured: {error}."
-            ) from error
-    method.draws.restore(torch.Generator().manual_seed(config.train.seed).get_state())
-    return method
-
-
-def task_of(config: AnyRunConfig) -> Task:
-    """Return what a method learns of the other sections.
-
-    Raises:
-        ConfigError: for a palette that is not there.
+        ConfigError: if its networks cannot be built as configured, or for a palette that is not
+            there.
     """
     data, labels = config.data, config.labels
-    return Task(
+    task = Task(
         channels_a=data.channels_a,
         channels_b=data.channels_b,
         crop=data.crop,
@@ -129,6 +107,16 @@ def task_of(config: AnyRunConfig) -> Task:
         colours=class_colours(labels.palette, labels.classes) if labels.classes else (),
         structure=config.structure,
     )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.train.seed)
+        try:
+            method = method_of(config)(config.method, task)
+        except ValueError as error:
+            raise ConfigError(
+                f"method {config.method.name!r} cannot be built as configured: {error}."
+            ) from error
+    method.draws.restore(torch.Generator().manual_seed(config.train.seed).get_state())
+    return method
 
 
 def _method_name(document: Mapping[str, Any]) -> str | None:

@@ -158,7 +158,7 @@ def check_crop(task: Task, *, smallest_scale: float = 1.0) -> None:
 
 
 def labelled_pixels(labels: Tensor, *, ignore: int, ranks: Ranks) -> Tensor:
-    """Return what divides the loss of a batch's labelled pixels, a scalar of at least 1.
+    """Return the divisor of the loss on a batch's labelled pixels, a scalar of at least 1.
 
     Where several processes share the batch it is their mean, so that the mean of their losses is
     the loss of the whole batch, however the labels are spread.

@@ -99,7 +99,7 @@ class StructureTerm(nn.Module):
         *,
         name: str,
     ) -> Tensor:
-        """Return what the learned head minimises, a scalar in nats (SeSim, eq. 5).
+        """Return the learned head's contrastive loss, a scalar in nats (SeSim, eq. 5).
 
         A place must be recognised by its map in the translation, and by default also in the
         source with other colours, among the source's other places and those of a real picture of
