@@ -140,7 +140,6 @@ def _choice_fault(
 def _unknown_key(
     path: tuple[str, ...], value: object, document: Mapping[str, Any], shape: Shape
 ) -> Fault:
-    """Describe a key that does not exist."""
     *parents, key = path
     table = shape.at(parents, document)
     names = [] if table is None else table.keys(look_up(document, parents))
@@ -159,7 +158,6 @@ def _rule_fault(path: tuple[str, ...], value: object, sentence: str) -> Fault:
 
 
 def _allowed(path: Sequence[str], document: Mapping[str, Any], shape: Shape) -> str:
-    """Say what is allowed at a path."""
     here = shape.at(path, document)
     return "a value" if here is None else here.allowed()
 

@@ -47,7 +47,7 @@ class EpochSchedule(StrictModel):
 
     @abstractmethod
     def is_decaying(self, epoch: int) -> bool:
-        """Say whether `epoch`, counted from 1, lies in the falling part."""
+        """Return whether `epoch`, counted from 1, lies in the falling part."""
 
     def rate(self, moment: Moment) -> float:
         """Return the multiplier of the learning rate at a step."""
@@ -76,7 +76,7 @@ class LinearSchedule(EpochSchedule):
         return 1.0 - decayed / (self.epochs_decay + 1)
 
     def is_decaying(self, epoch: int) -> bool:
-        """Say whether `epoch`, counted from 1, lies in the second, falling part."""
+        """Return whether `epoch`, counted from 1, lies in the second, falling part."""
         return epoch > self.epochs
 
 
@@ -98,7 +98,7 @@ class StepSchedule(EpochSchedule):
         return float(self.gamma ** ((min(epoch, self.epochs) - 1) // self.every_epochs))
 
     def is_decaying(self, epoch: int) -> bool:  # noqa: ARG002 - same form as the others
-        """Say that there is no decay half."""
+        """Return False: there is no decay half."""
         return False
 
 
@@ -120,7 +120,7 @@ class CosineSchedule(EpochSchedule):
         return 0.5 * (1.0 + math.cos(math.pi * passed / self.epochs))
 
     def is_decaying(self, epoch: int) -> bool:
-        """Say whether `epoch`, counted from 1, lies after the half period."""
+        """Return whether `epoch`, counted from 1, lies after the half period."""
         return epoch > self.epochs
 
 
@@ -141,7 +141,7 @@ class IterationSchedule(StrictModel):
         return self.steps
 
     def is_decaying(self, epoch: int) -> bool:  # noqa: ARG002 - same form as the others
-        """Say that there is no decay half."""
+        """Return False: there is no decay half."""
         return False
 
 
@@ -162,7 +162,7 @@ class PolySchedule(StrictModel):
         return self.epochs * steps_per_epoch
 
     def is_decaying(self, epoch: int) -> bool:  # noqa: ARG002 - same form as the others
-        """Say that there is no decay half."""
+        """Return False: there is no decay half."""
         return False
 
 

@@ -1,4 +1,4 @@
-"""What a configuration may hold at each of its keys, read from its JSON schema.
+"""The values that a configuration may hold at each key, read from its JSON schema.
 
 The typed models are the one source; error messages, overrides and the reference page are derived
 from their schema, so that none of them can drift.
@@ -130,11 +130,10 @@ class Shape:
         return kinds == {"string"}
 
     def allowed(self) -> str:
-        """Say in words which values are allowed here, for example "a number above 0"."""
+        """Return the allowed values in words, for example "a number above 0"."""
         return " or ".join(dict.fromkeys(option._allowed_here() for option in self._options()))
 
     def _allowed_here(self) -> str:
-        """Say which values one alternative allows."""
         node = self.node
         if choices := ([node["const"]] if "const" in node else list(node.get("enum", []))):
             return one_of([toml_like(choice) for choice in choices])
@@ -144,7 +143,6 @@ class Shape:
         return f"{kind}{_range(node)}"
 
     def _allowed_list(self) -> str:
-        """Say what a list may hold."""
         items = self._at(self.node.get("items", {}))
         at_least = " that is not empty" if self.node.get("minItems") else ""
         return f"a list{at_least}, each item {items.allowed()}"
@@ -164,7 +162,7 @@ class Shape:
 
 
 def _range(node: JsonSchema) -> str:
-    """Say in words which range a schema allows; empty where it allows all."""
+    """Return the range of a schema in words; empty where it allows all."""
     low, high = node.get("minimum"), node.get("maximum")
     above, below = node.get("exclusiveMinimum"), node.get("exclusiveMaximum")
     if low is not None and high is not None:

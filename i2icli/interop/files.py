@@ -203,7 +203,6 @@ def _parts(path: Path, document: object) -> dict[str, Weights]:
 
 
 def _is_weights(value: Any) -> bool:
-    """Say whether a value is a state dict."""
     return (
         isinstance(value, Mapping)
         and len(value) > 0

@@ -170,7 +170,6 @@ def stylegan2_widths(
 
 
 def _resnet_title(settings: Mapping[str, object], *, is_split: bool) -> str:
-    """Describe a generator."""
     ways = {
         (True, True): "anti-aliased",
         (False, False): "not anti-aliased",

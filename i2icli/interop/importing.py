@@ -114,7 +114,7 @@ def import_released(
 
 
 def _plan(generators: Generators, preset: str, *, alone: bool) -> _Plan:
-    """Decide which network of the preset's method comes from where."""
+    """Plan the source of every network of the preset's method."""
     config = configure_run(preset)
     released = method_of(config).released
     parts = _parts_for(generators, released, preset)
@@ -175,7 +175,7 @@ def _resolve(plan: _Plan, config: AnyRunConfig, part: Part, *, is_needed: bool) 
 
 
 def _has(config: StrictModel, path: str) -> bool:
-    """Say whether a configuration has a value of this path."""
+    """Return whether a configuration has a value of this path."""
     value: Any = config
     for key in path.split("."):
         if not isinstance(value, StrictModel) or key not in type(value).model_fields:
@@ -185,7 +185,6 @@ def _has(config: StrictModel, path: str) -> bool:
 
 
 def _channels(parts: Mapping[str, Part]) -> dict[str, int]:
-    """Return the channels of both domains."""
     networks = [part.network for part in parts.values()]
     inside, outside = networks[0].channels
     if "gen/b" in parts:

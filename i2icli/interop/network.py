@@ -143,5 +143,4 @@ def _is_same(theirs: Tensor, ours: Tensor) -> bool:
 
 
 def _some(names: list[str]) -> str:
-    """Return the first few names."""
     return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

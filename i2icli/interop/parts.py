@@ -1,4 +1,4 @@
-"""Which files belong together, and which network of a method each of their parts is."""
+"""Files that belong together, and the networks of a method in them."""
 
 from __future__ import annotations
 

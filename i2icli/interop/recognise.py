@@ -1,4 +1,4 @@
-"""What a state dict is of."""
+"""The networks that state dicts of others are of."""
 
 from __future__ import annotations
 

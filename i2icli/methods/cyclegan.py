@@ -199,7 +199,6 @@ class CycleGAN(Method):
         return fake, same
 
     def _send(self, way: Literal["ab", "ba"], images: Tensor) -> Tensor:
-        """Send pictures through one generator."""
         generator = self.generator_ab if way == "ab" else self.generator_ba
         translated: Tensor = generator(images)[0]
         return translated

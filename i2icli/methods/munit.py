@@ -279,7 +279,6 @@ class MUNIT(Method):
         }
 
     def _encode(self, reals: ByDomain) -> Codes:
-        """Return content and style of the pictures of both domains."""
         return {name: self._coder(name).encode(images) for name, images in reals.items()}
 
     def _decode(self, codes: Codes, styles: ByDomain) -> tuple[ByDomain, ByDomain]:
@@ -385,7 +384,6 @@ class MUNIT(Method):
 
 @full_precision
 def _distance(values: Tensor, wanted: Tensor) -> Tensor:
-    """Return the mean absolute difference."""
     return F.l1_loss(values, wanted)
 
 

@@ -105,7 +105,6 @@ class SRC(CUT):
         return terms
 
     def _draw_places(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Draw one set of places a layer."""
         count = self.config.num_patches
         return [
             self.draws.places(f"nce.{layer}", count=count, total=maps.shape[2] * maps.shape[3])

@@ -229,7 +229,6 @@ class MultiScaleDiscriminator(nn.Module):
 
 
 def _discriminator(in_channels: int, width: int, layers: int) -> nn.Sequential:
-    """Build the discriminator of one scale."""
     widths = [in_channels, *(width * 2**number for number in range(layers))]
     halvings = (
         ConvBlock(widths[n], widths[n + 1], 4, stride=2, padding=1, activation="leaky")

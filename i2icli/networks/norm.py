@@ -75,7 +75,7 @@ class InstanceNorm(nn.Module):
 
 
 def _has_kernels(images: Tensor) -> bool:
-    """Say whether the kernels of batch norm do here what `_LeanNorm` asks of them."""
+    """Return whether the kernels of batch norm do here what `_LeanNorm` asks of them."""
     is_plain = images.is_cpu or images.is_cuda  # neither "meta" nor rarer devices
     has_pixels = images.dim() == 4 and images.shape[0] > 0 and images.shape[2:].numel() > 1
     return is_plain and has_pixels and not torch.compiler.is_compiling()
@@ -189,7 +189,7 @@ def _normalise_back(upper: Tensor, piece: Tensor, mean: Tensor, scale: Tensor) -
 
 
 def _sums_coarsely(piece: Tensor) -> bool:
-    """Say whether the kernels would add up all pixels of a channel one after the other.
+    """Return whether the kernels would add up all pixels of a channel one after the other.
 
     Those for a CPU do where channels lie last; in float32 that costs two digits at 256x256.
     """

@@ -154,7 +154,7 @@ def _doubled(features: Tensor, axis: int) -> Tensor:
 
 
 def _halved(gradient: Tensor, axis: int) -> Tensor:
-    """Return a gradient, doubled by `_doubled`."""
+    """Return the gradient of the input of `_doubled`, given that of its output."""
     length = gradient.shape[axis] // 2
     even, odd = torch.unflatten(gradient, axis, (length, 2)).unbind(axis + 1)
     result = torch.add(even, odd, out=gradient.new_empty(even.shape)).mul_(0.75)

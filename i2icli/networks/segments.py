@@ -69,7 +69,6 @@ def run_in_segments(layers: Iterable[nn.Module], value: Tensor, *, recomputes: b
 
 
 def _run_segment(layers: list[nn.Module], value: Tensor, *, recomputes: bool) -> Tensor:
-    """Send `value` through the layers of one segment."""
     is_worth_it = recomputes and torch.is_grad_enabled() and len(layers) > 1
     if not (is_worth_it and all(isinstance(layer, _REPEATABLE) for layer in layers)):
         return run_layers(layers, value)

@@ -115,7 +115,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def fault_of(name: str, content: Content, wanted_digest: str) -> str:
-    """Say why the content is not the weights called `name`; an empty text where it is."""
+    """Return the fault by which content is not the weights `name`; empty where it has none."""
     wants_torchscript = name == "inception"
     if content.is_torchscript != wants_torchscript:
         kinds = ("a plain table of tensors", "a TorchScript network")

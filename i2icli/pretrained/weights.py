@@ -151,7 +151,7 @@ def weights_folder() -> Path:
 
 
 def is_offline(flag: bool = False) -> bool:  # noqa: FBT001, FBT002 - it is the flag --offline
-    """Say whether the network is forbidden: by the flag, or by `I2I_OFFLINE` set to 1."""
+    """Return whether the network is forbidden: by the flag, or by `I2I_OFFLINE` set to 1."""
     return flag or os.environ.get("I2I_OFFLINE", "") not in ("", "0")
 
 

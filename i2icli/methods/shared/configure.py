@@ -120,7 +120,6 @@ def build_method(config: AnyRunConfig) -> Method:
 
 
 def _method_name(document: Mapping[str, Any]) -> str | None:
-    """Return the method a document names, None where it names none."""
     method = document.get("method")
     name = method.get("name") if isinstance(method, Mapping) else None
     return name if isinstance(name, str) else None

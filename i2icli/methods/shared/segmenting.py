@@ -1,4 +1,4 @@
-"""What the methods that segment have in common."""
+"""Configuration, networks and losses that the methods that segment share."""
 
 from __future__ import annotations
 

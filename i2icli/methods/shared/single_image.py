@@ -1,4 +1,4 @@
-"""What the methods share that train on one picture of each domain."""
+"""Data settings and noise of the methods that train on one picture of each domain."""
 
 from __future__ import annotations
 

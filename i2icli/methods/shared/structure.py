@@ -175,7 +175,6 @@ class StructureTerm(nn.Module):
         ]
 
     def _compared(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Send features through the head, if there is one."""
         return list(features) if self.head is None else self.head(features)
 
     def _maps(self, features: Sequence[Tensor], draws: Draws, name: str) -> list[Tensor]:
@@ -207,7 +206,6 @@ class StructureTerm(nn.Module):
 
 
 def _coloured(images: Tensor) -> Tensor:
-    """Repeat the one channel of grey pictures."""
     return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
 
 
