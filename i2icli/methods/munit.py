@@ -142,11 +142,11 @@ class MUNIT(Method):
         super().__init__(config, task)
         self.config = config
         coder = {**config.generator.model_dump(), "style_size": config.style_size}
-        critic = config.discriminator.model_dump()
+        settings = config.discriminator.model_dump()
         self.generator_a = StyleAutoencoder(self.channels["a"], **coder)
         self.generator_b = StyleAutoencoder(self.channels["b"], **coder)
-        self.discriminator_a = MultiScaleDiscriminator(self.channels["a"], **critic)
-        self.discriminator_b = MultiScaleDiscriminator(self.channels["b"], **critic)
+        self.discriminator_a = MultiScaleDiscriminator(self.channels["a"], **settings)
+        self.discriminator_b = MultiScaleDiscriminator(self.channels["b"], **settings)
         self._check_crop()
         for network in (self.generator_a, self.generator_b):
             init_weights(network, config.init.kind, config.init.gain)

@@ -9,14 +9,14 @@ import torch
 from released_files import (
     autoencoder,
     in_joligen_layout,
-    munit_judge,
+    munit_discriminator,
     patchgan,
     pictures,
     projector,
     resnet,
     save,
     stylegan2,
-    stylegan2_judge,
+    stylegan2_discriminator,
 )
 
 from i2icli.errors import CheckpointError, ConfigError
@@ -68,16 +68,16 @@ def test_resnet_is_told_by_names_and_shapes(changes: dict[str, object], tmp_path
 
 
 def test_discriminator_and_projection_beside_are_taken(tmp_path: Path) -> None:
-    generator, judge = resnet(), patchgan(norm="instance")
+    generator, discriminator = resnet(), patchgan(norm="instance")
     head = projector(generator)
-    for name, network in {"G": generator, "D": judge, "F": head}.items():
+    for name, network in {"G": generator, "D": discriminator, "F": head}.items():
         save(tmp_path / f"12_net_{name}.pth", network)
     save(tmp_path / "latest_net_D.pth", patchgan(width=9))  # of another epoch
     imported, translator = _import(tmp_path / "12_net_G.pth")
     assert imported.fresh == {}
     for name, network in {
         "generator": generator,
-        "discriminator": judge,
+        "discriminator": discriminator,
         "projector": head,
     }.items():
         ours = translator.method.get_submodule(name).state_dict()
@@ -121,8 +121,8 @@ def test_alone_looks_at_no_other_file(tmp_path: Path) -> None:
 
 def test_both_generators_of_cyclegan_make_a_two_way_translator(tmp_path: Path) -> None:
     networks = {"G_A": resnet(plain=True), "G_B": resnet(plain=True)}
-    judges = {"D_A": patchgan(plain=True), "D_B": patchgan(plain=True)}
-    for name, network in {**networks, **judges}.items():
+    discriminators = {"D_A": patchgan(plain=True), "D_B": patchgan(plain=True)}
+    for name, network in {**networks, **discriminators}.items():
         save(tmp_path / f"latest_net_{name}.pth", network)
     imported, translator = _import(tmp_path / "latest_net_G_B.pth")
     assert (imported.config.preset, imported.fresh) == ("cyclegan", {})
@@ -131,8 +131,8 @@ def test_both_generators_of_cyclegan_make_a_two_way_translator(tmp_path: Path) -
         torch.testing.assert_close(
             translator.translate(images, direction), networks[name](images)[0]
         )
-    # the released D_A judges what G_A makes: pictures of B
-    theirs = judges["D_A"].state_dict()["model.0.weight"]
+    # the released D_A discriminates what G_A makes: pictures of B
+    theirs = discriminators["D_A"].state_dict()["model.0.weight"]
     assert torch.equal(translator.method.discriminator_b.model[0].weight, theirs)
 
 
@@ -196,9 +196,9 @@ def test_single_image_generator_and_discriminator(
     changes: dict[str, int], preset: str, crop: int, tmp_path: Path
 ) -> None:
     network = stylegan2(**changes)
-    judge = stylegan2_judge(resolution=crop, last_side=8 if crop == 128 else 4)
+    discriminator = stylegan2_discriminator(resolution=crop, last_side=8 if crop == 128 else 4)
     save(tmp_path / "latest_net_G.pth", network)
-    save(tmp_path / "latest_net_D.pth", judge)
+    save(tmp_path / "latest_net_D.pth", discriminator)
     imported, translator = _import(tmp_path / "latest_net_G.pth")
     assert (imported.config.preset, imported.config.data.crop) == (preset, crop)
     assert "discriminator" in imported.taken
@@ -208,8 +208,8 @@ def test_single_image_generator_and_discriminator(
 
 def test_munit_holds_both_domains_in_one_file(tmp_path: Path) -> None:
     networks = {"a": autoencoder(), "b": autoencoder()}
-    judges = {"a": munit_judge(), "b": munit_judge()}
-    for kind, parts in {"gen": networks, "dis": judges}.items():
+    discriminators = {"a": munit_discriminator(), "b": munit_discriminator()}
+    for kind, parts in {"gen": networks, "dis": discriminators}.items():
         document = {name: network.state_dict() for name, network in parts.items()}
         torch.save(document, tmp_path / f"{kind}_00000010.pt")
     imported, translator = _import(tmp_path / "gen_00000010.pt")
@@ -300,7 +300,7 @@ def test_half_precision_weights_become_float32(tmp_path: Path) -> None:
     [
         ("D", patchgan(), "PatchGAN discriminator of width 4, 2 layers, anti-aliased, which"),
         ("F", projector(resnet()), "projection head of 5 layers, which cannot translate"),
-        ("D", stylegan2_judge(), "StyleGAN2 discriminator of crops of 64 pixels, which"),
+        ("D", stylegan2_discriminator(), "StyleGAN2 discriminator of crops of 64 pixels, which"),
     ],
 )
 def test_other_networks_alone_are_refused_with_the_generator_beside(

@@ -9,12 +9,12 @@ import torch
 from released_files import (
     autoencoder,
     in_joligen_layout,
-    munit_judge,
+    munit_discriminator,
     patchgan,
     projector,
     resnet,
     stylegan2,
-    stylegan2_judge,
+    stylegan2_discriminator,
 )
 
 from i2icli.errors import CheckpointError
@@ -29,9 +29,9 @@ WHOLE = {
     "batch norm": (patchgan(norm="batch").state_dict(), "PatchGAN discriminator"),
     "projection": (projector(resnet()).state_dict(), "projection head of 5 layers"),
     "stylegan2": (stylegan2().state_dict(), "StyleGAN2 generator of 8 channels and up, 4 blocks"),
-    "stylegan2 judge": (stylegan2_judge().state_dict(), "crops of 64 pixels"),
+    "stylegan2 discriminator": (stylegan2_discriminator().state_dict(), "crops of 64 pixels"),
     "munit": (autoencoder().state_dict(), "MUNIT auto-encoder of width 4, 2 blocks, styles of 3"),
-    "munit judge": (munit_judge().state_dict(), "width 4, 2 layers, 2 scales"),
+    "munit discriminator": (munit_discriminator().state_dict(), "width 4, 2 layers, 2 scales"),
 }
 
 

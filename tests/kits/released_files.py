@@ -44,7 +44,7 @@ def stylegan2(**changes: Any) -> StyleGAN2Generator:
     return StyleGAN2Generator(**{"width": 1, "resolution": 64, "blocks": 4, **changes})
 
 
-def stylegan2_judge(**changes: Any) -> StyleGAN2Discriminator:
+def stylegan2_discriminator(**changes: Any) -> StyleGAN2Discriminator:
     """Return a discriminator as SinCUT's."""
     return StyleGAN2Discriminator(**{"width": 1, "resolution": 64, **changes})
 
@@ -54,7 +54,7 @@ def autoencoder() -> StyleAutoencoder:
     return StyleAutoencoder(width=4, blocks=2, style_size=3, mlp_width=5)
 
 
-def munit_judge() -> MultiScaleDiscriminator:
+def munit_discriminator() -> MultiScaleDiscriminator:
     """Return a discriminator as MUNIT's."""
     return MultiScaleDiscriminator(width=4, layers=2, scales=2)
 

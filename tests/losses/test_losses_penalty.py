@@ -52,7 +52,7 @@ def test_unit_slope_is_the_squared_distance_of_the_length_from_one(
     assert torch.autograd.grad(penalty, weights)[0].isfinite().all()
 
 
-def test_a_judge_without_slope_has_finite_gradients() -> None:
+def test_a_discriminator_without_slope_has_finite_gradients() -> None:
     images, weights = torch.randn(2, 1, 3, 3), torch.zeros(1, 3, 3, requires_grad=True)
     slope = logits_with_slope(images, lambda x: quadratic(x, weights))[1]
     for penalty in (r1_penalty(slope), unit_slope_penalty(slope)):

@@ -130,7 +130,7 @@ def test_codes_and_pictures_have_the_documented_shapes() -> None:
 
 
 def test_default_networks_have_the_weights_of_the_released_ones() -> None:
-    network, judge = StyleAutoencoder(), MultiScaleDiscriminator()
+    network, discriminator = StyleAutoencoder(), MultiScaleDiscriminator()
     assert network.dec.parameter_shape == (4, 2, 2, 256)  # 8 norms of 2 * 256 numbers
     assert {name: p.shape for name, p in network.named_parameters() if "mlp" in name} == {
         "mlp.model.0.fc.weight": (256, 8),
@@ -142,7 +142,9 @@ def test_default_networks_have_the_weights_of_the_released_ones() -> None:
     }
     widths = [p.shape[:2] for n, p in network.enc_style.named_parameters() if n.endswith("weight")]
     assert widths == [(64, 3), (128, 64), (256, 128), (256, 256), (256, 256), (8, 256)]
-    widths = [p.shape[:2] for n, p in judge.cnns[2].named_parameters() if n.endswith("weight")]
+    widths = [
+        p.shape[:2] for n, p in discriminator.cnns[2].named_parameters() if n.endswith("weight")
+    ]
     assert widths == [(64, 3), (128, 64), (256, 128), (512, 256), (1, 512)]
 
 
@@ -166,20 +168,20 @@ def test_each_picture_takes_its_own_style() -> None:
 
 
 @pytest.mark.parametrize(("layers", "scales"), [(4, 3), (2, 3), (3, 1), (2, 2)])
-def test_the_smallest_side_that_can_be_judged_is_the_one_it_says(layers: int, scales: int) -> None:
-    judge = MultiScaleDiscriminator(3, width=2, layers=layers, scales=scales)
-    side = judge.min_side
-    assert len(judge(torch.zeros(1, 3, side, side))) == scales
+def test_the_smallest_side_that_is_accepted_is_the_one_it_says(layers: int, scales: int) -> None:
+    discriminator = MultiScaleDiscriminator(3, width=2, layers=layers, scales=scales)
+    side = discriminator.min_side
+    assert len(discriminator(torch.zeros(1, 3, side, side))) == scales
     with pytest.raises(RuntimeError, match=r"(?i)padding size"):
-        judge(torch.zeros(1, 3, side - 1, side - 1))
+        discriminator(torch.zeros(1, 3, side - 1, side - 1))
 
 
-def test_each_further_judge_sees_the_mean_of_the_pixels_that_are_there() -> None:
-    judge = MultiScaleDiscriminator(1, width=2, layers=1, scales=2).double()
+def test_each_further_discriminator_sees_the_mean_of_the_pixels_that_are_there() -> None:
+    discriminator = MultiScaleDiscriminator(1, width=2, layers=1, scales=2).double()
     images = torch.arange(20.0).view(1, 1, 4, 5).double()
     # rows -1..1 and 1..3, columns -1..1, 1..3 and 3..5, those beyond the border left out
     rows = (images[:, :, :2], images[:, :, 1:4])
     columns = (slice(2), slice(1, 4), slice(3, 5))
     halved = torch.stack([row[..., column].mean() for row in rows for column in columns])
     halved = halved.view(1, 1, 2, 3)
-    torch.testing.assert_close(judge(images)[1], judge.cnns[1](halved))
+    torch.testing.assert_close(discriminator(images)[1], discriminator.cnns[1](halved))
