@@ -157,6 +157,18 @@ def test_every_room_has_a_layer_and_stands_on_the_page_in_that_order() -> None:
     assert written == {name: layer for name, layer in LAYERS.items() if name != "inference"}
 
 
+def test_files_get_their_names_in_one_place() -> None:
+    """By `Path.replace`, which alone takes one argument, or by `os`."""
+    wrong = []
+    for path, node in nodes():
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            called = ast.unparse(node.func)
+            one = called.endswith(".replace") and len(node.args) == 1 and not node.keywords
+            if one or called in {"os.replace", "os.rename", "shutil.move"}:
+                wrong.append(at(path, node))
+    assert [place for place in wrong if "/system/files.py:" not in place] == []
+
+
 def test_losses_never_yield_inside_a_with() -> None:
     wrong = [
         at(path, inner)

@@ -147,11 +147,12 @@ def _prepare_pairs(
 
 
 def _prepare_video(video: Path, out: Path, *, every: int, as_json: bool) -> None:
-    from i2icli.datasets.prepare import building, check_out
+    from i2icli.datasets.prepare import check_out
     from i2icli.pictures.frames import extract_frames
+    from i2icli.system.files import whole_folder
 
     check_out(out, ())
-    with building(out) as fresh:
+    with whole_folder(out) as fresh:
         count = extract_frames(video, fresh, every=every)
     lines = [
         f"{out}: {count} frames",

@@ -21,15 +21,16 @@ Size = Annotated[int, typer.Option(min=1, metavar="N", help="Pictures a shard.")
 
 def shard(source: Source, out: Out, size: Size = 1000, as_json: AsJson = False) -> None:
     """Pack a folder of pictures, as they are, into tar shards as WebDataset has them."""
-    from i2icli.datasets.prepare import building, check_out
+    from i2icli.datasets.prepare import check_out
     from i2icli.pictures.listing import list_pictures
     from i2icli.pictures.tar_shards import pack_folder
+    from i2icli.system.files import whole_folder
 
     check_out(out, (source,))
     pictures = list_pictures(source)
     if not pictures:
         raise DataError(f"no pictures in {source}.")
-    with progress_bar("packing") as report, building(out) as fresh:
+    with progress_bar("packing") as report, whole_folder(out) as fresh:
         try:
             shards = pack_folder(pictures, source, fresh, size=size, progress=report)
         except OSError as fault:

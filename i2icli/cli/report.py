@@ -26,6 +26,7 @@ def report(
     from i2icli.reports.build import report_run  # imports torch
     from i2icli.reports.page import render_report
     from i2icli.runs.paths import find_run, newest_run
+    from i2icli.system.files import write_whole
 
     folder = find_run(run_dir or newest_run()).path
     target = out.expanduser() if out is not None else folder / "report.html"
@@ -35,9 +36,7 @@ def report(
     text = render_report(found)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(target)
+        write_whole(target, text)
     except OSError as fault:
         raise ConfigError(
             f"{target} cannot be written: {fault.strerror}. Name another file with --out."

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +13,7 @@ from i2icli.home import home
 from i2icli.pictures.listing import list_pictures
 from i2icli.system.archives import unpack
 from i2icli.system.download import Patience, Progress, Source, download
+from i2icli.system.files import whole_folder
 
 PARTS = ("trainA", "trainB", "testA", "testB")
 MARKER = "data-set.json"
@@ -108,8 +106,7 @@ def _fetch(
 
 def _install(data_set: DataSet, archive: Path, folder: Path) -> None:
     """Unpack beside `folder`, arrange and look at it there, then move it to its name."""
-    fresh = folder.with_name(f".{folder.name}-get-{os.getpid()}-{uuid.uuid4().hex[:8]}")
-    try:
+    with whole_folder(folder) as fresh:
         unpack(archive, fresh)
         _arrange(data_set, fresh)
         for part in PARTS[:2]:
@@ -120,11 +117,6 @@ def _install(data_set: DataSet, archive: Path, folder: Path) -> None:
                     f"(at its top: {present or 'nothing'})."
                 )
         (fresh / MARKER).write_text(json.dumps({"name": data_set.name}) + "\n", encoding="ascii")
-        if folder.exists():
-            folder.rmdir()
-        fresh.rename(folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _arrange(data_set: DataSet, folder: Path) -> None:

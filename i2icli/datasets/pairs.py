@@ -16,7 +16,6 @@ from i2icli.datasets.prepare import (
     SplitRule,
     Tally,
     Transfer,
-    building,
     check_out,
     describe,
     some_pictures,
@@ -25,6 +24,7 @@ from i2icli.datasets.prepare import (
 from i2icli.errors import DataError
 from i2icli.pictures.images import Picture, read_picture
 from i2icli.pictures.listing import list_pictures
+from i2icli.system.files import whole_folder
 
 Layout = Literal["side-by-side-ab", "side-by-side-ba", "folders"]
 
@@ -60,7 +60,7 @@ def prepare_pairs(
     check_out(out, (pairs,))
     tally = Tally()
     placer = Placer(transfer=transfer, resize=resize)
-    with building(out) as fresh:
+    with whole_folder(out) as fresh:
         if layout == "folders":
             _from_folders(pairs, fresh, rule=rule, placer=placer, tally=tally)
         else:

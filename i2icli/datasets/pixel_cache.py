@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
-import uuid
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +30,7 @@ from i2icli.data.pixel_cache import (
 from i2icli.data.transforms import CropPlan, resize_first
 from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.pictures.images import Pixels, read_picture
+from i2icli.system.files import whole_folder
 
 Progress = Callable[[int, int | None], None]
 
@@ -187,15 +186,9 @@ def _writing(folder: Path) -> Iterator[Path]:
     Raises:
         I2IError: if the disk is full or not writable.
     """
-    fresh = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}.partial")
     try:
-        fresh.mkdir(parents=True)
-        yield fresh
-        old = fresh.with_suffix(".old")
-        with suppress(FileNotFoundError):
-            folder.rename(old)
-        fresh.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
+        with whole_folder(folder, is_replaced=True) as fresh:
+            yield fresh
     except OSError as error:
         hint = "; make room" if error.errno == errno.ENOSPC else ""
         raise I2IError(
@@ -203,6 +196,5 @@ def _writing(folder: Path) -> Iterator[Path]:
             "half-made is left, and training works without it."
         ) from error
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
         with suppress(OSError):  # a first cache that failed leaves an empty folder
             folder.parent.rmdir()

@@ -7,11 +7,8 @@ few of the others. The result appears complete or not at all; nothing is overwri
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -20,6 +17,7 @@ from i2icli.datasets.placing import Placer, Resize, unique_names
 from i2icli.errors import ConfigError, DataError
 from i2icli.pictures.frames import VIDEO_SUFFIXES, extract_frames
 from i2icli.pictures.listing import list_pictures
+from i2icli.system.files import whole_folder
 
 Transfer = Literal["link", "copy"]
 
@@ -121,7 +119,7 @@ def prepare_folders(
     if domain_a.resolve() == domain_b.resolve():
         raise ConfigError(f"{domain_a} is given as both domains; name a folder for each.")
     tally = Tally()
-    with building(out) as fresh:
+    with whole_folder(out) as fresh:
         placer = Placer(transfer=transfer, resize=resize)
         for letter, source in (("A", domain_a), ("B", domain_b)):
             _prepare_domain(
@@ -213,21 +211,6 @@ def check_out(out: Path, sources: Sequence[Path]) -> None:
             raise ConfigError(
                 f"--out {out} lies inside {source}, which it is built from; choose another place."
             )
-
-
-@contextmanager
-def building(out: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `out` that takes its name at the end."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    fresh = out.with_name(f".{out.name}-prepare-{os.getpid()}-{uuid.uuid4().hex[:8]}")
-    fresh.mkdir()
-    try:
-        yield fresh
-        if out.exists():
-            out.rmdir()
-        fresh.rename(out)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def describe(out: Path, placer: Placer, tally: Tally) -> Prepared:

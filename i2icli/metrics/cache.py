@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import secrets
 import shutil
-import uuid
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from numpy.typing import NDArray
 
 from i2icli.home import home
 from i2icli.metrics.inception import FEATURES
+from i2icli.system.files import WholeFile
 from i2icli.system.manifest import Manifest
 
 _FORMAT = 2  # raised when this project reads or prepares pictures in another way
@@ -163,22 +163,16 @@ class KeptFeatures:
                     yield places, np.frombuffer(content, np.float32).reshape(-1, FEATURES)
 
     def _write(self, blocks: Iterator[Rows]) -> None:
-        """Write the whole under another name first; two processes may do so at once."""
         self._whole.parent.mkdir(parents=True, exist_ok=True)
-        token = uuid.uuid4().hex[:8]
-        partial = self._whole.with_name(f".{self._whole.stem}.{token}.partial")
         header = {"descr": "<f4", "fortran_order": False, "shape": (self._count, FEATURES)}
-        try:
-            with (
-                zipfile.ZipFile(partial, "w") as archive,
-                archive.open(_MEMBER, "w", force_zip64=True) as file,
-            ):
-                np.lib.format.write_array_header_1_0(file, header)
-                for block in blocks:
-                    file.write(np.ascontiguousarray(block, dtype="<f4").tobytes())
-            partial.replace(self._whole)
-        finally:
-            partial.unlink(missing_ok=True)
+        with (
+            WholeFile(self._whole, is_shared=True) as stream,
+            zipfile.ZipFile(stream, "w") as archive,
+            archive.open(_MEMBER, "w", force_zip64=True) as file,
+        ):
+            np.lib.format.write_array_header_1_0(file, header)
+            for block in blocks:
+                file.write(np.ascontiguousarray(block, dtype="<f4").tobytes())
 
 
 class FeaturePart:

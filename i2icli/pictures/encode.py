@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import struct
 import zlib
 from collections.abc import Sequence
@@ -16,6 +14,7 @@ from PIL import Image
 
 from i2icli.errors import DataError, I2IError
 from i2icli.pictures.decode import Pixels
+from i2icli.system.files import write_whole
 
 # Suffix to Pillow's name of the format.
 WRITABLE = {
@@ -200,19 +199,6 @@ def _write_file(path: Path, content: bytes) -> None:
     """Write a file and the folders above it, all of it or nothing."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(path, content)
+        write_whole(path, content, is_shared=True)
     except OSError as error:
         raise I2IError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write under a temporary name in the same folder, then rename over the target."""
-    # A short name of its own: the target's may already be as long as the file system allows.
-    temporary = path.with_name(f".i2i-{os.getpid()}-{secrets.token_hex(6)}.tmp")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(content)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import time
-import uuid
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,6 +22,7 @@ from typing import Any, TypeVar
 from i2icli.errors import DataError
 from i2icli.home import home
 from i2icli.pictures.decode import SUFFIXES
+from i2icli.system.files import write_whole
 
 T = TypeVar("T")
 _FORMAT = 1  # raised when other names are listed
@@ -145,14 +145,10 @@ def _store(directory: str, scan: _Scan) -> None:
     kept = {"format": _FORMAT, "folder": directory, "stamps": scan.stamps, "names": scan.names}
     body = json.dumps(kept).encode()  # names that are not UTF-8 are escaped
     path = _path(directory)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            partial.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        content = hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+        write_whole(path, content, is_shared=True)
 
 
 def _path(directory: str) -> Path:

@@ -7,10 +7,8 @@ archive: nothing is unpacked. https://github.com/webdataset/webdataset
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
-import secrets
 import tarfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ from typing import IO, cast
 
 from i2icli.errors import DataError
 from i2icli.pictures.decode import SUFFIXES
+from i2icli.system.files import WholeFile, remove_leftovers
 
 MOST_BYTES = 1 << 30  # of one file, since a sample is held in memory
 _BLOCK = tarfile.BLOCKSIZE
@@ -195,12 +194,9 @@ class ShardWriter:
     """
 
     def __init__(self, target: Path) -> None:
-        self._target = target
-        for leftover in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
-            leftover.unlink(missing_ok=True)
-        token = f"{os.getpid()}-{secrets.token_hex(4)}"
-        self._partial = target.with_name(f".{target.name}.{token}.partial")
-        self._stream = _Summed(self._partial.open("xb"))
+        remove_leftovers(target.parent, target.name)
+        self._whole = WholeFile(target, is_shared=True, is_synced=True)
+        self._stream = _Summed(self._whole.stream)
         self._archive = tarfile.TarFile(mode="w", fileobj=cast(IO[bytes], self._stream))
 
     def __enter__(self) -> ShardWriter:
@@ -212,8 +208,7 @@ class ShardWriter:
         fault: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stream.file.close()
-        self._partial.unlink(missing_ok=True)
+        self._whole.discard()
 
     def add(self, files: Mapping[str, bytes]) -> None:
         """Append a sample's files, one behind the other."""
@@ -226,11 +221,7 @@ class ShardWriter:
     def finish(self) -> WrittenShard:
         """Bring all of it to the disk and give it its name."""
         self._archive.close()
-        self._stream.file.flush()
-        os.fsync(self._stream.file.fileno())
-        self._stream.file.close()
-        self._partial.replace(self._target)
-        sync_folder(self._target.parent)
+        self._whole.finish()
         return WrittenShard(self._stream.size, self._stream.digest.hexdigest())
 
 
@@ -251,17 +242,6 @@ class _Summed:
         self.size += len(content)
         self.digest.update(content)
         return self.file.write(content)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring a folder's entries to the disk, where the system can."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def pack_folder(

@@ -10,7 +10,6 @@ import difflib
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from i2icli.errors import ConfigError, I2IError, WeightsError
 from i2icli.home import home
 from i2icli.pretrained.weight_files import fault_of, read_tensors
 from i2icli.system.download import Patience, Progress, Source, download, file_sha256
+from i2icli.system.files import WholeFile, write_whole
 
 _PYTORCH = "https://download.pytorch.org/models/"
 _NVIDIA = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/"
@@ -261,18 +261,16 @@ def add_weights(name: str, file: Path) -> FoundWeights:
     if target.exists() and target.samefile(file):
         _note(target, sha256)
         return FoundWeights(name, target, sha256)
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, partial)
-        _sync(partial)
-        if file_sha256(partial) != sha256:
-            raise WeightsError(f"{file} changed while it was copied: add it again.")
-        partial.replace(target)
+        whole = WholeFile(target, is_shared=True, is_synced=True)
+        with whole as stream, file.open("rb") as source:
+            shutil.copyfileobj(source, stream, 2**20)
+            stream.flush()
+            if file_sha256(whole.partial) != sha256:
+                raise WeightsError(f"{file} changed while it was copied: add it again.")
     except OSError as fault:
         raise I2IError(f"{target} cannot be written: {fault.strerror or fault}.") from None
-    finally:
-        partial.unlink(missing_ok=True)
     _note(target, sha256)
     return FoundWeights(name, target, sha256)
 
@@ -310,11 +308,6 @@ def get_weights(name: str, fetching: Fetching | None = None) -> tuple[FoundWeigh
         fetched.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
 def _note_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.checked.json")
 
@@ -349,9 +342,7 @@ def _note(path: Path, sha256: str) -> None:
         "digest": digest,
     }
     with suppress(OSError):
-        partial = _note_path(path).with_suffix(f".{uuid.uuid4().hex[:8]}.partial")
-        partial.write_text(json.dumps(note), encoding="ascii")
-        partial.replace(_note_path(path))
+        write_whole(_note_path(path), json.dumps(note), is_shared=True)
 
 
 def _reason(error: WeightsError) -> str:

@@ -1,17 +1,16 @@
 """Checkpoint files: what they hold, written whole or not at all, read without running code.
 
 A file holds one dictionary of plain types and tensors, so that `torch.load(weights_only=True)`
-reads it. It is written under a temporary name in the same folder, synced to the disk and renamed.
+reads it.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import pickle
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 
 from i2icli.errors import CheckpointError, I2IError
+from i2icli.system.files import WholeFile, link_whole
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,6 @@ class CheckpointState:
 
 FORMAT = 1
 KIND = "i2i checkpoint"
-_PARTIAL = ".partial"
 # How PyTorch began its files before they were zip archives: a pickle of its magic number.
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 # What early files of this format do not have.
@@ -105,7 +104,8 @@ def save_checkpoint(path: Path, state: CheckpointState) -> None:
     document: dict[str, Any] = {"kind": KIND, "format": FORMAT}
     document |= {part.name: getattr(state, part.name) for part in fields(state)}
     document = {key: _plain(value) for key, value in document.items()}
-    _replace(path, lambda file: _write(document, file))
+    with _whole(path) as file:
+        _write(document, file)
 
 
 def copy_checkpoint(source: Path, path: Path) -> None:
@@ -114,15 +114,11 @@ def copy_checkpoint(source: Path, path: Path) -> None:
     Raises:
         I2IError: if the disk is full or the folder not writable.
     """
-    partial = _partial_of(path)
     try:
-        partial.unlink(missing_ok=True)
-        os.link(source, partial)
-        partial.replace(path)
+        link_whole(source, path)
     except OSError:
-        partial.unlink(missing_ok=True)
-        with source.open("rb") as opened:
-            _replace(path, lambda file: shutil.copyfileobj(opened, file))
+        with _whole(path) as file, source.open("rb") as opened:
+            shutil.copyfileobj(opened, file)
 
 
 def load_checkpoint(path: Path) -> CheckpointState:
@@ -153,12 +149,6 @@ def load_checkpoint(path: Path) -> CheckpointState:
         raise CheckpointError(
             f"{path} is damaged: {missing} is missing. Use an older checkpoint of the run."
         ) from None
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed writes left in a folder of checkpoints."""
-    for leftover in folder.glob(f".*{_PARTIAL}"):
-        leftover.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> object:
@@ -224,23 +214,12 @@ def _write(document: dict[str, Any], file: BinaryIO) -> None:
         raise
 
 
-def _partial_of(path: Path) -> Path:
-    return path.with_name(f".{path.name}{_PARTIAL}")
-
-
-def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file beside `path` and rename it over `path` once it is on the disk."""
-    partial = _partial_of(path)
+@contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
     try:
-        with partial.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _sync_folder(path.parent)
+        with WholeFile(path, is_synced=True) as file:
+            yield file
     except OSError as fault:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         reason = "the disk is full" if fault.errno in _FULL else str(fault.strerror or fault)
         kept = f"the last good {path.name} is intact" if path.exists() else "nothing was written"
         raise I2IError(
@@ -249,13 +228,3 @@ def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-def _sync_folder(folder: Path) -> None:
-    # A rename is on the disk only once the folder is; Windows cannot open folders.
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -17,7 +17,7 @@ from typing import IO, Any
 import tomli_w
 
 from i2icli.errors import ConfigError
-from i2icli.runs.checkpoint import remove_leftovers
+from i2icli.system.files import remove_leftovers, write_whole
 
 if sys.platform == "win32":
     import msvcrt
@@ -78,7 +78,7 @@ class RunFolder:
 
     def write_config(self, document: Mapping[str, Any]) -> None:
         """Write the resolved configuration, whole or not at all."""
-        _write_text(self.config, tomli_w.dumps(dict(document)))
+        write_whole(self.config, tomli_w.dumps(dict(document)), is_synced=True)
 
     def read_config(self) -> dict[str, Any]:
         """Return the configuration as a document.
@@ -93,8 +93,9 @@ class RunFolder:
 
     def write_story(self, *, command: Sequence[str], environment: Mapping[str, Any]) -> None:
         """Write the command that started the run, and on what."""
-        _write_text(self.path / "command.txt", shlex.join(command) + "\n")
-        _write_text(self.path / "env.json", json.dumps(environment, indent=2) + "\n")
+        story = {"command.txt": shlex.join(command), "env.json": json.dumps(environment, indent=2)}
+        for name, text in story.items():
+            write_whole(self.path / name, f"{text}\n", is_synced=True)
 
     def read_metrics(self) -> list[Line]:
         """Return the lines of metrics.jsonl, without a last one that a kill cut short."""
@@ -119,7 +120,8 @@ class RunFolder:
                 for line in self.read_metrics()
                 if line["step"] <= step and not line.get("partial")
             ]
-            _write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in kept))
+            text = "".join(json.dumps(line) + "\n" for line in kept)
+            write_whole(self.metrics, text, is_synced=True)
         for grid in self.samples.glob("step-*.png"):
             if (number := _step_of(grid)) is not None and number > step:
                 grid.unlink(missing_ok=True)
@@ -209,15 +211,6 @@ def _claim_number(parent: Path, preset: str) -> Path:
 def _step_of(grid: Path) -> int | None:
     match = re.fullmatch(r"step-(\d+)", grid.stem)
     return int(match[1]) if match else None
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _try_lock(file: IO[str]) -> bool:

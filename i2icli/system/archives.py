@@ -8,11 +8,8 @@ all is left behind.
 from __future__ import annotations
 
 import lzma
-import os
-import shutil
 import stat
 import tarfile
-import uuid
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -22,6 +19,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
 from i2icli.errors import ConfigError, DataError, I2IError
+from i2icli.system.files import whole_folder
 
 _BLOCK = 1 << 20
 _BOMB_RATIO = 200  # pictures hardly compress: an archive that grows more than this is no data set
@@ -68,18 +66,8 @@ def unpack(archive: Path, folder: Path, *, limits: Limits | None = None) -> int:
         raise ConfigError(f"{folder} is not empty and nothing is overwritten; give --out NEW.")
     if not archive.is_file():
         raise DataError(f"{archive} is not a file; give the archive's path.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = folder.with_name(f".{folder.name}-unpack-{os.getpid()}-{uuid.uuid4().hex[:8]}")
-    fresh.mkdir()
-    try:
-        with _readable(archive):
-            count = _write_members(archive, fresh, limits or Limits())
-        if folder.exists():
-            folder.rmdir()
-        _top(fresh).rename(folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    return count
+    with whole_folder(folder, top=_top) as fresh, _readable(archive):
+        return _write_members(archive, fresh, limits or Limits())
 
 
 @contextmanager

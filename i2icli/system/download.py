@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from i2icli.errors import I2IError, WeightsError
+from i2icli.system.files import install_file
 from i2icli.version import __version__
 
 _BLOCK = 1 << 18
@@ -87,7 +88,7 @@ def download(
         except OSError as error:
             raise I2IError(f"{part} cannot be written: {error.strerror or error}.") from error
         else:
-            part.replace(target)
+            install_file(part, target)
             _note(part).unlink(missing_ok=True)
             return target
     raise WeightsError(f"Download failed ({'; '.join(reasons)}). {source.otherwise}".rstrip())

@@ -6,11 +6,12 @@ import contextlib
 import json
 import os
 import re
-import secrets
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from i2icli.system.files import remove_leftovers, write_whole
 
 NAME = "manifest.jsonl"
 _OF_RANK = re.compile(r"manifest-(\d+)\.jsonl")
@@ -74,16 +75,11 @@ class Manifest:
             entries = self.read()
             lines = [json.dumps(entries[name], ensure_ascii=False) for name in sorted(entries)]
             content = "".join(f"{line}\n" for line in lines)
-            partial = self.path.with_name(f".{NAME}.{secrets.token_hex(4)}.partial")
-            with partial.open("wb") as file:
-                file.write(content.encode("utf-8", "surrogateescape"))
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(self.path)
+            raw = content.encode("utf-8", "surrogateescape")
+            write_whole(self.path, raw, is_shared=True, is_synced=True)
             if not is_alone:
                 return
-            for leftover in self._folder.glob(f".{NAME}.*.partial"):
-                leftover.unlink(missing_ok=True)
+            remove_leftovers(self._folder, NAME)
             for rank, path in self._of_ranks():
                 # Of other ranks of this run, more may come; of an earlier one with more, nothing.
                 if rank == self._rank or rank >= self._count:

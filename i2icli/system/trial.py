@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import Any
 import torch
 
 from i2icli.home import home
+from i2icli.system.files import write_whole
 
 # The usual way, and the other.
 Ways = tuple[Callable[[], object], Callable[[], object]]
@@ -108,7 +107,4 @@ def _write(trials: Mapping[str, float]) -> None:
     newest = dict(list(trials.items())[-_MOST_TRIALS:])
     with contextlib.suppress(OSError):
         _file().parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=_file().parent, prefix=".trials-")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(newest, file, indent=0)
-        Path(name).replace(_file())
+        write_whole(_file(), json.dumps(newest, indent=0), is_shared=True)

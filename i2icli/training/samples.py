@@ -17,6 +17,7 @@ from i2icli.errors import DataError
 from i2icli.methods.shared.base import Method
 from i2icli.pictures.images import Picture, Pixels, read_picture
 from i2icli.pictures.listing import evenly_spaced
+from i2icli.system.files import WholeFile
 from i2icli.translation.pictures import mask_pixels, quiet_randomness, translate_pictures
 from i2icli.viz.grid import draw_grid, lay_out, shrink
 from i2icli.viz.tiles import describe_rows
@@ -78,9 +79,8 @@ class SampleDrawer:
                 )
             )
         grid, info = _draw_rows(drawn, method.mask_names)
-        partial = path.with_name(f".{path.name}.partial")
-        grid.save(partial, format="PNG", pnginfo=info)
-        partial.replace(path)
+        with WholeFile(path) as file:
+            grid.save(file, format="PNG", pnginfo=info)
         return drawn
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from i2icli.metrics.alarms import Alarm, stall_alarm
+from i2icli.system.files import WholeFile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,10 +120,8 @@ def draw_curve(folder: Path, board: Scoreboard, best: Mapping[str, Any]) -> None
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes[-1].xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     figure.suptitle(board.protocol, fontsize=9, color="#555555")
-    path = folder / CURVE
-    partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, format="png")
-    partial.replace(path)
+    with WholeFile(folder / CURVE) as file:
+        figure.savefig(file, format="png")
 
 
 def _draw_panel(axis: Axes, board: Scoreboard, names: list[str], best: Mapping[str, Any]) -> None:

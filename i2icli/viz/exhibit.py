@@ -16,6 +16,7 @@ from i2icli.methods.shared.views import AnyView
 from i2icli.pictures.images import Picture, read_picture
 from i2icli.pictures.listing import evenly_spaced
 from i2icli.runs.paths import StepFile
+from i2icli.system.files import write_whole
 from i2icli.translation.pictures import check_direction, source_channels
 from i2icli.translation.targets import Job
 from i2icli.translation.translator import Translator, load_translator
@@ -308,11 +309,8 @@ def _save(item: _Shown, ending: str, content: bytes) -> None:
 
 def _write(path: Path, content: bytes) -> None:
     """Write a file, whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(path)
+        write_whole(path, content)
     except OSError as fault:
-        partial.unlink(missing_ok=True)
         raise I2IError(f"{path} was not written: {fault.strerror}. Name another OUT.") from None

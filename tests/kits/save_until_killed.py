@@ -16,12 +16,8 @@ from pathlib import Path
 import torch
 from dying import die_at_byte, die_at_file_event
 
-from i2icli.runs.checkpoint import (
-    CheckpointState,
-    load_checkpoint,
-    remove_leftovers,
-    save_checkpoint,
-)
+from i2icli.runs.checkpoint import CheckpointState, load_checkpoint, save_checkpoint
+from i2icli.system.files import remove_leftovers
 
 FILLED = 300_000  # numbers in a checkpoint: more than one write takes
 

@@ -21,9 +21,9 @@ from i2icli.runs.checkpoint import (
     CheckpointState,
     copy_checkpoint,
     load_checkpoint,
-    remove_leftovers,
     save_checkpoint,
 )
+from i2icli.system.files import remove_leftovers
 
 
 def make_state(step: int = 3, size: int = 10) -> CheckpointState:

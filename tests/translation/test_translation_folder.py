@@ -198,14 +198,14 @@ def test_other_faults_of_a_method_are_not_hidden(tmp_path, translator, monkeypat
 
 
 def test_a_full_disk_stops_with_one_sentence_and_no_half_files(tmp_path, translator, monkeypatch):
-    real = encode._write_whole
+    real = encode.write_whole
 
-    def fill(path, content):
+    def fill(path, content, **options):
         if path.name > "03.png":
             raise OSError(errno.ENOSPC, "No space left on device")
-        real(path, content)
+        real(path, content, **options)
 
-    monkeypatch.setattr(encode, "_write_whole", fill)
+    monkeypatch.setattr(encode, "write_whole", fill)
     for number in range(40):
         save(tmp_path / f"in/{number:02d}.png", noise(5, 5))
     jobs = jobs_for(tmp_path / "in", tmp_path / "out")

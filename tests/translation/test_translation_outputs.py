@@ -330,7 +330,7 @@ def test_outputs_waiting_to_be_written_are_bounded_however_many_styles_there_are
     load: Load, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "_AHEAD_PIXELS", 700)
-    translator, real = load("tiny-styled"), encode._write_whole
+    translator, real = load("tiny-styled"), encode.write_whole
     written, made, waiting = [], [], []
     translate = translator.method.translate
 
@@ -339,12 +339,12 @@ def test_outputs_waiting_to_be_written_are_bounded_however_many_styles_there_are
         waiting.append(len(made) - len(written))
         return translate(*args, **options)  # type: ignore[arg-type]
 
-    def note(path: Path, content: bytes) -> None:
-        real(path, content)
+    def note(path: Path, content: bytes, **options: bool) -> None:
+        real(path, content, **options)
         written.append(path)
 
     monkeypatch.setattr(translator.method, "translate", count)
-    monkeypatch.setattr(encode, "_write_whole", note)
+    monkeypatch.setattr(encode, "write_whole", note)
     jobs = jobs_of(pictures, tmp_path / "out", styles=style_names(40))
     translate_jobs(translator, jobs, FolderOptions(styles_of=lambda _job: translator.styles(40)))
     assert len(written) == 120

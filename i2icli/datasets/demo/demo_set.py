@@ -8,11 +8,9 @@ Both domains share the distribution of scenes; no training scene appears in both
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +22,7 @@ from i2icli.datasets.demo.render import render_both, render_scene
 from i2icli.datasets.demo.scene import draw_scene
 from i2icli.errors import ConfigError
 from i2icli.home import home
+from i2icli.system.files import whole_folder
 
 VERSION = 4  # raise it when the pictures change: older folders in I2I_HOME are then made anew
 MARKER = "demo-set.json"
@@ -81,13 +80,9 @@ def demo_folder(progress: Progress | None = None) -> Path:
     plan = DemoPlan()
     if _is_current(folder, plan):
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = _sibling(folder, "new")
-    try:
+    is_current = partial(_is_current, folder, plan)
+    with whole_folder(folder, is_replaced=True, is_current=is_current) as fresh:
         _fill(fresh, plan, progress)
-        _install(fresh, folder, plan)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
     return folder
 
 
@@ -111,15 +106,8 @@ def make_demo_set(
             f"{folder} is not empty and nothing is overwritten; name a new folder: "
             "i2i data demo OUT"
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = _sibling(folder, "new")
-    try:
+    with whole_folder(folder) as fresh:
         _fill(fresh, plan, progress)
-        if folder.exists():
-            folder.rmdir()
-        fresh.rename(folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
     return plan
 
 
@@ -162,28 +150,3 @@ def _is_current(folder: Path, plan: DemoPlan) -> bool:
     except (OSError, ValueError):
         return False
     return bool(marker == {"version": VERSION, **asdict(plan)})
-
-
-def _install(fresh: Path, folder: Path, plan: DemoPlan) -> None:
-    """Move `fresh` to `folder` unless another process was faster; an outdated set makes way."""
-    for _ in range(8):
-        if _is_current(folder, plan):
-            return
-        try:
-            fresh.rename(folder)
-        except OSError:
-            if _is_current(folder, plan):
-                return
-            old = _sibling(folder, "old")
-            try:
-                folder.rename(old)
-            except OSError:
-                continue
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            return
-    raise ConfigError(f"{folder} cannot be replaced; remove it and try again.")
-
-
-def _sibling(folder: Path, word: str) -> Path:
-    return folder.with_name(f".{folder.name}-{word}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
