@@ -151,7 +151,7 @@ def measure(asked: argparse.Namespace, row: Row, command: str) -> None:
         pictures=2,
     )
     try:
-        report = run_bench(options).document()
+        report = run_bench(options).as_document()
     except I2IError as error:
         say(f"failed: {error}")
         return

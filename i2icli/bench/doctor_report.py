@@ -106,16 +106,16 @@ class Checkup:
         fault = Fault(error.exit_code, str(error).rstrip("."), command)
         return replace(self, faults=(*self.faults, fault))
 
-    def document(self) -> dict[str, Any]:
+    def as_document(self) -> dict[str, Any]:
         """Return it as plain types, for JSON."""
         document = {**asdict(self), "exit_code": self.exit_code}
         if self.needs is not None:
             document["needs"]["total_seconds"] = self.needs.total_seconds
         return document
 
-    def text(self) -> str:
+    def lines(self) -> Iterator[str]:
         """Return it for people."""
-        return "\n".join(_lines(self))
+        return _lines(self)
 
 
 def installed() -> dict[str, str]:

@@ -82,13 +82,13 @@ class RunPlan:
         """Seconds of all steps; pictures to load, samples and checkpoints not counted."""
         return self.steps * self.measured.step_seconds
 
-    def document(self) -> dict[str, Any]:
+    def as_document(self) -> dict[str, Any]:
         """Return the plan as plain types, for JSON."""
         return {**asdict(self), "total_seconds": self.total_seconds}
 
-    def text(self) -> str:
+    def lines(self) -> Iterator[str]:
         """Return the plan for people."""
-        return "\n".join(_lines(self))
+        return _lines(self)
 
 
 def plan_run(config: AnyRunConfig, *, preset: str, device: str | None = None) -> RunPlan:

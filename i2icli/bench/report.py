@@ -129,7 +129,7 @@ class BenchReport:
     machine: Mapping[str, Any]
     notes: tuple[str, ...]
 
-    def document(self) -> Document:
+    def as_document(self) -> Document:
         """Return the report as plain types, for JSON."""
         first = self.costs[0]
         loader = {"images_per_s": self.loader.median, **self.loader.document("images_per_s")}
@@ -151,9 +151,9 @@ class BenchReport:
             }
         return document
 
-    def text(self) -> str:
+    def lines(self) -> Iterator[str]:
         """Return the report for people."""
-        return "\n".join(_lines(self))
+        return _lines(self)
 
 
 def build_report(

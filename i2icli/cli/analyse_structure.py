@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from i2icli.cli.options import AsJson, Device
 from i2icli.cli.progress import progress_bar
+from i2icli.cli.show import show
 from i2icli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,35 +46,16 @@ def analyse_structure(
     pairs = find_pairs([path.expanduser() for path in data])
     with progress_bar("comparing") as report:
         found = analyse(pairs, count=count, seed=seed, device=device, progress=report)
-    text = json.dumps(found.as_document(), indent=2)
-    _write(found, text, out.expanduser())
-    typer.echo(text if as_json else "\n".join(_lines(found)))
+    _write(found, out.expanduser())
+    show(found, as_json=as_json)
     typer.echo(f"figure: {out / 'analysis.png'}", err=True)
 
 
-def _write(found: Analysis, text: str, out: Path) -> None:
+def _write(found: Analysis, out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         found.figure.savefig(out / "analysis.png")
-        (out / "analysis.json").write_text(text + "\n", encoding="utf-8")
+        text = json.dumps(found.as_document(), indent=2) + "\n"
+        (out / "analysis.json").write_text(text, encoding="utf-8")
     except OSError as fault:
         raise ConfigError(f"{out} cannot be written to: {fault.strerror}.") from None
-
-
-def _lines(found: Analysis) -> Iterator[str]:
-    """Yield the table, and what its columns mean."""
-    from i2icli.metrics.alignment import LOSSES, OTHERS
-
-    rows = found.rows()
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        yield "  ".join([row[0].ljust(widths[0]), *cells])
-    yield f"{len(found.pairs)} pairs; mean losses between a picture and"
-    yield "  aligned: its true partner"
-    for other, meaning in OTHERS.items():
-        yield f"  {other}: {meaning}"
-    yield "AUC: how often the true partner has the lower loss, 0.5 is chance; d: Cohen's d"
-    yield "[low, high]: 95 %, bootstrap over pictures"
-    for name, meaning in LOSSES.items():
-        yield f"{name}: {meaning}"

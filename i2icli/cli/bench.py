@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from i2icli.cli.options import AsJson, Overrides, PresetName
+from i2icli.cli.show import show
 
 
 def bench(
@@ -57,4 +57,4 @@ def bench(
         vary=tuple(vary or ()),
     )
     report = run_bench(options, note=lambda text: typer.echo(text, err=True))
-    typer.echo(json.dumps(report.document(), indent=2) if as_json else report.text())
+    show(report, as_json=as_json)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from i2icli.cli.options import AsJson, Overrides, PresetName
+from i2icli.cli.show import show
 
 
 def doctor(
@@ -27,6 +27,6 @@ def doctor(
     claim_process()  # as the run would
     overrides = (*(set_ or []), *([f"runtime.device={device}"] if device else []))
     checkup = examine(Patient(preset, overrides, data))
-    typer.echo(json.dumps(checkup.document(), indent=2) if as_json else checkup.text())
+    show(checkup, as_json=as_json)
     if checkup.exit_code:
         raise typer.Exit(checkup.exit_code)

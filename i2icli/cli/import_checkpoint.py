@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from i2icli.cli.options import AsJson, Overrides
+from i2icli.cli.show import show_document
 from i2icli.errors import ConfigError
-
-if TYPE_CHECKING:
-    from i2icli.interop.importing import Imported
 
 File = Annotated[
     Path,
@@ -70,65 +66,5 @@ def import_checkpoint(
         alone=alone,
     )
     if as_json:
-        typer.echo(json.dumps(_as_document(imported), indent=2))
-    typer.echo("\n".join(_lines(imported)), err=True)
-
-
-def _lines(imported: Imported) -> list[str]:
-    """Return what is said of an import."""
-    names = [*imported.taken, *imported.fresh]
-    width = max(len(name) for name in names)
-    lines = [f"wrote {imported.path}"]
-    for name, part in imported.taken.items():
-        filled = part.filled
-        constants = f", {len(filled.verified)} constants verified" if filled.verified else ""
-        lines += [
-            f"  {name:{width}}  {part.file.name}: {part.network.title}",
-            f"  {'':{width}}  {len(filled.used)} tensors used{constants}",
-        ]
-        for reason, unused in _by_reason(filled.unused).items():
-            lines.append(f"  {'':{width}}  {len(unused)} left out: {reason} ({_some(unused)})")
-    lines += [f"  {name:{width}}  fresh: {why}" for name, why in imported.fresh.items()]
-    lines += [f"note: {note}" for note in imported.notes]
-    if not imported.is_told:
-        lines.append(
-            f"taken for preset {imported.config.preset}: a file does not say what it was trained "
-            "as, and translations are the same. For further training name it with --preset."
-        )
-    return [*lines, f"translate: i2i translate {imported.path} IN OUT"]
-
-
-def _as_document(imported: Imported) -> dict[str, Any]:
-    """Return an import as plain values."""
-    return {
-        "checkpoint": str(imported.path),
-        "preset": imported.config.preset,
-        "preset_was_given": imported.is_told,
-        "method": imported.config.method.name,
-        "channels": [imported.config.data.channels_a, imported.config.data.channels_b],
-        "networks": {
-            name: {
-                "file": str(part.file),
-                "title": part.network.title,
-                "used": len(part.filled.used),
-                "verified": list(part.filled.verified),
-                "unused": dict(part.filled.unused),
-            }
-            for name, part in imported.taken.items()
-        },
-        "fresh": dict(imported.fresh),
-        "notes": list(imported.notes),
-    }
-
-
-def _by_reason(unused: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return names by the reason they were left out."""
-    groups: dict[str, list[str]] = {}
-    for name, reason in unused.items():
-        groups.setdefault(reason, []).append(name)
-    return groups
-
-
-def _some(names: list[str]) -> str:
-    """Return the first few names."""
-    return ", ".join(names[:2]) + (", ..." if len(names) > 2 else "")
+        show_document(imported.as_document())
+    typer.echo("\n".join(imported.lines()), err=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from i2icli.cli.options import AsJson, examples
+from i2icli.cli.show import show_document
 from i2icli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def list_presets(as_json: AsJson = False) -> None:
 
     rows = [_summary(read_preset(name)) for name in preset_names()]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        show_document(rows)
         return
     width = max(len(row["name"]) for row in rows)
     for row in rows:
@@ -116,7 +117,7 @@ def _show_all(name: str, *, as_json: bool) -> None:
 
     document = config_document(configure_run(name))
     if as_json:
-        typer.echo(json.dumps(document, indent=2))
+        show_document(document)
     else:
         typer.echo(annotate(document, Shape.of(run_schema())).rstrip())
 
@@ -128,7 +129,7 @@ def _show_changes(name: str, *, as_json: bool) -> None:
     config = configure_run(name)
     changes = changes_from_paper(config)
     if as_json:
-        typer.echo(json.dumps([vars(change) for change in changes], indent=2))
+        show_document([vars(change) for change in changes])
     elif not changes:
         typer.echo("nothing differs from the paper's defaults")
     for change in changes if not as_json else []:

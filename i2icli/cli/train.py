@@ -10,6 +10,7 @@ import typer
 
 from i2icli.cli.options import AsJson, Overrides
 from i2icli.cli.shared_run import Processes, share_work
+from i2icli.cli.show import show
 from i2icli.errors import ConfigError
 
 InitFrom = Annotated[
@@ -58,13 +59,13 @@ def train(
         *([f"runtime.device={device}"] if device is not None else []),
     ]
     if dry_run:
-        from i2icli.cli.plan import show_plan
+        from i2icli.bench.plan import plan_run
+        from i2icli.methods import configure_run
 
-        show_plan(preset, overrides, as_json=as_json)
+        show(plan_run(configure_run(preset, overrides), preset=preset), as_json=as_json)
         return
     share_work(nproc)
 
-    from i2icli.cli.train_words import show_loaded
     from i2icli.cli.training import open_view, show_result  # imports torch; keeps --help instant
     from i2icli.methods import configure_run
     from i2icli.training.run import start_run
@@ -75,7 +76,7 @@ def train(
         init_from=init_from,
         command=["i2i", *sys.argv[1:]],
         reporter=open_view(),
-        on_loaded=show_loaded,
+        on_loaded=lambda loaded: typer.echo("\n".join(loaded.lines()), err=True),
     )
     show_result(result, as_json=as_json)
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shlex
-import sys
 from collections.abc import Iterable, Mapping
 
 import typer
@@ -21,6 +18,7 @@ from rich.progress import (
 from rich.text import Text
 
 from i2icli.cli.shared_run import is_main_process
+from i2icli.cli.show import show
 from i2icli.training.reporter import Progress, Reporter
 from i2icli.training.run import RunResult
 
@@ -127,25 +125,5 @@ def describe(line: Mapping[str, float | int | bool]) -> str:
 
 def show_result(result: RunResult, *, as_json: bool) -> None:
     """Print how a run ended, and what to type next; of several processes one does."""
-    if not is_main_process():
-        return
-    folder = result.folder
-    if as_json:
-        document = {
-            "run_dir": str(folder.path),
-            "step": result.step,
-            "epoch": result.epoch,
-            "checkpoint": str(folder.last),
-            "seconds": result.seconds,
-            "metrics": result.metrics,
-        }
-        sys.stdout.write(json.dumps(document) + "\n")
-        return
-    if result.was_finished:
-        typer.echo(
-            f"{folder.path} is finished: step {result.step}, epoch {result.epoch}.\n"
-            f"To train on: {folder.resume_command} --steps {2 * result.step}"
-        )
-    else:
-        typer.echo(f"done: step {result.step}, epoch {result.epoch}, in {folder.path}")
-    typer.echo(f"translate: i2i translate {shlex.quote(str(folder.last))} IN OUT")
+    if is_main_process():
+        show(result, as_json=as_json, indent=None)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from i2icli.cli.options import AsJson, examples
 from i2icli.cli.progress import progress_bar
+from i2icli.cli.show import show_document
 from i2icli.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ def list_all(as_json: AsJson = False) -> None:
     """Say which weights there are, what for, and which of them are here."""
     statuses = _statuses(again=False)
     if as_json:
-        typer.echo(json.dumps([_as_document(status) for status in statuses], indent=2))
+        show_document([status.as_document() for status in statuses])
         return
     for status in statuses:
-        typer.echo(f"{status.weights.name:18}{_state(status):10}{status.weights.purpose}")
+        typer.echo(f"{status.weights.name:18}{status.state:10}{status.weights.purpose}")
     if not all(status.found for status in statuses):
         typer.echo("i2i weights get NAME downloads, i2i weights add NAME FILE copies", err=True)
 
@@ -79,11 +79,11 @@ def verify(as_json: AsJson = False) -> None:
     """Check every file that is here anew; a wrong or damaged one ends with exit code 4."""
     statuses = _statuses(again=True)
     if as_json:
-        typer.echo(json.dumps([_as_document(status) for status in statuses], indent=2))
+        show_document([status.as_document() for status in statuses])
     else:
         for status in statuses:
             detail = status.fault or (status.found.sha256 if status.found else "")
-            typer.echo(f"{status.weights.name:18}{_state(status):10}{detail}".rstrip())
+            typer.echo(f"{status.weights.name:18}{status.state:10}{detail}".rstrip())
     wrong = [status for status in statuses if status.fault]
     if wrong:
         name = wrong[0].weights.name
@@ -98,7 +98,10 @@ def where(as_json: AsJson = False) -> None:
     from i2icli.pretrained.weights import weights_folder
 
     folder = str(weights_folder())
-    typer.echo(json.dumps({"folder": folder}, indent=2) if as_json else folder)
+    if as_json:
+        show_document({"folder": folder})
+    else:
+        typer.echo(folder)
 
 
 def _statuses(*, again: bool) -> list[WeightsStatus]:
@@ -107,28 +110,9 @@ def _statuses(*, again: bool) -> list[WeightsStatus]:
     return [look_up(name, again=again) for name in WEIGHTS]
 
 
-def _state(status: WeightsStatus) -> str:
-    if status.found:
-        return "here"
-    return "WRONG" if status.fault else "missing"
-
-
-def _as_document(status: WeightsStatus) -> dict[str, Any]:
-    return {
-        "name": status.weights.name,
-        "purpose": status.weights.purpose,
-        "state": _state(status).lower(),
-        "path": str(status.path) if status.path else None,
-        "sha256": status.found.sha256 if status.found else None,
-        "fault": status.fault or None,
-        "urls": list(status.weights.urls),
-    }
-
-
 def _show(found: FoundWeights, deed: str, *, as_json: bool) -> None:
-    document = {"name": found.name, "path": str(found.path), "sha256": found.sha256}
     if as_json:
-        typer.echo(json.dumps({**document, "state": deed}, indent=2))
-        return
-    typer.echo(f"{found.name} {deed}: {found.path}")
-    typer.echo(f"SHA-256 {found.sha256}")
+        path, sha256 = str(found.path), found.sha256
+        show_document({"name": found.name, "path": path, "sha256": sha256, "state": deed})
+    else:
+        typer.echo(f"{found.name} {deed}: {found.path}\nSHA-256 {found.sha256}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from i2icli.datasets.pairs import read_halves
 from i2icli.errors import ConfigError, DataError
 from i2icli.metrics.alignment import (
     LAYERS,
+    LOSSES,
     OTHERS,
     PLACES,
     SIDE,
@@ -115,6 +116,22 @@ class Analysis:
                 row += [_auc_words(found), _effect_words(found)]
             rows.append(row)
         return rows
+
+    def lines(self) -> Iterator[str]:
+        """Yield the table, and what its columns mean."""
+        rows = self.rows()
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+            yield "  ".join([row[0].ljust(widths[0]), *cells])
+        yield f"{len(self.pairs)} pairs; mean losses between a picture and"
+        yield "  aligned: its true partner"
+        for other, meaning in OTHERS.items():
+            yield f"  {other}: {meaning}"
+        yield "AUC: how often the true partner has the lower loss, 0.5 is chance; d: Cohen's d"
+        yield "[low, high]: 95 %, bootstrap over pictures"
+        for name, meaning in LOSSES.items():
+            yield f"{name}: {meaning}"
 
 
 def find_pairs(folders: Sequence[Path]) -> list[PairFile]:

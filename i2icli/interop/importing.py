@@ -54,6 +54,51 @@ class Imported:
     fresh: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
+    def lines(self) -> list[str]:
+        """Return it for people."""
+        names = [*self.taken, *self.fresh]
+        width = max(len(name) for name in names)
+        lines = [f"wrote {self.path}"]
+        for name, part in self.taken.items():
+            filled = part.filled
+            constants = f", {len(filled.verified)} constants verified" if filled.verified else ""
+            lines += [
+                f"  {name:{width}}  {part.file.name}: {part.network.title}",
+                f"  {'':{width}}  {len(filled.used)} tensors used{constants}",
+            ]
+            for reason, unused in _by_reason(filled.unused).items():
+                lines.append(f"  {'':{width}}  {len(unused)} left out: {reason} ({_some(unused)})")
+        lines += [f"  {name:{width}}  fresh: {why}" for name, why in self.fresh.items()]
+        lines += [f"note: {note}" for note in self.notes]
+        if not self.is_told:
+            lines.append(
+                f"taken for preset {self.config.preset}: a file does not say what it was trained "
+                "as, and translations are the same. For further training name it with --preset."
+            )
+        return [*lines, f"translate: i2i translate {self.path} IN OUT"]
+
+    def as_document(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "checkpoint": str(self.path),
+            "preset": self.config.preset,
+            "preset_was_given": self.is_told,
+            "method": self.config.method.name,
+            "channels": [self.config.data.channels_a, self.config.data.channels_b],
+            "networks": {
+                name: {
+                    "file": str(part.file),
+                    "title": part.network.title,
+                    "used": len(part.filled.used),
+                    "verified": list(part.filled.verified),
+                    "unused": dict(part.filled.unused),
+                }
+                for name, part in self.taken.items()
+            },
+            "fresh": dict(self.fresh),
+            "notes": list(self.notes),
+        }
+
 
 @dataclass
 class _Plan:
@@ -256,3 +301,16 @@ def _state(method: Method, imported: Imported) -> CheckpointState:
             "fresh": list(imported.fresh),
         },
     )
+
+
+def _by_reason(unused: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return names by the reason they were left out."""
+    groups: dict[str, list[str]] = {}
+    for name, reason in unused.items():
+        groups.setdefault(reason, []).append(name)
+    return groups
+
+
+def _some(names: list[str]) -> str:
+    """Return the first few names."""
+    return ", ".join(names[:2]) + (", ..." if len(names) > 2 else "")

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -74,6 +75,25 @@ class WeightsStatus:
     found: FoundWeights | None = None
     path: Path | None = None
     fault: str = ""
+
+    @property
+    def state(self) -> str:
+        """`here`, `missing` or `WRONG`."""
+        if self.found:
+            return "here"
+        return "WRONG" if self.fault else "missing"
+
+    def as_document(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "name": self.weights.name,
+            "purpose": self.weights.purpose,
+            "state": self.state.lower(),
+            "path": str(self.path) if self.path else None,
+            "sha256": self.found.sha256 if self.found else None,
+            "fault": self.fault or None,
+            "urls": list(self.weights.urls),
+        }
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from i2icli.methods.shared.base import Method
 from i2icli.pretrained.networks import load_table
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.paths import find_checkpoint
+
+_COLUMNS = ("loaded", "fresh", "mismatched", "unused")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,43 @@ class Loaded:
     mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
     unused: tuple[str, ...]
     untrained: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Return a table of weights by network, and by name those that do not fit.
+
+        Weights are counted where they ended: taken from the checkpoint, fresh, fresh because the
+        checkpoint's has another shape, or in the checkpoint only.
+        """
+        counts = {
+            "loaded": _by_network(self.loaded),
+            "fresh": _by_network(self.fresh),
+            "mismatched": _by_network(name for name, _, _ in self.mismatched),
+            "unused": _by_network(self.unused),
+        }
+        names = list(dict.fromkeys(name for column in _COLUMNS for name in counts[column]))
+        rows = [(name, *(counts[column][name] for column in _COLUMNS)) for name in sorted(names)]
+        rows.append(("all", *(counts[column].total() for column in _COLUMNS)))
+        width = max(len("network"), *(len(str(name)) for name, *_ in rows))
+        return [
+            f"weights from {self.source} (step {self.step}); optimizers and steps start anew. "
+            "To go on with that run itself, use `i2i resume`.",
+            f"  {'network':{width}}" + "".join(f"{column:>12}" for column in _COLUMNS),
+            *(
+                f"  {name:{width}}" + "".join(f"{number or '-':>12}" for number in numbers)
+                for name, *numbers in rows
+            ),
+            *(
+                f"  mismatched: {name}, {_sides(theirs)} there, {_sides(ours)} here"
+                for name, theirs, ours in self.mismatched
+            ),
+            *_some("fresh", self.fresh),
+            *_some("unused", self.unused),
+            *(
+                [f"  the checkpoint was imported without {_listed(self.untrained)}: fresh here too"]
+                if self.untrained
+                else []
+            ),
+        ]
 
 
 def load_initial_weights(method: Method, path: Path) -> Loaded:
@@ -99,3 +139,24 @@ def start_from_pretrained(method: Method, names: Sequence[str]) -> None:
         method.start_from({name: load_table(name) for name in names})
     except ValueError as error:
         raise ConfigError(f"{error}.") from error
+
+
+def _by_network(names: Iterable[str]) -> Counter[str]:
+    """Count weights by the network they belong to."""
+    return Counter(name.split(".", 1)[0] for name in names)
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(side) for side in shape) or "a number"
+
+
+def _some(kind: str, names: tuple[str, ...]) -> list[str]:
+    """Return a line with the first few names, or none."""
+    if not names:
+        return []
+    more = f", and {len(names) - 4} more" if len(names) > 4 else ""
+    return [f"  {kind}: {', '.join(names[:4])}{more}"]
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else names[0]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -56,6 +57,27 @@ class RunResult:
     seconds: float
     metrics: dict[str, float]
     was_finished: bool = False
+
+    def as_document(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "run_dir": str(self.folder.path),
+            "step": self.step,
+            "epoch": self.epoch,
+            "checkpoint": str(self.folder.last),
+            "seconds": self.seconds,
+            "metrics": self.metrics,
+        }
+
+    def lines(self) -> Iterator[str]:
+        """Yield how it ended, and what to type next."""
+        folder = self.folder
+        if self.was_finished:
+            yield f"{folder.path} is finished: step {self.step}, epoch {self.epoch}."
+            yield f"To train on: {folder.resume_command} --steps {2 * self.step}"
+        else:
+            yield f"done: step {self.step}, epoch {self.epoch}, in {folder.path}"
+        yield f"translate: i2i translate {shlex.quote(str(folder.last))} IN OUT"
 
 
 def start_run(

@@ -59,7 +59,9 @@ def test_a_run_that_could_start_has_no_fault(picture_root: Path) -> None:
     assert needs.measured_shape == (1, 3, 32, 32)
     assert not needs.is_scaled
     assert needs.total_seconds == pytest.approx(7 * needs.step_seconds)
-    assert f"a run could start: i2i train --preset cut --data {picture_root}" in checkup.text()
+    assert f"a run could start: i2i train --preset cut --data {picture_root}" in "\n".join(
+        checkup.lines()
+    )
     assert {"torch", "torchvision", "python", "i2i"} <= set(checkup.versions)
 
 
@@ -122,7 +124,7 @@ def test_all_faults_are_listed_each_with_what_to_type(tmp_path: Path) -> None:
     assert weights.command == "i2i weights get vgg16"
     assert checkup.needs is not None, "memory and time are measured all the same"
     assert checkup.needs.steps is None
-    text = checkup.text()
+    text = "\n".join(checkup.lines())
     assert text.count("fault: ") == text.count("  next: i2i ") == 3
     assert "could start" not in text
 
@@ -160,7 +162,7 @@ def test_choices_are_told_with_their_reasons(picture_root: Path) -> None:
     assert not found["compile"].is_on
     assert "CPU" in found["compile"].why
     assert found["channels_last"].why == "networks too small to matter"
-    (line,) = [line for line in checkup.text().splitlines() if line.startswith("off: ")]
+    (line,) = [line for line in checkup.lines() if line.startswith("off: ")]
     assert f"compile ({found['compile'].why})" in line
     assert "cuda_graphs" in line
 

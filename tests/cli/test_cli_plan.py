@@ -116,8 +116,8 @@ def test_plan_of_a_preset_file_compares_with_that_file(tmp_path: Path, picture_r
     )
     plan = plan_run(configure_run(str(path)), preset=str(path), device="cpu")
     assert plan.changes == []
-    assert f"nothing differs from preset '{path}'" in plan.text()
-    assert "method.generator.width: 64 -> 4" in plan.text()
+    assert f"nothing differs from preset '{path}'" in "\n".join(plan.lines())
+    assert "method.generator.width: 64 -> 4" in "\n".join(plan.lines())
 
 
 def dry_run(*arguments: str) -> str:
