@@ -10,16 +10,9 @@ import typer
 from i2icli.cli.data_cache import cache
 from i2icli.cli.data_prepare import prepare
 from i2icli.cli.data_shard import shard
-from i2icli.cli.data_words import (
-    check_lines,
-    get_lines,
-    list_lines,
-    score_lines,
-    show,
-    stats_lines,
-)
 from i2icli.cli.options import AsJson, examples
 from i2icli.cli.progress import progress_bar
+from i2icli.cli.show import Told, show
 from i2icli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -85,13 +78,12 @@ def demo(
         from i2icli.data.held_out import folders_beside
         from i2icli.metrics.truth import score_folder
 
-        result = score_folder(score, folders_beside(root / "testA"))
-        show(result, as_json=as_json, lines=score_lines(result))
+        show(score_folder(score, folders_beside(root / "testA")), as_json=as_json)
         return
     counts = {"trainA": plan.train, "trainB": plan.train, "testA": plan.test, "testB": plan.test}
     made = {"folder": root, "size": size, "seed": seed, "counts": counts}
     # The folder alone on stdout: `i2i translate RUN "$(i2i data demo)/testA" out/`.
-    show(made, as_json=as_json, lines=[str(root)])
+    show(Told(made, [str(root)]), as_json=as_json)
     typer.echo(
         ", ".join(f"{name} {number}" for name, number in counts.items())
         + "; the true translations of testA are in testA_truth, the masks in testA_mask",
@@ -147,7 +139,7 @@ def check(
     domains = find_domains(_data_config(root, domain_a, domain_b))
     with progress_bar("checking") as report:
         result = check_domains(domains, crop=crop, workers=workers, progress=report)
-    show(result, as_json=as_json, lines=check_lines(result))
+    show(result, as_json=as_json)
     if result.verdict == "unusable":
         raise typer.Exit(3)
 
@@ -187,7 +179,7 @@ def stats(
 ) -> None:
     """Count pictures, and say what a preset's schedule amounts to on them."""
     from i2icli.data.folders import find_domains
-    from i2icli.datasets.stats import measure_part, plan_training
+    from i2icli.datasets.stats import measure_part, plan_training, stats_lines
     from i2icli.methods import method_of
     from i2icli.methods.shared.configure import configure_run
 
@@ -211,7 +203,7 @@ def stats(
     sizes = {part: measure_part(paths) for part, paths in parts.items() if paths}
     result = {"preset": preset, "parts": sizes, "plan": plan}
     where = str(root) if root is not None else f"--set data.domain_a={domain_a} ..."
-    show(result, as_json=as_json, lines=stats_lines(preset, sizes, plan, where))
+    show(Told(result, stats_lines(preset, sizes, plan, where)), as_json=as_json)
 
 
 @data_app.command(
@@ -237,10 +229,10 @@ def get(
     as_json: AsJson = False,
 ) -> None:
     """Download a registered data set, or unpack its archive; safe to run again."""
-    from i2icli.datasets.catalogue import CATALOGUE, find_data_set
+    from i2icli.datasets.catalogue import CATALOGUE, find_data_set, list_lines
 
     if list_all:
-        show(list(CATALOGUE.values()), as_json=as_json, lines=list_lines(CATALOGUE))
+        show(Told(list(CATALOGUE.values()), list_lines(CATALOGUE)), as_json=as_json)
         return
     if name is None:
         raise ConfigError("Name a data set; i2i data get --list shows all.")
@@ -252,4 +244,4 @@ def get(
         )
     for difference in result.differences:
         typer.echo(f"warning: {difference}; results will not compare with published ones", err=True)
-    show(result, as_json=as_json, lines=get_lines(result))
+    show(result, as_json=as_json)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from i2icli.cli.data_words import show
 from i2icli.cli.options import AsJson, Overrides, PresetName
 from i2icli.cli.progress import progress_bar
+from i2icli.cli.show import Told, show
 from i2icli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def cache(
         )
     built = build_with_bar(config.data)
     report_failed(built)
-    show(built, as_json=as_json, lines=cache_lines(built))
+    show(Told(built, cache_lines(built)), as_json=as_json)
     if any(one.failed for one in built):
         raise typer.Exit(3)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from i2icli.cli.data_words import prepare_lines, show
 from i2icli.cli.options import AsJson
+from i2icli.cli.show import Told, show
 from i2icli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _report(result: Prepared, *, as_json: bool) -> None:
         typer.echo(f"left out: {fault}", err=True)
     for path in result.unmatched:
         typer.echo(f"left out, no partner: {path}", err=True)
-    show(result, as_json=as_json, lines=prepare_lines(result))
+    show(result, as_json=as_json)
     if result.failed:
         raise typer.Exit(3)
 
@@ -158,4 +158,4 @@ def _prepare_video(video: Path, out: Path, *, every: int, as_json: bool) -> None
         f"{out}: {count} frames",
         f"Give it as a domain: i2i data prepare {out} OTHER_DIR --out DIR",
     ]
-    show({"folder": out, "frames": count}, as_json=as_json, lines=lines)
+    show(Told({"folder": out, "frames": count}, lines), as_json=as_json)

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from i2icli.cli.data_words import show
 from i2icli.cli.options import AsJson
 from i2icli.cli.progress import progress_bar
+from i2icli.cli.show import Told, show
 from i2icli.errors import DataError, I2IError
 
 Source = Annotated[
@@ -40,4 +40,4 @@ def shard(source: Source, out: Out, size: Size = 1000, as_json: AsJson = False) 
         f"{out}: {len(pictures)} pictures in {len(shards)} shards",
         f"Next: i2i translate CKPT {out} TRANSLATED",
     ]
-    show(counts, as_json=as_json, lines=lines)
+    show(Told(counts, lines), as_json=as_json)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import typer
+
+from i2icli.config.words import as_plain
 
 
 class Result(Protocol):
@@ -17,6 +20,22 @@ class Result(Protocol):
 
     def lines(self) -> Iterable[str]:
         """Return it for people."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A result that one command makes for itself."""
+
+    document: object
+    text: Sequence[str]
+
+    def as_document(self) -> Any:
+        """Return it as JSON has it."""
+        return as_plain(self.document)
+
+    def lines(self) -> Sequence[str]:
+        """Return it for people."""
+        return self.text
 
 
 def show(result: Result, *, as_json: bool, indent: int | None = 2) -> None:

@@ -1,10 +1,12 @@
-"""Phrases of messages: choices, values as TOML, and the name that was meant."""
+"""Phrases of messages, and values as TOML or JSON has them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
 from difflib import get_close_matches
+from typing import Any
 
 
 def one_of(words: Sequence[str]) -> str:
@@ -28,6 +30,17 @@ def toml_like(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(toml_like, value))}]"
     return str(value)
+
+
+def as_plain(value: Any) -> Any:
+    """Return a value, such as a dataclass, as JSON has it; paths and the like as text."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return as_plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): as_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_plain(item) for item in value]
+    return value if isinstance(value, bool | int | float | str | None) else str(value)
 
 
 def nearest(word: str, names: Sequence[str]) -> str | None:

@@ -175,3 +175,19 @@ def find_data_set(name: str) -> DataSet:
         close = ["cat2dog" if name == "afhq" else "summer2winter_yosemite"]
     hint = f"did you mean {close[0]}?" if close else "see i2i data get --list"
     raise ConfigError(f"No data set is called {name!r}; {hint}")
+
+
+def list_lines(catalogue: Mapping[str, DataSet]) -> list[str]:
+    """Return a table of the registered data sets."""
+    lines = [f"{'name':<24}{'trainA':>7}{'trainB':>7}{'testA':>6}{'testB':>6}{'MB':>7}  domains"]
+    for data_set in catalogue.values():
+        train_a, train_b, test_a, test_b = (
+            "?" if count is None else str(count) for count in data_set.counts
+        )
+        size = "?" if data_set.size is None else f"{data_set.size / 1e6:.0f}"
+        by_hand = "" if data_set.urls else " (by hand)"
+        lines.append(
+            f"{data_set.name:<24}{train_a:>7}{train_b:>7}{test_a:>6}{test_b:>6}{size:>7}  "
+            f"{data_set.domains}{by_hand}"
+        )
+    return lines

@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Literal
 
+from i2icli.config.words import as_plain
 from i2icli.data.folders import Domains
 from i2icli.datasets.duplicates import Group, find_groups
 from i2icli.datasets.findings import Finding, find_differences, find_duplicates, find_oddities
@@ -18,6 +19,8 @@ from i2icli.datasets.fingerprints import Print, take_print
 
 Progress = Callable[[int, int], None]
 Verdict = Literal["ready", "usable", "unusable"]
+
+_SHOWN = 8  # groups of files listed under a finding; --json lists all
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,25 @@ class Report:
     parts: Mapping[str, PartSummary]
     findings: tuple[Finding, ...]
     corrupt: tuple[Path, ...]
+
+    as_document = as_plain
+
+    def lines(self) -> list[str]:
+        """Return the findings, the verdict last."""
+        lines = [
+            f"{'':<8}{'pictures':>9}{'unread':>8}{'size':>12}{'quality':>9}{'grey':>6}  formats"
+        ]
+        for name, part in self.parts.items():
+            size = f"{part.width}x{part.height}"
+            quality = "-" if part.quality is None else str(part.quality)
+            formats = ", ".join(f"{form} {number}" for form, number in part.formats.items())
+            lines.append(
+                f"{name:<8}{part.pictures:>9}{part.unreadable:>8}{size:>12}{quality:>9}"
+                f"{part.grey:>6}  {formats}"
+            )
+        for finding in self.findings:
+            lines += ["", f"{finding.level}: {finding.message}", *_file_lines(finding)]
+        return [*lines, "", self.sentence]
 
 
 def check_domains(
@@ -168,3 +190,17 @@ def _verdict(findings: Sequence[Finding], parts: Mapping[str, PartSummary]) -> t
         things = "1 thing" if warnings == 1 else f"{warnings} things"
         return "usable", f"Usable; {things} to look at first (see the warnings above)."
     return "ready", "Ready to train."
+
+
+def _file_lines(finding: Finding) -> list[str]:
+    lines = []
+    for group in finding.files[:_SHOWN]:
+        if finding.code == "unreadable":
+            lines += [f"  {remark}" for _, remark in group]
+        else:
+            lines.append("  " + " = ".join(f"{path} ({remark})" for path, remark in group[:4]))
+            if len(group) > 4:
+                lines[-1] += f" and {len(group) - 4} more"
+    if len(finding.files) > _SHOWN:
+        lines.append(f"  and {len(finding.files) - _SHOWN} more (--json lists all)")
+    return lines

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from i2icli.config.words import as_plain
 from i2icli.datasets.catalogue import DataSet
 from i2icli.errors import ConfigError, DataError, WeightsError
 from i2icli.home import home
@@ -38,6 +39,17 @@ class Obtained:
     counts: Mapping[str, int]
     expected: Mapping[str, int | None]
     differences: tuple[str, ...]
+
+    as_document = as_plain
+
+    def lines(self) -> list[str]:
+        """Return where it is, and the next command."""
+        counts = ", ".join(f"{name} {number}" for name, number in self.counts.items())
+        state = "was here already" if self.was_there else "is here"
+        return [
+            f"{self.name} {state}: {self.folder} ({counts})",
+            f"Next: i2i data check {self.folder}",
+        ]
 
 
 def default_folder(name: str) -> Path:

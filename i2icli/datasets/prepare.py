@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from i2icli.config.words import as_plain
 from i2icli.datasets.placing import Placer, Resize, unique_names
 from i2icli.errors import ConfigError, DataError
 from i2icli.pictures.frames import VIDEO_SUFFIXES, extract_frames
@@ -77,6 +78,21 @@ class Prepared:
     written: int
     failed: tuple[str, ...] = ()
     unmatched: tuple[str, ...] = ()
+
+    as_document = as_plain
+
+    def lines(self) -> list[str]:
+        """Return what was built, and the next command."""
+        counts = ", ".join(f"{name} {number}" for name, number in self.counts.items())
+        ways = {"linked": self.linked, "copied": self.copied, "written": self.written}
+        done = ", ".join(f"{number} {way}" for way, number in ways.items() if number)
+        lines = [f"{self.folder}: {counts}", f"files: {done or 'none'}"]
+        if self.failed:
+            lines.append(f"{len(self.failed)} unreadable pictures were left out")
+        if self.unmatched:
+            lines.append(f"{len(self.unmatched)} pictures without a partner were left out")
+        lines.append(f"Next: i2i data check {self.folder}")
+        return lines
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -125,3 +125,34 @@ def plan_training(
         hours=None if seconds_per_step is None else steps * seconds_per_step / 3600,
         crops=crops,
     )
+
+
+def stats_lines(preset: str, sizes: Mapping[str, PartStats], plan: Plan, where: str) -> list[str]:
+    """Return the sizes of the parts, and what a schedule amounts to."""
+    lines = [f"{'':<8}{'pictures':>9}{'median':>12}{'shortest':>10}{'longest':>9}{'MB':>9}"]
+    for name, part in sizes.items():
+        lines.append(
+            f"{name:<8}{part.pictures:>9}{f'{part.width}x{part.height}':>12}"
+            f"{part.smallest:>10}{part.largest:>9}{part.megabytes:>9.1f}"
+        )
+        if part.unreadable:
+            lines.append(f"  {part.unreadable} of them unreadable: i2i data check names them")
+    lines += [
+        "",
+        f"With the preset {preset} (batch {plan.batch_size}):",
+        f"an epoch is {plan.steps_per_epoch} steps, one pass over the larger domain; each picture "
+        f"of A is used {plan.uses_a:.2f} times an epoch, of B {plan.uses_b:.2f} times"
+        if plan.crops is None
+        else f"an epoch is {plan.steps_per_epoch} steps, {plan.crops} crops of each picture",
+    ]
+    if plan.unseen_b is not None:
+        lines.append(f"B is drawn at random: an epoch leaves out {plan.unseen_b:.0%} of it")
+    lines.append(f"the whole schedule is {plan.epochs} epochs, {plan.steps} steps")
+    if plan.hours is None:
+        lines.append(
+            "hours: unknown without the time of a step on this machine; measure it with "
+            f"i2i train --preset {preset} --data {where} --dry-run, then give --seconds-per-step S"
+        )
+    else:
+        lines.append(f"hours: {plan.hours:.1f}")
+    return lines

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from i2icli.config.words import as_plain
 from i2icli.data.held_out import HeldOut
 from i2icli.errors import DataError
 from i2icli.pictures.images import Pixels, read_picture
@@ -49,6 +50,25 @@ class FolderScore:
     translation: TruthScore
     identity: TruthScore
     missing: tuple[str, ...]
+
+    as_document = as_plain
+
+    def lines(self) -> list[str]:
+        """Return a table of both errors."""
+        rows = [("translations", self.translation), ("untranslated", self.identity)]
+        lines = [
+            f"Mean absolute error against the truth, pixels in [0, 1], {self.count} pictures",
+            f"{'':<14}{'inside':>9}{'outside':>9}{'total':>9}",
+        ]
+        for name, errors in rows:
+            cells = (errors.inside, errors.outside, errors.total)
+            text = "".join(f"{'-' if cell is None else format(cell, '.4f'):>9}" for cell in cells)
+            lines.append(f"{name:<14}{text}")
+        if self.missing:
+            lines.append(
+                f"{len(self.missing)} pictures have no translation, first {self.missing[0]}"
+            )
+        return lines
 
 
 def score_pixels(output: Pixels, truth: Pixels, mask: Pixels | None = None) -> TruthScore:
