@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from i2icli.cli.options import AsJson, Device
 from i2icli.cli.progress import progress_bar
+from i2icli.cli.show import Told, show
 from i2icli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -82,24 +83,24 @@ def compare(
             measure=measure,
             progress=report or (lambda _done, _total: None),
         )
-    text = _write(found, out, direction=direction)
+    document = _write(found, out, direction=direction)
     for path, why in found.skipped.items():
         typer.echo(f"skipped: {why if path in why else f'{path}: {why}'}", err=True)
-    typer.echo(text if as_json else "\n".join(_lines(found)))
+    show(Told(document, _lines(found)), as_json=as_json)
     typer.echo(f"sheet: {out / 'compare.png'}", err=True)
 
 
-def _write(found: Comparison, out: Path, *, direction: str) -> str:
+def _write(found: Comparison, out: Path, *, direction: str) -> dict[str, Any]:
     """Write the sheet and the document, and return the latter."""
     sheet = out / "compare.png"
     document = {"direction": direction, "sheet": str(sheet), **found.as_document()}
-    text = json.dumps(document, indent=2)
+    text = json.dumps(document, indent=2) + "\n"
     try:
         found.sheet.save(sheet)
-        (out / "compare.json").write_text(text + "\n", encoding="utf-8")
+        (out / "compare.json").write_text(text, encoding="utf-8")
     except OSError as fault:
         raise ConfigError(f"{out} cannot be written to: {fault.strerror}.") from None
-    return text
+    return document
 
 
 def _lines(found: Comparison) -> list[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from i2icli.cli.show import Told, show
 
 if TYPE_CHECKING:
     from i2icli.evaluation.evaluate import Evaluated
@@ -18,31 +19,23 @@ _HIDDEN = frozenset({"outputs", "device", "best_step", "judge"})
 
 def show_one(evaluated: Evaluated, protocol: Protocol | None, *, as_json: bool) -> None:
     """Print the numbers of one checkpoint or of folders; warnings go to stderr."""
-    if as_json:
-        typer.echo(json.dumps(_as_document(evaluated, protocol), indent=2))
-    else:
-        for line in _lines(evaluated):
-            typer.echo(line)
+    show(Told(_as_document(evaluated, protocol), _lines(evaluated)), as_json=as_json)
     _warn([evaluated], protocol)
 
 
 def show_several(found: Sequence[Evaluated], protocol: Protocol | None, *, as_json: bool) -> None:
     """Print the numbers of a run's checkpoints, oldest first, and the best of each metric."""
     best = _best(found)
-    if as_json:
-        document = _as_document(found[-1], protocol)
-        document["checkpoints"] = [{"about": dict(e.about), "metrics": _metrics(e)} for e in found]
-        document["best"] = {name: dict(entry.about) for name, entry in best.items()}
-        typer.echo(json.dumps(document, indent=2))
-    else:
-        names = list(found[-1].results)
-        typer.echo("step".rjust(10) + "".join(name.rjust(_width(name)) for name in names))
-        for entry in found:
-            cells = [_cell(entry, name, is_best=best.get(name) is entry) for name in names]
-            typer.echo(str(entry.about["step"]).rjust(10) + "".join(cells))
-        typer.echo("* the best over training; the last line is the last checkpoint")
-        for line in _lines(found[-1]):
-            typer.echo(line)
+    document = _as_document(found[-1], protocol)
+    document["checkpoints"] = [{"about": dict(e.about), "metrics": _metrics(e)} for e in found]
+    document["best"] = {name: dict(entry.about) for name, entry in best.items()}
+    names = list(found[-1].results)
+    lines = ["step".rjust(10) + "".join(name.rjust(_width(name)) for name in names)]
+    for entry in found:
+        cells = [_cell(entry, name, is_best=best.get(name) is entry) for name in names]
+        lines.append(str(entry.about["step"]).rjust(10) + "".join(cells))
+    lines.append("* the best over training; the last line is the last checkpoint")
+    show(Told(document, [*lines, *_lines(found[-1])]), as_json=as_json)
     _warn(found, protocol)
 
 

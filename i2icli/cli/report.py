@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from i2icli.cli.options import AsJson
+from i2icli.cli.show import Told, show
 from i2icli.errors import ConfigError
 
 
@@ -43,14 +43,11 @@ def report(
         ) from None
     for line in found.missing:
         typer.echo(f"not in the report: {line}", err=True)
-    if as_json:
-        document = {
-            "run": str(folder),
-            "report": str(target),
-            "bytes": len(text.encode("utf-8")),
-            "status": found.status.word.lower(),
-            "missing": list(found.missing),
-        }
-        typer.echo(json.dumps(document, indent=2))
-    else:
-        typer.echo(str(target))
+    document = {
+        "run": folder,
+        "report": target,
+        "bytes": len(text.encode("utf-8")),
+        "status": found.status.word.lower(),
+        "missing": found.missing,
+    }
+    show(Told(document, [str(target)]), as_json=as_json)

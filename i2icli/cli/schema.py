@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from i2icli.cli.show import show_document
 from i2icli.errors import ConfigError
 
 
@@ -24,12 +25,11 @@ def schema(
         **run_schema().model_json_schema(),
         "title": "i2i run",
     }
-    text = json.dumps(document, indent=2)
     if out is None:
-        typer.echo(text)
+        show_document(document)
         return
     try:
-        out.write_text(text + "\n", encoding="utf-8")
+        out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"--out {out} cannot be written: {error.strerror}.") from None
     typer.echo(f"wrote {out}", err=True)

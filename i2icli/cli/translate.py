@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ import typer
 
 from i2icli.cli.options import AsJson, Device
 from i2icli.cli.progress import counting
+from i2icli.cli.show import show_document
 from i2icli.cli.split_run import (
     run_split,
     say_counts,
@@ -140,7 +140,7 @@ def _say_choices(translator: Translator, process: Shard) -> None:
 def _finish(document: dict[str, Any], *, as_json: bool, who: str = "") -> None:
     """Print the result; exit 3 where a picture has no translation."""
     if as_json:
-        typer.echo(json.dumps(document, indent=2))
+        show_document(document)
     say_counts(document, who=who)
     if document["failed"]:
         raise typer.Exit(DataError.exit_code)

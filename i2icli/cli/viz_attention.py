@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from i2icli.cli.options import AsJson, Device
 from i2icli.cli.progress import progress_bar
+from i2icli.cli.show import Told, show
 from i2icli.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -99,10 +99,11 @@ def viz_attention(
         device=device,
     )
     report = _run(files, _plan(files[-1], images, out, direction), out, options)
-    if as_json:
-        typer.echo(json.dumps(_as_document(report, files), indent=2))
-    else:
-        _tell(report)
+    written = [*(path for one in report.exhibits for path in one.files), report.page]
+    lines = [str(path) for path in written if path is not None]
+    show(Told(_as_document(report, files), lines), as_json=as_json)
+    if report.page is not None and not as_json:
+        _tell_of_page(report)
     failed = [exhibit for exhibit in report.exhibits if exhibit.error]
     for exhibit in failed:
         typer.echo(f"failed: {exhibit.error}", err=True)
@@ -187,20 +188,14 @@ def _run(
         return write_exhibits(files, jobs, out, options, on_done=show or (lambda _d, _t: None))
 
 
-def _tell(report: ExhibitReport) -> None:
-    """Print what was written, a path a line."""
-    for exhibit in report.exhibits:
-        for path in exhibit.files:
-            typer.echo(str(path))
-    if report.page is not None:
-        typer.echo(str(report.page))
-        facts = report.page_facts
-        typer.echo(
-            f"the page: {facts['bytes'] / 1e6:.1f} MB, {facts['pictures']} of "
-            f"{sum(e.error is None for e in report.exhibits)} pictures, {len(facts['steps'])} of "
-            f"{len(report.steps)} checkpoints, weights within {facts['largest_error']:.1g}",
-            err=True,
-        )
+def _tell_of_page(report: ExhibitReport) -> None:
+    facts = report.page_facts
+    typer.echo(
+        f"the page: {facts['bytes'] / 1e6:.1f} MB, {facts['pictures']} of "
+        f"{sum(e.error is None for e in report.exhibits)} pictures, {len(facts['steps'])} of "
+        f"{len(report.steps)} checkpoints, weights within {facts['largest_error']:.1g}",
+        err=True,
+    )
 
 
 def _as_document(report: ExhibitReport, files: list[StepFile]) -> dict[str, Any]:
