@@ -169,6 +169,17 @@ def test_files_get_their_names_in_one_place() -> None:
     assert [place for place in wrong if "/system/files.py:" not in place] == []
 
 
+def test_results_become_json_in_one_place() -> None:
+    wrong = []
+    for path, node in nodes("cli", "bench", "reports"):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {
+            "typer.echo",
+            "sys.stdout.write",
+        }:
+            wrong += [at(path, node)] if "json.dumps" in ast.unparse(node) else []
+    assert [place for place in wrong if "/cli/show.py:" not in place] == []
+
+
 def test_losses_never_yield_inside_a_with() -> None:
     wrong = [
         at(path, inner)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from i2icli.cli.options import AsJson, examples
-from i2icli.cli.show import show_document
+from i2icli.cli.show import Told, show
 from i2icli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,12 +28,9 @@ def list_presets(as_json: AsJson = False) -> None:
     from i2icli.config.presets import preset_names, read_preset
 
     rows = [_summary(read_preset(name)) for name in preset_names()]
-    if as_json:
-        show_document(rows)
-        return
     width = max(len(row["name"]) for row in rows)
-    for row in rows:
-        typer.echo(f"{row['name']:<{width}}  {row['method']:<8}  {row['published']}")
+    lines = [f"{row['name']:<{width}}  {row['method']:<8}  {row['published']}" for row in rows]
+    show(Told(rows, lines), as_json=as_json)
 
 
 @presets_app.command(
@@ -66,8 +62,7 @@ def show_preset(
         from i2icli.config.presets import read_preset
 
         preset = read_preset(name)
-        text = json.dumps(preset.document, indent=2, default=str) if as_json else preset.text
-        typer.echo(text.rstrip())
+        show(Told(preset.document, [preset.text.rstrip()]), as_json=as_json)
 
 
 @presets_app.command(
@@ -116,21 +111,14 @@ def _show_all(name: str, *, as_json: bool) -> None:
     from i2icli.methods.shared.configure import configure_run, run_schema
 
     document = config_document(configure_run(name))
-    if as_json:
-        show_document(document)
-    else:
-        typer.echo(annotate(document, Shape.of(run_schema())).rstrip())
+    text = annotate(document, Shape.of(run_schema())).rstrip()
+    show(Told(document, [text]), as_json=as_json)
 
 
 def _show_changes(name: str, *, as_json: bool) -> None:
     """Print what a preset changes in the paper's defaults."""
     from i2icli.methods.shared.configure import changes_from_paper, configure_run
 
-    config = configure_run(name)
-    changes = changes_from_paper(config)
-    if as_json:
-        show_document([vars(change) for change in changes])
-    elif not changes:
-        typer.echo("nothing differs from the paper's defaults")
-    for change in changes if not as_json else []:
-        typer.echo(str(change))
+    changes = changes_from_paper(configure_run(name))
+    lines = [str(change) for change in changes] or ["nothing differs from the paper's defaults"]
+    show(Told(changes, lines), as_json=as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from i2icli.cli.options import AsJson, examples
 from i2icli.cli.progress import progress_bar
-from i2icli.cli.show import show_document
+from i2icli.cli.show import Told, show
 from i2icli.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -30,12 +31,8 @@ Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.
 def list_all(as_json: AsJson = False) -> None:
     """Say which weights there are, what for, and which of them are here."""
     statuses = _statuses(again=False)
-    if as_json:
-        show_document([status.as_document() for status in statuses])
-        return
-    for status in statuses:
-        typer.echo(f"{status.weights.name:18}{status.state:10}{status.weights.purpose}")
-    if not all(status.found for status in statuses):
+    _show_all(statuses, lambda status: status.weights.purpose, as_json=as_json)
+    if not as_json and not all(status.found for status in statuses):
         typer.echo("i2i weights get NAME downloads, i2i weights add NAME FILE copies", err=True)
 
 
@@ -78,12 +75,7 @@ def add(
 def verify(as_json: AsJson = False) -> None:
     """Check every file that is here anew; a wrong or damaged one ends with exit code 4."""
     statuses = _statuses(again=True)
-    if as_json:
-        show_document([status.as_document() for status in statuses])
-    else:
-        for status in statuses:
-            detail = status.fault or (status.found.sha256 if status.found else "")
-            typer.echo(f"{status.weights.name:18}{status.state:10}{detail}".rstrip())
+    _show_all(statuses, lambda s: s.fault or (s.found.sha256 if s.found else ""), as_json=as_json)
     wrong = [status for status in statuses if status.fault]
     if wrong:
         name = wrong[0].weights.name
@@ -98,10 +90,7 @@ def where(as_json: AsJson = False) -> None:
     from i2icli.pretrained.weights import weights_folder
 
     folder = str(weights_folder())
-    if as_json:
-        show_document({"folder": folder})
-    else:
-        typer.echo(folder)
+    show(Told({"folder": folder}, [folder]), as_json=as_json)
 
 
 def _statuses(*, again: bool) -> list[WeightsStatus]:
@@ -110,9 +99,14 @@ def _statuses(*, again: bool) -> list[WeightsStatus]:
     return [look_up(name, again=again) for name in WEIGHTS]
 
 
+def _show_all(
+    statuses: list[WeightsStatus], detail: Callable[[WeightsStatus], str], *, as_json: bool
+) -> None:
+    lines = [f"{s.weights.name:18}{s.state:10}{detail(s)}".rstrip() for s in statuses]
+    show(Told([status.as_document() for status in statuses], lines), as_json=as_json)
+
+
 def _show(found: FoundWeights, deed: str, *, as_json: bool) -> None:
-    if as_json:
-        path, sha256 = str(found.path), found.sha256
-        show_document({"name": found.name, "path": path, "sha256": sha256, "state": deed})
-    else:
-        typer.echo(f"{found.name} {deed}: {found.path}\nSHA-256 {found.sha256}")
+    lines = [f"{found.name} {deed}: {found.path}", f"SHA-256 {found.sha256}"]
+    document = {"name": found.name, "path": found.path, "sha256": found.sha256, "state": deed}
+    show(Told(document, lines), as_json=as_json)
