@@ -18,10 +18,8 @@ from typing import Any
 import record
 import torch
 
-from i2icli.bench.pictures import write_pictures, write_training_set
-from i2icli.bench.rig import Variant
-from i2icli.bench.run import resize
-from i2icli.bench.spread import Spread, in_turn
+from i2icli.bench.rig import Variant, resize, write_pictures, write_training_set
+from i2icli.bench.turns import Spread, in_turn
 from i2icli.bench.worker import Worker
 from i2icli.config.document import config_document
 from i2icli.methods import configure_run

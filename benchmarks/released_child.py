@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from i2icli.bench.limit import wait_for
-from i2icli.bench.measure import count_operations, memory_of, resident_bytes
+from i2icli.bench.measure import count_operations, memory_of
 from i2icli.bench.worker import Answers, serve
+from i2icli.system.device import wait_for
+from i2icli.system.memory import resident_bytes
 
 
 class Released:
@@ -86,7 +87,7 @@ def build(folder: str, options: list[str], batches: str, threads: int, *, is_cpu
     sys.argv = ["train.py", *options]
     parsed = importlib.import_module("options.train_options").TrainOptions().parse()
     create = importlib.import_module("models").create_model
-    imports_bytes = resident_bytes("VmRSS")
+    imports_bytes = resident_bytes() or None
     pairs = torch.load(batches, weights_only=True)
     names = [[f"{index}.jpg" for index in range(len(a))] for a, _ in pairs]
     given = [

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from i2icli.bench.cost import Needs, measure_needs
 from i2icli.bench.doctor_report import (
     Checkup,
     DataFound,
@@ -19,13 +20,10 @@ from i2icli.bench.doctor_report import (
     WeightsFound,
     installed,
 )
-from i2icli.bench.needs import Needs, measure_needs
-from i2icli.bench.pictures import write_training_set
+from i2icli.bench.rig import write_training_set
 from i2icli.config.document import config_document
 from i2icli.config.sections import RuntimeConfig, data_at
-from i2icli.data.folders import Domains, find_domains
-from i2icli.data.loader import steps_per_epoch
-from i2icli.data.training_set import open_training_set
+from i2icli.data.folders import Domains
 from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.evaluation.measure import build_measurer
 from i2icli.methods import build_method, method_of, restore_config
@@ -34,6 +32,7 @@ from i2icli.methods.shared.configure import AnyRunConfig, configure_run
 from i2icli.pretrained.weights import WEIGHTS, look_up
 from i2icli.system.choices import Choices, Work, choose
 from i2icli.system.device import device_title, resolve_device
+from i2icli.training.assembly import open_data
 from i2icli.training.data import resolve_data
 from i2icli.training.session import open_session
 
@@ -92,7 +91,7 @@ def examine(patient: Patient) -> Checkup:
         checkup = _look_at_weights(checkup, method)
         if settled is not None and domains is not None:
             checkup = _look_at_measuring(checkup, settled, domains)
-        checkup = _look_at_needs(checkup, stand_in, method, patient)
+        checkup = _look_at_needs(checkup, stand_in, patient)
     if settled is not None and not checkup.faults:
         checkup = _look_at_all(checkup, settled)
     return checkup
@@ -149,10 +148,8 @@ def _look_at_data(
     """Find the pictures and read one sample; the settled configuration, None with a fault."""
     try:
         settled, is_demo = resolve_data(_with_root(config, patient.data))
-        kind = method_of(settled).data
-        domains = find_domains(settled.data, kind)
-        dataset = open_training_set(kind, domains, settled.data, settled.labels)
-        length = steps_per_epoch(dataset, settled.data.batch_size)
+        data = open_data(settled)
+        domains, dataset = data.domains, data.dataset
         keys = dataset.epoch_keys(seed=settled.train.seed, epoch=1, jitter=True)
         dataset.collate([dataset[next(keys)]])
     except I2IError as error:
@@ -167,7 +164,7 @@ def _look_at_data(
         train_b=len(domains.train_b),
         test_a=len(domains.test_a),
         test_b=len(domains.test_b),
-        steps_per_epoch=length,
+        steps_per_epoch=data.steps_per_epoch,
     )
     return replace(checkup, data=found), settled, domains
 
@@ -217,12 +214,11 @@ def _look_at_measuring(checkup: Checkup, config: AnyRunConfig, domains: Domains)
     return checkup
 
 
-def _look_at_needs(
-    checkup: Checkup, config: AnyRunConfig, method: Method, patient: Patient
-) -> Checkup:
+def _look_at_needs(checkup: Checkup, config: AnyRunConfig, patient: Patient) -> Checkup:
     """Measure memory and time of a step, and set them against what there is."""
-    length = checkup.data.steps_per_epoch if checkup.data else None
-    steps = _steps_of(config, method, length)
+    steps = config.train.steps
+    if checkup.data is not None:
+        steps = config.train.last_step(config.method.schedule, checkup.data.steps_per_epoch)
     work = Work(steps=steps, batch_size=config.data.batch_size)
     choices = choose(config.runtime, resolve_device(config.runtime.device), work)
     checkup = _with_settings(checkup, choices, config.runtime)
@@ -232,19 +228,6 @@ def _look_at_needs(
         return checkup.with_fault(error, f"{patient.train} --set data.batch_size=1")
     faults = [*checkup.faults, *_shortages(needs, config, patient)]
     return replace(checkup, needs=needs, faults=tuple(faults))
-
-
-def _steps_of(config: AnyRunConfig, method: Method, epoch_length: int | None) -> int | None:
-    """Return the steps of the whole run; None where that depends on pictures that are missing."""
-    train = config.train
-    if train.steps is not None:
-        return train.steps
-    if epoch_length is None:
-        return None
-    if train.epochs is not None:
-        return train.epochs * epoch_length
-    players = method.players.values()
-    return max(player.schedule.total_steps(epoch_length) for player in players)
 
 
 def _shortages(needs: Needs, config: AnyRunConfig, patient: Patient) -> Iterator[Fault]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from i2icli.bench.needs import Needs
+from i2icli.bench.cost import Needs
 from i2icli.config.words import human_time
 from i2icli.errors import I2IError
 from i2icli.system.memory import in_words

@@ -1,9 +1,12 @@
-"""The measurements of one variant; each kind is meant for a fresh process, see `bench.child`."""
+"""The measurements of one variant, in a process of its own: `python -m i2icli.bench.measure`.
+
+Each variant has its process, and so has each kind of measurement, so that no peak of memory, warm
+cache or fragmented heap of one shows in another. See `bench.worker` for how it is told what to do.
+"""
 
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,14 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from i2icli.bench.limit import LimitProbe, wait_for
 from i2icli.bench.rig import Rig, Variant, build_rig
 from i2icli.bench.throughput import measure_loader
+from i2icli.bench.worker import Answers, serve
 from i2icli.errors import I2IError
-from i2icli.methods import method_of
+from i2icli.methods import method_of, restore_config
+from i2icli.system.allocator import claim_process
+from i2icli.system.device import wait_for
+from i2icli.system.memory import peak_bytes, resident_bytes
 from i2icli.translation.folder import FolderOptions, translate_jobs
 from i2icli.translation.pictures import translate_images
 from i2icli.translation.targets import Job
@@ -27,6 +34,8 @@ from i2icli.translation.translator import Translator
 
 Result = dict[str, Any]
 
+# Of which the peak of memory is taken: the moments exist from the second on.
+FIRST_STEPS = 3
 # What hides operations from the counter: code that was compiled or recorded.
 _HIDING = ("compile", "cuda_graphs")
 
@@ -88,7 +97,7 @@ class Bench:
 
     def loader(self, repeats: int) -> Result:
         """Return `rates`, pictures a second that the run's loader gives by itself, and `notes`."""
-        config = self.rig.config
+        config = restore_config(self._variant.config)
         found = measure_loader(
             config.data,
             workers=config.runtime.workers,
@@ -134,27 +143,24 @@ class Bench:
         torch.save(pairs, path)
 
     def cost(self) -> Result:
-        """Measure the peak of memory over training steps, and count the operations of one more.
+        """Take the first steps, see `bench.cost`.
 
         Returns:
-            `memory`'s numbers, `flops`, `state_bytes`, `weights_bytes`, `seconds` of the faster
-            of two steps after a first, `size_multiple`, and `choices`.
+            `memory` at the peak of them, `state_bytes`, `weights_bytes`, `seconds` of each but
+            the first, `size_multiple`, and `choices`.
         """
         rig = self.rig
         if rig.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(rig.device)
-        seconds = [self.step() for _ in range(3)]  # the moments exist from the second on
-        memory = self.memory()
-        state_bytes = rig.state_bytes()
+        seconds = [self.step() for _ in range(FIRST_STEPS)]
         weights = (*rig.method.parameters(), *rig.method.buffers())
         return {
-            **memory,
-            "flops": self.step_operations(),
-            "state_bytes": state_bytes,
+            "memory": self.memory(),
+            "state_bytes": rig.state_bytes(),
             "weights_bytes": sum(w.numel() * w.element_size() for w in weights),
-            "seconds": min(seconds[1:]),
+            "seconds": seconds[1:],
             "size_multiple": rig.method.size_multiple,
-            **self.choices(),
+            "choices": self.choices(),
         }
 
     def translate_pass(self, pictures: Sequence[str], out: str, batch_size: int | None) -> float:
@@ -203,7 +209,7 @@ class Bench:
         }
 
     def _sources(self, pictures: Sequence[str]) -> list[Path]:
-        domains = self.rig.domains
+        domains = self.rig.data.domains
         own = domains.test_a or domains.train_a
         return [Path(path) for path in pictures] or list(own[:16])
 
@@ -214,6 +220,50 @@ class Bench:
         config = self._variant.config
         runtime = {**config["runtime"], **dict.fromkeys(_HIDING, "off")}
         return build_rig(replace(self._variant, config={**config, "runtime": runtime}))
+
+
+class LimitProbe:
+    """A matrix product and a convolution of the kind that fills generators, in one precision.
+
+    Both are timed beside the steps, in turn with them, so that a share of the limit compares what
+    the machine did at the same time.
+
+    Args:
+        device: where to compute.
+        precision: the type of the operands.
+    """
+
+    def __init__(self, device: torch.device, precision: torch.dtype) -> None:
+        self._device = device
+        side, count = (8192, 16) if device.type == "cuda" else (1024, 1)
+        generator = torch.Generator().manual_seed(0)
+
+        def operand(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator).to(device, precision)
+
+        left, right = operand(side, side), operand(side, side)
+        features, kernel = operand(count, 256, 64, 64), operand(256, 256, 3, 3)
+        if device.type == "cuda":
+            features = features.to(memory_format=torch.channels_last)
+        self._kinds: dict[str, tuple[float, Callable[[], Tensor]]] = {
+            "gemm": (2.0 * side**3, lambda: left @ right),
+            "conv": (
+                2.0 * count * 64 * 64 * 256 * 256 * 9,
+                lambda: F.conv2d(features, kernel, padding=1),
+            ),
+        }
+
+    @torch.no_grad()
+    def rates(self) -> dict[str, float]:
+        """Return the rate of each kind now, GFLOP/s, a multiplication and an addition being two."""
+        return {kind: self._rate(*work) for kind, work in self._kinds.items()}
+
+    def _rate(self, operations: float, work: Callable[[], Tensor]) -> float:
+        wait_for(self._device)
+        started = time.perf_counter()
+        work()
+        wait_for(self._device)
+        return operations / (time.perf_counter() - started) / 1e9
 
 
 def _settings(rig: Rig) -> dict[str, bool]:
@@ -274,19 +324,6 @@ def _one_pass(
     return report.images_per_s
 
 
-def resident_bytes(field: str) -> int | None:
-    """Return what Linux says of this process's memory: VmRSS now, VmHWM at its peak.
-
-    The peak that getrusage gives is no use here: a child inherits its parent's.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith(f"{field}:"):
-                return int(line.split()[1]) * 1024
-    return None
-
-
 def memory_of(device: torch.device, *, imports_bytes: int | None) -> Result:
     """Return the peak with and without what the imports hold; a GPU holds nothing of them.
 
@@ -297,7 +334,7 @@ def memory_of(device: torch.device, *, imports_bytes: int | None) -> Result:
     Returns:
         `peak_bytes` of the process or the GPU, `imports_bytes` and `less_imports_bytes`.
     """
-    peak = _peak(device)
+    peak = peak_bytes(device)
     before = imports_bytes if device.type == "cpu" else 0
     return {
         "peak_bytes": peak,
@@ -306,16 +343,13 @@ def memory_of(device: torch.device, *, imports_bytes: int | None) -> Result:
     }
 
 
-def _peak(device: torch.device) -> int | None:
-    """Return the most memory taken so far, bytes; None where the system does not say."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    if device.type == "mps":
-        return torch.mps.driver_allocated_memory()
-    peak = resident_bytes("VmHWM")
-    if peak is not None or sys.platform == "win32":
-        return peak
-    import resource  # not on Windows
+def _answers(variant: dict[str, Any]) -> Answers:
+    """Return the measurements of a variant by the names that a worker asks for."""
+    return Bench(Variant(**variant), imports_bytes=resident_bytes() or None).answers()
 
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+
+if __name__ == "__main__":
+    import torchvision.models  # noqa: F401 - some networks need it; it is no part of their memory
+
+    claim_process()
+    serve(_answers)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-
+from i2icli.bench import cost
+from i2icli.bench.rig import Variant
 from i2icli.config.document import Change, Document, config_document, differences, write_toml
 from i2icli.config.schedule import Moment
 from i2icli.config.words import human_time
@@ -18,7 +16,6 @@ from i2icli.methods.shared.configure import AnyRunConfig, changes_from_paper, co
 from i2icli.training.data import resolve_data
 from i2icli.training.initial import start_from_pretrained
 from i2icli.training.session import Session, open_session
-from i2icli.training.step import train_step
 
 
 @dataclass(frozen=True)
@@ -32,14 +29,14 @@ class Phase:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What training steps on the first picture cost.
+    """What training steps on the first pictures cost, see `bench.cost`.
 
     Attributes:
         device: where they ran.
         precision: the autocast type.
         shape: a batch of source pictures, (B, C, H, W).
-        step_seconds: one step, after a first one that does not count.
-        memory_bytes: peak of the device; on the CPU, peak of the whole process; None: unknown.
+        step_seconds: one step, the median of those after the first.
+        memory_bytes: at the peak, without what the imports hold; None: unknown.
     """
 
     device: str
@@ -92,7 +89,7 @@ class RunPlan:
 
 
 def plan_run(config: AnyRunConfig, *, preset: str, device: str | None = None) -> RunPlan:
-    """Work out a run, and take two of its steps on its first picture to see what they cost.
+    """Work out a run, and take its first steps in another process to see what they cost.
 
     Args:
         config: the configuration.
@@ -113,8 +110,8 @@ def plan_run(config: AnyRunConfig, *, preset: str, device: str | None = None) ->
         changes=differences(base, config_document(config)),
         changes_from_paper=changes_from_paper(config),
         parameters=_count_parameters(session),
-        pictures={"a": len(session.domains.train_a), "b": len(session.domains.train_b)},
-        steps_per_epoch=session.steps_per_epoch,
+        pictures={"a": len(session.data.domains.train_a), "b": len(session.data.domains.train_b)},
+        steps_per_epoch=session.data.steps_per_epoch,
         steps=session.last_step,
         phases=_phases(session),
         measured=_measure(session),
@@ -136,7 +133,7 @@ def _count_parameters(session: Session) -> dict[str, dict[str, int]]:
 def _phases(session: Session) -> list[Phase]:
     """Return the augmentation before and, where the run gets there, in the decay of the rate."""
     data, schedule = session.config.data, session.config.method.schedule
-    last = Moment(session.last_step, session.steps_per_epoch).epoch
+    last = Moment(session.last_step, session.data.steps_per_epoch).epoch
     falling = [epoch for epoch in range(1, last + 1) if schedule.is_decaying(epoch)]
     before = describe_crop(plan_crop(data))
     after = describe_crop(plan_crop(data, jitter=data.jitter_in_decay))
@@ -170,53 +167,17 @@ def describe_crop(plan: CropPlan) -> str:
 
 
 def _measure(session: Session) -> Measurement:
-    """Take two steps on the run's first crop, as often as a batch is large; the second counts."""
-    keys = session.dataset.epoch_keys(seed=session.config.train.seed, epoch=1, jitter=True)
-    sample = session.dataset[next(keys)]
-    samples = [sample] * session.config.data.batch_size
-    batch = session.dataset.collate(samples).to(session.device)
-    device = session.device
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    session.start_epoch()
-    session.set_learning_rates()
-    seconds = 0.0
-    for _ in range(2):
-        start = time.perf_counter()
-        train_step(
-            session.method, batch, session.steppers, device=device, precision=session.precision
-        )
-        _wait_for(device)
-        seconds = time.perf_counter() - start
+    """Take a few steps on the run's first pictures, where the session would."""
+    document = config_document(session.config)
+    document["runtime"]["device"] = str(session.device)
+    (found,) = cost.step_cost([Variant(session.config.preset, document)])
     return Measurement(
-        device=str(device),
-        precision=str(session.precision).removeprefix("torch."),
-        shape=tuple(batch.sources.shape),
-        step_seconds=seconds,
-        memory_bytes=_peak_memory(device),
+        device=found.choices["device"],
+        precision=found.choices["precision"],
+        shape=found.shape,
+        step_seconds=found.step.median,
+        memory_bytes=found.memory_bytes,
     )
-
-
-def _wait_for(device: torch.device) -> None:
-    """Wait until the device has computed all that it was told."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
-
-
-def _peak_memory(device: torch.device) -> int | None:
-    """Return the most memory taken so far, bytes; None where the system does not say."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    if device.type == "mps":
-        return torch.mps.driver_allocated_memory()
-    if sys.platform == "win32":
-        return None
-    import resource  # not on Windows
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _lines(plan: RunPlan) -> Iterator[str]:
@@ -233,12 +194,12 @@ def _lines(plan: RunPlan) -> Iterator[str]:
     yield f"training pictures: {pictures}; {plan.steps_per_epoch:,} steps an epoch"
     for phase in plan.phases:
         yield f"epochs {phase.first_epoch} to {phase.last_epoch}: {phase.augmentation}"
-    cost = plan.measured
-    shape = " x ".join(map(str, cost.shape))
-    memory = f", {cost.memory_bytes / 2**30:.2f} GiB at the peak" if cost.memory_bytes else ""
+    found = plan.measured
+    shape = " x ".join(map(str, found.shape))
+    memory = f", {found.memory_bytes / 2**30:.2f} GiB at the peak" if found.memory_bytes else ""
     yield (
-        f"measured, training on the first picture ({shape}, {cost.precision}): "
-        f"one step {human_time(cost.step_seconds)} on {cost.device}{memory}"
+        f"measured, training on the first pictures ({shape}, {found.precision}): "
+        f"one step {human_time(found.step_seconds)} on {found.device}{memory}"
     )
     yield (
         f"{plan.steps:,} steps: {human_time(plan.total_seconds)}, "

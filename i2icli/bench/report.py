@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from i2icli.bench.rig import Variant
-from i2icli.bench.spread import Spread
+from i2icli.bench.cost import StepCost
+from i2icli.bench.turns import Spread
 from i2icli.config.document import Document
 from i2icli.training.session import versions
 
@@ -157,9 +157,8 @@ class BenchReport:
 
 
 def build_report(
-    variants: Sequence[Variant],
-    costs: Sequence[Result],
-    steps: Result,
+    costs: Sequence[StepCost],
+    loader: Result,
     translation: Result,
     *,
     warmup: int,
@@ -168,54 +167,47 @@ def build_report(
     """Put the answers of the measuring processes together.
 
     Args:
-        variants: one or two.
-        costs: by variant, what `Bench.cost` returned.
-        steps: what `bench_turns.take_steps` returned.
-        translation: what `bench_turns.translate` returned.
+        costs: of one or two variants.
+        loader: what `Bench.loader` returned.
+        translation: what both took to translate.
         warmup: rounds of steps that did not count.
         varied: the settings that make the second variant of the first.
     """
     speedups = {}
-    if len(variants) == 2:
-        ours, theirs = steps["seconds"]
-        speedups["step"] = _ratios(theirs, ours)
+    if len(costs) == 2:
+        ours, theirs = costs
+        speedups["step"] = _ratios(theirs.seconds, ours.seconds)
         for what, kind in (("translate", "pass"), ("network", "network")):
-            ours, theirs = translation[kind]["images_per_s"]
-            speedups[what] = _ratios(ours, theirs)
-    notes = [note for found in (*costs, *steps["choices"]) for note in found["notes"]]
+            speedups[what] = _ratios(*translation[kind]["images_per_s"])
+    notes = [note for cost in costs for note in cost.choices["notes"]]
     return BenchReport(
-        costs=tuple(
-            _variant_cost(variant.name, index, costs[index], steps, translation)
-            for index, variant in enumerate(variants)
-        ),
+        costs=tuple(_variant_cost(cost, index, translation) for index, cost in enumerate(costs)),
         warmup=warmup,
         pictures=translation["operations"][0]["pictures"],
-        loader=Spread.of(steps["loader"]["rates"]),
-        loader_notes=tuple(steps["loader"]["notes"]),
+        loader=Spread.of(loader["rates"]),
+        loader_notes=tuple(loader["notes"]),
         speedups=speedups,
-        order=tuple(tuple(order) for order in steps["order"]),
+        order=tuple(tuple(order) for order in costs[0].order),
         varied=tuple(varied),
-        machine=_machine(steps["choices"][0]),
+        machine=_machine(costs[0].choices),
         notes=tuple(dict.fromkeys([*notes, *translation["notes"]])),
     )
 
 
-def _variant_cost(
-    name: str, index: int, cost: Result, steps: Result, translation: Result
-) -> VariantCost:
-    seconds, choices = steps["seconds"][index], steps["choices"][index]
-    rates = steps["rates"][index]
+def _variant_cost(cost: StepCost, index: int, translation: Result) -> VariantCost:
+    assert cost.flops is not None, "rounds count operations"
+    flops, choices = cost.flops, cost.choices
     return VariantCost(
-        name=name,
-        step=Spread.of(seconds),
-        limit={kind: Spread.of(found) for kind, found in rates.items()},
-        share=_share([cost["flops"] / s for s in seconds], rates),
+        name=cost.name,
+        step=cost.step,
+        limit={kind: Spread.of(found) for kind, found in cost.rates.items()},
+        share=_share([flops / s for s in cost.seconds], cost.rates),
         translate=_speed("pass", index, translation),
         network=_speed("network", index, translation),
-        memory=_memory_of(cost),
-        memory_translate=_memory_of(translation["memory"][index]),
-        flops=cost["flops"],
-        shape=tuple(cost["shape"]),
+        memory=cost.memory,
+        memory_translate=translation["memory"][index],
+        flops=flops,
+        shape=cost.shape,
         precision=choices["precision"],
         threads=choices["threads"],
         settings=choices["settings"],
@@ -238,10 +230,6 @@ def _share(reached: Sequence[float], rates: Mapping[str, Sequence[float]]) -> Sp
 
 def _ratios(above: Sequence[float], below: Sequence[float]) -> Spread:
     return Spread.of([a / b for a, b in zip(above, below, strict=True)])
-
-
-def _memory_of(result: Result) -> dict[str, int | None]:
-    return {key: result[key] for key in ("peak_bytes", "imports_bytes", "less_imports_bytes")}
 
 
 def _machine(choices: Result) -> dict[str, Any]:

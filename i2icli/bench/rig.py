@@ -1,38 +1,43 @@
-"""One variant of a measurement, ready to take training steps and to translate."""
+"""One variant of a measurement, ready to take training steps and to translate.
+
+Where a data set or pretrained weights are not here, made-up ones stand in.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
-from i2icli.bench.limit import wait_for
-from i2icli.config.document import Document
+from i2icli.config.document import Document, config_document
 from i2icli.config.schedule import Moment
+from i2icli.config.sections import DataConfig, DatasetKind, data_at
 from i2icli.data.batch import AnyBatch
-from i2icli.data.folders import Domains, find_domains
-from i2icli.data.training_set import TrainingSet, open_training_set
+from i2icli.data.training_set import TrainingSet
 from i2icli.errors import CheckpointError, WeightsError
-from i2icli.methods import build_method, method_of, restore_config
+from i2icli.methods import restore_config
 from i2icli.methods.shared.base import Method
 from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.networks.vgg import VGG16Features
 from i2icli.pretrained.networks import load_network
 from i2icli.runs.checkpoint import load_checkpoint
-from i2icli.system.choices import Choices, Work
-from i2icli.system.device import resolve_device
-from i2icli.training.ema import MovingAverage
-from i2icli.training.graph_step import Step, build_step, chosen_steppers
-from i2icli.training.optimizers import Stepper
+from i2icli.system.choices import Work
+from i2icli.system.device import resolve_device, wait_for
+from i2icli.training.assembly import Assembly, Step, assemble, open_data
 from i2icli.translation.prepare import prepare
 from i2icli.translation.translator import Translator
 
 _BATCHES = 4
+_PICTURES = 8
+_CLASSES = 19  # as Cityscapes has, where the configuration does not say how many
+_QUALITY = 95
 _ARCHITECTURES = {"vgg16": VGG16Features}
 
 
@@ -55,34 +60,22 @@ class Variant:
         return asdict(self)
 
 
-@dataclass
-class Rig:
-    """The parts of a run that computing takes: no run folder, no samples, no measurements.
+@dataclass(kw_only=True)
+class Rig(Assembly):
+    """What a run computes with: no run folder, no samples, no measurements.
 
     Attributes:
         batches: a few batches on the device, used in turn, so that no step waits for pictures.
         notes: what the report must say of how this was built.
     """
 
-    config: AnyRunConfig
-    choices: Choices
-    domains: Domains
-    dataset: TrainingSet
-    method: Method
-    steppers: dict[str, Stepper]
-    average: MovingAverage | None
     batches: list[AnyBatch]
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
     step_number: int = 0
 
     @cached_property
     def _take_step(self) -> Step:
-        return build_step(self.method, self.steppers, self.choices, tell=self.notes.append)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the steps compute."""
-        return self.choices.device
+        return self.build_step(tell=self.notes.append)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -93,12 +86,7 @@ class Rig:
         """Take one training step as a run does, and wait until the device has computed it."""
         batch = self.batches[self.step_number % len(self.batches)]
         self.step_number += 1
-        moment = Moment(self.step_number, max(1, len(self.dataset) // len(batch)))
-        for stepper in self.steppers.values():
-            stepper.set_learning_rate(moment)
-        self._take_step(batch)
-        if self.average is not None:
-            self.average.update()
+        self._take_step(batch, Moment(self.step_number, self.data.steps_per_epoch))
         wait_for(self.device)
 
     def translator(self) -> Translator:
@@ -137,37 +125,24 @@ def build_rig(variant: Variant) -> Rig:
         DataError: for missing or unreadable pictures.
     """
     config = restore_config(variant.config)
-    if config.runtime.threads:
-        torch.set_num_threads(config.runtime.threads)
-    device = resolve_device(config.runtime.device)
-    kind = method_of(config).data
-    domains = find_domains(config.data, kind)
-    dataset = open_training_set(kind, domains, config.data, config.labels)
-    method = build_method(config).to(device).train()
-    if variant.checkpoint is not None:
-        _load_weights(method, Path(variant.checkpoint))
     notes: list[str] = []
-    work = Work(batch_size=config.data.batch_size)
-    choices = prepare(method, config.runtime, crop=config.data.crop, work=work, say=notes.append)
-    networks, missing = _pretrained(method.pretrained, device)
-    notes += [
-        f"{variant.name}: the weights {name} are not here, so random ones of the same shape "
-        f"stood in for them; the cost is the same, `i2i weights get {name}` gets the real ones"
-        for name in missing
-    ]
-    method.take_pretrained(networks)
-    method.start_epoch(1)
-    return Rig(
-        config=config,
-        choices=choices,
-        domains=domains,
-        dataset=dataset,
-        method=method,
-        steppers=chosen_steppers(method, choices),
-        average=MovingAverage(method, decay=config.ema.decay) if config.ema.decay else None,
-        batches=_first_batches(dataset, config, device),
-        notes=notes,
-    )
+
+    def load(names: Iterable[str], device: torch.device) -> Mapping[str, nn.Module]:
+        networks, missing = _pretrained(names, device)
+        notes.extend(
+            f"{variant.name}: the weights {name} are not here, so random ones of the same shape "
+            f"stood in for them; the cost is the same, `i2i weights get {name}` gets the real ones"
+            for name in missing
+        )
+        return networks
+
+    data = open_data(config)
+    device = resolve_device(config.runtime.device)
+    parts = assemble(config, data, device=device, load=load, say=notes.append)
+    if variant.checkpoint is not None:
+        _load_weights(parts.method, Path(variant.checkpoint))
+    parts.method.start_epoch(1)
+    return Rig(**vars(parts), batches=_first_batches(data.dataset, config, device), notes=notes)
 
 
 def _load_weights(method: Method, path: Path) -> None:
@@ -218,3 +193,99 @@ def _first_batches(
 def _tensors(values: Iterable[Any]) -> list[torch.Tensor]:
     """Return the tensors of the states of an optimizer."""
     return [item for state in values for item in state.values() if isinstance(item, torch.Tensor)]
+
+
+def resize(config: AnyRunConfig, size: int | None, batch: int | None) -> AnyRunConfig:
+    """Return a configuration with other crops and batches, the share cut off by cropping kept.
+
+    Raises:
+        ConfigError: if the configuration cannot have that size.
+    """
+    document = config_document(config)
+    data = document["data"]
+    if size is not None:
+        share = (
+            1.0
+            if data["preprocess"] in ("resize", "scale-width")
+            else data["resize"] / data["crop"]
+        )
+        if data.get("resize_height") is not None:
+            data["resize_height"] = max(size, round(size * data["resize_height"] / data["crop"]))
+        data["resize"] = max(size, round(size * share))
+        data["crop"] = size
+    if batch is not None:
+        data["batch_size"] = batch
+    return restore_config(document)
+
+
+def write_training_set(
+    root: Path, document: Document, kind: DatasetKind, *, count: int = _PICTURES
+) -> Document:
+    """Write a small data set, and return the configuration that names it.
+
+    Args:
+        root: the folder to fill.
+        document: the configuration; its sizes decide those of the pictures.
+        kind: of the data set; one that trains on one picture gets one of each domain.
+        count: pictures of each domain; as many as a batch takes, if that is more.
+
+    Returns:
+        A copy with `data.root` set, and plain folders and colours of classes dropped.
+    """
+    data, labels = {**document["data"], **data_at(root)}, dict(document["labels"])
+    count = max(count, data["batch_size"])
+    side = _training_side(DataConfig.model_validate(data))
+    if kind == "labelled":
+        labels["classes"] = labels["classes"] or _CLASSES
+        labels["palette"] = "auto"
+        _write_labelled(root, count=count, side=side, classes=labels["classes"])
+    else:
+        number = 1 if kind == "single" else count
+        for seed, part in enumerate(("trainA", "trainB")):
+            write_pictures(root / part, count=number, side=side, seed=seed)
+    return {**document, "data": data, "labels": labels}
+
+
+def write_pictures(folder: Path, *, count: int, side: int, seed: int) -> list[Path]:
+    """Write square JPEG pictures with detail of all sizes, and return their files in order.
+
+    Noise alone would make them slower to read and write than photographs are.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    paths = [folder / f"{number:03d}.jpg" for number in range(count)]
+    for path in paths:
+        Image.fromarray(_picture(random, side)).save(path, quality=_QUALITY)
+    return paths
+
+
+def _training_side(data: DataConfig) -> int:
+    """Return the side of a picture that a training crop can be cut from."""
+    if data.preprocess in ("crop", "none"):
+        return data.crop
+    if data.preprocess == "zoom-and-patch":
+        return int(np.ceil(data.crop / data.zoom_min))
+    return max(data.resize, data.resize_height or 0)
+
+
+def _picture(random: np.random.Generator, side: int) -> np.ndarray:
+    """Return coarse colour, finer structure and a little noise, (side, side, 3) uint8."""
+    layers = np.zeros((side, side, 3), np.float32)
+    for cells, weight in ((4, 0.6), (32, 0.3)):
+        coarse = random.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
+        scaled = Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
+        layers += weight * np.asarray(scaled, np.float32)
+    layers += random.normal(0.0, 4.0, layers.shape).astype(np.float32)
+    pixels: np.ndarray = np.clip(layers + 12.0, 0, 255).astype(np.uint8)
+    return pixels
+
+
+def _write_labelled(root: Path, *, count: int, side: int, classes: int) -> None:
+    """Write train and trainannot; a label map is a coarse mosaic of class ids."""
+    write_pictures(root / "train", count=count, side=side, seed=0)
+    (root / "trainannot").mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(1)
+    for number in range(count):
+        coarse = random.integers(0, min(classes, 255), (8, 8), dtype=np.uint8)
+        ids = Image.fromarray(coarse).resize((side, side), Image.Resampling.NEAREST)
+        ids.save(root / "trainannot" / f"{number:03d}.png")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from i2icli.bench.pictures import write_pictures, write_training_set
+from i2icli.bench import cost
+from i2icli.bench.measure import Result
 from i2icli.bench.report import BenchReport, build_report
-from i2icli.bench.rig import Variant
-from i2icli.bench.turns import measure, take_steps, translate
+from i2icli.bench.rig import Variant, resize, write_pictures, write_training_set
+from i2icli.bench.turns import measuring, take_turns
 from i2icli.config.document import Document, config_document
 from i2icli.config.sections import data_at
 from i2icli.data.folders import find_domains
@@ -23,6 +24,7 @@ from i2icli.runs.paths import find_checkpoint
 from i2icli.training.data import resolve_data
 
 _PICTURES = 8
+_LOADER_REPEATS = 5  # each starts the loader anew
 
 
 @dataclass(frozen=True)
@@ -78,29 +80,69 @@ def run_bench(
             Variant(title, _with_data(config, options, folder / f"data-{number}"), checkpoint)
             for number, (title, config, checkpoint) in enumerate(configs)
         ]
-        costs = []
-        for variant in variants:
-            note(f"{variant.name}: peak memory and operations of a step")
-            costs.append(measure(variant, "cost"))
         both = " and ".join(variant.name for variant in variants)
-        note(f"{both}: {options.steps} training steps after {options.warmup}, and the loader")
-        steps = take_steps(variants, steps=options.steps, warmup=options.warmup)
+        note(
+            f"{both}: peak memory and operations of a step, and {options.steps} training steps "
+            f"after {options.warmup}"
+        )
+        costs = cost.step_cost(variants, rounds=options.steps, warmup=options.warmup)
+        note(f"{variants[0].name}: the loader alone")
+        with measuring(variants[:1]) as (worker,):
+            loader = worker.ask("loader", repeats=min(options.steps, _LOADER_REPEATS))
         note(f"{both}: reading, translating and writing pictures")
         pictures: list[Path] = []
         if options.data is None:
             side = variants[0].config["data"]["crop"]
             count = options.pictures
             pictures = write_pictures(folder / "pictures", count=count, side=side, seed=9)
-        translation = translate(
+        translation = _translate(
             variants,
             pictures=pictures,
             out=folder / "translated",
             repeats=options.steps,
             batch_size=options.batch,
         )
-    return build_report(
-        variants, costs, steps, translation, warmup=options.warmup, varied=options.vary
-    )
+    return build_report(costs, loader, translation, warmup=options.warmup, varied=options.vary)
+
+
+def _translate(
+    variants: Sequence[Variant],
+    *,
+    pictures: Sequence[Path],
+    out: Path,
+    repeats: int,
+    batch_size: int | None,
+) -> Result:
+    """Time translating pictures, and the network alone, all variants in turn.
+
+    Args:
+        variants: one, or two to compare.
+        pictures: the files to translate; none: test pictures of the data set.
+        out: folder to write into; removed after each pass.
+        repeats: passes over all pictures that count, after one that does not.
+        batch_size: pictures translated together; None: as memory allows.
+
+    Returns:
+        For `pass`, read to written, and `network`, the batches of training in memory:
+        `images_per_s`, by variant one number a pass, and `rates` of the limit beside them. By
+        variant, `memory` at its peak and `operations` of one picture of each of the two; `notes`.
+
+    Raises:
+        I2IError: a picture could not be translated.
+    """
+    files = [str(path) for path in pictures]
+    given = {"pictures": files, "out": str(out), "batch_size": batch_size}
+    found: Result = {}
+    with measuring(variants) as workers:
+        for kind, arguments in (("pass", given), ("network", {})):
+            for worker in workers:
+                worker.ask(kind, **arguments)
+            turns = take_turns(workers, kind, rounds=repeats, **arguments)
+            found[kind] = {"images_per_s": turns["answers"], "rates": turns["rates"]}
+        found["memory"] = [worker.ask("memory") for worker in workers]
+        found["notes"] = [note for worker in workers for note in worker.ask("choices")["notes"]]
+        found["operations"] = [worker.ask("operations", **given) for worker in workers]
+    return found
 
 
 def _configurations(options: BenchOptions) -> list[tuple[str, AnyRunConfig, str | None]]:
@@ -140,29 +182,6 @@ def _opponent(against: str) -> tuple[str, AnyRunConfig, str | None]:
     return config.preset, config, None
 
 
-def resize(config: AnyRunConfig, size: int | None, batch: int | None) -> AnyRunConfig:
-    """Return a configuration with other crops and batches, the share cut off by cropping kept.
-
-    Raises:
-        ConfigError: if the configuration cannot have that size.
-    """
-    document = config_document(config)
-    data = document["data"]
-    if size is not None:
-        share = (
-            1.0
-            if data["preprocess"] in ("resize", "scale-width")
-            else data["resize"] / data["crop"]
-        )
-        if data.get("resize_height") is not None:
-            data["resize_height"] = max(size, round(size * data["resize_height"] / data["crop"]))
-        data["resize"] = max(size, round(size * share))
-        data["crop"] = size
-    if batch is not None:
-        data["batch_size"] = batch
-    return restore_config(document)
-
-
 def _with_data(config: AnyRunConfig, options: BenchOptions, folder: Path) -> Document:
     """Return the configuration with its data set: the named one, or made-up pictures."""
     document = config_document(config)
@@ -176,8 +195,7 @@ def _with_data(config: AnyRunConfig, options: BenchOptions, folder: Path) -> Doc
     if document["data"]["direction"] != "a2b":
         # Made-up pictures are the same both ways.
         document["data"]["direction"] = "a2b"
-    count = max(_PICTURES, config.data.batch_size)
-    return write_training_set(folder, document, _kind_of(config), count=count)
+    return write_training_set(folder, document, _kind_of(config))
 
 
 def _kind_of(config: AnyRunConfig) -> Any:

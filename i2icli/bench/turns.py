@@ -1,99 +1,78 @@
-"""One or two variants measured in turn: one at a time, each in a process of its own."""
+"""Repeats that are taken in turn, and their spread: never one number without it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from i2icli.bench.measure import Result
 from i2icli.bench.rig import Variant
-from i2icli.bench.spread import in_turn
 from i2icli.bench.worker import Worker
 
-_LOADER_REPEATS = 5  # each starts the loader anew
 
+@dataclass(frozen=True)
+class Spread:
+    """Repeats of one measurement.
 
-def measure(variant: Variant, what: str, **given: Any) -> Any:
-    """Make one measurement in a fresh process, see `bench_measure.Bench`.
-
-    Raises:
-        I2IError: what went wrong there, as the same kind of error.
+    Attributes:
+        n: how many.
+        low: the smallest.
+        q1: the lower quartile.
+        median: the middle one.
+        q3: the upper quartile.
+        high: the largest.
     """
-    with Worker.of(variant) as worker:
-        return worker.ask(what, **given)
 
+    n: int
+    low: float
+    q1: float
+    median: float
+    q3: float
+    high: float
 
-def take_steps(variants: Sequence[Variant], *, steps: int, warmup: int) -> Result:
-    """Time training steps of all variants in turn, and the machine's limit beside each step.
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Return the spread of at least one value."""
+        low, q1, median, q3, high = (
+            float(value) for value in np.quantile(np.asarray(values), (0, 0.25, 0.5, 0.75, 1))
+        )
+        return cls(len(values), low, q1, median, q3, high)
 
-    Pictures are loaded and on the device beforehand. Afterwards the loader of the first variant
-    is timed by itself.
-
-    Args:
-        variants: one, or two to compare.
-        steps: rounds that count; in each every variant takes one step.
-        warmup: rounds before, that do not.
-
-    Returns:
-        `seconds`, by variant one number a round; `rates` of the limit, by variant and kind;
-        `order` of the variants in each round; `loader`; and by variant its `choices`.
-    """
-    with _workers(variants) as workers:
-        for _ in range(warmup):
-            for worker in workers:
-                worker.ask("step")
-                worker.ask("rates")
-        found = take_turns(workers, "step", rounds=steps)
-        repeats = min(steps, _LOADER_REPEATS)
+    def document(self, unit: str = "") -> dict[str, float | int | list[float]]:
+        """Return it for JSON, the unit in the names, as `median_s`."""
+        end = f"_{unit}" if unit else ""
         return {
-            "seconds": found["answers"],
-            "rates": found["rates"],
-            "order": found["order"],
-            "loader": workers[0].ask("loader", repeats=repeats),
-            "choices": [worker.ask("choices") for worker in workers],
+            f"min{end}": self.low,
+            f"median{end}": self.median,
+            f"max{end}": self.high,
+            f"quartiles{end}": [self.q1, self.q3],
+            "n": self.n,
         }
 
+    def text(self, form: str = "{:.3g}") -> str:
+        """Return it for people: the median, the quartiles, the extremes and the number."""
+        low, q1, median, q3, high = (
+            form.format(value) for value in (self.low, self.q1, self.median, self.q3, self.high)
+        )
+        return f"median {median} (quartiles {q1} to {q3}, {low} to {high}, n {self.n})"
 
-def translate(
-    variants: Sequence[Variant],
-    *,
-    pictures: Sequence[Path],
-    out: Path,
-    repeats: int,
-    batch_size: int | None,
-) -> Result:
-    """Time translating pictures, and the network alone, all variants in turn.
+
+def in_turn(rounds: int, count: int) -> Iterator[tuple[int, ...]]:
+    """Yield the order of each round so that a drift of the machine hits all alike.
+
+    Two variants go A B, B A, A B, and so on: each is as often first as second.
 
     Args:
-        variants: one, or two to compare.
-        pictures: the files to translate; none: test pictures of the data set.
-        out: folder to write into; removed after each pass.
-        repeats: passes over all pictures that count, after one that does not.
-        batch_size: pictures translated together; None: as memory allows.
-
-    Returns:
-        For `pass`, read to written, and `network`, the batches of training in memory:
-        `images_per_s`, by variant one number a pass, and `rates` of the limit beside them. By
-        variant, `memory` at its peak and `operations` of one picture of each of the two; `notes`.
-
-    Raises:
-        I2IError: a picture could not be translated.
+        rounds: how many.
+        count: variants.
     """
-    files = [str(path) for path in pictures]
-    given = {"pictures": files, "out": str(out), "batch_size": batch_size}
-    found: Result = {}
-    with _workers(variants) as workers:
-        for kind, arguments in (("pass", given), ("network", {})):
-            for worker in workers:
-                worker.ask(kind, **arguments)
-            turns = take_turns(workers, kind, rounds=repeats, **arguments)
-            found[kind] = {"images_per_s": turns["answers"], "rates": turns["rates"]}
-        found["memory"] = [worker.ask("memory") for worker in workers]
-        found["notes"] = [note for worker in workers for note in worker.ask("choices")["notes"]]
-        found["operations"] = [worker.ask("operations", **given) for worker in workers]
-    return found
+    for number in range(rounds):
+        forward = tuple(range(count))
+        yield forward if number % 2 == 0 else forward[::-1]
 
 
 def take_turns(workers: Sequence[Worker], what: str, *, rounds: int, **given: Any) -> Result:
@@ -118,7 +97,7 @@ def take_turns(workers: Sequence[Worker], what: str, *, rounds: int, **given: An
 
 
 @contextmanager
-def _workers(variants: Sequence[Variant]) -> Iterator[list[Worker]]:
+def measuring(variants: Sequence[Variant]) -> Iterator[list[Worker]]:
     """Start a process for each variant, and end them all."""
     with ExitStack() as stack:
         yield [stack.enter_context(Worker.of(variant)) for variant in variants]

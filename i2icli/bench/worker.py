@@ -49,8 +49,8 @@ class Worker:
 
     @classmethod
     def of(cls, variant: Variant) -> Worker:
-        """Return one that holds a variant, see `bench.child`."""
-        words = ("-m", "i2icli.bench.child")
+        """Return one that holds a variant, see `bench.measure`."""
+        words = ("-m", "i2icli.bench.measure")
         return cls(variant.name, words, {"variant": variant.document()})
 
     def __enter__(self) -> Self:

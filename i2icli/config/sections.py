@@ -9,6 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from i2icli.config.base import StrictModel
+from i2icli.config.schedule import Schedule
 
 
 class LeversConfig(StrictModel):
@@ -185,6 +186,14 @@ class TrainConfig(StrictModel):
         if self.steps is not None and self.epochs is not None:
             raise ValueError("give train.steps or train.epochs, not both")
         return self
+
+    def last_step(self, schedule: Schedule, steps_per_epoch: int) -> int:
+        """Return the step after which a run stops: that named here, else the schedule's last."""
+        if self.steps is not None:
+            return self.steps
+        if self.epochs is not None:
+            return self.epochs * steps_per_epoch
+        return schedule.total_steps(steps_per_epoch)
 
 
 class CheckpointConfig(StrictModel):

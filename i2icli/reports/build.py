@@ -73,7 +73,7 @@ class _Run:
         if self.config is None:
             return None
         train = self.config.train
-        if train.steps is not None:
+        if train.steps is not None:  # then the pictures may be gone
             return train.steps
         kind = method_of(self.config).data
         counts = (self.config.data.patches_per_epoch,) if kind == "single" else self.counts
@@ -84,9 +84,7 @@ class _Run:
             except (I2IError, OSError):
                 return None
         per_epoch = max(counts) // self.config.data.batch_size
-        if train.epochs is not None:
-            return train.epochs * per_epoch
-        return self.config.method.schedule.total_steps(per_epoch)
+        return train.last_step(self.config.method.schedule, per_epoch)
 
     @property
     def counts(self) -> tuple[int, ...]:

@@ -55,6 +55,14 @@ def available_devices() -> list[str]:
     return [*devices, "cpu"]
 
 
+def wait_for(device: torch.device) -> None:
+    """Wait until the device has computed all that it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def device_title(device: torch.device) -> str:
     """Return the device as a person would call it, for example "cuda:0 (NVIDIA H200)"."""
     if device.type == "cuda":

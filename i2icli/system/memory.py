@@ -50,10 +50,33 @@ def resident_bytes() -> int:
     statistics = Path("/proc/self/statm")
     if statistics.is_file():
         return int(statistics.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return _used_peak() or 0
+
+
+def peak_bytes(device: torch.device) -> int | None:
+    """Return the most memory this process has taken, bytes; None where the system does not say.
+
+    Args:
+        device: a GPU: what torch allocated there; the CPU: what the process held.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.driver_allocated_memory()
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # Not what getrusage says: there a child inherits its parent's peak.
+        text = status.read_text(encoding="ascii", errors="replace")
+        if match := re.search(r"^VmHWM:\s+(\d+) kB", text, re.MULTILINE):
+            return int(match[1]) * 1024
+    return _used_peak()
+
+
+def _used_peak() -> int | None:
     try:
         import resource
     except ImportError:  # Windows
-        return 0
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from i2icli.home import home
+from i2icli.system.device import wait_for
 from i2icli.system.files import write_whole
 
 # The usual way, and the other.
@@ -73,8 +74,7 @@ def _compare(ways: Ways, device: torch.device) -> float:
 def _time(way: Callable[[], object], device: torch.device) -> float:
     started = time.perf_counter()
     way()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    wait_for(device)
     return time.perf_counter() - started
 
 

@@ -15,7 +15,6 @@ from i2icli.runs.checkpoint import copy_checkpoint, save_checkpoint
 from i2icli.runs.folder import Line, RunFolder
 from i2icli.system.signals import StopRequest
 from i2icli.training.finite import Fault, FiniteGuard, diverged
-from i2icli.training.graph_step import build_step
 from i2icli.training.health import Event, HealthWatch
 from i2icli.training.logs import Clock, MetricsLog, NoLog
 from i2icli.training.reporter import Progress, Reporter
@@ -46,13 +45,11 @@ class Trainer:
         self._stop = stop
         self._guard = FiniteGuard()
         self._send = build_send(session.choices)
-        self._take_step = build_step(
-            session.method, session.steppers, session.choices, tell=reporter.note
-        )
+        self._take_step = session.build_step(tell=reporter.note)
         self._saved_step = -1
         # What was said and measured so far is in the log, which was cut back to this step.
         lines = folder.read_metrics() if self._ranks.is_main else []
-        self._watch = HealthWatch(session.config, session.domains, lines)
+        self._watch = HealthWatch(session.config, session.data.domains, lines)
         self._board = _open_board(session, lines)
         self._is_stalled = False
 
@@ -87,7 +84,7 @@ class Trainer:
             if self._agree_to_stop(batch):
                 break
             assert batch is not None, "all agreed to go on"
-            if is_entering or session.step % session.steps_per_epoch == 0:
+            if is_entering or session.step % session.data.steps_per_epoch == 0:
                 session.start_epoch()
                 is_entering = False
             self._step(batch)
@@ -133,13 +130,10 @@ class Trainer:
 
     def _step(self, batch: AnyBatch) -> None:
         session = self.session
-        session.set_learning_rates()
-        losses = self._take_step(batch)
+        losses = self._take_step(batch, session.next_moment)
         session.step += 1
         session.terms.add(losses)
         self._guard.note(losses, batch, step=session.step)
-        if session.average is not None:
-            session.average.update()
         self._clock.count(len(batch) * self._ranks.world)
         self._reporter.stepped(self._progress())
 

@@ -115,7 +115,7 @@ def start_run(
         reporter = (reporter or Silent()) if ranks.is_main else Silent()
         config = _resolve(config, run_dir, ranks, reporter)
         session = open_session(config, on_skip=reporter.note, ranks=ranks)
-        if note := scale_note(config.data, session.domains.train_a):
+        if note := scale_note(config.data, session.data.domains.train_a):
             reporter.note(f"note: {note}")
         if init_from is not None:
             loaded = load_initial_weights(session.method, init_from)
@@ -241,7 +241,7 @@ def describe_machine(session: Session) -> dict[str, Any]:
 
 def _train(session: Session, folder: RunFolder, reporter: Reporter, clock: Clock) -> RunResult:
     """Run the loop under the signal handlers; close what it opened."""
-    for note in session.dataset.notes:
+    for note in session.data.dataset.notes:
         reporter.note(f"note: {note}")
     ranks = session.ranks
     ranks.advice = f"Go on with `{_resume_command(session, folder)}`."

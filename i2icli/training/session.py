@@ -12,54 +12,39 @@ from torch import Tensor
 
 from i2icli.config.document import config_document
 from i2icli.config.schedule import Moment
-from i2icli.data.folders import Domains, find_domains
-from i2icli.data.loader import BatchStream, build_loader, steps_per_epoch
-from i2icli.data.training_set import TrainingSet, open_training_set
+from i2icli.data.folders import find_domains
+from i2icli.data.loader import BatchStream, build_loader
 from i2icli.errors import CheckpointError, ConfigError
 from i2icli.evaluation.measure import Measurer, build_measurer
-from i2icli.methods import build_method, method_of
-from i2icli.methods.shared.base import Method
+from i2icli.methods import method_of
 from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.pretrained.networks import load_networks
 from i2icli.runs.checkpoint import CheckpointState
-from i2icli.system.choices import Choices, Work
 from i2icli.system.device import resolve_device
 from i2icli.system.ranks import ALONE, Ranks
+from i2icli.training.assembly import Assembly, assemble, open_data
 from i2icli.training.data import check_same_data, fingerprint
 from i2icli.training.ema import MovingAverage
-from i2icli.training.graph_step import chosen_steppers
 from i2icli.training.logs import TermMeter
-from i2icli.training.optimizers import Stepper
 from i2icli.training.samples import SampleDrawer, build_drawer
-from i2icli.translation.prepare import prepare
 from i2icli.version import __version__
 
 # Between the seeds of the processes of a run, so that those of near runs do not meet.
 _SEED_STRIDE = 1_000_003
 
 
-@dataclass
-class Session:
-    """Everything that a run computes with.
+@dataclass(kw_only=True)
+class Session(Assembly):
+    """A run: what it computes with, what it draws and measures, and how far it is.
 
     Attributes:
         pictures: fingerprint of the training pictures.
-        steps_per_epoch: steps that take in the larger domain once.
-        average: the moving average, where one is kept.
         step: steps done.
         best: the lowest error measured so far, with its step.
         ranks: the processes that share the batches.
     """
 
-    config: AnyRunConfig
-    choices: Choices
-    domains: Domains
-    dataset: TrainingSet
     pictures: dict[str, Any]
-    steps_per_epoch: int
-    method: Method
-    steppers: dict[str, Stepper]
-    average: MovingAverage | None
     drawer: SampleDrawer
     measurer: Measurer | None
     terms: TermMeter = field(default_factory=TermMeter)
@@ -68,39 +53,24 @@ class Session:
     ranks: Ranks = ALONE
 
     @property
-    def device(self) -> torch.device:
-        """Where the run computes."""
-        return self.choices.device
-
-    @property
-    def precision(self) -> torch.dtype:
-        """The autocast type; float32 means none."""
-        return self.choices.precision
-
-    @property
     def epoch(self) -> int:
         """The epoch of the last step done, counted from 1; 0 before the first."""
         return self.moment.epoch
 
     @property
-    def last_step(self) -> int:
-        """The step after which this run stops."""
-        return _last_step(self.config, self.method, self.steps_per_epoch)
-
-    @property
     def moment(self) -> Moment:
         """The last step done."""
-        return Moment(self.step, self.steps_per_epoch)
+        return Moment(self.step, self.data.steps_per_epoch)
 
     @property
     def next_moment(self) -> Moment:
         """The step to come."""
-        return Moment(self.step + 1, self.steps_per_epoch)
+        return Moment(self.step + 1, self.data.steps_per_epoch)
 
     def batches(self, *, on_skip: Callable[[str], None]) -> BatchStream:
         """Return the endless stream of batches from the next step on; close it after use."""
         return build_loader(
-            self.dataset,
+            self.data.dataset,
             self.config.data,
             seed=self.config.train.seed,
             start_step=self.step,
@@ -119,11 +89,6 @@ class Session:
     def start_epoch(self) -> None:
         """Enter the epoch of the next step: the method's stage."""
         self.method.start_epoch(self.next_moment.epoch)
-
-    def set_learning_rates(self) -> None:
-        """Take the learning rates of the next step."""
-        for stepper in self.steppers.values():
-            stepper.set_learning_rate(self.next_moment)
 
     def state(self) -> CheckpointState:
         """Return the run as it is between two steps; whole on rank 0 alone."""
@@ -203,76 +168,40 @@ def open_session(
         DataError: for missing or too few pictures.
         WeightsError: if the method or a measurement needs weights that are not there.
     """
-    if config.runtime.threads:
-        torch.set_num_threads(config.runtime.threads)
     _check_batch(config.data.batch_size, ranks)
     place = _place(device or config.runtime.device, ranks)
     kind = method_of(config).data
     domains = find_domains(config.data, kind)
+    # Before the networks: what it lacks is said at once.
     measurer = None
     if ranks.is_main:
         measurer = build_measurer(config, domains, kind, device=place, on_skip=on_skip)
-    dataset = open_training_set(kind, domains, config.data, config.labels)
-    epoch_length = steps_per_epoch(dataset, config.data.batch_size)
-    method = build_method(config).to(place).train()
-    choices = _prepare(method, config, epoch_length, ranks, settled or {}, say=on_skip)
-    method.join(ranks)
-    method.take_pretrained(load_networks(method.pretrained, place))
+    data = open_data(config, domains=domains)
+    parts = assemble(
+        config,
+        data,
+        device=place,
+        load=load_networks,
+        steps=config.train.last_step(config.method.schedule, data.steps_per_epoch),
+        ranks=ranks,
+        settled=settled,
+        say=on_skip,
+    )
+    if parts.last_step < 1:
+        raise ConfigError("the schedule has no epochs: set train.steps or method.schedule.epochs.")
+    directions = parts.method.directions
     session = Session(
-        config=config,
-        choices=choices,
-        domains=domains,
-        dataset=dataset,
+        **vars(parts),
         pictures=fingerprint(domains),
-        steps_per_epoch=epoch_length,
-        method=method,
-        steppers=chosen_steppers(method, choices),
-        average=MovingAverage(method, decay=config.ema.decay) if config.ema.decay else None,
         drawer=build_drawer(
-            config.samples, config.data, domains, directions=method.directions, on_skip=on_skip
+            config.samples, config.data, domains, directions=directions, on_skip=on_skip
         ),
         measurer=measurer,
         ranks=ranks,
     )
-    if session.last_step < 1:
-        raise ConfigError("the schedule has no epochs: set train.steps or method.schedule.epochs.")
     # Dropout, should a network have it; slices of a batch must not drop the same.
     torch.manual_seed(config.train.seed + _SEED_STRIDE * ranks.rank)
     return session
-
-
-def _last_step(config: AnyRunConfig, method: Method, epoch_length: int) -> int:
-    """Return the step after which a run stops."""
-    if config.train.steps is not None:
-        return config.train.steps
-    if config.train.epochs is not None:
-        return config.train.epochs * epoch_length
-    return max(player.schedule.total_steps(epoch_length) for player in method.players.values())
-
-
-def _prepare(
-    method: Method,
-    config: AnyRunConfig,
-    epoch_length: int,
-    ranks: Ranks,
-    settled: Mapping[str, str | bool],
-    *,
-    say: Callable[[str], None],
-) -> Choices:
-    """Make the method ready; of several processes rank 0 settles what is kept, for all."""
-
-    def ready(kept: Mapping[str, str | bool]) -> Choices:
-        work = Work(
-            steps=_last_step(config, method, epoch_length),
-            batch_size=config.data.batch_size // ranks.world,
-            settled=kept,
-        )
-        return prepare(method, config.runtime, crop=config.data.crop, work=work, say=say)
-
-    if ranks.world == 1:
-        return ready(settled)
-    agreed = ranks.alone(lambda: ready(settled).kept())
-    return ready(agreed)
 
 
 def _check_batch(batch_size: int, ranks: Ranks) -> None:

@@ -13,9 +13,10 @@ import torch
 from command_line import run_i2i
 from labelled_folders import IGNORED, write_labelled
 
-from i2icli.bench import needs as doctor_needs
+from i2icli.bench import cost
+from i2icli.bench.cost import StepCost
 from i2icli.bench.doctor import Patient, examine
-from i2icli.bench.measure import Bench, Result
+from i2icli.bench.measure import Bench
 from i2icli.bench.rig import Variant
 from i2icli.errors import I2IError
 from i2icli.system.device import precision_reason
@@ -36,13 +37,13 @@ LARGER = (*TINY[:2], "data.resize=72", "data.crop=64", *TINY[4:])
 def _in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Measure without a process of its own: what matters here is what becomes of the numbers."""
 
-    def measure(variant: Variant, what: str) -> Result:
-        assert what == "cost"
-        cost = Bench(variant, imports_bytes=0).cost()
-        cost["less_imports_bytes"] = cost["state_bytes"] + 10 * 32 * 32
-        return cost
+    def step_cost(variants: list[Variant]) -> tuple[StepCost, ...]:
+        (variant,) = variants
+        found = Bench(variant, imports_bytes=0).cost()
+        found["memory"]["less_imports_bytes"] = found["state_bytes"] + 10 * 32 * 32
+        return (StepCost(name=variant.name, rates={}, order=(), flops=None, **found),)
 
-    monkeypatch.setattr(doctor_needs, "measure", measure)
+    monkeypatch.setattr(cost, "step_cost", step_cost)
     monkeypatch.chdir(tmp_path)
 
 
@@ -76,7 +77,14 @@ def test_checkpoints_are_three_times_the_weights_and_counted(picture_root: Path)
     assert needs.disk_needed_bytes == (2 + 4) * needs.checkpoint_bytes
 
 
-def test_a_large_run_is_scaled_from_a_small_step(picture_root: Path) -> None:
+@pytest.mark.parametrize("wanting", ["time", "memory"])
+def test_a_run_too_large_to_try_is_scaled_from_a_small_step(
+    wanting: str, picture_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if wanting == "time":
+        monkeypatch.setattr(cost, "_MOST_SECONDS", 0.0)
+    else:
+        monkeypatch.setattr(cost, "free_bytes", lambda _: 1000)
     settings = (*TINY[:2], "data.resize=300", "data.crop=256", "data.batch_size=2", *TINY[4:])
     needs = examine(Patient("cut", settings, picture_root)).needs
     assert needs is not None
@@ -91,10 +99,18 @@ def test_a_large_run_is_scaled_from_a_small_step(picture_root: Path) -> None:
     assert needs.memory_bytes > share
 
 
+def test_a_run_that_fits_is_measured_at_its_own_size(picture_root: Path) -> None:
+    settings = (*TINY[:2], "data.resize=150", "data.crop=144", *TINY[4:])
+    needs = examine(Patient("cut", settings, picture_root)).needs
+    assert needs is not None
+    assert needs.measured_shape == (1, 3, 144, 144)
+    assert not needs.is_scaled
+
+
 def test_what_does_not_fit_is_a_fault_with_a_smaller_size(
     picture_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor_needs, "free_bytes", lambda _: 1000)
+    monkeypatch.setattr(cost, "free_bytes", lambda _: 1000)
     checkup = examine(Patient("cut", TINY, picture_root))
     assert checkup.exit_code == 2
     assert "of memory and 900 are free" in checkup.faults[0].message
@@ -174,10 +190,10 @@ def test_the_choice_of_precision_is_explained(picture_root: Path) -> None:
 
 
 def test_steps_that_fail_are_a_fault(picture_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any, **__: Any) -> Result:
+    def fail(*_: Any, **__: Any) -> None:
         raise I2IError("measuring the cost of cut ended with -9: for want of memory")
 
-    monkeypatch.setattr(doctor_needs, "measure", fail)
+    monkeypatch.setattr(cost, "step_cost", fail)
     checkup = examine(Patient("cut", TINY, picture_root))
     assert checkup.exit_code == 1
     assert checkup.needs is None

@@ -11,20 +11,18 @@ import pytest
 import torch
 from tiny import tiny_config
 
-from i2icli.bench import measure as bench_measure
-from i2icli.bench.limit import LimitProbe
-from i2icli.bench.measure import Bench, count_operations
-from i2icli.bench.pictures import write_pictures, write_training_set
-from i2icli.bench.rig import Variant, build_rig
-from i2icli.bench.run import BenchOptions, resize, run_bench
-from i2icli.bench.spread import Spread, in_turn
-from i2icli.bench.turns import measure, take_steps
+from i2icli.bench.cost import step_cost
+from i2icli.bench.measure import Bench, LimitProbe, count_operations
+from i2icli.bench.rig import Variant, build_rig, resize, write_pictures, write_training_set
+from i2icli.bench.run import BenchOptions, run_bench
+from i2icli.bench.turns import Spread, in_turn
 from i2icli.bench.worker import Worker
 from i2icli.config.document import config_document
 from i2icli.config.sections import DataConfig
 from i2icli.data.folders import find_domains
 from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.methods import METHODS, configure_run
+from i2icli.system.memory import peak_bytes, resident_bytes
 
 # VGG16 halves a picture four times, and patches are taken of what is left.
 SIDE = 64
@@ -43,13 +41,15 @@ def test_every_method_is_measured(name: str, tmp_path: Path) -> None:
     variant = variant_of(name, tmp_path)
     bench = Bench(variant, imports_bytes=0)
     cost = bench.cost()
-    assert cost["flops"] > 1e6
-    assert cost["shape"] == (2, 3, SIDE, SIDE)
+    flops = bench.step_operations()
+    assert flops > 1e6
+    assert cost["choices"]["shape"] == (2, 3, SIDE, SIDE)
+    assert len(cost["seconds"]) == 2
     assert cost["state_bytes"] > 2 * cost["weights_bytes"] > 0
     assert sum(bench.weights().values()) * 4 == sum(
         w.numel() * w.element_size() for w in bench.rig.method.parameters()
     )
-    assert {"selected_rows", "compile", "reuse_memory"} <= set(cost["settings"])
+    assert {"selected_rows", "compile", "reuse_memory"} <= set(cost["choices"]["settings"])
     pictures = [str(p) for p in write_pictures(tmp_path / "p", count=2, side=40, seed=1)]
     given = {"pictures": pictures, "out": str(tmp_path / "out"), "batch_size": None}
     assert bench.translate_pass(**given) > 0
@@ -57,7 +57,7 @@ def test_every_method_is_measured(name: str, tmp_path: Path) -> None:
     found = bench.translate_operations(**given)
     assert found["pictures"] == 2
     # A picture of 40 is smaller than those of a batch; some methods bring all to one size.
-    assert 0 < found["pass"] <= found["network"] < cost["flops"]
+    assert 0 < found["pass"] <= found["network"] < flops
     assert not (tmp_path / "out").exists()
 
 
@@ -91,16 +91,24 @@ def test_two_variants_go_a_b_b_a_each_in_a_process_of_its_own(
 
     monkeypatch.setattr(Worker, "ask", recording)
     variants = [variant_of(name, tmp_path / name, side=32) for name in ("cut", "cyclegan")]
-    result = take_steps(variants, steps=3, warmup=1)
+    costs = step_cost(variants, rounds=3, warmup=1)
     a, b = "cut", "cyclegan"
     assert taken == [a, b, *(a, b), *(b, a), *(a, b)]
     assert processes[a] != processes[b]
-    assert result["order"] == [(0, 1), (1, 0), (0, 1)]
-    assert [len(seconds) for seconds in result["seconds"]] == [3, 3]
-    for rates in result["rates"]:
-        assert {kind: len(found) for kind, found in rates.items()} == {"gemm": 3, "conv": 3}
-    assert len(result["loader"]["rates"]) == 3
-    assert min(result["loader"]["rates"]) > 0
+    for cost in costs:
+        assert cost.order == [(0, 1), (1, 0), (0, 1)]
+        assert len(cost.seconds) == 3
+        assert {kind: len(rates) for kind, rates in cost.rates.items()} == {"gemm": 3, "conv": 3}
+        assert cost.flops
+        assert cost.flops > 1e6
+
+
+def test_the_loader_is_measured_without_networks(tmp_path: Path) -> None:
+    bench = Bench(variant_of("cut", tmp_path, side=32), imports_bytes=0)
+    rates = bench.loader(repeats=3)["rates"]
+    assert len(rates) == 3
+    assert min(rates) > 0
+    assert "rig" not in vars(bench)
 
 
 def test_threads_are_those_of_each_variant(tmp_path: Path) -> None:
@@ -109,8 +117,7 @@ def test_threads_are_those_of_each_variant(tmp_path: Path) -> None:
     other["config"]["runtime"]["threads"] = 3
     variants = [variant, Variant(**other)]
     variants[0].config["runtime"]["threads"] = 2
-    result = take_steps(variants, steps=1, warmup=1)
-    assert [choices["threads"] for choices in result["choices"]] == [2, 3]
+    assert [cost.choices["threads"] for cost in step_cost(variants)] == [2, 3]
 
 
 def test_operations_of_recorded_code_are_those_of_the_plain(tmp_path: Path) -> None:
@@ -172,8 +179,8 @@ def test_limit_is_probed_in_the_precision_of_the_step() -> None:
 
 
 def test_resident_memory_is_that_of_this_very_process() -> None:
-    now, peak = (bench_measure.resident_bytes(field) for field in ("VmRSS", "VmHWM"))
-    if now is None or peak is None:
+    now, peak = resident_bytes(), peak_bytes(torch.device("cpu"))
+    if not now or peak is None:
         pytest.skip("this system does not say")
     assert 2**20 < now <= peak + 2**20
 
@@ -202,7 +209,7 @@ def test_a_fault_of_the_measuring_process_is_told_as_the_same_fault(tmp_path: Pa
     document = config_document(tiny_config("cut"))
     document["data"]["root"] = str(tmp_path / "nowhere")
     with pytest.raises(DataError, match="nowhere"):
-        measure(Variant("cut", document), "cost")
+        step_cost([Variant("cut", document)])
 
 
 def test_a_measuring_process_that_dies_is_named(tmp_path: Path) -> None:

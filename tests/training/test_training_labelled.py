@@ -155,9 +155,9 @@ def test_head_and_backbone_have_their_rates(root: Path) -> None:
     session = open_session(labelled_config(root, labels={"classes": 4}))
     stepper = session.steppers["segmenter"]
     assert isinstance(stepper.optimizer, torch.optim.SGD)
-    stepper.set_learning_rate(Moment(1, session.steps_per_epoch))
+    stepper.set_learning_rate(Moment(1, session.data.steps_per_epoch))
     assert [group["lr"] for group in stepper.optimizer.param_groups] == [0.01, 0.1]
-    stepper.set_learning_rate(Moment(241, session.steps_per_epoch))
+    stepper.set_learning_rate(Moment(241, session.data.steps_per_epoch))
     rate = 0.01 * (1 - 240 / 480) ** 0.9
     assert [group["lr"] for group in stepper.optimizer.param_groups] == pytest.approx(
         [rate, 10 * rate]

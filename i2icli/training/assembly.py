@@ -1,0 +1,158 @@
+"""What a run computes with, put together once for training, measuring and looking beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from i2icli.config.schedule import Moment
+from i2icli.data.batch import AnyBatch
+from i2icli.data.folders import Domains, find_domains
+from i2icli.data.loader import steps_per_epoch
+from i2icli.data.training_set import TrainingSet, open_training_set
+from i2icli.methods import build_method, method_of
+from i2icli.methods.shared.base import Method
+from i2icli.methods.shared.configure import AnyRunConfig
+from i2icli.system.choices import Choices, Work
+from i2icli.system.ranks import ALONE, Ranks
+from i2icli.training.ema import MovingAverage
+from i2icli.training.graph_step import build_step, chosen_steppers
+from i2icli.training.optimizers import Stepper
+from i2icli.training.step import StepLosses
+from i2icli.translation.prepare import prepare
+
+Load = Callable[[Iterable[str], torch.device], Mapping[str, nn.Module]]
+Step = Callable[[AnyBatch, Moment], StepLosses]
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The pictures of a run.
+
+    Attributes:
+        steps_per_epoch: steps that take in the larger domain once.
+    """
+
+    domains: Domains
+    dataset: TrainingSet
+    steps_per_epoch: int
+
+
+def open_data(config: AnyRunConfig, *, domains: Domains | None = None) -> RunData:
+    """Return the pictures that a configuration, its folders resolved, trains on.
+
+    Args:
+        config: the configuration.
+        domains: its files, where they were listed before.
+
+    Raises:
+        DataError: for missing or too few pictures.
+    """
+    kind = method_of(config).data
+    domains = domains or find_domains(config.data, kind)
+    dataset = open_training_set(kind, domains, config.data, config.labels)
+    return RunData(domains, dataset, steps_per_epoch(dataset, config.data.batch_size))
+
+
+@dataclass(kw_only=True)
+class Assembly:
+    """The parts of a run that computing takes, at step 0.
+
+    Attributes:
+        average: the moving average, where one is kept.
+    """
+
+    config: AnyRunConfig
+    data: RunData
+    choices: Choices
+    method: Method
+    steppers: dict[str, Stepper]
+    average: MovingAverage | None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the run computes."""
+        return self.choices.device
+
+    @property
+    def precision(self) -> torch.dtype:
+        """The autocast type; float32 means none."""
+        return self.choices.precision
+
+    @property
+    def last_step(self) -> int:
+        """The step after which this run stops."""
+        return self.config.train.last_step(self.config.method.schedule, self.data.steps_per_epoch)
+
+    def build_step(self, *, tell: Callable[[str], None]) -> Step:
+        """Return the function that takes a whole step: rates, all players, moving average.
+
+        Args:
+            tell: is told, in a sentence, why steps are not replayed though they were to be.
+        """
+        update = build_step(self.method, self.steppers, self.choices, tell=tell)
+
+        def step(batch: AnyBatch, moment: Moment) -> StepLosses:
+            for stepper in self.steppers.values():
+                stepper.set_learning_rate(moment)
+            losses = update(batch)
+            if self.average is not None:
+                self.average.update()
+            return losses
+
+        return step
+
+
+def assemble(
+    config: AnyRunConfig,
+    data: RunData,
+    *,
+    device: torch.device,
+    load: Load,
+    steps: int | None = None,
+    ranks: Ranks = ALONE,
+    settled: Mapping[str, str | bool] | None = None,
+    say: Callable[[str], None],
+) -> Assembly:
+    """Build the networks of a run and all that trains them.
+
+    Args:
+        config: the configuration, its data folders resolved.
+        data: its pictures.
+        device: where to compute.
+        load: returns the pretrained networks of these names on a device.
+        steps: of the whole run, for settings that pay off in a long one; None: not known.
+        ranks: the processes that share the run.
+        settled: the choices of the run's earlier part, see `Choices.kept`.
+        say: is told what takes long, or cannot be done.
+
+    Raises:
+        WeightsError: if `load` does not find a pretrained network.
+    """
+    if config.runtime.threads:
+        torch.set_num_threads(config.runtime.threads)
+    method = build_method(config).to(device).train()
+
+    def ready(kept: Mapping[str, str | bool]) -> Choices:
+        batch_size = config.data.batch_size // ranks.world
+        work = Work(steps=steps, batch_size=batch_size, settled=kept)
+        return prepare(method, config.runtime, crop=config.data.crop, work=work, say=say)
+
+    earlier = settled or {}
+    if ranks.world > 1:
+        # Trials may come out differently in each process: rank 0 decides for all.
+        earlier = ranks.alone(lambda: ready(earlier).kept())
+    choices = ready(earlier)
+    method.join(ranks)
+    method.take_pretrained(load(method.pretrained, device))
+    return Assembly(
+        config=config,
+        data=data,
+        choices=choices,
+        method=method,
+        steppers=chosen_steppers(method, choices),
+        average=MovingAverage(method, decay=config.ema.decay) if config.ema.decay else None,
+    )
