@@ -10,7 +10,7 @@ import typer
 from i2icli.cli.data_cache import cache
 from i2icli.cli.data_prepare import prepare
 from i2icli.cli.data_shard import shard
-from i2icli.cli.options import AsJson, examples
+from i2icli.cli.options import AsJson, Processes, examples
 from i2icli.cli.progress import progress_bar
 from i2icli.cli.show import Told, show
 from i2icli.errors import ConfigError
@@ -127,18 +127,20 @@ def check(
     domain_a: DomainA = None,
     domain_b: DomainB = None,
     crop: Annotated[int, typer.Option(help="Side of the training crop, pixels.")] = 256,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads; by default one a core.")
+    nproc: Processes = 1,
+    workers: Annotated[  # what --nproc was called before
+        int | None, typer.Option("--workers", min=1, hidden=True)
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Decode every picture and report what may spoil training; exit 3 with unreadable files."""
     from i2icli.data.folders import find_domains
     from i2icli.datasets.check import check_domains
+    from i2icli.system.processes.work_queue import executor
 
     domains = find_domains(_data_config(root, domain_a, domain_b))
-    with progress_bar("checking") as report:
-        result = check_domains(domains, crop=crop, workers=workers, progress=report)
+    with executor(workers or nproc) as own, progress_bar("checking") as report:
+        result = check_domains(domains, crop=crop, progress=report, executor=own)
     show(result, as_json=as_json)
     if result.verdict == "unusable":
         raise typer.Exit(3)

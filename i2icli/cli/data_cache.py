@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from i2icli.cli.options import AsJson, Overrides, PresetName
+from i2icli.cli.options import AsJson, Overrides, PresetName, Processes
 from i2icli.cli.progress import progress_bar
 from i2icli.cli.show import Told, show
 from i2icli.errors import ConfigError
@@ -21,6 +21,7 @@ def cache(
     root: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with trainA and trainB.")],
     preset: PresetName = "qs-attn-global",
     overrides: Overrides = None,
+    nproc: Processes = 1,
     as_json: AsJson = False,
 ) -> None:
     """Keep the training pictures of DIR decoded and resized, as a preset's loader needs them."""
@@ -35,19 +36,20 @@ def cache(
             f"method {config.method.name!r} trains on {kind} data, whose pictures are read from "
             "their files: there is no cache for it."
         )
-    built = build_with_bar(config.data)
+    built = build_with_bar(config.data, nproc)
     report_failed(built)
     show(Told(built, cache_lines(built)), as_json=as_json)
     if any(one.failed for one in built):
         raise typer.Exit(3)
 
 
-def build_with_bar(config: DataConfig) -> list[Built]:
-    """Make the caches, showing how far it is."""
+def build_with_bar(config: DataConfig, count: int = 1) -> list[Built]:
+    """Make the caches in `count` processes, showing how far it is."""
     from i2icli.datasets.pixel_cache import build_caches
+    from i2icli.system.processes.work_queue import executor
 
-    with progress_bar("caching") as report:
-        return build_caches(config, progress=report)
+    with executor(count) as own, progress_bar("caching") as report:
+        return build_caches(config, progress=report, executor=own)
 
 
 def report_failed(built: list[Built]) -> None:

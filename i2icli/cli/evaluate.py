@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from i2icli.cli.evaluate_words import show_one, show_several
-from i2icli.cli.options import AsJson, Device
+from i2icli.cli.options import AsJson, Device, Processes
 from i2icli.cli.progress import progress_bar
-from i2icli.cli.shared_run import share_work
-from i2icli.cli.split_run import end_with_parent
 from i2icli.errors import ConfigError
 
 if TYPE_CHECKING:
     from i2icli.evaluation.evaluate import Evaluated, Request
     from i2icli.evaluation.protocols import Protocol
     from i2icli.evaluation.segmenters import Scorer
-    from i2icli.metrics.choose import Subject
     from i2icli.metrics.inception import FeatureMode
     from i2icli.pictures.label_maps import LabelScheme
-    from i2icli.system.shares import Shard
+    from i2icli.system.shares import Process
 
 Checkpoint = Annotated[
     Path | None,
@@ -136,14 +135,12 @@ Work = Annotated[
         help="Keep the features here; none: in I2I_HOME, those of made pictures until the end.",
     ),
 ]
-Processes = Annotated[
-    int, typer.Option("--nproc", min=1, metavar="N", help="Processes that share out the pictures.")
-]
 Offline = Annotated[
     bool,
     typer.Option("--offline", help="Never use the network; measuring downloads nothing anyway."),
 ]
 
+_Folders = tuple[Path | None, Path | None, Path | None]  # made, real and input pictures
 _NAMES = ("fid", "kid", "lpips", "structure", "diversity", "seg", "truth")
 
 
@@ -186,7 +183,6 @@ def evaluate(
     """
     _check_effects(segmenter := segmenter or judge, styles, fake, seg=seg, diversity=diversity)
     _check_folders(checkpoint, real=real, fake=fake, inputs=inputs, others=all_checkpoints or keep)
-    share_work(nproc)
     from i2icli.evaluation.evaluate import Request
 
     request = Request(
@@ -205,31 +201,42 @@ def evaluate(
         scorer=_scorer(segmenter, ignore, palette),
         work=work and work.expanduser(),
     )
-    folders = fake, real, inputs, truth
-    _measure(checkpoint, folders, request, is_whole_run=all_checkpoints, as_json=as_json)
+    folders = fake, real, inputs
+    _measure(checkpoint, folders, request, nproc, all_checkpoints=all_checkpoints, as_json=as_json)
 
 
 def _measure(
     checkpoint: Path | None,
-    folders: tuple[Path | None, Path | None, Path | None, Path | None],
+    folders: _Folders,
     request: Request,
+    count: int,
     *,
-    is_whole_run: bool,
+    all_checkpoints: bool,
     as_json: bool,
 ) -> None:
-    from i2icli.metrics.choose import Subject
-    from i2icli.system.shares import joined_shards
-
-    subject = Subject(*folders)
-    with joined_shards() as shard:
-        if shard.count > 1:
-            end_with_parent()
-        if subject.outputs is not None:
-            _measure_folders(subject, request, shard, as_json=as_json)
-        elif is_whole_run:
-            _measure_run(checkpoint, request, shard, as_json=as_json)
+    with _sharing(count) as process:
+        if folders[0] is not None:
+            _measure_folders(folders, request, process, as_json=as_json)
+        elif all_checkpoints:
+            _measure_run(checkpoint, request, process, as_json=as_json)
         else:
-            _measure_checkpoint(checkpoint, request, shard, as_json=as_json)
+            _measure_checkpoint(checkpoint, request, process, as_json=as_json)
+
+
+@contextmanager
+def _sharing(count: int) -> Iterator[Process]:
+    """Yield this process as one of torchrun's, or with `count` of its own."""
+    from i2icli.system.allocator import claim_process
+    from i2icli.system.processes.work_queue import executor
+    from i2icli.system.shares import joined_processes
+
+    claim_process()
+    with executor(count) as own, joined_processes(own) as process:
+        if process.count > 1 and not process.is_joined:
+            raise ConfigError(
+                "processes that measure together must reach each other: use torchrun."
+            )
+        yield process
 
 
 def _chosen(*flags: bool) -> tuple[str, ...]:
@@ -338,50 +345,55 @@ def _check_folders(
         )
 
 
-def _measure_folders(subject: Subject, request: Request, shard: Shard, *, as_json: bool) -> None:
+def _measure_folders(
+    folders: _Folders, request: Request, process: Process, *, as_json: bool
+) -> None:
     from i2icli.evaluation.evaluate import evaluate_folders
+    from i2icli.metrics.choose import Subject
 
-    evaluated = evaluate_folders(subject, request, bars=progress_bar, shard=shard)
-    if shard.is_first:
+    outputs, reals, inputs = folders
+    subject = Subject(outputs, reals, inputs, request.truth)
+    evaluated = evaluate_folders(subject, request, bars=progress_bar, process=process)
+    if process.is_first:
         show_one(evaluated, request.protocol, as_json=as_json)
 
 
 def _measure_checkpoint(
-    named: Path | None, request: Request, shard: Shard, *, as_json: bool
+    named: Path | None, request: Request, process: Process, *, as_json: bool
 ) -> None:
     from i2icli.evaluation.evaluate import evaluate_checkpoint
     from i2icli.runs.paths import find_checkpoint
 
-    file = find_checkpoint(_named_or_newest(named, shard))
-    evaluated = evaluate_checkpoint(file, request, bars=progress_bar, shard=shard)
-    if shard.is_first:
+    file = find_checkpoint(_named_or_newest(named, process))
+    evaluated = evaluate_checkpoint(file, request, bars=progress_bar, process=process)
+    if process.is_first:
         show_one(evaluated, request.protocol, as_json=as_json)
 
 
-def _measure_run(named: Path | None, request: Request, shard: Shard, *, as_json: bool) -> None:
+def _measure_run(named: Path | None, request: Request, process: Process, *, as_json: bool) -> None:
     from dataclasses import replace
 
     from i2icli.evaluation.evaluate import check_alike, evaluate_checkpoint
     from i2icli.runs.paths import checkpoints_of
 
     found: list[Evaluated] = []
-    for entry in checkpoints_of(_named_or_newest(named, shard)):
+    for entry in checkpoints_of(_named_or_newest(named, process)):
         keep = request.keep / entry.path.stem if request.keep else None
-        if shard.is_first:
+        if process.is_first:
             typer.echo(f"step {entry.step}: {entry.path}", err=True)
         own = replace(request, keep=keep)
-        found.append(evaluate_checkpoint(entry.path, own, bars=progress_bar, shard=shard))
+        found.append(evaluate_checkpoint(entry.path, own, bars=progress_bar, process=process))
     check_alike(found)
-    if shard.is_first:
+    if process.is_first:
         show_several(found, request.protocol, as_json=as_json)
 
 
-def _named_or_newest(named: Path | None, shard: Shard) -> Path:
+def _named_or_newest(named: Path | None, process: Process) -> Path:
     if named is not None:
         return named
     from i2icli.runs.paths import newest_run
 
     run = newest_run()
-    if shard.is_first:
+    if process.is_first:
         typer.echo(f"the newest run: {run}", err=True)
     return run

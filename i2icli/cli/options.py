@@ -16,6 +16,9 @@ Overrides = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+Processes = Annotated[
+    int, typer.Option("--nproc", min=1, metavar="N", help="Processes that share out the work.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from i2icli.cli.options import AsJson, Device
+from i2icli.cli.options import AsJson, Device, Processes
 from i2icli.cli.progress import counting
 from i2icli.cli.show import show_document
-from i2icli.cli.split_run import (
-    run_split,
-    say_counts,
-    sum_documents,
-    watch_launcher,
-    without_option,
-)
 from i2icli.cli.translate_options import (
     BatchSize,
     Checkpoint,
@@ -32,7 +26,6 @@ from i2icli.cli.translate_options import (
     Memory,
     Out,
     Precision,
-    Processes,
     Quality,
     Seed,
     SkipExisting,
@@ -47,12 +40,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from i2icli.system.manifest import Manifest
-    from i2icli.system.shares import Shard
+    from i2icli.system.shares import Process
     from i2icli.translation.folder import FolderOptions, FolderReport
     from i2icli.translation.sources import Source
     from i2icli.translation.targets import Job, Plan
     from i2icli.translation.translator import Translator
 
+_COUNTS = ("found", "written", "skipped", "failed")
 _LOSSLESS = ("png", "bmp", "tif", "tiff")
 
 
@@ -80,35 +74,30 @@ def translate(
     as_json: AsJson = False,
 ) -> None:
     """Translate pictures of any size with a trained checkpoint."""
-    if nproc > 1:
-        _finish(_run_several(nproc, source, wants_grids=grid), as_json=as_json)
-        return
-    from i2icli.system.shares import device_of_rank
     from i2icli.translation.folder import FolderOptions
     from i2icli.translation.large import parse_tiles
+    from i2icli.translation.styles import SameStyles
 
     _check_styles(styles, seed, style_from)
-    process = _own_process(source, wants_grids=grid)
-    wanted = _find(source, out, format_=format_, suffix=suffix, quality=quality)
-    batch_size = _parse_batch(batch)
-    large = parse_tiles(tiles, memory)
-    place = device_of_rank(device)
-    translator = _load(checkpoint, place, precision, compile_, is_bounded=memory is not None)
-    _say_choices(translator, process)
-    _check_made(translator, wanted, wants_masks=masks)
-    names, codes = _choose_styles(translator, styles, seed, style_from, direction=direction)
-    options = FolderOptions(
-        direction=direction,
-        batch_size=batch_size,
-        quality=quality or 95,
-        skip_existing=skip_existing,
-        styles_of=None if codes is None else lambda _job: codes,
-        tiles=large,
-    )
-    task = _Task(translator, options, names, masks, grid, process)
-    made = _translate_files(task, wanted) if wanted.shards is None else _shards(task, wanted)
-    who = f"process {process.rank}: " if process.count > 1 else ""
-    _finish(made, as_json=as_json, who=who)
+    with _sharing(nproc, source, wants_grids=grid) as process:
+        wanted = _find(source, out, format_=format_, suffix=suffix, quality=quality)
+        batch_size = _parse_batch(batch)
+        large = parse_tiles(tiles, memory)
+        translator = _load(checkpoint, device, precision, compile_, is_bounded=memory is not None)
+        _say_choices(translator, process)
+        _check_made(translator, wanted, wants_masks=masks)
+        names, codes = _choose_styles(translator, styles, seed, style_from, direction=direction)
+        options = FolderOptions(
+            direction=direction,
+            batch_size=batch_size,
+            quality=quality or 95,
+            skip_existing=skip_existing,
+            styles_of=None if codes is None else SameStyles(codes),
+            tiles=large,
+        )
+        task = _Task(translator, options, names, masks, grid, process)
+        made = _translate_files(task, wanted) if wanted.shards is None else _shards(task, wanted)
+        _finish(made, process, as_json=as_json)
 
 
 def _load(
@@ -116,13 +105,14 @@ def _load(
 ) -> Translator:
     """Load the checkpoint, in a process whose memory is ours to manage."""
     from i2icli.system.allocator import claim_process, limit_kernels
+    from i2icli.system.shares import device_of_rank
     from i2icli.translation.translator import load_translator
 
     claim_process()
     limit_kernels()
     return load_translator(
         checkpoint,
-        device=device,
+        device=device_of_rank(device),
         precision=precision,
         compile=compile_,
         # A bound holds only if what is freed really goes back.
@@ -131,45 +121,52 @@ def _load(
     )
 
 
-def _say_choices(translator: Translator, process: Shard) -> None:
+def _say_choices(translator: Translator, process: Process) -> None:
     """Say once how it computes."""
     if process.rank == 0 and translator.choices is not None:
         typer.echo(f"translating on {translator.choices.describe()}", err=True)
 
 
-def _finish(document: dict[str, Any], *, as_json: bool, who: str = "") -> None:
-    """Print the result; exit 3 where a picture has no translation."""
+def _finish(document: dict[str, Any], process: Process, *, as_json: bool) -> None:
+    """Print the result; exit 3 where a picture has no translation.
+
+    Of processes that reach each other the first alone does so, for all, when all are done: a
+    launcher ends the others as soon as one fails.
+    """
     if as_json:
         show_document(document)
-    say_counts(document, who=who)
-    if document["failed"]:
+    who = f"process {process.rank}: " if process.count > 1 else ""
+    _say_counts(document, who=who)
+    failed = document["failed"]
+    if process.is_joined:
+        documents = process.collect({name: document[name] for name in _COUNTS})
+        total = {name: sum(one[name] for one in documents) for name in _COUNTS}
+        failed = total["failed"] if process.is_first else 0
+        if process.is_first:
+            _say_counts(total, who="all: ")
+    if failed:
         raise typer.Exit(DataError.exit_code)
 
 
-def _run_several(count: int, source: str, *, wants_grids: bool) -> dict[str, Any]:
-    """Run this command in several processes, and return what all of them made."""
-    _check_shared(source, wants_grids=wants_grids)
-    return sum_documents(run_split(count, without_option(sys.argv[1:], "--nproc")))
+def _say_counts(document: dict[str, Any], *, who: str) -> None:
+    counts = ", ".join(f"{name} {document[name]}" for name in _COUNTS)
+    typer.echo(f"{who}{counts}", err=True)
 
 
-def _own_process(source: str, *, wants_grids: bool) -> Shard:
-    """Return which of several processes this one is."""
-    from i2icli.system.shares import own_shard
+@contextmanager
+def _sharing(count: int, source: str, *, wants_grids: bool) -> Iterator[Process]:
+    """Yield this process as one of torchrun's, or with `count` of its own."""
+    from i2icli.system.processes.work_queue import executor
+    from i2icli.system.shares import joined_processes
 
-    process = own_shard()
-    if process.count > 1:
-        watch_launcher()
-        _check_shared(source, wants_grids=wants_grids)
-    return process
-
-
-def _check_shared(source: str, *, wants_grids: bool) -> None:
-    if source == "-":
-        raise ConfigError(
-            "several processes cannot read one standard input: write the list to a .txt file."
-        )
-    if wants_grids:
-        raise ConfigError("contact sheets need all pictures in one process: leave --grid out.")
+    with executor(count) as own, joined_processes(own) as process:
+        if process.count > 1 and source == "-":
+            raise ConfigError(
+                "several processes cannot read one standard input: write the list to a .txt file."
+            )
+        if process.count > 1 and wants_grids:
+            raise ConfigError("contact sheets need all pictures in one process: leave --grid out.")
+        yield process
 
 
 @dataclass(frozen=True)
@@ -181,20 +178,20 @@ class _Task:
     styles: tuple[str, ...]
     wants_masks: bool
     wants_grids: bool
-    process: Shard
+    process: Process
 
 
 def _translate_files(task: _Task, wanted: _Wanted) -> dict[str, Any]:
     masks = task.translator.mask_names if task.wants_masks else ()
     plan = _plan(wanted, styles=task.styles, masks=masks, with_grids=task.wants_grids)
     manifest = None
-    if task.process.count > 1 and not wanted.is_file:
+    process = task.process
+    if max(process.count, process.executor.count) > 1 and not wanted.is_file:
         from i2icli.system.manifest import Manifest
 
-        plan = replace(plan, jobs=tuple(task.process.share(plan.jobs)))
-        rank, count = task.process.rank, task.process.count
-        manifest = Manifest(wanted.out, key="path", rank=rank, count=count)
-    report, grids = _run(task.translator, plan, task.options, manifest)
+        plan = replace(plan, jobs=tuple(process.share(plan.jobs)))
+        manifest = Manifest(wanted.out, key="path", rank=process.rank, count=process.count)
+    report, grids = _run(task, plan, manifest)
     if manifest is not None:
         manifest.merge()
     return _as_document(report, grids)
@@ -331,9 +328,7 @@ def _parse_batch(text: str) -> int | None:
     return int(text)
 
 
-def _run(
-    translator: Translator, plan: Plan, options: FolderOptions, manifest: Manifest | None
-) -> tuple[FolderReport, list[Path]]:
+def _run(task: _Task, plan: Plan, manifest: Manifest | None) -> tuple[FolderReport, list[Path]]:
     """Translate and draw; name on stderr what failed, show progress where that is a terminal."""
     from i2icli.translation.folder import translate_jobs
     from i2icli.viz.grid import write_sheets
@@ -353,13 +348,20 @@ def _run(
                 entry = {"path": job.name, "outputs": outputs, "error": error}
                 manifest.append(entry, is_synced=False)
 
-        report = translate_jobs(translator, plan.jobs, options, on_done=note, warn=say)
+        report = translate_jobs(
+            task.translator,
+            plan.jobs,
+            task.options,
+            on_done=note,
+            warn=say,
+            executor=task.process.executor,
+        )
         failed = {failure.path for failure in report.failures}
         shown = [job for job in plan.jobs if job.source not in failed]
         grids = write_sheets(
             plan.grids,
             shown,
-            direction=options.direction,
+            direction=task.options.direction,
             styles=plan.styles,
             masks=plan.masks,
         )

@@ -79,12 +79,6 @@ TilesChoice = Annotated[
         help="Large pictures in tiles: auto: exactly, where the whole does not fit.",
     ),
 ]
-Processes = Annotated[
-    int,
-    typer.Option(
-        "--nproc", min=1, metavar="N", help="Processes that share out the pictures or shards."
-    ),
-]
 Compile = Annotated[
     bool | None,
     typer.Option(

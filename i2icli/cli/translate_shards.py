@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 from i2icli.cli.progress import counting
 
 if TYPE_CHECKING:
-    from i2icli.system.shares import Shard
+    from i2icli.system.shares import Process
     from i2icli.translation.tar_shards import ShardOptions
     from i2icli.translation.translator import Translator
 
 
 def translate_to_shards(
-    translator: Translator, shards: Sequence[Path], out: Path, options: ShardOptions, process: Shard
+    translator: Translator,
+    shards: Sequence[Path],
+    out: Path,
+    options: ShardOptions,
+    process: Process,
 ) -> dict[str, Any]:
     """Translate this process's share of the shards; return the result in plain types."""
     from i2icli.system.manifest import Manifest
@@ -33,6 +37,7 @@ def translate_to_shards(
             on_shard=lambda _shard: advance(),
             on_failure=lambda name, error: say(f"failed: {_told(name, error)}"),
             warn=say,
+            executor=process.executor,
         )
     manifest.merge()
     return {

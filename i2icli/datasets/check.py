@@ -16,8 +16,10 @@ from i2icli.data.folders import Domains
 from i2icli.datasets.duplicates import Group, find_groups
 from i2icli.datasets.findings import Finding, find_differences, find_duplicates, find_oddities
 from i2icli.datasets.fingerprints import Print, take_print
+from i2icli.system.processes.work_queue import Emit, Executor, InProcess, cut, in_order
 
 Progress = Callable[[int, int], None]
+_Job = tuple[Path, str]  # a file and its part
 Verdict = Literal["ready", "usable", "unusable"]
 
 _SHOWN = 8  # groups of files listed under a finding; --json lists all
@@ -89,25 +91,23 @@ def check_domains(
     domains: Domains,
     *,
     crop: int = 256,
-    workers: int | None = None,
     progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> Report:
     """Decode every picture of a data set and report what may spoil training.
 
     Args:
         domains: the pictures.
         crop: side of the training crop, pixels.
-        workers: threads; none: one a core.
         progress: called with the pictures done and their total.
+        executor: does the work; None: this process, in a thread a core.
     """
-    prints = _take_prints(domains, workers=workers, progress=progress)
+    prints = _take_prints(domains, progress, executor or InProcess())
     groups = find_groups(prints)
     return _report(prints, groups, crop=crop)
 
 
-def _take_prints(
-    domains: Domains, *, workers: int | None, progress: Progress | None
-) -> list[Print]:
+def _take_prints(domains: Domains, progress: Progress | None, executor: Executor) -> list[Print]:
     parts = {
         "trainA": domains.train_a,
         "trainB": domains.train_b,
@@ -115,14 +115,39 @@ def _take_prints(
         "testB": domains.test_b,
     }
     jobs = [(path, part) for part, paths in parts.items() for path in paths]
-    prints = []
-    # Threads: Pillow and numpy work outside the interpreter's lock.
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        for done, found in enumerate(pool.map(lambda job: take_print(*job), jobs), start=1):
-            prints.append(found)
-            if progress is not None:
-                progress(done, len(jobs))
-    return prints
+    done = 0
+
+    def count(_event: None) -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, len(jobs))
+
+    work = _Printing(max(1, (os.cpu_count() or 1) // executor.count))
+    pieces = cut(jobs, executor.count, most=64)
+    return [found for part in in_order(executor.run(work, pieces, count)) for found in part]
+
+
+@dataclass(frozen=True)
+class _Printing:
+    """Takes the prints of pictures, some at a time; each is an event."""
+
+    threads: int
+
+    def setup(self) -> Callable[[Sequence[_Job], Emit], list[Print]]:
+        return self._take
+
+    def describe(self, piece: Sequence[_Job]) -> str:
+        return f"{piece[0][0]} to {piece[-1][0]}"
+
+    def _take(self, jobs: Sequence[_Job], emit: Emit) -> list[Print]:
+        prints = []
+        # Threads: Pillow and numpy work outside the interpreter's lock.
+        with ThreadPoolExecutor(self.threads) as pool:
+            for found in pool.map(lambda job: take_print(*job), jobs):
+                prints.append(found)
+                emit(None)
+        return prints
 
 
 def _report(prints: Sequence[Print], groups: Sequence[Group], *, crop: int) -> Report:

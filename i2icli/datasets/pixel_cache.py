@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,6 +31,7 @@ from i2icli.data.transforms import CropPlan, resize_first
 from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.pictures.images import Pixels, read_picture
 from i2icli.system.files import whole_folder
+from i2icli.system.processes.work_queue import Emit, Executor, InProcess, in_order
 
 Progress = Callable[[int, int | None], None]
 
@@ -56,7 +57,9 @@ class Built:
     was_there: bool = False
 
 
-def build_caches(config: DataConfig, *, progress: Progress | None = None) -> list[Built]:
+def build_caches(
+    config: DataConfig, *, progress: Progress | None = None, executor: Executor | None = None
+) -> list[Built]:
     """Keep the training pictures of `data.root` as this configuration first resizes them.
 
     A configuration whose crops end their jitter in the decay half has two ways of resizing, and
@@ -65,6 +68,7 @@ def build_caches(config: DataConfig, *, progress: Progress | None = None) -> lis
     Args:
         config: names the root, and how pictures are resized.
         progress: called with pictures done and of how many.
+        executor: decodes and resizes; None: this process, in a thread a core.
 
     Raises:
         ConfigError: without a root, or if pictures are resized at random.
@@ -88,7 +92,8 @@ def build_caches(config: DataConfig, *, progress: Progress | None = None) -> lis
             jobs.append(_Job(folder, files, plan, step))
     total, done, built = sum(len(job.files) for job in jobs), 0, []
     for job in jobs:
-        built.append(_build(job, progress, done, total))
+        report = _Shifted(progress, done, total)
+        built.append(_build(job, report, executor or InProcess()))
         done += len(job.files)
     return built
 
@@ -110,7 +115,20 @@ class _Entry:
     error: str = ""
 
 
-def _build(job: _Job, progress: Progress | None, before: int, total: int) -> Built:
+@dataclass(frozen=True)
+class _Shifted:
+    """Reports the pictures of one cache behind those of others."""
+
+    progress: Progress | None
+    before: int
+    total: int
+
+    def __call__(self, done: int) -> None:
+        if self.progress is not None:
+            self.progress(self.before + done, self.total)
+
+
+def _build(job: _Job, report: _Shifted, executor: Executor) -> Built:
     folder = job.step.folder(job.pictures)
     files = [str(path) for path in job.files]
     if current := _current(folder, files, job):
@@ -118,7 +136,7 @@ def _build(job: _Job, progress: Progress | None, before: int, total: int) -> Bui
     with _writing(folder) as fresh:
         failed, rows, position = [], [], 0
         with (fresh / PIXELS).open("wb") as out:
-            for number, entry in enumerate(_entries(job)):
+            for number, entry in enumerate(_entries(job, executor), start=1):
                 row = {**entry.row, "start": -1}
                 if entry.pixels is None:
                     failed.append(entry.error)
@@ -126,8 +144,7 @@ def _build(job: _Job, progress: Progress | None, before: int, total: int) -> Bui
                     row["start"] = position
                     position += _write(entry.pixels, out)
                 rows.append(row)
-                if progress is not None:
-                    progress(before + number + 1, total)
+                report(number)
         names = "\0".join(path.relative_to(job.pictures).as_posix() for path in job.files)
         columns: dict[str, Any] = {
             name: np.array([row[name] for row in rows], np.int64) for name in COLUMNS
@@ -151,13 +168,33 @@ def _current(folder: Path, files: list[str], job: _Job) -> Built | None:
     return Built(folder, str(job.step), cache.kept(), size, was_there=True)
 
 
-def _entries(job: _Job) -> Iterator[_Entry]:
-    """Yield the pictures in their order; decoded in threads, a few ahead of the writing."""
-    workers = os.cpu_count() or 1
-    group = 8 * workers
-    with ThreadPoolExecutor(workers) as pool:
-        for first in range(0, len(job.files), group):
-            yield from pool.map(lambda path: _enter(path, job), job.files[first : first + group])
+def _entries(job: _Job, executor: Executor) -> Iterator[_Entry]:
+    """Yield the pictures in their order; some are decoded ahead of the writing."""
+    threads = max(1, (os.cpu_count() or 1) // executor.count)
+    group = 8 * threads
+    pieces = [job.files[first : first + group] for first in range(0, len(job.files), group)]
+    # The files are in the pieces.
+    work = _Entering(replace(job, files=()), threads)
+    for entries in in_order(executor.run(work, pieces)):
+        yield from entries
+
+
+@dataclass(frozen=True)
+class _Entering:
+    """Decodes and resizes pictures, some at a time, in threads."""
+
+    job: _Job
+    threads: int
+
+    def setup(self) -> Callable[[Sequence[Path], Emit], list[_Entry]]:
+        return self._enter
+
+    def describe(self, piece: Sequence[Path]) -> str:
+        return f"{piece[0]} to {piece[-1]}"
+
+    def _enter(self, files: Sequence[Path], _emit: Emit) -> list[_Entry]:
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(lambda path: _enter(path, self.job), files))
 
 
 def _enter(path: Path, job: _Job) -> _Entry:

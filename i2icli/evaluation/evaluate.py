@@ -28,7 +28,7 @@ from i2icli.metrics.results import Fact
 from i2icli.pictures.label_maps import LabelScheme
 from i2icli.pictures.listing import list_pictures
 from i2icli.system.device import resolve_device
-from i2icli.system.shares import ALONE, Shard, device_of_rank
+from i2icli.system.shares import ALONE, Process, device_of_rank
 from i2icli.translation.pictures import check_styles
 from i2icli.translation.translator import Translator, load_translator
 
@@ -93,7 +93,7 @@ class Evaluated:
 
 
 def evaluate_folders(
-    subject: Subject, request: Request, *, bars: Bars, shard: Shard = ALONE
+    subject: Subject, request: Request, *, bars: Bars, process: Process = ALONE
 ) -> Evaluated:
     """Measure pictures that are there already, as they are.
 
@@ -108,7 +108,7 @@ def evaluate_folders(
             f"made already: give a checkpoint, or `--mode {request.protocol.mode}` to measure "
             "them in its mode."
         )
-    settings = _settings(request, shard)
+    settings = _settings(request, process)
     names, skipped = choose_metrics(request.names, subject, settings)
     with bars("measuring") as report:
         results = measure_all(names, subject, _with_progress(settings, report))
@@ -116,7 +116,7 @@ def evaluate_folders(
 
 
 def evaluate_checkpoint(
-    checkpoint: Path, request: Request, *, bars: Bars, shard: Shard = ALONE
+    checkpoint: Path, request: Request, *, bars: Bars, process: Process = ALONE
 ) -> Evaluated:
     """Translate the test pictures with a checkpoint, then measure them.
 
@@ -128,11 +128,11 @@ def evaluate_checkpoint(
         DataError: pictures are missing, too few or cannot be read.
         WeightsError: weights are missing.
     """
-    settings = _settings(request, shard)
+    settings = _settings(request, process)
     device = device_of_rank(request.device)
     translator = load_translator(checkpoint, device=device)
     if translator.segments:
-        return _evaluate_segmenter(translator, checkpoint, request, bars=bars, shard=shard)
+        return _evaluate_segmenter(translator, checkpoint, request, bars=bars, process=process)
     segmenter = _load_segmenter(request, device)
     styles = request.styles if "diversity" in request.names else 0
     if styles:
@@ -141,7 +141,7 @@ def evaluate_checkpoint(
     held_out = find_held_out(data, kind, root=request.data, direction=request.direction)
     subject = _subject(held_out, request)
     names, skipped = _choose(request, subject, settings)
-    with _workplace(request.keep, shard) as place:
+    with _workplace(request.keep, process) as place:
         with bars("translating") as report:
             total = len(list_pictures(held_out.inputs)) * (1 + styles)
             translated = translate_held_out(
@@ -151,21 +151,21 @@ def evaluate_checkpoint(
                 direction=request.direction,
                 protocol=request.protocol,
                 styles=styles,
-                shard=shard,
-                on_done=_counted(report, total, shard),
+                process=process,
+                on_done=_counted(report, total, process),
             )
         reals = held_out.reals
         if reals is not None and request.protocol and request.protocol.reals == "resized":
-            reals = resize_all(reals, place / "reals", request.protocol, shard=shard)
+            reals = resize_all(reals, place / "reals", request.protocol, process=process)
         outputs, inputs, styled = translated.outputs, translated.inputs, translated.styles
         made = replace(subject, outputs=outputs, inputs=inputs, reals=reals, styles=styled)
         with bars("measuring") as report:
             results = measure_all(names, made, _with_progress(settings, report))
         if segmenter is not None and request.scorer is not None:
             with bars("segmenting") as report:
-                on_done = _counted(report, len(list_pictures(translated.outputs)), shard)
+                on_done = _counted(report, len(list_pictures(translated.outputs)), process)
                 results |= score_by_segmenter(
-                    segmenter, request.scorer, translated, place, on_done=on_done, shard=shard
+                    segmenter, request.scorer, translated, place, on_done=on_done, process=process
                 )
     about = checkpoint_facts(checkpoint)
     warnings = _count_warnings(held_out) if request.protocol else ()
@@ -174,7 +174,7 @@ def evaluate_checkpoint(
 
 
 def _evaluate_segmenter(
-    translator: Translator, checkpoint: Path, request: Request, *, bars: Bars, shard: Shard
+    translator: Translator, checkpoint: Path, request: Request, *, bars: Bars, process: Process
 ) -> Evaluated:
     """Score the label maps that a segmenter makes of its labelled test pictures.
 
@@ -193,10 +193,10 @@ def _evaluate_segmenter(
     pictures, maps = match_maps(held_out.inputs, held_out.reals)
     scheme = label_scheme(translator.config.labels)
     check_labelled(pictures, maps, scheme)
-    settings = replace(_settings(request, shard), labels=scheme)
-    with _workplace(request.keep, shard) as place, bars("segmenting") as report:
-        outputs, on_done = place / "outputs", _counted(report, len(pictures), shard)
-        translate_folder(translator, held_out.inputs, outputs, on_done=on_done, shard=shard)
+    settings = replace(_settings(request, process), labels=scheme)
+    with _workplace(request.keep, process) as place, bars("segmenting") as report:
+        outputs, on_done = place / "outputs", _counted(report, len(pictures), process)
+        translate_folder(translator, held_out.inputs, outputs, on_done=on_done, process=process)
         results = measure_all(("seg",), Subject(outputs, reals=held_out.reals), settings)
     about = checkpoint_facts(checkpoint)
     precision = str(translator.precision).removeprefix("torch.")
@@ -226,12 +226,12 @@ def _load_segmenter(request: Request, device: str) -> Translator | None:
 
 
 def _counted(
-    report: Callable[[int, int | None], None] | None, total: int, shard: Shard
+    report: Callable[[int, int | None], None] | None, total: int, process: Process
 ) -> Callable[[int], None]:
     """Return what tells a bar of outputs done; `total` are those of all processes."""
     if report is None:
         return lambda _done: None
-    return lambda done: report(done, -(-total // shard.count))
+    return lambda done: report(done, -(-total // process.count))
 
 
 def _choose(
@@ -244,14 +244,14 @@ def _choose(
     return choose_metrics(others, subject, settings)
 
 
-def _settings(request: Request, shard: Shard) -> Settings:
+def _settings(request: Request, process: Process) -> Settings:
     default = request.protocol.mode if request.protocol else "clean"
     return Settings(
         Reading(
             mode=request.mode or default,
             device=resolve_device(device_of_rank(request.device)),
             batch_size=request.batch_size,
-            shard=shard,
+            process=process,
             keeps_fake=False,
             work=request.work,
         ),
@@ -281,17 +281,17 @@ def _subject(held_out: HeldOut, request: Request) -> Subject:
 
 
 @contextmanager
-def _workplace(keep: Path | None, shard: Shard) -> Iterator[Path]:
+def _workplace(keep: Path | None, process: Process) -> Iterator[Path]:
     """Yield the folder for translations, the same in all processes."""
     if keep is not None:
-        if shard.is_first and keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
+        if process.is_first and keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
             raise ConfigError(f"{keep} is not empty: name a new folder with --keep.")
-        shard.wait()
+        process.wait()
         keep.mkdir(parents=True, exist_ok=True)
         yield keep
         return
-    made = tempfile.TemporaryDirectory(prefix="i2i-eval-") if shard.is_first else None
-    place = shard.agree(made.name if made else "")
+    made = tempfile.TemporaryDirectory(prefix="i2i-eval-") if process.is_first else None
+    place = process.agree(made.name if made else "")
     try:
         yield Path(place)
     finally:

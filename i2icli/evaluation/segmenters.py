@@ -17,7 +17,7 @@ from i2icli.metrics.choose import Results, Settings, Subject, measure_all
 from i2icli.metrics.realism import Reading
 from i2icli.pictures.images import read_size
 from i2icli.pictures.label_maps import LabelScheme, load_palette
-from i2icli.system.shares import ALONE, Shard
+from i2icli.system.shares import ALONE, Process
 from i2icli.translation.translator import Translator, load_translator
 
 
@@ -99,7 +99,7 @@ def score_by_segmenter(
     out: Path,
     *,
     on_done: Callable[[int], None] = lambda _count: None,
-    shard: Shard = ALONE,
+    process: Process = ALONE,
 ) -> Results:
     """Segment translations into `out`/labels, and compare with what they were made from.
 
@@ -110,8 +110,8 @@ def score_by_segmenter(
         DataError: the label pictures hold colours without a palette, or other ids.
     """
     labels = out / "labels"
-    translate_folder(segmenter, translated.outputs, labels, on_done=on_done, shard=shard)
-    settings = Settings(Reading(shard=shard), labels=scorer.scheme(segmenter))
+    translate_folder(segmenter, translated.outputs, labels, on_done=on_done, process=process)
+    settings = Settings(Reading(process=process), labels=scorer.scheme(segmenter))
     results = measure_all(("seg",), Subject(labels, reals=translated.inputs), settings)
     # "judge" is what the documents of 0.1.0 call it.
     about = {key: str(scorer.checkpoint) for key in ("segmenter", "judge")}

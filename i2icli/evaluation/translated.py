@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,12 +14,15 @@ from i2icli.evaluation.protocols import Protocol, write_resized
 from i2icli.metrics.picture_sets import broken_pictures, find_set
 from i2icli.metrics.results import Fact
 from i2icli.runs.checkpoint import load_checkpoint
-from i2icli.system.shares import ALONE, Shard
+from i2icli.system.processes.work_queue import Emit, cut, in_order
+from i2icli.system.shares import ALONE, Process
 from i2icli.translation.folder import FolderOptions, translate_jobs
 from i2icli.translation.sources import find_sources
 from i2icli.translation.styles import style_names
 from i2icli.translation.targets import Job, Plan, plan_outputs
 from i2icli.translation.translator import Translator
+
+_MOST = 32  # pictures that a process takes at once
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def translate_held_out(
     direction: str,
     protocol: Protocol | None,
     styles: int = 0,
-    shard: Shard = ALONE,
+    process: Process = ALONE,
     on_done: Callable[[int], None] = lambda _count: None,
 ) -> Translated:
     """Translate all test pictures into `out`/outputs, as PNG; in random styles into `out`/styles.
@@ -58,7 +61,7 @@ def translate_held_out(
         direction: of the translator.
         protocol: resizes the inputs; None: every picture at its own size.
         styles: how many random styles to translate each picture in, each picture in its own.
-        shard: this process' part in the work; all return when all are done.
+        process: this process' part in the work; all return when all are done.
         on_done: called with the translations that are done here.
 
     Raises:
@@ -68,17 +71,18 @@ def translate_held_out(
     inputs = held_out.inputs
     find_set(inputs)
     if protocol is not None:
-        inputs = resize_all(inputs, out / "inputs", protocol, shard=shard)
+        inputs = resize_all(inputs, out / "inputs", protocol, process=process)
     plan = plan_outputs(find_sources(str(inputs)), out / "outputs")
     options = FolderOptions(direction=direction)
-    translate_plan(translator, plan, options, on_done=on_done, shard=shard)
+    translate_plan(translator, plan, options, on_done=on_done, process=process)
     if not styles:
         return Translated(inputs, out / "outputs")
-    done = len(shard.share(plan.jobs))
+    done = len(process.share(plan.jobs))
     plan = plan_outputs(find_sources(str(inputs)), out / "styles", styles=style_names(styles))
-    options = replace(options, styles_of=_styles_by_job(translator, plan, styles))
+    seeds = {job: number for number, job in enumerate(plan.jobs)}
+    options = replace(options, styles_of=_OwnStyles(translator, styles, seeds))
     translate_plan(
-        translator, plan, options, on_done=lambda count: on_done(done + count), shard=shard
+        translator, plan, options, on_done=lambda count: on_done(done + count), process=process
     )
     return Translated(inputs, out / "outputs", out / "styles")
 
@@ -89,11 +93,11 @@ def translate_folder(
     out: Path,
     *,
     on_done: Callable[[int], None] = lambda _count: None,
-    shard: Shard = ALONE,
+    process: Process = ALONE,
 ) -> None:
     """Translate or segment all pictures of a folder into another; as `translate_plan`."""
     plan = plan_outputs(find_sources(str(folder)), out)
-    translate_plan(translator, plan, FolderOptions(), on_done=on_done, shard=shard)
+    translate_plan(translator, plan, FolderOptions(), on_done=on_done, process=process)
 
 
 def translate_plan(
@@ -102,7 +106,7 @@ def translate_plan(
     options: FolderOptions,
     *,
     on_done: Callable[[int], None] = lambda _count: None,
-    shard: Shard = ALONE,
+    process: Process = ALONE,
 ) -> None:
     """Write translations that are to be measured; every measurement's go through here.
 
@@ -111,7 +115,7 @@ def translate_plan(
         plan: which pictures, and where to.
         options: how.
         on_done: called with the outputs that are written here.
-        shard: this process' part in the work; all return when all are done.
+        process: this process' part in the work; all return when all are done.
 
     Raises:
         ConfigError: the translator does not offer the direction, or has no styles.
@@ -124,39 +128,76 @@ def translate_plan(
         done += len(job.targets)
         on_done(done)
 
-    report = translate_jobs(translator, shard.share(plan.jobs), options, on_done=count)
-    if report.failures:
-        faults = [DataError(failure.error) for failure in report.failures]
-        raise broken_pictures(faults, report.found)
-    shard.wait()
+    jobs, executor = process.share(plan.jobs), process.executor
+    report = translate_jobs(translator, jobs, options, on_done=count, executor=executor)
+    refuse_broken([failure.error for failure in report.failures], len(plan.jobs), process)
 
 
-def _styles_by_job(translator: Translator, plan: Plan, count: int) -> Callable[[Job], Tensor]:
-    """Return what gives every picture styles of its own, the same in every measurement.
+@dataclass(frozen=True)
+class _OwnStyles:
+    """Gives every picture styles of its own, the same in every measurement.
 
     Common styles would make the pictures depend on each other, and the interval too narrow.
     """
-    seeds = {job: place for place, job in enumerate(plan.jobs)}
-    return lambda job: translator.styles(count, seed=seeds[job])
+
+    translator: Translator
+    count: int
+    seeds: Mapping[Job, int]
+
+    def __call__(self, job: Job) -> Tensor:
+        return self.translator.styles(self.count, seed=self.seeds[job])
 
 
-def resize_all(folder: Path, out: Path, protocol: Protocol, *, shard: Shard = ALONE) -> Path:
+def resize_all(folder: Path, out: Path, protocol: Protocol, *, process: Process = ALONE) -> Path:
     """Write every picture of a folder into `out`, resized as the protocol says; return `out`.
 
     Raises:
         DataError: naming the pictures that cannot be read.
     """
     plan = plan_outputs(find_sources(str(folder)), out)
-    faults: list[Exception] = []
-    for job in shard.share(plan.jobs):
-        try:
-            write_resized(job.source, job.target, protocol)
-        except DataError as fault:
-            faults.append(fault)
-    if faults:
-        raise broken_pictures(faults, len(plan.jobs))
-    shard.wait()
+    executor = process.executor
+    pieces = cut(process.share(plan.jobs), executor.count, most=_MOST)
+    faults = [text for part in in_order(executor.run(_Resizing(protocol), pieces)) for text in part]
+    refuse_broken(faults, len(plan.jobs), process)
     return out
+
+
+@dataclass(frozen=True)
+class _Resizing:
+    """Writes pictures resized; the result is what is wrong with those that cannot be read."""
+
+    protocol: Protocol
+
+    def setup(self) -> Callable[[Sequence[Job], Emit], list[str]]:
+        return self._resize
+
+    def describe(self, piece: Sequence[Job]) -> str:
+        return f"{piece[0].source} to {piece[-1].source}"
+
+    def _resize(self, jobs: Sequence[Job], _emit: Emit) -> list[str]:
+        faults = []
+        for job in jobs:
+            try:
+                write_resized(job.source, job.target, self.protocol)
+            except DataError as fault:
+                faults.append(str(fault))
+        return faults
+
+
+def refuse_broken(faults: Sequence[str], total: int, process: Process) -> None:
+    """Return when every process has come here; refuse what any of them could not read.
+
+    Args:
+        faults: what is wrong with pictures of this process' share.
+        total: pictures of all processes.
+        process: this one of them.
+
+    Raises:
+        DataError: naming them, in all processes.
+    """
+    texts = [text for part in process.collect(list(faults)) for text in part]
+    if texts:
+        raise broken_pictures([DataError(text) for text in texts], total)
 
 
 def checkpoint_facts(path: Path) -> dict[str, Fact]:

@@ -134,7 +134,7 @@ def measure_all(names: Sequence[str], subject: Subject, settings: Settings) -> R
     distances = [name for name in names if name in ("fid", "kid")]
     if distances and subject.reals is not None:
         found |= measure_distances(subject.reals, outputs, distances, settings.reading)
-    if settings.reading.shard.is_first:
+    if settings.reading.process.is_first:
         for name in names:
             if name not in distances:
                 found |= METRICS[name].measure(outputs, subject, settings)

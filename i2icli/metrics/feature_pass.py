@@ -28,6 +28,11 @@ Put = Callable[[list[int], Rows], None]
 _CPU_BATCH, _GPU_BATCH = 16, 128
 
 
+def usual_batch(device: str) -> int:
+    """Return how many pictures go through the network at once on a kind of device."""
+    return _CPU_BATCH if device == "cpu" else _GPU_BATCH
+
+
 def read_stored(picture: AnyPicture) -> Pixels:
     """Return the pixels, (H, W, 3) uint8, that are stored in a file, as clean-fid reads it.
 
@@ -54,41 +59,26 @@ class FeaturePass:
         device: where the network computes.
         network: takes prepared pictures.
         batch_size: pictures through the network at once; None: as the device likes.
-        progress: called with the pictures done and their total.
     """
 
     def __init__(
-        self,
-        mode: FeatureMode,
-        device: torch.device,
-        network: Network,
-        batch_size: int | None,
-        progress: Progress | None,
+        self, mode: FeatureMode, device: torch.device, network: Network, batch_size: int | None
     ) -> None:
         self._resize = build_resizer(mode)
         self._device = device
         self._network = network
-        self._batch_size = batch_size or (_CPU_BATCH if device.type == "cpu" else _GPU_BATCH)
-        self._progress = progress
+        self._batch_size = batch_size or usual_batch(device.type)
         self._waiting: dict[torch.Size, list[tuple[int, Tensor]]] = {}
 
     def run(
-        self,
-        pictures: Sequence[AnyPicture],
-        places: Sequence[int],
-        put: Put,
-        *,
-        workers: int,
-        already: int = 0,
+        self, pictures: Sequence[tuple[int, AnyPicture]], put: Put, *, workers: int
     ) -> list[Exception]:
-        """Compute the features of the pictures at `places`.
+        """Compute the features of pictures.
 
         Args:
-            pictures: of which these are some.
-            places: each once.
-            put: called for each batch with its places and their rows, (n, 2048).
+            pictures: each with its position in the set.
+            put: called for each batch with its positions and their rows, (n, 2048).
             workers: threads that decode.
-            already: how many are done, for the progress.
 
         Returns:
             What is wrong with those that cannot be read.
@@ -96,10 +86,10 @@ class FeaturePass:
         Raises:
             I2IError: memory does not suffice.
         """
-        self._put, self._done, self._total = put, already, already + len(places)
+        self._put = put
         faults: list[Exception] = []
         with quiet():
-            for place, image in self._prepared(pictures, places, workers):
+            for place, image in self._prepared(pictures, workers):
                 if isinstance(image, Exception):
                     faults.append(image)
                 elif not faults:  # after a fault only the other broken ones are of interest
@@ -109,16 +99,16 @@ class FeaturePass:
         return faults
 
     def _prepared(
-        self, pictures: Sequence[AnyPicture], places: Sequence[int], workers: int
+        self, pictures: Sequence[tuple[int, AnyPicture]], workers: int
     ) -> Iterator[tuple[int, Tensor | Exception]]:
         """Yield every picture ready for the network, in order, a bounded number ahead."""
         ahead: deque[tuple[int, Future[Tensor]]] = deque()
-        waiting = iter(places)
+        waiting = iter(pictures)
         room = 2 * self._batch_size + workers
         with ThreadPoolExecutor(workers, thread_name_prefix="features") as pool:
             while True:
-                for place in islice(waiting, room - len(ahead)):
-                    ahead.append((place, pool.submit(self._read, pictures[place])))
+                for place, picture in islice(waiting, room - len(ahead)):
+                    ahead.append((place, pool.submit(self._read, picture)))
                 if not ahead:
                     return
                 place, future = ahead.popleft()
@@ -151,6 +141,3 @@ class FeaturePass:
                 f"use a smaller --batch than {self._batch_size}, or `--device cpu`."
             ) from None
         self._put([place for place, _ in entries], rows)
-        self._done += len(entries)
-        if self._progress is not None:
-            self._progress(self._done, self._total)

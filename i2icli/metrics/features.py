@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,16 @@ import torch
 
 from i2icli.errors import DataError, I2IError
 from i2icli.metrics.cache import KeptFeatures, Places, Rows, features_folder, features_key
-from i2icli.metrics.feature_pass import FeaturePass, Progress, Put
+from i2icli.metrics.feature_pass import FeaturePass, Progress, Put, usual_batch
 from i2icli.metrics.inception import FEATURES, FeatureMode, build_network, find_inception
-from i2icli.metrics.picture_sets import AnyPicture, broken_pictures, describe_set
-from i2icli.system.shares import ALONE, Shard
+from i2icli.metrics.picture_sets import (
+    AnyPicture,
+    broken_pictures,
+    contents_of,
+    describe_set,
+)
+from i2icli.system.processes.work_queue import Emit, cut, in_order
+from i2icli.system.shares import ALONE, Process, device_of_rank
 
 
 def extract_features(
@@ -29,7 +35,7 @@ def extract_features(
     cache: bool = True,
     work: Path | None = None,
     content: str | None = None,
-    shard: Shard = ALONE,
+    process: Process = ALONE,
 ) -> Rows:
     """Return the Inception features of pictures, kept by content under `I2I_HOME/features`.
 
@@ -46,7 +52,7 @@ def extract_features(
         cache: whether to look for kept features and to keep new ones.
         work: keep them in this folder, which all processes see, in place of `I2I_HOME/features`.
         content: digest of the pictures, where it is known; see `picture_sets.SetFacts`.
-        shard: this process' part in the work; each computes its own share, all get all.
+        process: this process' part in the work; each computes its own share, all get all.
 
     Returns:
         (N, 2048) float32, in the order of `pictures`; as they lie on disk where they are kept, and
@@ -57,21 +63,23 @@ def extract_features(
         WeightsError: the weights are not here.
         I2IError: memory or disk does not suffice.
     """
-    weights = find_inception(mode)
+    find_inception(mode)  # before any work
     kept = None
     if cache or work is not None:
-        content = content or shard.agree(describe_set(pictures).digest if shard.is_first else "")
+        content = content or process.agree(
+            describe_set(pictures).digest if process.is_first else ""
+        )
         kept = find_kept(content, len(pictures), mode=mode, device=device, work=work)
-        if (rows := _load(kept, shard)) is not None:
+        if (rows := _load(kept, process)) is not None:
             return rows
-    network = build_network(mode, device, weights)
-    passing = FeaturePass(mode, device, network, batch_size, progress)
-    task = _Task(pictures, workers or min(16, os.cpu_count() or 1), passing, shard)
-    if kept is not None and _can_keep_parts(kept, work, shard):
+    threads = workers or min(16, os.cpu_count() or 1)
+    passing = FeatureWork(mode, str(device), batch_size, threads)
+    task = _Task(pictures, passing, progress, process)
+    if kept is not None and _can_keep_parts(kept, work, process):
         return _extract_in_parts(task, kept, content)
     rows = _extract_in_memory(task)
     # A picture that changed meanwhile must not be kept under its old content.
-    if kept is not None and shard.is_first and describe_set(pictures).digest == content:
+    if kept is not None and process.is_first and describe_set(pictures).digest == content:
         kept.store(rows)
     return rows
 
@@ -96,33 +104,69 @@ def find_kept(
     return KeptFeatures(work or features_folder(), key, count)
 
 
+Piece = Sequence[tuple[int, AnyPicture]]
+
+
+@dataclass(frozen=True)
+class FeatureWork:
+    """Computes features of pictures, some at a time.
+
+    The rows of each batch are an event, with the positions of its pictures; the result is what is
+    wrong with those that cannot be read.
+    """
+
+    mode: FeatureMode
+    device: str
+    batch_size: int | None
+    workers: int
+
+    def setup(self) -> Callable[[Piece, Emit], list[str]]:
+        """Load the network onto this process' device, and return what sends pictures through."""
+        device = torch.device(device_of_rank(self.device))
+        network = build_network(self.mode, device, find_inception(self.mode))
+
+        def extract(piece: Piece, emit: Emit) -> list[str]:
+            passing = FeaturePass(self.mode, device, network, self.batch_size)
+            faults = passing.run(
+                piece, lambda positions, rows: emit((positions, rows)), workers=self.workers
+            )
+            return [str(fault) for fault in faults]
+
+        return extract
+
+    def describe(self, piece: Piece) -> str:
+        """Return the names of the first and the last picture."""
+        first, last = (contents_of(picture)[0] for _, picture in (piece[0], piece[-1]))
+        return f"{first} to {last}"
+
+
 @dataclass(frozen=True)
 class _Task:
     """Pictures to extract from, and who does what."""
 
     pictures: Sequence[AnyPicture]
-    workers: int
-    passing: FeaturePass
-    shard: Shard
+    work: FeatureWork
+    progress: Progress | None
+    process: Process
 
 
-def _load(kept: KeptFeatures, shard: Shard) -> Rows | None:
+def _load(kept: KeptFeatures, process: Process) -> Rows | None:
     """Return features that the first process finds; none in one that does not see them."""
-    found = kept.load() if shard.is_first else None
-    if not shard.agree(found is not None):
+    found = kept.load() if process.is_first else None
+    if not process.agree(found is not None):
         return None
     rows = found if found is not None else kept.load()
     return np.zeros((0, FEATURES), dtype=np.float32) if rows is None else rows
 
 
-def _can_keep_parts(kept: KeptFeatures, work: Path | None, shard: Shard) -> bool:
+def _can_keep_parts(kept: KeptFeatures, work: Path | None, process: Process) -> bool:
     """Say whether all processes can put rows into one folder.
 
     Raises:
         I2IError: not into the one that the user named.
     """
-    mark = shard.agree(kept.open_parts() if shard.is_first else None)
-    is_seen = mark is not None and all(shard.collect(kept.sees(mark)))
+    mark = process.agree(kept.open_parts() if process.is_first else None)
+    is_seen = mark is not None and all(process.collect(kept.sees(mark)))
     if is_seen or work is None:
         return is_seen
     raise I2IError(
@@ -133,16 +177,16 @@ def _can_keep_parts(kept: KeptFeatures, work: Path | None, shard: Shard) -> bool
 
 def _extract_in_parts(task: _Task, kept: KeptFeatures, content: str | None) -> Rows:
     """Compute what is not on disk yet, append it there, and return all."""
-    shard = task.shard
-    missing = shard.agree(kept.missing() if shard.is_first else None)
+    process = task.process
+    missing = process.agree(kept.missing() if process.is_first else None)
     assert missing is not None, "the first process always says"
-    part = kept.part(shard.rank, shard.count)
+    part = kept.part(process.rank, process.count)
     try:
         _extract(task, missing, part.append)
-        if shard.is_first:
+        if process.is_first:
             _finish(task.pictures, kept, content)
     except DataError:
-        if shard.is_first:
+        if process.is_first:
             kept.remove()  # once it is repaired, the content is another
         raise
     except OSError as fault:
@@ -150,7 +194,7 @@ def _extract_in_parts(task: _Task, kept: KeptFeatures, content: str | None) -> R
             f"features cannot be written ({fault.strerror or fault}): make room, or name another "
             "folder with --work. The same command goes on from there."
         ) from fault
-    rows = _load(kept, shard)
+    rows = _load(kept, process)
     if rows is None:
         raise I2IError("the features that were just written are gone: run the command again.")
     return rows
@@ -163,14 +207,14 @@ def _finish(pictures: Sequence[AnyPicture], kept: KeptFeatures, content: str | N
 
 
 def _extract_in_memory(task: _Task) -> Rows:
-    shard, count = task.shard, len(task.pictures)
-    rows = np.zeros((len(shard.share(range(count))), FEATURES), dtype=np.float32)
+    process, count = task.process, len(task.pictures)
+    rows = np.zeros((len(process.share(range(count))), FEATURES), dtype=np.float32)
 
     def put(places: list[int], found: Rows) -> None:
-        rows[[place // shard.count for place in places]] = found
+        rows[[place // process.count for place in places]] = found
 
     _extract(task, np.arange(count), put)
-    return shard.gather(rows, count)
+    return process.gather(rows, count)
 
 
 def _extract(task: _Task, places: Places, put: Put) -> None:
@@ -179,10 +223,22 @@ def _extract(task: _Task, places: Places, put: Put) -> None:
     Raises:
         DataError: naming every picture that cannot be read, in all processes.
     """
-    shard, total = task.shard, len(task.pictures)
-    own = [int(place) for place in shard.share(places.tolist())]
-    already = total - len(places) if shard.count == 1 else 0
-    faults = task.passing.run(task.pictures, own, put, workers=task.workers, already=already)
-    texts = [text for part in shard.collect([str(fault) for fault in faults]) for text in part]
+    process, total = task.process, len(task.pictures)
+    executor = process.executor
+    own = [(int(place), task.pictures[place]) for place in process.share(places.tolist())]
+    done = total - len(places) if process.count == 1 else 0
+    last = done + len(own)
+    batch = task.work.batch_size or usual_batch(torch.device(task.work.device).type)
+
+    def take(event: tuple[list[int], Rows]) -> None:
+        nonlocal done
+        put(*event)
+        done += len(event[0])
+        if task.progress is not None:
+            task.progress(done, last)
+
+    pieces = cut(own, executor.count, most=4 * batch, multiple=batch)
+    faults = [text for part in in_order(executor.run(task.work, pieces, take)) for text in part]
+    texts = [text for part in process.collect(faults) for text in part]
     if texts:
         raise broken_pictures([DataError(text) for text in texts], total)

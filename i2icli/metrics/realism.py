@@ -22,7 +22,7 @@ from i2icli.metrics.picture_sets import (
     find_set,
 )
 from i2icli.metrics.results import Fact, Measurement
-from i2icli.system.shares import ALONE, Shard
+from i2icli.system.shares import ALONE, Process
 
 ENOUGH = 2048  # pictures; the covariance of fewer is singular, and FID depends on their number
 SUBSETS, SUBSET_SIZE = 100, 1000
@@ -37,7 +37,7 @@ class Reading:
         device: where the network computes.
         batch_size: pictures through the network at once; None: as the device likes.
         progress: called with the pictures done and their total, for each folder anew.
-        shard: this process' part in the work; only the first gets numbers.
+        process: this process' part in the work; only the first gets numbers.
         keeps_fake: whether features of the made pictures are kept too, as those of real ones are;
             else until they are measured.
         work: keep all features in this folder, which all processes see, and leave them there.
@@ -48,7 +48,7 @@ class Reading:
     device: torch.device = torch.device("cpu")
     batch_size: int | None = None
     progress: Progress | None = None
-    shard: Shard = ALONE
+    process: Process = ALONE
     keeps_fake: bool = True
     work: Path | None = None
     writes: bool = True
@@ -76,7 +76,7 @@ def see_set(pictures: Sequence[AnyPicture], name: str, reading: Reading) -> Seen
         DataError: fewer than two pictures, or some cannot be read.
         WeightsError: the weights are not here.
     """
-    facts = _describe({name: _enough_pictures(name, pictures)}, reading.shard)[name]
+    facts = _describe({name: _enough_pictures(name, pictures)}, reading.process)[name]
     return SeenSet(name, facts, _read(pictures, facts, reading))
 
 
@@ -108,11 +108,11 @@ def measure_distances(
         if isinstance(place, Path)
     }
     weights = find_inception(reading.mode)
-    facts = _describe(pictures, reading.shard)
+    facts = _describe(pictures, reading.process)
     features = {kind: _read(those, facts[kind], reading) for kind, those in pictures.items()}
     if isinstance(real, SeenSet):
         facts, features = {"real": real.facts, **facts}, {"real": real.features, **features}
-    if not reading.shard.is_first:
+    if not reading.process.is_first:
         return {}
     frame = Measurement(
         "",
@@ -139,19 +139,21 @@ def measure_distances(
     return found
 
 
-def _describe(pictures: Mapping[str, Sequence[AnyPicture]], shard: Shard) -> dict[str, SetFacts]:
+def _describe(
+    pictures: Mapping[str, Sequence[AnyPicture]], process: Process
+) -> dict[str, SetFacts]:
     """Describe the sets, each once for all processes.
 
     Raises:
         DataError: naming what cannot be read, in every process.
     """
     found, fault = {}, ""
-    if shard.is_first:
+    if process.is_first:
         try:
             found = {kind: describe_set(those) for kind, those in pictures.items()}
         except DataError as error:
             fault = str(error)
-    found, fault = shard.agree((found, fault))
+    found, fault = process.agree((found, fault))
     if fault:
         raise DataError(fault)
     return found
@@ -168,7 +170,7 @@ def _read(pictures: Sequence[AnyPicture], facts: SetFacts, reading: Reading) -> 
         cache=reading.writes,
         work=reading.work,
         content=facts.digest,
-        shard=reading.shard,
+        process=reading.process,
     )
 
 

@@ -20,6 +20,7 @@ from typing import IO, cast
 from i2icli.errors import DataError
 from i2icli.pictures.decode import SUFFIXES
 from i2icli.system.files import WholeFile, remove_leftovers
+from i2icli.system.processes.work_queue import Emit, Executor, InProcess
 
 MOST_BYTES = 1 << 30  # of one file, since a sample is held in memory
 _BLOCK = tarfile.BLOCKSIZE
@@ -251,6 +252,7 @@ def pack_folder(
     *,
     size: int,
     progress: Callable[[int, int | None], None] | None = None,
+    executor: Executor | None = None,
 ) -> list[tuple[str, int]]:
     """Write picture files to shards as they are, in order.
 
@@ -263,6 +265,7 @@ def pack_folder(
         out: a folder that is there; gets `shard-000000.tar`, ...
         size: pictures a shard.
         progress: called with the pictures done and their total.
+        executor: does the work, a shard at a time; None: this process.
 
     Returns:
         Name and number of pictures of each shard.
@@ -271,19 +274,43 @@ def pack_folder(
         OSError: as the system says.
     """
     taken: set[str] = set()
-    shards = []
-    for start in range(0, len(pictures), size):
-        chosen = pictures[start : start + size]
-        name = f"shard-{start // size:06d}.tar"
-        with ShardWriter(out / name) as writer:
-            for path in chosen:
-                key = _free_key(path.relative_to(root), taken)
-                writer.add({f"{key}{path.suffix.lower()}": path.read_bytes()})
-            writer.finish()
-        shards.append((name, len(chosen)))
+    named = [
+        (f"{_free_key(path.relative_to(root), taken)}{path.suffix.lower()}", path)
+        for path in pictures
+    ]
+    pieces = [
+        (f"shard-{start // size:06d}.tar", named[start : start + size])
+        for start in range(0, len(named), size)
+    ]
+    done = 0
+    for number, _ in (executor or InProcess()).run(_Packing(out), pieces):
+        done += len(pieces[number][1])
         if progress is not None:
-            progress(start + len(chosen), len(pictures))
-    return shards
+            progress(done, len(pictures))
+    return [(name, len(files)) for name, files in pieces]
+
+
+_Piece = tuple[str, Sequence[tuple[str, Path]]]  # a shard's name; names in it, and their files
+
+
+@dataclass(frozen=True)
+class _Packing:
+    """Writes shards into a folder, one at a time."""
+
+    out: Path
+
+    def setup(self) -> Callable[[_Piece, Emit], None]:
+        return self._pack
+
+    def describe(self, piece: _Piece) -> str:
+        return piece[0]
+
+    def _pack(self, piece: _Piece, _emit: Emit) -> None:
+        shard, files = piece
+        with ShardWriter(self.out / shard) as writer:
+            for name, path in files:
+                writer.add({name: path.read_bytes()})
+            writer.finish()
 
 
 def _free_key(relative: Path, taken: set[str]) -> str:

@@ -1,11 +1,11 @@
-"""Several processes that share the pictures of one measurement, under torch's launcher."""
+"""Processes that share pictures by their numbers: those that torchrun started, or one alone."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
 
@@ -14,22 +14,29 @@ import torch
 from numpy.typing import NDArray
 
 from i2icli.errors import ConfigError
+from i2icli.system.processes.child import end_with_parent
+from i2icli.system.processes.work_queue import Executor, InProcess, threads_each
+from i2icli.system.ranks import is_one_of_many
 
 T = TypeVar("T")
 _PATIENCE = timedelta(days=1)  # of a process that waits for others; a lost one is noticed at once
 
 
 @dataclass(frozen=True)
-class Shard:
+class Process:
     """One of `count` processes; every item belongs to exactly one.
 
     Attributes:
         rank: its number, from 0.
         count: how many there are.
+        is_joined: they reach each other; else they meet in what they write alone.
+        executor: does this process' share, here or in processes of its own.
     """
 
     rank: int = 0
     count: int = 1
+    is_joined: bool = False
+    executor: Executor = field(default_factory=InProcess)
 
     @property
     def is_first(self) -> bool:
@@ -80,11 +87,17 @@ class Shard:
             torch.distributed.barrier()
 
 
-ALONE = Shard()
+ALONE = Process()
 
 
-def own_shard() -> Shard:
-    """Return which of torchrun's processes this one is; unlike `joined_shards`, it meets no other.
+@contextmanager
+def joined_processes(executor: Executor | None = None) -> Iterator[Process]:
+    """Yield this process, which has joined those that torchrun started with it.
+
+    One that was told only RANK and WORLD_SIZE takes its share and joins no other.
+
+    Args:
+        executor: does its share; None: the process itself.
 
     Raises:
         ConfigError: RANK and WORLD_SIZE do not fit together.
@@ -95,21 +108,23 @@ def own_shard() -> Shard:
             f"RANK={words[0]} and WORLD_SIZE={words[1]} are no process of several: give a rank "
             "from 0 to below the size."
         )
-    return Shard(int(words[0]), int(words[1]))
-
-
-@contextmanager
-def joined_shards() -> Iterator[Shard]:
-    """Join the processes that torchrun started; one that was started alone stays alone."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count < 2 or torch.distributed.is_initialized():
-        yield ALONE
+    rank, count = int(words[0]), int(words[1])
+    executor = executor or InProcess()
+    if executor.count > 1:
+        # What is computed here is then the same to the bit as what its processes compute.
+        torch.set_num_threads(threads_each(executor.count))
+    if count == 1 or torch.distributed.is_initialized():
+        yield Process(executor=executor)
         return
-    # Only features cross, computed and few, so gloo serves GPUs as well.
+    if not is_one_of_many():
+        yield Process(rank, count, executor=executor)
+        return
+    end_with_parent()
+    # Only features and counts cross, computed and few, so gloo serves GPUs as well.
     # One process may have to wait for the last pictures of another for long.
     torch.distributed.init_process_group("gloo", timeout=_PATIENCE)
     try:
-        yield Shard(torch.distributed.get_rank(), count)
+        yield Process(rank, count, is_joined=True, executor=executor)
     finally:
         torch.distributed.destroy_process_group()
 

@@ -11,12 +11,20 @@ from i2icli.errors import I2IError
 from i2icli.methods.shared.base import Translation
 from i2icli.pictures.encode import write_labels
 from i2icli.pictures.images import Picture, read_picture, write_picture
-from i2icli.translation.pictures import mask_pixels, source_channels, to_translated_picture
+from i2icli.system.processes.work_queue import Emit, Executor, InProcess, cut, in_order
+from i2icli.translation.pictures import (
+    check_direction,
+    mask_pixels,
+    source_channels,
+    to_translated_picture,
+)
 from i2icli.translation.pipeline import FolderOptions, Pipeline, raise_if_hopeless, words_of
 from i2icli.translation.targets import Job
 from i2icli.translation.translator import Translator
 
 __all__ = ["Failure", "FolderOptions", "FolderReport", "translate_jobs"]
+
+_MOST = 32  # pictures that a process takes at once
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,7 @@ def translate_jobs(
     *,
     on_done: Callable[[Job, str | None], None] = lambda _job, _error: None,
     warn: Callable[[str], None] = lambda _message: None,
+    executor: Executor | None = None,
 ) -> FolderReport:
     """Translate every job's source into its target; a picture that fails stops no other.
 
@@ -67,12 +76,53 @@ def translate_jobs(
         options: how; None: the defaults.
         on_done: called for each job when it is over, with what failed or None.
         warn: called with a sentence when a batch had to be made smaller.
+        executor: does the work; None: this process.
 
     Raises:
         ConfigError: if the translator does not offer the direction.
         I2IError: if the disk is full, or memory does not suffice for one picture.
     """
-    return _FolderRun(translator, options or FolderOptions(), on_done, warn).run(jobs)
+    started = time.perf_counter()
+    options, executor = options or FolderOptions(), executor or InProcess()
+    check_direction(translator.method, options.direction)
+    pieces = cut(jobs, executor.count, most=_MOST, multiple=options.batch_size or 1)
+
+    def hear(event: tuple[Job, str | None] | str) -> None:
+        if isinstance(event, str):
+            warn(event)
+        else:
+            on_done(*event)
+
+    parts = list(in_order(executor.run(FolderWork(translator, options), pieces, hear)))
+    return FolderReport(
+        found=sum(part.found for part in parts),
+        written=tuple(job for part in parts for job in part.written),
+        skipped=sum(part.skipped for part in parts),
+        failures=tuple(failure for part in parts for failure in part.failures),
+        seconds=time.perf_counter() - started,
+    )
+
+
+@dataclass(frozen=True)
+class FolderWork:
+    """Translates jobs, some at a time; each that is over is an event, and each warning."""
+
+    translator: Translator
+    options: FolderOptions
+
+    def setup(self) -> Callable[[Sequence[Job], Emit], FolderReport]:
+        """Return what translates jobs."""
+        return self._translate
+
+    def describe(self, piece: Sequence[Job]) -> str:
+        """Return the names of the first and the last picture."""
+        more = f" to {piece[-1].source}, {len(piece)} pictures" if len(piece) > 1 else ""
+        return f"{piece[0].source}{more}"
+
+    def _translate(self, jobs: Sequence[Job], emit: Emit) -> FolderReport:
+        return _FolderRun(
+            self.translator, self.options, lambda job, error: emit((job, error)), emit
+        ).run(jobs)
 
 
 class _FolderRun:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -66,6 +67,17 @@ def encode_picture_style(method: Method, picture: Picture, direction: str = "a2b
     with torch.inference_mode(), evaluating(method):
         codes = method.encode_style(images, direction=direction)
     return codes[0].float().cpu().clone()
+
+
+@dataclass(frozen=True)
+class SameStyles:
+    """Gives every picture the same styles: `codes`, (N, style_size)."""
+
+    codes: Tensor
+
+    def __call__(self, _item: object) -> Tensor:
+        """Return the codes."""
+        return self.codes
 
 
 def style_names(count: int) -> tuple[str, ...]:

@@ -6,10 +6,9 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -19,7 +18,13 @@ from i2icli.pictures.encode import WRITABLE, encode_labels, encode_picture
 from i2icli.pictures.images import Picture, read_picture
 from i2icli.pictures.tar_shards import Sample, ShardWriter, read_samples
 from i2icli.system.manifest import Entry, Manifest
-from i2icli.translation.pictures import mask_pixels, source_channels, to_translated_picture
+from i2icli.system.processes.work_queue import Emit, Executor, InProcess
+from i2icli.translation.pictures import (
+    check_direction,
+    mask_pixels,
+    source_channels,
+    to_translated_picture,
+)
 from i2icli.translation.pipeline import FolderOptions, Pipeline, raise_if_hopeless, words_of
 from i2icli.translation.translator import Translator
 
@@ -87,6 +92,7 @@ def translate_shards(
     on_shard: Callable[[Path], None] = lambda _shard: None,
     on_failure: Callable[[str, str], None] = lambda _name, _error: None,
     warn: Callable[[str], None] = lambda _message: None,
+    executor: Executor | None = None,
 ) -> ShardReport:
     """Translate each tar shard to one of its name in `out`; what fails stops nothing else.
 
@@ -101,8 +107,10 @@ def translate_shards(
         options: how.
         manifest: of `out`.
         on_shard: called when a shard is over.
-        on_failure: called with a name and a reason for each failure.
+        on_failure: called with a name and a reason for each failure, those of shards that were
+            finished before too.
         warn: called with a sentence when a batch had to be made smaller.
+        executor: does the work, a shard at a time; None: this process.
 
     Raises:
         ConfigError: if the translator does not offer the direction, or `out` holds shards that
@@ -113,26 +121,63 @@ def translate_shards(
     made_by = fingerprint(translator, options)
     known = manifest.read()
     _check_makers(known, shards, out, made_by)
-    written = skipped = done = skipped_shards = 0
-    failures: list[ShardFailure] = []
-    for shard in shards:
-        entry = known.get(shard.name)
-        if entry is not None and _is_finished(entry, shard, out):
-            skipped += int(entry["samples"])
-            skipped_shards += 1
-            missing = [ShardFailure(f["name"], f["error"]) for f in entry["failures"]]
-        else:
-            run = _ShardRun(translator, options, shard, out / shard.name, on_failure, warn)
-            entry = run.run()
-            missing = run.failures
-            if entry is not None:
-                manifest.append({**entry, "made_by": made_by})
-                written += int(entry["samples"])
-                done += 1
-        failures += missing
+    check_direction(translator.method, options.flow.direction)
+    entries = {shard: known[shard.name] for shard in shards if _is_finished(known, shard, out)}
+    for shard, entry in entries.items():
+        for failure in entry["failures"]:
+            on_failure(failure["name"], failure["error"])
         on_shard(shard)
-    seconds = time.perf_counter() - started
-    return ShardReport(written, skipped, tuple(failures), done, skipped_shards, seconds)
+    due = [shard for shard in shards if shard not in entries]
+
+    def hear(event: tuple[str, str] | str) -> None:
+        if isinstance(event, str):
+            warn(event)
+        else:
+            on_failure(*event)
+
+    work = ShardWork(translator, options, out)
+    for number, entry in (executor or InProcess()).run(work, due, hear):
+        manifest.append({**entry, "made_by": made_by})
+        entries[due[number]] = entry
+        on_shard(due[number])
+    ordered = {shard: entries[shard] for shard in shards}
+    return _report(ordered, set(due), time.perf_counter() - started)
+
+
+def _report(entries: Mapping[Path, Entry], due: Set[Path], seconds: float) -> ShardReport:
+    """Return what the entries of all shards come to, those of `due` being made now."""
+    failures = [failure for entry in entries.values() for failure in entry["failures"]]
+    return ShardReport(
+        written=sum(int(entries[shard]["samples"]) for shard in due),
+        skipped=sum(int(entry["samples"]) for shard, entry in entries.items() if shard not in due),
+        failures=tuple(ShardFailure(failure["name"], failure["error"]) for failure in failures),
+        shards=sum("source" in entries[shard] for shard in due),
+        skipped_shards=len(entries) - len(due),
+        seconds=seconds,
+    )
+
+
+@dataclass(frozen=True)
+class ShardWork:
+    """Translates shards into a folder, one at a time; failures and warnings are events."""
+
+    translator: Translator
+    options: ShardOptions
+    out: Path
+
+    def setup(self) -> Callable[[Path, Emit], Entry]:
+        """Return what translates a shard and returns its entry of the manifest."""
+        return self._translate
+
+    def describe(self, piece: Path) -> str:
+        """Return the path of a shard."""
+        return str(piece)
+
+    def _translate(self, shard: Path, emit: Emit) -> Entry:
+        target = self.out / shard.name
+        return _ShardRun(
+            self.translator, self.options, shard, target, lambda *names: emit(names), emit
+        ).run()
 
 
 def fingerprint(translator: Translator, options: ShardOptions) -> str:
@@ -167,10 +212,10 @@ def _check_makers(
             )
 
 
-def _is_finished(entry: Entry, shard: Path, out: Path) -> bool:
+def _is_finished(known: Mapping[str, Entry], shard: Path, out: Path) -> bool:
     """Say whether a tar shard is as the manifest says, source and result."""
     try:
-        result = (out / shard.name).stat()
+        entry, result = known[shard.name], (out / shard.name).stat()
         return bool(_source_of(shard) == entry["source"] and result.st_size == entry["bytes"])
     except (OSError, KeyError):
         return False
@@ -221,8 +266,8 @@ class _ShardRun:
         self._pipeline = Pipeline(translator, options.flow, self, warn=warn)
         self._count = 0
 
-    def run(self) -> dict[str, Any] | None:
-        """Translate the tar shard and return its entry; None where it cannot be read or written."""
+    def run(self) -> Entry:
+        """Translate the tar shard and return its entry; without source where it cannot be read."""
         started = time.perf_counter()
         try:
             source = _source_of(self._shard)
@@ -232,11 +277,11 @@ class _ShardRun:
         except (DataError, OSError) as fault:
             raise_if_hopeless(fault, self._target)
             self._note("", words_of(fault))
-            return None
+            return {"shard": self._shard.name, "samples": 0, "failures": self._failed()}
         return {
             "shard": self._shard.name,
             "samples": self._count,
-            "failures": [{"name": f.name, "error": f.error} for f in self.failures],
+            "failures": self._failed(),
             "bytes": result.size,
             "sha256": result.sha256,
             "source": source,
@@ -299,6 +344,9 @@ class _ShardRun:
         if not item.sample.has_failed:
             item.sample.has_failed = True
             self._note(item.name, words_of(fault))
+
+    def _failed(self) -> list[dict[str, str]]:
+        return [{"name": failure.name, "error": failure.error} for failure in self.failures]
 
     def _note(self, name: str, error: str) -> None:
         where = f"{self._shard.name}/{name}" if name else self._shard.name

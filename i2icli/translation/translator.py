@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import torch
 from PIL import Image
@@ -20,6 +21,7 @@ from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.paths import find_checkpoint
 from i2icli.system.choices import Choices, Work
 from i2icli.system.device import resolve_device
+from i2icli.system.shares import device_of_rank
 from i2icli.translation.kinds import Kind, to_batch, to_kind_of, to_picture
 from i2icli.translation.pictures import (
     TranslatedPicture,
@@ -43,6 +45,8 @@ class Translator:
         config: the configuration of the run that trained them.
         precision: type that the networks compute in.
         choices: the settings of `runtime` that the method was made ready by; None: by none.
+        origin: the arguments of `load_translator`; another process gets it by them, and so loads
+            the checkpoint anew; None: it goes to no other process.
     """
 
     def __init__(
@@ -52,12 +56,20 @@ class Translator:
         *,
         precision: torch.dtype,
         choices: Choices | None = None,
+        origin: Mapping[str, Any] | None = None,
     ) -> None:
         self.method = method
         self.config = config
         self.precision = precision
         self.choices = choices
+        self.origin = origin
         self._is_equipped = False
+
+    def __reduce__(self) -> tuple[Callable[..., Translator], tuple[Any, ...]]:
+        """Return what loads it in another process, there on a device of its own."""
+        if self.origin is None:
+            raise TypeError("only a translator that `load_translator` returned can be pickled")
+        return _load_again, (self.origin,)
 
     def __repr__(self) -> str:
         return (
@@ -295,7 +307,18 @@ def load_translator(
     runtime = config.runtime.model_copy(update=changes)
     work = Work(trains=False)
     choices = prepare(method, runtime, crop=config.data.crop, work=work, say=say)
-    return Translator(method, config, precision=choices.precision, choices=choices)
+    origin = {
+        "path": os.path.abspath(file),
+        "device": device,
+        "precision": precision,
+        "compile": compile,
+        "reuse_memory": reuse_memory,
+    }
+    return Translator(method, config, precision=choices.precision, choices=choices, origin=origin)
+
+
+def _load_again(origin: Mapping[str, Any]) -> Translator:
+    return load_translator(**{**origin, "device": device_of_rank(origin["device"])})
 
 
 def _switch(wanted: bool | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -236,3 +237,38 @@ def test_help_needs_neither_torch_nor_numpy_nor_pillow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Return the contents of all files below a folder."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def test_two_processes_check_as_one_does(folders: tuple[Path, Path]) -> None:
+    first, second = folders
+    (first / "bad.jpg").write_bytes(b"bad")
+    words = ("check", "--domain-a", first, "--domain-b", second)
+    found = [run_json(*words, *more, code=3) for more in ((), ("--nproc", 2), ("--workers", 2))]
+    assert found[0] == found[1] == found[2]
+
+
+def test_two_processes_make_the_cache_of_one(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run("prepare", *folders, "--out", out, "--copy")
+    (out / "trainA/1.png").write_bytes(b"x")
+    made = []
+    for count in (1, 2):
+        words = ("cache", out, "--preset", "cyclegan", "--nproc", count)
+        caches = [Path(cache["folder"]) for cache in run_json(*words, code=3)]
+        made.append([files_of(cache) for cache in caches])
+        for cache in caches:
+            shutil.rmtree(cache)
+    assert made[0] == made[1]
+    assert all(made[0])
+
+
+def test_two_processes_pack_the_shards_of_one(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    for count in (1, 2):
+        run("shard", folders[0], tmp_path / f"out{count}", "--size", 2, "--nproc", count)
+    assert files_of(tmp_path / "out1") == files_of(tmp_path / "out2")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from picture_folders import write_pictures
 
@@ -18,7 +19,7 @@ from i2icli.pictures.tar_shards import pack_folder
 # The processes that --nproc starts are to compute with the same small network.
 _SITE = """
 import sys
-if "eval" in sys.orig_argv:
+if "eval" in sys.orig_argv or "work_queue" in " ".join(sys.orig_argv):
     sys.path[:0] = {paths!r}
     import pytest
     from test_cli_eval import use_stand_in
@@ -69,3 +70,15 @@ def test_shards_in_two_processes_give_the_numbers_of_folders_in_one(place: Path)
         assert ours["protocol"] == theirs["protocol"]
     assert len(list((place / "work").glob("*.npz"))) == 2
     assert not list((place / "work").glob("*.parts"))
+
+
+def test_features_of_two_processes_are_those_of_one_to_the_bit(place: Path) -> None:
+    kept = []
+    for count in ("1", "2"):
+        words = ("--real", "real", "--fake", "fake", "--batch", "2", "--work", f"work{count}")
+        numbers = measure(place, *words, "--nproc", count)["metrics"]
+        files = sorted((place / f"work{count}").glob("*.npz"))
+        rows = [(file.name, np.load(file)["features"].tobytes()) for file in files]
+        kept.append((rows, numbers["fid"]["value"], numbers["kid"]["value"]))
+    assert kept[0] == kept[1]
+    assert len(kept[0][0]) == 2

@@ -3,17 +3,19 @@
 import io
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import tarfile
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from command_line import run_i2i
 from PIL import Image
 
-from i2icli.cli.split_run import sum_documents, without_option
 from i2icli.config.document import config_document
 from i2icli.methods import build_method, configure_run
 from i2icli.pictures.images import read_picture
@@ -149,26 +151,110 @@ def test_several_processes_refuse_what_they_cannot_share(
     assert words in err
 
 
-def test_nproc_runs_the_command_in_processes_and_adds_up(i2i, run, tmp_path):
-    pictures = write_pictures(tmp_path / "in", count=5)
-    (pictures / "bad.png").write_bytes(b"bad")
-    words = ("translate", run, pictures, tmp_path / "out", "--device", "cpu", "--nproc", 2)
-    code, out, err = i2i(*words, "--json")
-    document = json.loads(out)
-    assert code == 3
-    assert err.splitlines()[-1] == "found 6, written 5, skipped 0, failed 1"
-    assert len(document["outputs"]) == 5
-    assert [failure["path"] for failure in document["failures"]] == [str(pictures / "bad.png")]
-    assert sorted(p.name for p in (tmp_path / "out").glob("*.png")) == [
-        f"{n}.png" for n in range(5)
-    ]
+def files_in(folder):
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != "manifest.jsonl"}
 
 
-def test_a_process_that_fails_is_told_with_its_exit_code(i2i, tmp_path):
+def without_times(document):
+    return {k: v for k, v in document.items() if k not in ("seconds", "images_per_s")}
+
+
+def test_two_processes_give_what_one_gives_byte_for_byte(i2i, run, tmp_path):
+    pictures = write_pictures(tmp_path / "in", count=9)
+    for name in ("3b.png", "x.png"):
+        (pictures / name).write_bytes(b"bad")
+    documents = []
+    for count in (1, 2):
+        words = ("translate", run, pictures, tmp_path / "out", "--device", "cpu", "--json")
+        code, out, err = i2i(*words, "--nproc", count)
+        assert code == 3
+        assert err.splitlines()[-1] == "found 11, written 9, skipped 0, failed 2"
+        assert err.count("failed: ") == 2
+        documents.append(without_times(json.loads(out)))
+        (tmp_path / "out").rename(tmp_path / f"out{count}")
+    assert documents[0] == documents[1]
+    assert files_in(tmp_path / "out1") == files_in(tmp_path / "out2")
+    lines = (tmp_path / "out2/manifest.jsonl").read_text().splitlines()
+    errors = {entry["path"]: entry["error"] for entry in map(json.loads, lines)}
+    assert list(errors) == sorted(errors)
+    assert [name for name, error in errors.items() if error] == ["3b.png", "x.png"]
+
+
+def test_two_processes_give_the_shards_of_one_byte_for_byte(i2i, run, tmp_path):
+    pictures = write_pictures(tmp_path / "in", count=7)
+    assert i2i("data", "shard", pictures, tmp_path / "shards", "--size", 2)[0] == 0
+    (tmp_path / "shards/broken.tar").write_bytes(b"no archive" * 999)
+    for count in (1, 2):
+        words = ("translate", run, tmp_path / "shards", tmp_path / f"out{count}", "--device", "cpu")
+        code, out, _ = i2i(*words, "--nproc", count, "--json")
+        document = json.loads(out)
+        assert (code, document["shards"], document["written"]) == (3, 4, 7)
+        assert [failure["path"] for failure in document["failures"]] == ["broken.tar"]
+    assert files_in(tmp_path / "out1") == files_in(tmp_path / "out2")
+    again = i2i(*words, "--nproc", 2)
+    assert (again[0], again[2].splitlines()[-1]) == (3, "found 8, written 0, skipped 7, failed 1")
+
+
+def test_checkpoint_that_is_not_there_is_told_once(i2i, tmp_path):
     pictures = write_pictures(tmp_path / "in", count=1)
     code, _, err = i2i("translate", tmp_path / "no.pt", pictures, tmp_path / "out", "--nproc", 2)
     assert code == 2
-    assert "process 0 ended with code 2. What is finished stays" in err
+    assert err.count("no.pt") == 1
+
+
+needs_signals = pytest.mark.skipif(sys.platform != "linux", reason="needs signals and /proc")
+# Ends the process that writes bad.png, as often as OUT's neighbour `kills` says.
+_SITE = """
+import os, signal, sys
+if "work_queue" in " ".join(sys.orig_argv):
+    from i2icli.translation import folder
+    write = folder.write_picture
+    def deadly(path, *args, **options):
+        if path.name == "4.png":
+            kills = path.parents[1] / "kills"
+            left = int(kills.read_text())
+            kills.write_text(str(left - 1))
+            if left > 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        write(path, *args, **options)
+    folder.write_picture = deadly
+"""
+
+
+@needs_signals
+@pytest.mark.parametrize(("kills", "code", "count"), [(1, 0, 9), (2, 1, 8)])
+def test_pictures_of_a_killed_process_are_done_once_more(run, tmp_path, kills, code, count):
+    pictures = write_pictures(tmp_path / "in", count=9)
+    (tmp_path / "sitecustomize.py").write_text(_SITE)
+    (tmp_path / "kills").write_text(str(kills))
+    search = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
+    words = [sys.executable, "-m", "i2icli", "translate", run, pictures, tmp_path / "out"]
+    done = subprocess.run(
+        [*words, "--device", "cpu", "--nproc", "2"],
+        env={**os.environ, "PYTHONPATH": search},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == code, done.stderr
+    assert len(list(tmp_path.glob("out/*.png"))) >= count - 1
+    if code:
+        assert "two processes ended, one after the other, at " in done.stderr
+        assert f"{pictures / '4.png'}" in done.stderr
+        assert "--skip-existing" in done.stderr
+    else:
+        assert len(list(tmp_path.glob("out/*.png"))) == count
+
+
+def start(run, tmp_path, *options):
+    """Start a translation in two processes, and return it when the first picture is there."""
+    pictures = write_pictures(tmp_path / "in", count=2000)
+    words = [sys.executable, "-m", "i2icli", "translate", run, pictures, tmp_path / "out"]
+    process = subprocess.Popen(
+        [*words, "--device", "cpu", "--nproc", "2", *options], stderr=subprocess.DEVNULL
+    )
+    _wait(lambda: any(tmp_path.glob("out/*.png")))
+    return process
 
 
 # Makes every process of a test write one picture a thread, and wait then for what does not come.
@@ -183,23 +269,50 @@ folder.write_picture = held
 """
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-def test_processes_end_with_a_launcher_that_is_killed(run, tmp_path):
+@needs_signals
+def test_processes_end_with_a_parent_that_is_killed(run, tmp_path):
     pictures = write_pictures(tmp_path / "in", count=2)
     (tmp_path / "site").mkdir()
     (tmp_path / "site/sitecustomize.py").write_text(HELD)
     found = os.pathsep.join([str(tmp_path / "site"), os.environ["PYTHONPATH"]])
     words = [sys.executable, "-m", "i2icli", "translate", run, pictures, tmp_path / "out"]
-    launcher = subprocess.Popen(
+    parent = subprocess.Popen(
         [*words, "--nproc", "2"],
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": found},
     )
     _wait(lambda: len(list(tmp_path.glob("out/*.png"))) == 2)  # one of each process
-    assert launcher.poll() is None
-    launcher.kill()
+    assert parent.poll() is None
+    parent.kill()
     # The other end of this pipe is held by all of them: it closes when the last one has ended.
-    launcher.communicate(timeout=300)
+    parent.communicate(timeout=300)
+
+
+@needs_signals
+def test_signal_ends_a_translation_in_processes_with_whole_pictures(run, tmp_path):
+    process = start(run, tmp_path)
+    workers = children(process.pid)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 130
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in workers)
+    made = sorted((tmp_path / "out").iterdir())
+    assert 0 < len(made) < 2000
+    for path in made:
+        if path.suffix == ".png":
+            read_picture(path)
+
+
+def children(pid):
+    """Return the processes that a process has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            words = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(words[1]) == pid:
+            found.append(int(path.parent.name))
+    return found
 
 
 def _wait(condition, seconds=300):
@@ -209,13 +322,42 @@ def _wait(condition, seconds=300):
         time.sleep(0.02)
 
 
-def test_results_are_added_up():
-    one = {"found": 2, "written": 2, "failures": [], "manifest": "m", "seconds": 1.0}
-    two = {"found": 3, "written": 1, "failures": ["f"], "manifest": "m", "seconds": 2.0}
-    total = {"found": 5, "written": 3, "failures": ["f"], "manifest": "m", "seconds": 2.0}
-    assert sum_documents([one, two]) == total | {"images_per_s": 1.5}
+def ranks(*words, port):
+    """Run a command as two processes that reach each other; return their codes and errors."""
+    shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "i2icli", *map(str, words)],
+            env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    errors = [process.communicate(timeout=200)[1] for process in processes]
+    return [process.returncode for process in processes], errors
 
 
-@pytest.mark.parametrize("given", [["--nproc", "2"], ["--nproc=2"]])
-def test_an_option_is_taken_out_of_a_command(given):
-    assert without_option(["translate", "a", *given, "b"], "--nproc") == ["translate", "a", "b"]
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_processes_of_torchrun_all_finish_and_the_first_alone_tells_of_broken_pictures(
+    run, tmp_path
+):
+    pictures = write_pictures(tmp_path / "in", count=5)
+    (pictures / "1.png").write_bytes(b"bad")
+    words = ("translate", run, pictures, tmp_path / "out", "--device", "cpu", "--skip-existing")
+    for written in (4, 0):  # a restart names what failed again
+        codes, errors = ranks(*words, port=free_port())
+        assert codes == [3, 0], errors
+        assert f"failed: {pictures / '1.png'}" in errors[1]
+        total = f"all: found 5, written {written}, skipped {4 - written}, failed 1"
+        assert errors[0].splitlines()[-1] == total
+        lines = (tmp_path / "out/manifest.jsonl").read_text().splitlines()
+        entries = {entry["path"]: entry for entry in map(json.loads, lines)}
+        assert sorted(entries) == [f"{number}.png" for number in range(5)]
+        assert entries["1.png"]["error"] is not None
+    assert len(list(tmp_path.glob("out/*.png"))) == 4

@@ -39,7 +39,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def check(root: Path, crop: int = 64) -> Report:
-    return check_domains(find_domains(DataConfig(root=str(root))), crop=crop, workers=2)
+    return check_domains(find_domains(DataConfig(root=str(root))), crop=crop)
 
 
 def codes(report: Report) -> list[str]:

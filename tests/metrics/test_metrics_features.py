@@ -28,7 +28,7 @@ from i2icli.metrics.inception import FEATURES, RESIZERS, FeatureMode, build_resi
 from i2icli.metrics.picture_sets import describe_set, find_set
 from i2icli.metrics.realism import Reading, measure_distances
 from i2icli.pretrained.weights import FoundWeights
-from i2icli.system.shares import Shard
+from i2icli.system.shares import Process
 
 CPU = torch.device("cpu")
 MODES: list[FeatureMode] = list(RESIZERS)
@@ -261,7 +261,7 @@ def test_set_is_described_by_its_contents(folder: Path, tmp_path: Path) -> None:
 
 def test_shares_are_disjoint_and_whole() -> None:
     items = list(range(11))
-    shares = [list(Shard(rank, 3).share(items)) for rank in range(3)]
+    shares = [list(Process(rank, 3).share(items)) for rank in range(3)]
     assert sorted(sum(shares, [])) == items
 
 
@@ -272,23 +272,23 @@ sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
 import numpy as np, pytest
 from test_metrics_features import Counter
 from i2icli.metrics import features
-from i2icli.system.shares import joined_shards
+from i2icli.system.shares import joined_processes
 from i2icli.pretrained.weights import FoundWeights
 from i2icli.metrics.picture_sets import find_set
 counter = Counter()
 features.build_network = lambda *_: counter
 features.find_inception = lambda _: FoundWeights("inception", Path("none"), "0" * 64)
-with joined_shards() as shard:
+with joined_processes() as process:
     paths = find_set(Path(sys.argv[2]))
     rows = features.extract_features(
-        paths, mode="clean", device=torch.device("cpu"), batch_size=2, shard=shard
+        paths, mode="clean", device=torch.device("cpu"), batch_size=2, process=process
     )
     again = features.extract_features(
-        paths, mode="clean", device=torch.device("cpu"), batch_size=2, shard=shard
+        paths, mode="clean", device=torch.device("cpu"), batch_size=2, process=process
     )
     assert np.array_equal(rows, again)
     seen = sum(shape[0] for shape in counter.batches)
-    np.savez(f"{sys.argv[3]}-{shard.rank}.npz", rows=rows, seen=seen)
+    np.savez(f"{sys.argv[3]}-{process.rank}.npz", rows=rows, seen=seen)
 """
 
 

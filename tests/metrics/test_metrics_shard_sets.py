@@ -285,7 +285,7 @@ import numpy as np
 from test_metrics_shard_sets import Network
 from i2icli.metrics import features
 from i2icli.metrics.picture_sets import find_set
-from i2icli.system.shares import joined_shards
+from i2icli.system.shares import joined_processes
 from i2icli.pretrained.weights import FoundWeights
 network = Network()
 features.find_inception = lambda _: FoundWeights("inception", Path("none"), "0" * 64)
@@ -296,12 +296,12 @@ def build(*_):
         return network(images)
     return run
 features.build_network = build
-with joined_shards() as shard:
+with joined_processes() as process:
     rows = features.extract_features(
         find_set(Path(sys.argv[2])), mode="clean", device=torch.device("cpu"), batch_size=2,
-        workers=1, shard=shard
+        workers=1, process=process
     )
-    np.savez(f"{sys.argv[3]}-{shard.rank}.npz", rows=rows, seen=network.seen)
+    np.savez(f"{sys.argv[3]}-{process.rank}.npz", rows=rows, seen=network.seen)
 """
 
 

@@ -108,10 +108,12 @@ def test_nproc_in_a_process_of_several_is_refused(monkeypatch: pytest.MonkeyPatc
 
 
 _SCRIPT = """
-import sys
+import signal, sys
 from pathlib import Path
 from queue_work import Squares
 from i2icli.system.processes.work_queue import Pool
+# A shell that starts tests in the background has SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     with Pool(2) as pool:
         print(dict(pool.run(Squares(Path(sys.argv[1]), waits=True), range(9))))
