@@ -130,6 +130,7 @@ def _transfer(
             _write_note(part, url, answer)
             got = _receive(answer, part, start=start, total=total, progress=progress)
     except urllib.error.HTTPError as error:
+        error.close()  # it is an answer, too
         if error.code == 416:  # what is there does not fit what the server has
             part.unlink(missing_ok=True)
             raise _BrokenOffError(

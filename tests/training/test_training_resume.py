@@ -7,13 +7,16 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from engine_kit import Watcher, pair_config, send, without_timings
+from engine_kit import PairMethod, Watcher, pair_config, send, without_timings
 from plain_data import assert_same
 
 from i2icli.errors import CheckpointError, ConfigError, DataError, Interrupted
+from i2icli.methods.shared.configure import AnyRunConfig
+from i2icli.methods.shared.registry import METHODS, register
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
 from i2icli.training.run import resume_run, start_run
@@ -38,13 +41,9 @@ def interrupt(config: object, folder: Path, *, at: int) -> None:
         )
 
 
-@pytest.mark.parametrize("at", [1, 4, 8, 9, 11])
-@pytest.mark.parametrize("workers", [0, 2])
-def test_interrupted_run_ends_like_the_uninterrupted_one(
-    truth_root: Path, tmp_path: Path, at: int, workers: int
-) -> None:
-    # 8 steps an epoch, lines every 3: stops fall on and off the log interval and the epoch's end.
-    config = pair_config(
+def dropping_out(truth_root: Path, workers: int) -> AnyRunConfig:
+    """Return a run of 8 steps an epoch and lines every 3."""
+    return pair_config(
         truth_root,
         steps=13,
         method={
@@ -56,12 +55,32 @@ def test_interrupted_run_ends_like_the_uninterrupted_one(
         eval={"every_steps": 4, "count": 1},
         runtime={"workers": workers},
     )
-    start_run(config, run_dir=tmp_path / "through")
-    interrupt(config, tmp_path / "run", at=at)
+
+
+@pytest.fixture(scope="module")
+def through(truth_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[int, Path]:
+    """Return runs that nobody stopped, by their workers."""
+    root = tmp_path_factory.mktemp("through")
+    register(PairMethod)
+    try:
+        for workers in (0, 2):
+            start_run(dropping_out(truth_root, workers), run_dir=root / str(workers))
+    finally:
+        del METHODS["tiny-pair"]
+    return {workers: root / str(workers) for workers in (0, 2)}
+
+
+# Stops fall on and off the log interval and the epoch's end.
+@pytest.mark.parametrize("at", [1, 4, 8, 9, 11])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_interrupted_run_ends_like_the_uninterrupted_one(
+    through: Mapping[int, Path], truth_root: Path, tmp_path: Path, at: int, workers: int
+) -> None:
+    interrupt(dropping_out(truth_root, workers), tmp_path / "run", at=at)
     assert load_checkpoint(tmp_path / "run/checkpoints/last.pt").step == at
     resume_run(tmp_path / "run")
-    assert_same(whole(tmp_path / "through"), whole(tmp_path / "run"))
-    assert lines(tmp_path / "through") == lines(tmp_path / "run")
+    assert_same(whole(through[workers]), whole(tmp_path / "run"))
+    assert lines(through[workers]) == lines(tmp_path / "run")
 
 
 def test_run_extended_by_resume_ends_like_the_longer_run(
