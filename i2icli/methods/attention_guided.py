@@ -142,10 +142,8 @@ class AttentionGuided(Method):
         super().__init__(config, task)
         self.config = config
         self.translator_ab, self.translator_ba = self._build_translator(), self._build_translator()
-        self.discriminator_a, self.discriminator_b = (
-            self._build_discriminator(),
-            self._build_discriminator(),
-        )
+        self.discriminator_a = self._build_discriminator()
+        self.discriminator_b = self._build_discriminator()
         self.pools = {name: ImagePool(config.pool_size) for name in ("fake_b", "fake_a")}
         self.is_switched = False
 
@@ -171,10 +169,7 @@ class AttentionGuided(Method):
         return {"translator_ab": self.translator_ab, "translator_ba": self.translator_ba}
 
     def start_epoch(self, epoch: int) -> None:
-        """Enter an epoch: after `switch_epoch` attention is frozen, discriminators lose norms.
-
-        What holds follows from the epoch alone.
-        """
+        """Enter an epoch: after `switch_epoch` attention is frozen, discriminators lose norms."""
         self.is_switched = epoch > self.config.switch_epoch
         for translator in (self.translator_ab, self.translator_ba):
             translator.attention.requires_grad_(not self.is_switched)
@@ -184,13 +179,11 @@ class AttentionGuided(Method):
             )
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """Yield the terms of a generator, then of its discriminator, for one direction, the other.
-
-        As released, each generator is updated on forward passes of its own, so that the second
-        one meets the first as it has become.
-        """
+        """Yield the terms of one direction's generator and discriminator, then of the other's."""
         real_a, real_b = batch.real_a, batch.real_b
 
+        # As released, each generator is updated on forward passes of its own, so that the second
+        # one meets the first as it has become.
         fake_b, attention_a = self.translator_ab(real_a)
         yield from self.structure_turns(real_a, fake_b, real_b, name="structure_a2b")
         yield (
@@ -257,7 +250,7 @@ class AttentionGuided(Method):
         return self.translator_ab if direction == "a2b" else self.translator_ba
 
     def _cycle_distance(self, domain: Domain, real: Tensor) -> Tensor:
-        """Return |s'' - s| of pictures sent to the other domain and back."""
+        # |s'' - s| of pictures sent to the other domain and back
         forth, back = self.translator_ab, self.translator_ba
         if domain == "b":
             forth, back = back, forth
@@ -274,15 +267,9 @@ class AttentionGuided(Method):
     def _discriminator_terms(
         self, domain: Domain, real: Tensor, fake: Tensor, attention: Tensor
     ) -> Terms:
-        """Return the terms of a discriminator on real pictures and on past translations.
-
-        Args:
-            domain: whose pictures it sees.
-            real: pictures of that domain, (B, C, H, W).
-            fake: new translations, (B, C, H, W).
-            attention: of their sources, (B, 1, H, W); the pool keeps both together.
-        """
+        """Return the terms of a discriminator on real pictures and on past translations."""
         name = f"fake_{domain}"
+        # The pool keeps a translation with its source's attention: (B, C + 1, H, W).
         kept = torch.cat([fake, attention], dim=1).detach()
         shown = self.pools[name].query(kept, self.draws, f"pool.{name}")
         real = self._shown(real, self._look(domain, real))
@@ -296,9 +283,8 @@ class AttentionGuided(Method):
 
     @torch.no_grad()
     def _look(self, domain: Domain, real: Tensor) -> Tensor | None:
-        """Return the attention of real pictures of `domain`; None where none is needed."""
         if not self._sees_foreground:
-            return None
+            return None  # whole pictures need no attention
         leaving = self.translator_ab if domain == "a" else self.translator_ba
         attention: Tensor = leaving.attention(real)
         return attention

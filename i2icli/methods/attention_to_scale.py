@@ -84,12 +84,9 @@ class AttentionToScale(Segmenter):
         check_crop(self.task, smallest_scale=config.scales[-1])
         self.backbone = DilatedResnet(config.backbone)
         channels, count = self.backbone.channels, len(config.scales)
+        classes = needed_classes(self.task)
         self.head = ScaleAttentionHead(
-            channels,
-            needed_classes(self.task),
-            count,
-            hidden=config.hidden,
-            dropout=config.dropout,
+            channels, classes, count, hidden=config.hidden, dropout=config.dropout
         )
         is_on = config.scale_classifier == "on"
         self.scale_classifier = ScaleClassifier(self.head.channels, count) if is_on else None
@@ -127,17 +124,15 @@ class AttentionToScale(Segmenter):
         return [[ScaleView("scales", self.config.scales, each)] for each in weights]
 
     def _score(self, images: Tensor) -> ScaleScores:
-        """Look at every scale, and merge, at an eighth of the pictures' sides."""
+        # at an eighth of each scale's sides
         features = [self.backbone(resize_to_scale(images, scale)) for scale in self.config.scales]
         scores: ScaleScores = self.head(features)
         return scores
 
     def _tell_scales(self, scores: ScaleScores) -> Tensor:
-        """Return the cross-entropy of telling merged features and those of each scale apart.
-
-        It is no adversary: backbone and classifier both lower it.
-        """
+        """Return the cross-entropy of telling merged features and those of each scale apart."""
         assert self.scale_classifier is not None, "asked for only where it is on"
+        # It is no adversary: backbone and classifier both lower this loss.
         kinds = [scores.merged_features(), *scores.features]
         answers = torch.cat([self.scale_classifier(kind) for kind in kinds])
         count = len(answers) // len(kinds)

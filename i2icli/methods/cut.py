@@ -12,51 +12,35 @@ from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, field_validator, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
-from i2icli.config.method import InitConfig, PatchDiscriminatorConfig, ResnetGeneratorConfig
 from i2icli.data.batch import Batch
-from i2icli.losses.gan import GanMode, discriminator_gan_loss, generator_gan_loss
 from i2icli.losses.nce import gather_places, patch_nce
 from i2icli.methods.shared import (
     AnyView,
     Attending,
-    Method,
-    MethodConfig,
+    OneWay,
+    OneWayConfig,
     Player,
     Task,
     Terms,
-    Translation,
     attention_views,
     register,
     ties_pictures,
 )
 from i2icli.networks.heads import ProjectionHead
 from i2icli.networks.layers import init_weights
-from i2icli.networks.patchgan import PatchDiscriminator
-from i2icli.networks.resnet import ResnetGenerator
-from i2icli.networks.stylegan2 import StyleGAN2Generator
 
-Generator = ResnetGenerator | StyleGAN2Generator
 FeaturePair = tuple[Sequence[Tensor], Sequence[Tensor]]
 
 
-class CUTConfig(MethodConfig):
+class CUTConfig(OneWayConfig):
     """Hyperparameters of CUT (Park et al., ECCV 2020)."""
 
     # The released code stops jittering once the learning rate falls.
     run_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"data": {"jitter_in_decay": False}}
 
     name: Literal["cut"] = "cut"
-    generator: ResnetGeneratorConfig = Field(
-        ResnetGeneratorConfig(), description="The translating network."
-    )
-    discriminator: PatchDiscriminatorConfig = Field(
-        PatchDiscriminatorConfig(), description="The discriminator of domain B."
-    )
-    init: InitConfig = Field(InitConfig(), description="Initial weights of all networks.")
-    gan_mode: GanMode = Field("lsgan", description="GAN loss.")
-    lambda_gan: float = Field(1.0, ge=0, description="Weight of the GAN term of the generator.")
     lambda_nce: float = Field(1.0, ge=0, description="Weight of the PatchNCE terms.")
     nce_identity: bool = Field(
         True, description="Also apply PatchNCE to G(B) against B, each term at half weight."
@@ -108,10 +92,11 @@ class CUTConfig(MethodConfig):
 
 
 @register
-class CUT(Method):
+class CUT(OneWay):
     """Contrastive unpaired translation; QS-Attn overrides how patches are sampled."""
 
     Config = CUTConfig
+    config: CUTConfig
     released: ClassVar[Mapping[str, str]] = {
         "G": "generator",
         "D": "discriminator",
@@ -122,8 +107,6 @@ class CUT(Method):
 
     def __init__(self, config: CUTConfig, task: Task | None = None) -> None:
         super().__init__(config, task)
-        self.config = config
-        self.generator, self.discriminator = self.build_networks()
         # Departs from the official code: the projection head is built here, not at the first
         # batch, because a checkpoint must rebuild the method without data.
         self.projector = ProjectionHead(
@@ -134,12 +117,6 @@ class CUT(Method):
         for network in (self.generator, self.discriminator, self.projector):
             init_weights(network, config.init.kind, config.init.gain)
 
-    def build_networks(self) -> tuple[Generator, nn.Module]:
-        """Return the generator and the discriminator, fresh."""
-        config, inside, outside = self.config, self.channels["a"], self.channels["b"]
-        generator = ResnetGenerator(inside, outside, **config.generator.model_dump())
-        return generator, PatchDiscriminator(outside, **config.discriminator.model_dump())
-
     @property
     def players(self) -> Mapping[str, Player]:
         """The discriminator, then generator and projector together."""
@@ -149,11 +126,6 @@ class CUT(Method):
             "discriminator": Player((self.discriminator,), optimizer, schedule),
             "generator": Player((self.generator, self.projector), optimizer, schedule),
         }
-
-    @property
-    def translators(self) -> Mapping[str, nn.Module]:
-        """The generator."""
-        return {"generator": self.generator}
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Yield the discriminator's terms, then those of generator and projector (CUT, sec. 3)."""
@@ -168,13 +140,10 @@ class CUT(Method):
         yield from self.structure_turns(real_a, fake_b, batch.real_b)
         yield "discriminator", self.discriminator_terms(fake_b.detach(), batch.real_b)
 
-        terms: Terms = {}
-        if config.lambda_gan > 0:
-            logits = self.discriminator(fake_b)
-            terms["gan"] = config.lambda_gan * generator_gan_loss(logits, mode=config.gan_mode)
+        terms = self.gan_terms(fake_b)
         if self.is_contrasted:
             queries = self._encode(translated.chunk(len(contrasts)))
-            if flipped:
+            if flipped:  # back, to lie on the places of the sources (FastCUT)
                 queries = [[query.flip(-1) for query in layers] for layers in queries]
             pairs = zip(queries, features, strict=True)
             terms |= self.contrast_terms(dict(zip(contrasts, pairs, strict=True)))
@@ -183,15 +152,6 @@ class CUT(Method):
             real_b = batch.real_b.flip(-1) if flipped else batch.real_b
             terms |= self.identity_terms(translated[len(fake_b) :], real_b)
         yield "generator", terms
-
-    def discriminator_terms(self, fake: Tensor, real: Tensor) -> Terms:
-        """Return the discriminator's terms on translations and on pictures of B, (B, C, H, W)."""
-        mode = self.config.gan_mode
-        on_fake, on_real = self.together(self.discriminator, fake, real)
-        return {
-            "fake": 0.5 * discriminator_gan_loss(on_fake, is_real=False, mode=mode),
-            "real": 0.5 * discriminator_gan_loss(on_real, is_real=True, mode=mode),
-        }
 
     def identity_terms(self, translated: Tensor, real: Tensor) -> Terms:  # noqa: ARG002
         """Return further terms of the generator, on translations of B against B; here none."""
@@ -205,9 +165,8 @@ class CUT(Method):
     def contrast_terms(self, pairs: Mapping[str, FeaturePair]) -> Terms:
         """Return the weighted terms that compare features of translations and sources.
 
-        Args:
-            pairs: by name of the term, features of the translation and of its source, each one
-                (B, C_l, H_l, W_l) a layer of `nce_layers`; "nce" first.
+        `pairs` holds, by name of the term, features of the translation and of its source, each one
+        (B, C_l, H_l, W_l) a layer of `nce_layers`; "nce" first.
         """
         # The released code halves the terms where the paper adds them (lambda_X = lambda_Y).
         weight = self.config.lambda_nce / len(pairs)
@@ -219,10 +178,7 @@ class CUT(Method):
     def contrast(self, name: str, queries: Sequence[Tensor], sources: Sequence[Tensor]) -> Tensor:
         """Average PatchNCE over the layers (CUT, eq. 3; averaged where the paper sums).
 
-        Args:
-            name: names the random draws.
-            queries: features of the translation, one (B, C_l, H_l, W_l) a layer.
-            sources: features of the source at the same layers.
+        `name` names the random draws; features are one (B, C_l, H_l, W_l) a layer.
         """
         config = self.config
         is_gathered = config.batch_negatives and self.ranks.world > 1
@@ -251,7 +207,7 @@ class CUT(Method):
         """Take features at random places, the same for query and key, for all images.
 
         Args:
-            name: names the random draw.
+            name: of the random draw.
             layer: position in `nce_layers`.
             query: features of the translation, (B, C, H, W).
             source: features of the source, (B, C, H, W).
@@ -262,22 +218,8 @@ class CUT(Method):
         total = source.shape[2] * source.shape[3]
         places = self.draws.places(name, count=self.config.num_patches, total=total)
         places = places.to(source.device, non_blocking=True)
+        # The source is a constant here; in QS-Attn its attention has gradient.
         return gather_places(query, places), gather_places(source.detach(), places)
-
-    def translate(
-        self,
-        images: Tensor,
-        *,
-        direction: str = "a2b",
-        style: Tensor | None = None,  # noqa: ARG002 - one translation a picture
-    ) -> Translation:
-        """Translate pictures of A into B."""
-        assert direction in self.directions, direction
-        return Translation(self.generator(images)[0])
-
-    def generator_of(self, direction: str) -> nn.Module:  # noqa: ARG002 - there is one
-        """Return the generator."""
-        return self.generator
 
     @property
     def first_attended(self) -> int:
@@ -302,7 +244,8 @@ class CUT(Method):
                 sources[position],
                 translations[position],
                 attending=self.attending,
-                choose=partial(self._select, position),
+                # the places of low entropy, as a training step of QS-Attn chooses them
+                choose=partial(self.draws.lowest, f"nce.{position}", count=self.config.num_patches),
             )
             for position, layer in enumerate(layers)
             if position >= self.first_attended
@@ -310,21 +253,15 @@ class CUT(Method):
         others = super().views(images, direction=direction)
         return [[*(views[i] for views in by_layer), *others[i]] for i in range(len(images))]
 
-    def _select(self, position: int, entropy: Tensor) -> Tensor:
-        """Choose places of low entropy, (B, N), as a training step of QS-Attn does."""
-        return self.draws.lowest(f"nce.{position}", entropy, count=self.config.num_patches)
-
     def _translate_and_encode(
         self, sources: Sequence[Tensor], flipped: bool
     ) -> tuple[Tensor, list[list[Tensor]]]:
-        """Translate the (maybe mirrored) sources; return features of each source as it stands.
-
-        Unmirrored, both come from one pass; the released code encodes the sources again. That is
-        the same unless pictures of a batch are tied: as released they are translated together,
-        then encoded one domain after the other.
-        """
+        """Translate the (maybe mirrored) sources; return features of each source as it stands."""
         pictures = torch.cat(list(sources))
         layers = self.config.nce_layers if self.is_contrasted else ()
+        # One pass for both, where the released code encodes the sources again. That is the same
+        # unless batch norm ties the pictures of a batch: then they are translated together, and
+        # encoded one domain after the other, as released.
         if self.levers.reuse_features and not flipped and not ties_pictures(self.generator):
             translated, features = self.run_generator(pictures, layers)
             shares = [layer.chunk(len(sources)) for layer in features]
@@ -336,7 +273,6 @@ class CUT(Method):
             return translated, self._encode(sources)
 
     def _encode(self, pictures: Sequence[Tensor]) -> list[list[Tensor]]:
-        """Return features of each of several batches, one a layer of `nce_layers`."""
         encode = partial(self.generator.encode, layers=self.config.nce_layers)
         return self.together(self.generator, *pictures, run=encode)
 

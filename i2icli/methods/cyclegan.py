@@ -76,7 +76,7 @@ class CycleGAN(Method):
 
     Config = CycleGANConfig
     directions = ("a2b", "b2a")
-    # the released D_A discriminates pictures of B, which G_A makes
+    # The released D_A discriminates pictures of B, which G_A makes
     released: ClassVar[Mapping[str, str]] = {
         "G_A": "generator_ab",
         "G_B": "generator_ba",
@@ -163,13 +163,7 @@ class CycleGAN(Method):
         return self.generator_ab if direction == "a2b" else self.generator_ba
 
     def _identity_terms(self, batch: Batch, same_a: Tensor | None, same_b: Tensor | None) -> Terms:
-        """Return |G(y) - y| for pictures that already are of the target domain (sec. 5.2).
-
-        Args:
-            batch: the pictures.
-            same_a: those of A through the generator that makes pictures of A; None: not yet sent.
-            same_b: the same of B.
-        """
+        # |G(y) - y| for pictures that already are of the target domain (sec. 5.2 of CycleGAN).
         config = self.config
         if config.lambda_identity == 0:
             return {}
@@ -186,12 +180,10 @@ class CycleGAN(Method):
     def _send_reals(
         self, way: Literal["ab", "ba"], source: Tensor, target: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        """Translate pictures, and in the same pass those of the target domain, if it may be one.
-
-        Where it may not, the latter have their turn after the cycles, as released, so that batch
-        norm remembers them in that order.
-        """
+        """Translate pictures, and in the same pass those of the target domain where one will do."""
         generator = self.generator_ab if way == "ab" else self.generator_ba
+        # Where one pass will not do, the pictures of the target domain have their turn after the
+        # cycles, as released, so that batch norm remembers them in that order.
         is_one = self.levers.batch_passes and not ties_pictures(generator)
         if not is_one or self.config.lambda_identity == 0:
             return self._send(way, source), None
@@ -206,7 +198,6 @@ class CycleGAN(Method):
     def _discriminator_terms(
         self, domain: Literal["a", "b"], discriminator: nn.Module, real: Tensor, fake: Tensor
     ) -> Terms:
-        """Return the terms of a domain's discriminator on real and translated pictures."""
         mode = self.config.gan_mode
         on_real, on_fake = self.together(discriminator, real, fake)
         return {

@@ -119,8 +119,7 @@ class DANet(Segmenter):
         ]
 
     def _score(self, images: Tensor) -> DANetScores:
-        """Return the three scores at an eighth of the pictures' sides."""
-        scores: DANetScores = self.head(self.backbone(images))
+        scores: DANetScores = self.head(self.backbone(images))  # at an eighth of the sides
         return scores
 
 

@@ -183,15 +183,13 @@ class MUNIT(Method):
         return {"generator_a": self.generator_a, "generator_b": self.generator_b}
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """Yield the discriminators' terms, then those of the auto-encoders (MUNIT, eq. 5).
-
-        Each player sees translations of its own, in styles drawn anew.
-        """
+        """Yield the discriminators' terms, then those of the auto-encoders (MUNIT, eq. 5)."""
         reals: ByDomain = {"a": batch.real_a, "b": batch.real_b}
         # The discriminators' step leaves the encoders as they are; the released code encodes again.
         codes = self._encode(reals) if self.levers.reuse_features else {}
         yield "discriminators", self._discriminator_terms(reals, codes)
 
+        # Each player sees translations of its own, in styles drawn anew.
         codes = codes or self._encode(reals)
         styles = self._draw_styles("generators", reals)
         fakes, again = self._decode(codes, styles)
@@ -203,7 +201,11 @@ class MUNIT(Method):
             "generators",
             {
                 **self._gan_terms(fakes),
-                **self._image_terms(reals, again),
+                **{  # eq. 1 of MUNIT: |decode(encode(x)) - x|
+                    f"image_{name}": self.config.lambda_image * _distance(again[name], images)
+                    for name, images in reals.items()
+                    if name in again
+                },
                 **self._code_terms(reals, codes, styles, fakes),
                 **self._perceptual_terms(reals, fakes),
                 **self.structure_terms(reals["a"], fakes["b"], name="structure_a2b"),
@@ -234,14 +236,12 @@ class MUNIT(Method):
         return torch.randn(self.style_size, generator=generator)
 
     def encode_style(self, images: Tensor, *, direction: str = "a2b") -> Tensor:
-        """Return the styles of pictures of the domain that `direction` leads to.
+        """Return the styles of pictures, (B, style_size).
 
         Args:
-            images: (B, C, H, W) in [-1, 1], sides of at least 16.
+            images: of the domain that `direction` leads to, (B, C, H, W) in [-1, 1], sides of at
+                least 16.
             direction: "a2b" or "b2a".
-
-        Returns:
-            (B, style_size).
         """
         styles: Tensor = self._coder(_TARGET[direction]).enc_style(images)
         return styles
@@ -251,7 +251,6 @@ class MUNIT(Method):
         return self.config.lambda_perceptual > 0
 
     def _check_crop(self) -> None:
-        """Refuse training crops that the discriminators, or VGG16, would shrink to nothing."""
         crop, least = self.task.crop, self.discriminator_a.min_side
         if crop < least:
             raise ValueError(
@@ -271,8 +270,7 @@ class MUNIT(Method):
         return self.discriminator_a if domain == "a" else self.discriminator_b
 
     def _draw_styles(self, player: str, reals: ByDomain) -> ByDomain:
-        """Draw a style of each domain for every picture, (B, style_size)."""
-        shape = (len(reals["a"]), self.style_size)
+        shape = (len(reals["a"]), self.style_size)  # a style for every picture
         return {
             name: self.draws.normal(f"{player}.style_{name}", shape).to(images, non_blocking=True)
             for name, images in reals.items()
@@ -287,7 +285,7 @@ class MUNIT(Method):
         again: dict[Domain, Tensor] = {}
         for name, to in _WAYS:
             coder, wanted = self._coder(to), [(codes[name][0], styles[to]), codes[to]]
-            if self.config.lambda_image == 0:
+            if self.config.lambda_image == 0:  # nothing compares the reconstruction
                 wanted.pop()
             fakes[to], *own = self.together(coder, *wanted, run=coder.decode)
             if own:
@@ -295,12 +293,7 @@ class MUNIT(Method):
         return fakes, again
 
     def _discriminator_terms(self, reals: ByDomain, codes: Codes) -> Terms:
-        """Return both discriminators' losses; both kinds at full weight, as released.
-
-        Args:
-            reals: pictures.
-            codes: of the pictures; without any they are encoded here.
-        """
+        """Return both discriminators' losses; pictures without `codes` are encoded here."""
         styles = self._draw_styles("discriminators", reals)
         with torch.no_grad():  # nothing flows back into the auto-encoders here
             contents = {
@@ -313,60 +306,43 @@ class MUNIT(Method):
         for name, real in reals.items():
             logits_of = self.together(self._discriminator_of(name), real, fakes[name])
             for kind, logits in zip(("real", "fake"), logits_of, strict=True):
+                # As released both kinds have full weight, not half.
                 loss = discriminator_gan_loss(logits, is_real=kind == "real", mode=mode)
                 terms[f"{name}_{kind}"] = weight * loss
         return terms
 
     def _gan_terms(self, fakes: ByDomain) -> Terms:
-        """Return the GAN terms of the translations (MUNIT, eq. 4)."""
         weight, mode = self.config.lambda_gan, self.config.gan_mode
         if weight == 0:
             return {}
-        return {
+        return {  # eq. 4 of MUNIT
             f"gan_{name}2{to}": weight
             * generator_gan_loss(self._discriminator_of(to)(fakes[to]), mode=mode)
             for name, to in _WAYS
         }
 
-    def _image_terms(self, reals: ByDomain, again: ByDomain) -> Terms:
-        """Return |decode(encode(x)) - x| of both domains, where decoded (MUNIT, eq. 1)."""
-        weight = self.config.lambda_image
-        return {
-            f"image_{name}": weight * _distance(again[name], images)
-            for name, images in reals.items()
-            if name in again
-        }
-
     def _code_terms(
-        self,
-        reals: ByDomain,
-        codes: Codes,
-        styles: ByDomain,
-        fakes: ByDomain,
+        self, reals: ByDomain, codes: Codes, styles: ByDomain, fakes: ByDomain
     ) -> Terms:
-        """Return the distances of the translations' codes from those they were made of.
-
-        Content and style (MUNIT, eq. 2 and 3), and the style-augmented cycle (sec. 4). As
-        released, the codes to be found again are no constants: gradient flows into them too.
-        """
         config = self.config
         terms: Terms = {}
         for name, to in _WAYS:
+            # As released, the codes to be found again are no constants: gradient flows into them.
             content, style = codes[name]
             content_again, style_again = self._coder(to).encode(fakes[to])
-            if config.lambda_content > 0:
+            if config.lambda_content > 0:  # eq. 2 of MUNIT
                 loss = _distance(content_again, content)
                 terms[f"content_{name}"] = config.lambda_content * loss
-            if config.lambda_style > 0:
+            if config.lambda_style > 0:  # eq. 3
                 loss = _distance(style_again, styles[to])
                 terms[f"style_{to}"] = config.lambda_style * loss
-            if config.lambda_cycle > 0:
+            if config.lambda_cycle > 0:  # the style-augmented cycle, sec. 4
                 returned = self._coder(name).decode(content_again, style)
                 terms[f"cycle_{name}"] = config.lambda_cycle * _distance(returned, reals[name])
         return terms
 
     def _perceptual_terms(self, reals: ByDomain, fakes: ByDomain) -> Terms:
-        """Return the domain-invariant perceptual distance of both translations (sec. 5.1)."""
+        # The domain-invariant perceptual distance, sec. 5.1 of MUNIT.
         if not self._is_perceptual:
             return {}
         network, weight = self.network("vgg16"), self.config.lambda_perceptual
@@ -378,7 +354,8 @@ class MUNIT(Method):
             (features,) = network(fakes[to], [_PERCEPTUAL_LAYER])
             with torch.no_grad():
                 (wanted,) = network(reals[name], [_PERCEPTUAL_LAYER])
-            terms[f"perceptual_{name}2{to}"] = weight * _normalised_distance(features, wanted)
+            loss = _normalised_distance(features, wanted)
+            terms[f"perceptual_{name}2{to}"] = weight * loss
         return terms
 
 
@@ -389,6 +366,5 @@ def _distance(values: Tensor, wanted: Tensor) -> Tensor:
 
 @full_precision
 def _normalised_distance(features: Tensor, wanted: Tensor) -> Tensor:
-    """Return the mean squared difference of features, (B, C, H, W), after instance norm."""
-    normalise = InstanceNorm(features.shape[1])
+    normalise = InstanceNorm(features.shape[1])  # features are (B, C, H, W)
     return F.mse_loss(normalise(features), normalise(wanted))

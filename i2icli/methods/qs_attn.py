@@ -13,11 +13,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from i2icli.errors import ConfigError
-from i2icli.losses.attention import (
-    attend_global,
-    local_rows,
-    route_local,
-)
+from i2icli.losses.attention import attend_global, local_rows, route_local
 from i2icli.losses.attention_plain import attend_everywhere, attend_in_windows, window_entropy
 from i2icli.methods.cut import CUT, CUTConfig
 from i2icli.methods.shared import Attending, register
@@ -55,8 +51,8 @@ class QSAttn(CUT):
     """CUT with selected queries and attention-routed features."""
 
     Config = QSAttnConfig
-    # The attention rows come from the source and are not detached (facts of the released code):
-    # the encoder gets gradient on the source side too.
+    # As released, the source's attention rows are not detached: the encoder gets gradient on the
+    # source side too.
     source_has_gradient: ClassVar[bool] = True
     config: QSAttnConfig
 
@@ -72,17 +68,16 @@ class QSAttn(CUT):
         return Attending(config.selection, window=config.window, layout=config.layout)
 
     def sample(self, name: str, layer: int, query: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
-        """Route features by the source's most concentrated attention rows (QS-Attn, sec. 3.2).
-
-        Layers before `attend_from` are sampled at random as in CUT. See `CUT.sample`.
-        """
+        """Route features by the source's most concentrated attention rows; see `CUT.sample`."""
         config = self.config
         if layer < config.attend_from:
-            return super().sample(name, layer, query, source)
+            return super().sample(name, layer, query, source)  # at random, as in CUT
         self._require_enough_places(source)
         if not self.levers.selected_rows:
             return self._sample_plainly(name, query, source)
-        places = self.draws.lowest(name, self.entropy(source), count=config.num_patches)
+        entropy = self.attending.entropy(source.detach())
+        places = self.draws.lowest(name, entropy, count=config.num_patches)
+        # Sec. 3.2 of QS-Attn: rows of the source's attention route source and translation alike.
         if config.selection == "local":
             rows = local_rows(source, places, window=config.window, layout=config.layout)
             routed = [
@@ -104,7 +99,7 @@ class QSAttn(CUT):
         return attend_everywhere(source, query, choose, entropy=entropy)
 
     def _require_enough_places(self, source: Tensor) -> None:
-        """Refuse what the released local values leave undefined: fewer places than patches."""
+        # The released local values are defined for no fewer places than patches.
         total = source.shape[2] * source.shape[3]
         if (
             self.config.selection == "local"
@@ -116,7 +111,3 @@ class QSAttn(CUT):
                 f"{self.config.num_patches} places, but a feature map has only {total}: type "
                 f"--set method.num_patches={total}, or use larger crops"
             )
-
-    def entropy(self, source: Tensor) -> Tensor:
-        """Return the entropy of every place's attention, (B, HW) nats, without gradient."""
-        return self.attending.entropy(source.detach())

@@ -10,26 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
-import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from i2icli.config.method import AdamConfig, StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
 from i2icli.config.schedule import LinearSchedule, Schedule
-from i2icli.config.sections import DatasetKind
 from i2icli.losses.gan import GanMode, discriminator_gan_loss
 from i2icli.losses.penalty import logits_with_slope, r1_penalty
 from i2icli.methods.cut import CUT, CUTConfig
-from i2icli.methods.shared import (
-    Method,
-    Terms,
-    Translation,
-    draw_noise,
-    register,
-    single_image_data,
-)
-from i2icli.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from i2icli.methods.shared import Method, SingleImage, Terms, register, single_image_data
 
 
 class SinCUTConfig(CUTConfig):
@@ -89,29 +79,17 @@ class SinCUTConfig(CUTConfig):
 
 
 @register
-class SinCUT(CUT):
+class SinCUT(SingleImage, CUT):
     """CUT with StyleGAN2 networks, trained on one picture of each domain."""
 
     Config = SinCUTConfig
-    data: ClassVar[DatasetKind] = "single"
     config: SinCUTConfig
-    generator: StyleGAN2Generator
     # These features are nearly as large as the picture: too many places for attention to show.
     views = Method.views
 
-    def build_networks(self) -> tuple[StyleGAN2Generator, nn.Module]:
-        """Return the generator and the discriminator; `init` leaves their own weights alone."""
-        config, inside, outside = self.config, self.channels["a"], self.channels["b"]
-        side = self.task.crop
-        settings = config.discriminator.model_dump()
-        discriminator = StyleGAN2Discriminator(outside, resolution=side, **settings)
-        translator = config.generator.model_dump()
-        return StyleGAN2Generator(inside, outside, resolution=side, **translator), discriminator
-
     def run_generator(self, images: Tensor, layers: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
         """Translate with fresh noise, and return features of `layers`; values are unbounded."""
-        parts = 2 if self.config.nce_identity else 1
-        noise = draw_noise(self.generator, images, self.draws, parts=parts)
+        noise = self.draw_noise(images, parts=2 if self.config.nce_identity else 1)
         translated, features = self.generator(images, layers, noise)
         return translated, features
 
@@ -135,15 +113,3 @@ class SinCUT(CUT):
         if weight == 0:
             return {}
         return {"idt": weight * F.l1_loss(translated, real)}
-
-    @torch.no_grad()
-    def translate(
-        self,
-        images: Tensor,
-        *,
-        direction: str = "a2b",
-        style: Tensor | None = None,  # noqa: ARG002 - one translation a picture
-    ) -> Translation:
-        """Translate pictures of A into B, large ones in tiles; only here values are bounded."""
-        assert direction in self.directions, direction
-        return Translation(self.generator.translate(images).clamp(-1.0, 1.0))

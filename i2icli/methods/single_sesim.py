@@ -11,16 +11,14 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from i2icli.config.method import AdamConfig, StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
 from i2icli.config.schedule import LinearSchedule, Schedule
-from i2icli.config.sections import DatasetKind
 from i2icli.losses.gan import GanMode
 from i2icli.losses.penalty import logits_with_slope, unit_slope_penalty
 from i2icli.methods.sesim import SeSim, SeSimConfig
-from i2icli.methods.shared import Terms, Translation, draw_noise, register, single_image_data
-from i2icli.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from i2icli.methods.shared import SingleImage, Terms, register, single_image_data
 
 
 class SingleImageSeSimConfig(SeSimConfig):
@@ -58,27 +56,15 @@ class SingleImageSeSimConfig(SeSimConfig):
 
 
 @register
-class SingleImageSeSim(SeSim):
+class SingleImageSeSim(SingleImage, SeSim):
     """SeSim with StyleGAN2 networks, trained on one picture of each domain."""
 
     Config = SingleImageSeSimConfig
-    data: ClassVar[DatasetKind] = "single"
     config: SingleImageSeSimConfig
-    generator: StyleGAN2Generator
-
-    def build_networks(self) -> tuple[StyleGAN2Generator, nn.Module]:
-        """Return the generator and the discriminator; `init` leaves their own weights alone."""
-        config, inside, outside = self.config, self.channels["a"], self.channels["b"]
-        side = self.task.crop
-        settings = config.discriminator.model_dump()
-        discriminator = StyleGAN2Discriminator(outside, resolution=side, **settings)
-        translator = config.generator.model_dump()
-        return StyleGAN2Generator(inside, outside, resolution=side, **translator), discriminator
 
     def run_generator(self, images: Tensor) -> Tensor:
         """Translate with fresh noise."""
-        noise = draw_noise(self.generator, images, self.draws)
-        translated: Tensor = self.generator(images, noise=noise)[0]
+        translated: Tensor = self.generator(images, noise=self.draw_noise(images))[0]
         return translated
 
     def discriminator_terms(self, fake: Tensor, real: Tensor) -> Terms:
@@ -97,15 +83,3 @@ class SingleImageSeSim(SeSim):
         between = shares * real + (1 - shares) * fake
         _, slope = logits_with_slope(between, self.discriminator)
         return {**terms, "penalty": weight * unit_slope_penalty(slope)}
-
-    @torch.no_grad()
-    def translate(
-        self,
-        images: Tensor,
-        *,
-        direction: str = "a2b",
-        style: Tensor | None = None,  # noqa: ARG002 - one translation a picture
-    ) -> Translation:
-        """Translate pictures of A into B, large ones in tiles."""
-        assert direction in self.directions, direction
-        return Translation(self.generator.translate(images).clamp(-1.0, 1.0))

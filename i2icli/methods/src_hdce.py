@@ -88,11 +88,16 @@ class SRC(CUT):
     def contrast_terms(self, pairs: Mapping[str, FeaturePair]) -> Terms:
         """Return hDCE of every pair, and the relation term of the first (SRC, eq. 9).
 
-        Places are drawn once a layer and serve all pairs, as released; CUT draws for each.
         See `CUT.contrast_terms`.
         """
         config = self.config
-        places = self._draw_places(next(iter(pairs.values()))[0])
+        # Drawn once a layer for all pairs, as released; CUT draws for each.
+        places = [
+            self.draws.places(
+                f"nce.{layer}", count=config.num_patches, total=maps.shape[2] * maps.shape[3]
+            )
+            for layer, maps in enumerate(next(iter(pairs.values()))[0])
+        ]
         terms: Terms = {}
         for name, pair in pairs.items():
             rows = self._project(pair, places)
@@ -104,32 +109,22 @@ class SRC(CUT):
                 terms["relation"] = config.lambda_src * torch.stack(relation).mean()
         return terms
 
-    def _draw_places(self, features: Sequence[Tensor]) -> list[Tensor]:
-        count = self.config.num_patches
-        return [
-            self.draws.places(f"nce.{layer}", count=count, total=maps.shape[2] * maps.shape[3])
-            for layer, maps in enumerate(features)
-        ]
-
     def _project(self, pair: FeaturePair, places: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-        """Return projected rows of translation and source, (B, N, D) each, one pair a layer.
-
-        With `batch_negatives` the batch counts as one picture, (1, B * N, D): the whole batch,
-        also where several processes share it, for relations tie the translations too.
-        """
+        """Return projected rows of translation and source, (B, N, D) each, one pair a layer."""
         rows = []
         for layer, (query, source) in enumerate(zip(*pair, strict=True)):
             where = places[layer].to(source.device, non_blocking=True)
             queries = self.projector(gather_places(query, where), layer)
             keys = self.projector(gather_places(source.detach(), where), layer).detach()
             if self.config.batch_negatives:
+                # The batch counts as one picture, (1, B * N, D): the whole batch, also where
+                # several processes share it, for relations tie the translations too.
                 queries, keys = self.ranks.gather(queries), self.ranks.gather(keys)
                 queries, keys = queries.flatten(0, 1)[None], keys.flatten(0, 1)[None]
             rows.append((queries, keys))
         return rows
 
     def _contrast(self, rows: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """Average hDCE over patches and layers."""
         config, total = self.config, []
         for queries, keys in rows:
             # Departs from the official code: relations are those of each picture on its own,

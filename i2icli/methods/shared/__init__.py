@@ -6,6 +6,7 @@ Networks, losses and configurations of networks come from their own rooms.
 from i2icli.config.method import MethodConfig, Task
 from i2icli.methods.shared.base import Method, Player, Terms, Translation
 from i2icli.methods.shared.draws import Draws, ImagePool
+from i2icli.methods.shared.one_way import OneWay, OneWayConfig, SingleImage, single_image_data
 from i2icli.methods.shared.registry import register
 from i2icli.methods.shared.segmenting import (
     Segmenter,
@@ -14,7 +15,6 @@ from i2icli.methods.shared.segmenting import (
     labelled_pixels,
     needed_classes,
 )
-from i2icli.methods.shared.single_image import draw_noise, single_image_data
 from i2icli.methods.shared.views import (
     AnyView,
     Attending,
@@ -35,17 +35,19 @@ __all__ = [
     "MaskView",
     "Method",
     "MethodConfig",
+    "OneWay",
+    "OneWayConfig",
     "Player",
     "PositionView",
     "ScaleView",
     "Segmenter",
     "SegmenterConfig",
+    "SingleImage",
     "Task",
     "Terms",
     "Translation",
     "attention_views",
     "check_crop",
-    "draw_noise",
     "labelled_pixels",
     "needed_classes",
     "register",

@@ -62,10 +62,10 @@ class Player:
 
 @dataclass(frozen=True)
 class Translation:
-    """What a method makes of a batch of pictures.
+    """A translated batch of pictures.
 
     Attributes:
-        images: translated pictures, (B, C, H, W) in [-1, 1]; of label maps a drawing in colours.
+        images: (B, C, H, W) in [-1, 1]; of label maps a drawing in colours.
         labels: label maps, (B, H, W) int64, of a method that segments; None of one that does not.
         masks: maps by name that belong to the pictures, for example where the translation changed
             them, (B, 1, H, W) in [0, 1].
@@ -107,7 +107,7 @@ class Method(nn.Module, ABC):
         """Build the networks with fresh weights from torch's global random state.
 
         Args:
-            config: the method's own configuration, of type `Config`.
+            config: of type `Config`.
             task: what the run's other sections say; None: three channels, no structure term.
 
         Raises:
@@ -132,12 +132,7 @@ class Method(nn.Module, ABC):
         self._pretrained: dict[str, nn.Module] = {}
 
     def use_levers(self, levers: LeversConfig, *, recompute: bool = False) -> None:
-        """Compute by other ways to the same numbers.
-
-        Args:
-            levers: which shorter ways to take.
-            recompute: keep fewer maps for the gradient, and compute them again.
-        """
+        """Compute by other ways to the same numbers; `recompute` keeps fewer maps for gradients."""
         self.levers = levers
         for module in self.modules():
             if isinstance(module, InstanceNorm):
@@ -163,16 +158,12 @@ class Method(nn.Module, ABC):
         *batches: Tensor | tuple[Tensor, ...],
         run: Callable[..., Any] | None = None,
     ) -> list[Any]:
-        """Return a network's outputs for each of several batches.
+        """Return a network's outputs for each of several batches, by `run` or by calling it.
 
         In one pass where `levers.batch_passes` allows it and the network takes each picture on its
         own: the same numbers up to rounding. Not for batches of which only some are given
-        gradient: the backward pass would go through all.
-
-        Args:
-            network: what they go through.
-            batches: pictures, (B, C, H, W), or all arguments of a batch.
-            run: how they go through it; None: by calling it.
+        gradient: the backward pass would go through all. A batch is pictures, (B, C, H, W), or all
+        arguments of `run`.
         """
         return send(
             run or network,
@@ -250,12 +241,9 @@ class Method(nn.Module, ABC):
     def structure_terms(
         self, source: Tensor, translated: Tensor, *, name: str = "structure"
     ) -> Terms:
-        """Return the configured structure term of a translation; empty where none is.
+        """Return the configured structure term of a translation, called `name`, or nothing.
 
-        Args:
-            source: pictures, (B, C, H, W) in [-1, 1].
-            translated: their translations, the same shape.
-            name: of the term and of its random draws.
+        Both are (B, C, H, W) in [-1, 1].
         """
         if self.structure is None:
             return {}
@@ -269,11 +257,10 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, batch: Any) -> Iterator[tuple[str, Terms]]:
-        """Yield the weighted terms of one player after the other.
+        """Yield the weighted terms of one player after the other; their sum is its loss.
 
-        The batch is of the kind that `data` names: a `Batch`, or a `LabelledBatch`. The player's
-        loss is the sum of its terms. When the generator goes on after a yield, that
-        player has been updated.
+        The batch is of the kind that `data` names: a `Batch`, or a `LabelledBatch`. When the
+        generator goes on after a yield, that player has been updated.
         """
 
     @abstractmethod
@@ -304,11 +291,7 @@ class Method(nn.Module, ABC):
         raise NotImplementedError(f"{type(self).__name__} has no styles")
 
     def encode_style(self, images: Tensor, *, direction: str = "a2b") -> Tensor:
-        """Return the styles of pictures of the target domain, (B, style_size).
-
-        Args:
-            images: pictures of the domain that `direction` leads to, (B, C, H, W) in [-1, 1].
-            direction: one of `directions`.
+        """Return the styles of pictures of the domain that `direction` leads to, (B, style_size).
 
         Raises:
             NotImplementedError: the method has no styles.
@@ -318,13 +301,8 @@ class Method(nn.Module, ABC):
     def views(self, images: Tensor, *, direction: str = "a2b") -> list[list[AnyView]]:
         """Return the views of each picture that `viz-attention` draws; a method adds its own.
 
-        Args:
-            images: pictures, (B, C, H, W) in [-1, 1], sides a multiple of `size_multiple`.
-            direction: one of `directions`.
-
-        Returns:
-            For each picture its views, one a layer, ascending; without gradient, on the CPU. Here
-            the self-similarity that the structure term compares, where one is configured.
+        Without gradient, on the CPU, one a layer, ascending. Here the self-similarity that the
+        structure term compares, where one is configured.
         """
         if self.structure is None:
             return [[] for _ in images]
@@ -340,8 +318,7 @@ class Method(nn.Module, ABC):
     def start_epoch(self, epoch: int) -> None:
         """Enter `epoch`, counted from 1: stages begin here. Called again on resume.
 
-        A stage may freeze weights for good by `requires_grad_(False)`; the engine leaves them
-        alone from then on.
+        A stage may freeze weights for good by `requires_grad_(False)`.
         """
 
     def memory(self) -> dict[str, Any]:

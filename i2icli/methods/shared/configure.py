@@ -94,8 +94,7 @@ def build_method(config: AnyRunConfig) -> Method:
     The global random state is left as it was.
 
     Raises:
-        ConfigError: if its networks cannot be built as configured, or for a palette that is not
-            there.
+        ConfigError: its networks cannot be built as configured, or the palette is not there.
     """
     data, labels = config.data, config.labels
     task = Task(

@@ -37,14 +37,9 @@ class Draws:
         self._rank, self._world = rank, world
 
     def for_pictures(self, count: int, draw: Callable[[int], T]) -> list[T]:
-        """Make a choice for each picture of the batch.
+        """Make a choice for each of the `count` pictures that this process has of the batch.
 
-        Args:
-            count: pictures that this process has of it.
-            draw: makes the choice; takes the number of the picture in the whole batch.
-
-        Returns:
-            The choices for the pictures of this process.
+        `draw` takes the number of a picture in the whole batch.
         """
         first = self._rank * count
         return [draw(number) for number in range(self._world * count)][first : first + count]
@@ -63,15 +58,10 @@ class Draws:
         return self._pinned(torch.randperm(total, generator=self._generator)[:count])
 
     def lowest(self, name: str, scores: Tensor, *, count: int) -> Tensor:  # noqa: ARG002
-        """Choose the positions of the lowest scores; equal scores in order of position.
+        """Choose the positions of the lowest scores, (B, HW); equal scores in order of position.
 
-        No randomness, but it goes through the seam: near-ties depend on rounding, and a replay
-        must be able to fix them.
-
-        Args:
-            name: which choice this is, for example "nce.3".
-            scores: one score a position, (B, HW).
-            count: positions wanted.
+        No randomness, but it goes through here: near-ties depend on rounding, and a replay must be
+        able to fix them.
 
         Returns:
             (B, min(count, HW)) positions, lowest score first, on the device of `scores`.
@@ -89,10 +79,8 @@ class Draws:
     def normal(self, name: str, shape: Sequence[int], *, parts: int = 1) -> Tensor:  # noqa: ARG002
         """Draw standard normal numbers for pictures, float32, on the CPU.
 
-        Args:
-            name: which draw this is, for example "style_a".
-            shape: of the result, the pictures of this process first.
-            parts: batches that these pictures are, one after the other, of equal size.
+        The first axis of `shape` is the pictures of this process: `parts` batches of equal size,
+        one after the other.
         """
         count, *rest = shape
         drawn = torch.randn((self._world * count, *rest), generator=self._generator)
@@ -102,9 +90,7 @@ class Draws:
     def swap(self, name: str, *, size: int) -> int | None:  # noqa: ARG002
         """Draw an image-pool decision: the slot to swap with, or None to keep the new image.
 
-        Args:
-            name: which pool, for example "pool.fake_b".
-            size: slots in the pool, all full.
+        All `size` slots of the pool are full.
         """
         keep = torch.rand((), generator=self._generator) <= 0.5
         slot = torch.randint(size, (), generator=self._generator)
@@ -123,12 +109,9 @@ class Draws:
 
 
 class ImagePool:
-    """Show the discriminator past translations half of the time (Shrivastava et al., CVPR 2017).
+    """The last `size` translations: the discriminator sees past ones half of the time.
 
-    Processes that share a batch have a pool each, of their own slices.
-
-    Args:
-        size: pictures to remember; 0 remembers none.
+    Shrivastava et al., CVPR 2017. Processes that share a batch have a pool each, of their slices.
     """
 
     def __init__(self, size: int) -> None:
@@ -136,18 +119,10 @@ class ImagePool:
         self._images: list[Tensor] = []
 
     def query(self, images: Tensor, draws: Draws, name: str) -> Tensor:
-        """Exchange new pictures for a mix of new and remembered ones.
+        """Exchange new pictures, (B, C, H, W), for a mix of new and remembered ones, detached.
 
         The pictures of a batch are handled one after the other. Until the pool is full each is
         stored and returned; then a draw says which slot it changes places with, if any.
-
-        Args:
-            images: new translations, (B, C, H, W).
-            draws: decides.
-            name: name of the draw.
-
-        Returns:
-            (B, C, H, W), detached; `images` itself if the pool has no slots.
         """
         if self.size == 0:
             return images

@@ -158,15 +158,10 @@ def check_crop(task: Task, *, smallest_scale: float = 1.0) -> None:
 
 
 def labelled_pixels(labels: Tensor, *, ignore: int, ranks: Ranks) -> Tensor:
-    """Return the divisor of the loss on a batch's labelled pixels, a scalar of at least 1.
+    """Return the divisor of the loss on the labelled pixels of (B, H, W) maps, a scalar from 1 on.
 
     Where several processes share the batch it is their mean, so that the mean of their losses is
     the loss of the whole batch, however the labels are spread.
-
-    Args:
-        labels: class ids, (B, H, W).
-        ignore: id of the pixels that do not count.
-        ranks: the processes.
     """
     labelled = (labels != ignore).sum()
     if ranks.world == 1:
@@ -175,14 +170,9 @@ def labelled_pixels(labels: Tensor, *, ignore: int, ranks: Ranks) -> Tensor:
 
 
 def draw_labels(scores: Tensor, colours: Sequence[tuple[int, int, int]]) -> Translation:
-    """Return the label maps of the highest scores, and drawings of them.
+    """Return the label maps of the highest scores, (B, K, H, W), and drawings of them.
 
-    Args:
-        scores: class scores, (B, K, H, W); of equal ones the first class counts.
-        colours: a colour (R, G, B), 0 to 255, a class.
-
-    Returns:
-        With `labels` (B, H, W) and `images` (B, 3, H, W) in [-1, 1].
+    Of equal scores the first class counts; a colour is (R, G, B), 0 to 255, a class.
     """
     labels = scores.argmax(dim=1)
     table = torch.tensor(colours, dtype=torch.float32).to(labels.device)

@@ -34,9 +34,6 @@ _HEAD_GAIN = 0.02  # as released, whatever the method's own networks start from
 class StructureTerm(nn.Module):
     """Spatial self-similarity of VGG16 features, compared between two pictures.
 
-    Args:
-        config: which maps, and how they are compared; its `kind` is not "none".
-
     Attributes:
         is_batched: whether pictures that no gradient reaches go through VGG16 in one pass.
     """
@@ -65,9 +62,9 @@ class StructureTerm(nn.Module):
         No gradient reaches the source.
 
         Args:
-            network: VGG16, or what taps the same layers.
+            network: VGG16, or one with the same taps.
             source: pictures, (B, 1 or 3, H, W) in [-1, 1].
-            translated: their translations, (B, 1 or 3, H, W) in [-1, 1].
+            translated: their translations, the same shape.
             draws: choose the places.
             name: of the draws.
         """
@@ -75,17 +72,11 @@ class StructureTerm(nn.Module):
         with torch.no_grad():
             sources = self.features(network, source)
         distances = []
-        for number, pair in enumerate(
-            zip(sources, self.features(network, translated), strict=True)
-        ):
-            source_maps, translated_maps = self._maps(pair, draws, f"{name}.{number}")
+        pairs = zip(sources, self.features(network, translated), strict=True)
+        for number, pair in enumerate(pairs):
+            maps = self._maps(pair, draws, f"{name}.{number}")
             distances.append(
-                map_distance(
-                    source_maps,
-                    translated_maps,
-                    compare=config.compare,
-                    normalise=config.normalise,
-                )
+                map_distance(*maps, compare=config.compare, normalise=config.normalise)
             )
         return config.weight * torch.stack(distances).mean()
 
@@ -134,24 +125,15 @@ class StructureTerm(nn.Module):
         return torch.stack(losses).mean()
 
     def features(self, network: nn.Module, images: Tensor) -> list[Tensor]:
-        """Return the features whose self-similarity is compared, one a layer, (B, C_l, H_l, W_l).
-
-        Args:
-            network: VGG16, or what taps the same layers.
-            images: (B, 1 or 3, H, W) in [-1, 1].
-        """
+        """Return compared features of pictures, (B, 1 or 3, H, W) in [-1, 1], one map a layer."""
         return self._compared(network(_coloured(images), self.config.layers))
 
     @torch.no_grad()
     def views(self, network: nn.Module, source: Tensor, translated: Tensor) -> list[list[AnyView]]:
         """Return the self-similarity of each picture and its translation, one view a layer.
 
-        A view spans the whole map, whatever window the term compares.
-
-        Args:
-            network: VGG16, or what taps the same layers.
-            source: pictures, (B, 1 or 3, H, W) in [-1, 1].
-            translated: their translations.
+        A view spans the whole map, whatever window the term compares. Pictures are
+        (B, 1 or 3, H, W) in [-1, 1].
         """
         sides = [
             [
@@ -191,14 +173,11 @@ class StructureTerm(nn.Module):
     def _contrasted(
         self, source: Tensor, translated: Tensor, other: Tensor, draws: Draws, name: str
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the pictures to tell apart: sources, their other appearances, strangers.
-
-        With `augment` there are two of each of the latter for every source.
-        """
+        """Return the pictures to tell apart: sources, their other appearances, strangers."""
         source, translated, other = map(_coloured, (source, translated.detach(), other))
         if other.shape != source.shape:  # crops that keep their picture's size
             other = F.interpolate(other, size=source.shape[2:], mode="bilinear")
-        if self.config.augment:
+        if self.config.augment:  # two appearances and two strangers for every source
             jittered = jitter_colours(source, draws, f"{name}.jitter_source")
             translated = torch.cat([translated, jittered])
             other = torch.cat([other, jitter_colours(other, draws, f"{name}.jitter_other")])
@@ -232,7 +211,6 @@ def jitter_colours(images: Tensor, draws: Draws, name: str) -> Tensor:
 
 
 def _draw(draws: Draws, name: str) -> tuple[dict[str, float], list[int]]:
-    """Draw how much to change of each kind in one picture, and in which order."""
     low, high = 1.0 - _JITTER, 1.0 + _JITTER
     amounts = {
         what: draws.uniform(f"{name}.{what}", low=low, high=high)
@@ -245,7 +223,7 @@ def _draw(draws: Draws, name: str) -> tuple[dict[str, float], list[int]]:
 
 
 def _jitter(image: Tensor, amounts: Mapping[str, float], order: Sequence[int]) -> Tensor:
-    """Change one picture, (3, H, W) in [0, 1]."""
+    # (3, H, W) in [0, 1]
     from torchvision.transforms.v2 import functional as change
 
     steps = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -49,8 +49,20 @@ class Attending:
         return local_entropy(features, window=self.window, layout=self.layout)
 
 
+class _Sized:
+    """Maps whose last two axes are height and width; `sized_by` names the field of one."""
+
+    sized_by: ClassVar[str]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the map, places."""
+        height, width = getattr(self, self.sized_by).shape[-2:]
+        return height, width
+
+
 @dataclass(frozen=True)
-class AttentionView:
+class AttentionView(_Sized):
     """Query-selected attention at one layer of one picture.
 
     Everything is detached, in float32 and on the CPU; rows are computed from the features when
@@ -63,11 +75,10 @@ class AttentionView:
         places: the selected flat positions row * W + column, lowest entropy first, (N,).
         source: features of the source, (C, H, W).
         translation: features of the translation, (C, H, W).
-        selection: where entropy is measured and features are routed.
-        window: side of the local window, feature pixels.
-        layout: of the local windows.
+        selection, window, layout: as in `Attending`.
     """
 
+    sized_by = "entropy"
     layer: int
     entropy: Tensor
     translation_entropy: Tensor
@@ -77,11 +88,6 @@ class AttentionView:
     selection: Selection
     window: int
     layout: WindowLayout
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the map, places."""
-        return _size_of(self.entropy)
 
     @property
     def has_map(self) -> bool:
@@ -98,36 +104,20 @@ class AttentionView:
         return self.source if side == "source" else self.translation
 
     def map_rows(self, side: Side, places: Tensor) -> Tensor:
-        """Return the attention of places over one side's whole map.
-
-        Args:
-            side: the picture whose features attend to each other.
-            places: flat positions, (N,).
-
-        Returns:
-            Weights, (N, H, W), each map summing to 1.
-        """
+        """Return the attention of flat positions, (N,), over one side's map, (N, H, W), sum 1."""
         features = self.features(side)
         rows = global_rows(features[None], places[None])[0]
         return rows.view(-1, *features.shape[1:])
 
     def window_rows(self, side: Side, places: Tensor) -> Tensor:
-        """Return the attention of places over their windows.
+        """Return the attention of flat positions, (N,), over their windows, (N, window, window).
 
-        In layout "paper" an entry is a place; those beyond the edge are zero vectors and have
-        weight too. In layout "released" an entry mixes channels of several places.
-
-        Args:
-            side: the picture whose features attend to each other.
-            places: flat positions, (N,).
-
-        Returns:
-            Weights, (N, window, window), each window summing to 1.
+        Each window sums to 1. In layout "paper" an entry is a place; those beyond the edge are zero
+        vectors and have weight too. In layout "released" an entry mixes channels of several places.
         """
-        rows = local_rows(
-            self.features(side)[None], places[None], window=self.window, layout=self.layout
-        )[0]
-        return rows.view(-1, self.window, self.window)
+        features, window = self.features(side)[None], self.window
+        rows = local_rows(features, places[None], window=window, layout=self.layout)
+        return rows[0].view(-1, window, window)
 
 
 def attention_views(
@@ -143,14 +133,12 @@ def attention_views(
     Args:
         layer: number of the module that the features come from.
         source: features of the sources, (B, C, H, W).
-        translation: features of the translations, (B, C, H, W).
+        translation: the same of the translations.
         attending: how attention looks around.
         choose: takes entropies, (B, HW), and returns flat positions, (B, N).
     """
-    entropy = attending.entropy(source)
-    theirs = attending.entropy(translation)
-    places = choose(entropy)
-    size = source.shape[2:]
+    entropy, theirs = attending.entropy(source), attending.entropy(translation)
+    places, size = choose(entropy), source.shape[2:]
     return [
         AttentionView(
             layer=layer,
@@ -167,16 +155,12 @@ def attention_views(
     ]
 
 
-def _size_of(maps: Tensor) -> tuple[int, int]:
-    return maps.shape[-2], maps.shape[-1]
-
-
 def _kept(tensor: Tensor) -> Tensor:
     return tensor.detach().float().cpu()
 
 
 @dataclass(frozen=True)
-class MaskView:
+class MaskView(_Sized):
     """Where a translation changes the picture, or any map that belongs to one of its pixels.
 
     Attributes:
@@ -187,49 +171,39 @@ class MaskView:
         mask: (H, W) in [0, 1], float32, on the CPU.
     """
 
+    sized_by = "mask"
     layer: str
     name: str
     low: str
     high: str
     mask: Tensor
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the map, places."""
-        return _size_of(self.mask)
-
 
 @dataclass(frozen=True)
-class SimilarityView:
+class SimilarityView(_Sized):
     """Self-similarity of the features of two pictures: rows are computed when asked for.
 
     The similarity of the places i and k, with features f as the method compares them (centred,
     divided, projected: whatever it does before it multiplies), lies in [-1, 1]:
 
-    - form "cosine": f_i . f_k / (|f_i| |f_k|); the view divides by the lengths, so that it does not
-      matter whether the features are unit vectors already;
+    - form "cosine": f_i . f_k / (|f_i| |f_k|), divided here even if they are unit vectors already;
     - form "tanh": tanh(scale * f_i . f_k).
 
     Attributes:
         layer: name of the tapped layer, such as "relu3_1".
         source: features of the source, (C, H, W), float32, on the CPU.
         translation: the same of the translation.
-        form: how a similarity comes from two features.
         scale: of form "tanh"; form "cosine" has none.
         name: what the values mean, for the legend.
     """
 
+    sized_by = "source"
     layer: str
     source: Tensor
     translation: Tensor
     form: SimilarityForm
     scale: float = 1.0
     name: str = "self-similarity"
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the map, places."""
-        return _size_of(self.source)
 
     def features(self, side: Side) -> Tensor:
         """Return the features of one side, (C, H, W)."""
@@ -251,7 +225,7 @@ class SimilarityView:
 
 
 @dataclass(frozen=True)
-class PositionView:
+class PositionView(_Sized):
     """Learned position attention (DANet): what each place gathers from all others.
 
     Attributes:
@@ -260,14 +234,10 @@ class PositionView:
         keys: (C', H, W).
     """
 
+    sized_by = "queries"
     layer: str
     queries: Tensor
     keys: Tensor
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the map, places."""
-        return _size_of(self.queries)
 
     def map_rows(self, places: Tensor) -> Tensor:
         """Return the attention of flat positions, (N,), over the map, (N, H, W), each sums to 1."""
@@ -276,7 +246,7 @@ class PositionView:
 
 
 @dataclass(frozen=True)
-class ChannelView:
+class ChannelView(_Sized):
     """Channel attention (DANet): how much each channel gathers from every other.
 
     Attributes:
@@ -286,19 +256,15 @@ class ChannelView:
         numbers: which channels those are, K of them.
     """
 
+    sized_by = "channels"
     layer: str
     weights: Tensor
     channels: Tensor
     numbers: tuple[int, ...]
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the map, places."""
-        return _size_of(self.channels)
-
 
 @dataclass(frozen=True)
-class ScaleView:
+class ScaleView(_Sized):
     """How much each scale of the picture says at each pixel (Attention-to-Scale).
 
     Attributes:
@@ -307,14 +273,10 @@ class ScaleView:
         weights: (S, H, W), sum 1 over the scales, float32, on the CPU.
     """
 
+    sized_by = "weights"
     layer: str
     scales: tuple[float, ...]
     weights: Tensor
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the map, places."""
-        return _size_of(self.weights)
 
 
 AnyView = AttentionView | MaskView | SimilarityView | PositionView | ChannelView | ScaleView

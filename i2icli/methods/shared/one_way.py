@@ -1,0 +1,145 @@
+"""What the methods of one generator and one discriminator share: CUT, SeSim and their kin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from i2icli.config.method import (
+    InitConfig,
+    MethodConfig,
+    PatchDiscriminatorConfig,
+    ResnetGeneratorConfig,
+    Task,
+)
+from i2icli.config.sections import DatasetKind
+from i2icli.losses.gan import GanMode, discriminator_gan_loss, generator_gan_loss
+from i2icli.methods.shared.base import Method, Terms, Translation
+from i2icli.networks.patchgan import PatchDiscriminator
+from i2icli.networks.resnet import ResnetGenerator
+from i2icli.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+
+
+class OneWayConfig(MethodConfig):
+    """Networks and GAN loss of a translation from A to B."""
+
+    generator: ResnetGeneratorConfig = Field(
+        ResnetGeneratorConfig(), description="The translating network."
+    )
+    discriminator: PatchDiscriminatorConfig = Field(
+        PatchDiscriminatorConfig(), description="The discriminator of domain B."
+    )
+    init: InitConfig = Field(InitConfig(), description="Initial weights of these networks.")
+    gan_mode: GanMode = Field("lsgan", description="GAN loss.")
+    lambda_gan: float = Field(1.0, ge=0, description="Weight of the GAN term of the generator.")
+
+
+class OneWay(Method):
+    """A generator from A to B and a discriminator of domain B; a subclass draws their weights."""
+
+    config: OneWayConfig
+    generator: ResnetGenerator | StyleGAN2Generator
+    discriminator: nn.Module
+
+    def __init__(self, config: OneWayConfig, task: Task | None = None) -> None:
+        super().__init__(config, task)
+        self.config = config
+        self.generator, self.discriminator = self.build_networks()
+
+    def build_networks(self) -> tuple[ResnetGenerator | StyleGAN2Generator, nn.Module]:
+        """Return the generator and the discriminator, fresh."""
+        config, inside, outside = self.config, self.channels["a"], self.channels["b"]
+        generator = ResnetGenerator(inside, outside, **config.generator.model_dump())
+        return generator, PatchDiscriminator(outside, **config.discriminator.model_dump())
+
+    @property
+    def translators(self) -> Mapping[str, nn.Module]:
+        """The generator."""
+        return {"generator": self.generator}
+
+    def gan_terms(self, fake: Tensor) -> Terms:
+        """Return the generator's GAN term on its translations, (B, C, H, W); none at weight 0."""
+        weight, mode = self.config.lambda_gan, self.config.gan_mode
+        if weight == 0:
+            return {}
+        return {"gan": weight * generator_gan_loss(self.discriminator(fake), mode=mode)}
+
+    def discriminator_terms(self, fake: Tensor, real: Tensor) -> Terms:
+        """Return the discriminator's terms on translations and on pictures of B, (B, C, H, W)."""
+        mode = self.config.gan_mode
+        on_fake, on_real = self.together(self.discriminator, fake, real)
+        return {
+            "fake": 0.5 * discriminator_gan_loss(on_fake, is_real=False, mode=mode),
+            "real": 0.5 * discriminator_gan_loss(on_real, is_real=True, mode=mode),
+        }
+
+    def translate(
+        self,
+        images: Tensor,
+        *,
+        direction: str = "a2b",
+        style: Tensor | None = None,  # noqa: ARG002 - one translation a picture
+    ) -> Translation:
+        """Translate pictures of A into B."""
+        assert direction in self.directions, direction
+        return Translation(self.generator(images)[0])
+
+    def generator_of(self, direction: str) -> nn.Module:  # noqa: ARG002 - there is one
+        """Return the generator."""
+        return self.generator
+
+
+class SingleImage(OneWay):
+    """StyleGAN2 networks, trained on one picture of each domain; they keep their own weights."""
+
+    data: ClassVar[DatasetKind] = "single"
+    generator: StyleGAN2Generator
+
+    def build_networks(self) -> tuple[StyleGAN2Generator, nn.Module]:
+        """Return the generator and the discriminator, fresh."""
+        config, outside, side = self.config, self.channels["b"], self.task.crop
+        discriminator = StyleGAN2Discriminator(
+            outside, resolution=side, **config.discriminator.model_dump()
+        )
+        generator = StyleGAN2Generator(
+            self.channels["a"], outside, resolution=side, **config.generator.model_dump()
+        )
+        return generator, discriminator
+
+    def draw_noise(self, images: Tensor, *, parts: int = 1) -> list[Tensor]:
+        """Draw the noise maps of a training step, on the device of the pictures.
+
+        `parts` is the number of batches that `images`, (B, C, H, W), are, one after the other.
+        """
+        return [
+            self.draws.normal(f"noise.{number}", shape, parts=parts).to(
+                images.device, non_blocking=True
+            )
+            for number, shape in enumerate(self.generator.noise_shapes(images))
+        ]
+
+    @torch.no_grad()
+    def translate(
+        self,
+        images: Tensor,
+        *,
+        direction: str = "a2b",
+        style: Tensor | None = None,  # noqa: ARG002 - one translation a picture
+    ) -> Translation:
+        """Translate pictures of A into B, large ones in tiles; only here values are bounded."""
+        assert direction in self.directions, direction
+        return Translation(self.generator.translate(images).clamp(-1.0, 1.0))
+
+
+def single_image_data(*, crop: int) -> Mapping[str, Any]:
+    """Return the papers' data section: 16 zoomed patches of `crop` pixels a step."""
+    return {
+        "preprocess": "zoom-and-patch",
+        "interpolation": "bilinear",
+        "crop": crop,
+        "batch_size": 16,
+    }
