@@ -35,14 +35,10 @@ _CHUNK_NUMBERS = 2**21  # numbers of one temporary: 8 MiB in float32
 @full_precision
 @torch.no_grad()
 def global_entropy(features: Tensor, chunk: int | None = None) -> Tensor:
-    """Return the entropy of each place's attention over the whole map, without gradient.
+    """Return the entropy of each place's attention over the whole map, (B, H * W) nats.
 
-    Args:
-        features: source features, (B, C, H, W).
-        chunk: places scored at once, which bounds the memory; by default about 8 MiB.
-
-    Returns:
-        Entropies in nats, (B, H * W). Weights that underflow to 0 contribute 0.
+    Without gradient. Weights that underflow to 0 contribute 0. `chunk` places are scored at once,
+    which bounds the memory; by default about 8 MiB.
     """
     flat = features.flatten(2)  # (B, C, HW)
     batch, _, total = flat.shape
@@ -59,15 +55,9 @@ def global_entropy(features: Tensor, chunk: int | None = None) -> Tensor:
 @full_precision
 @torch.no_grad()
 def local_entropy(features: Tensor, *, window: int = 7, layout: WindowLayout) -> Tensor:
-    """Return the entropy of each place's attention over its window, without gradient.
+    """Return the entropy of each place's attention over its window, (B, H * W) nats.
 
-    Args:
-        features: source features, (B, C, H, W).
-        window: side of the window, odd, in places.
-        layout: see the module's docstring.
-
-    Returns:
-        Entropies in nats, (B, H * W).
+    Without gradient. `window` is its side, odd, places; for `layout` see the module's docstring.
     """
     scores = _shifted_scores if layout == "paper" else _scrambled_scores
     return entropy_of(scores(features, window))
@@ -75,14 +65,9 @@ def local_entropy(features: Tensor, *, window: int = 7, layout: WindowLayout) ->
 
 @full_precision
 def global_rows(features: Tensor, places: Tensor) -> Tensor:
-    """Return the attention of selected places over the whole map, with gradient.
+    """Return selected places' attention over the whole map, (B, N, H * W), with gradient.
 
-    Args:
-        features: source features, (B, C, H, W).
-        places: selected flat positions, (B, N).
-
-    Returns:
-        Weights, (B, N, H * W), each row summing to 1.
+    `features` are the source's, (B, C, H, W), `places` flat positions, (B, N); each row sums to 1.
     """
     return torch.bmm(gather_places(features, places), features.flatten(2)).softmax(dim=-1)
 
@@ -91,16 +76,13 @@ def global_rows(features: Tensor, places: Tensor) -> Tensor:
 def local_rows(
     features: Tensor, places: Tensor, *, window: int = 7, layout: WindowLayout
 ) -> Tensor:
-    """Return the attention of selected places over their windows, with gradient.
+    """Return selected places' attention over their windows, (B, N, window * window), with gradient.
 
     Args:
         features: source features, (B, C, H, W).
         places: selected flat positions, (B, N).
         window: side of the window, odd, in places.
         layout: see the module's docstring.
-
-    Returns:
-        Weights, (B, N, window * window), each row summing to 1.
     """
     keys = _windows(features, places, window)  # (B, N, K, C)
     if layout == "released":
@@ -110,14 +92,9 @@ def local_rows(
 
 @full_precision
 def route_global(rows: Tensor, features: Tensor) -> Tensor:
-    """Average features over the whole map by the weights of each row.
+    """Average features over the whole map by the weights of each row, (B, N, C).
 
-    Args:
-        rows: attention, (B, N, H * W).
-        features: source or translated features, (B, C, H, W).
-
-    Returns:
-        (B, N, C).
+    `rows` are attention, (B, N, H * W); `features`, of either picture, are (B, C, H, W).
     """
     return torch.bmm(rows, features.flatten(2).mT)
 
@@ -126,9 +103,6 @@ def attend_global(
     source: Tensor, query: Tensor, places: Tensor, *, most: int = _MOST_ROWS
 ) -> tuple[Tensor, Tensor]:
     """Route both feature maps by the attention of selected places of the source.
-
-    As `global_rows` and `route_global` do one after the other; but where the rows are many
-    numbers, they are computed in portions, and again for the gradient, instead of being kept.
 
     Args:
         source: source features, (B, C, H, W).
@@ -140,6 +114,8 @@ def attend_global(
         What the places gather from the translation, with gradient to both maps, and from the
         source, a constant; each (B, N, C).
     """
+    # Where the rows are many numbers, they are computed in portions, and again for the gradient,
+    # instead of being kept.
     if places.shape[1] * source.shape[0] * source.shape[2] * source.shape[3] > most:
         routed: tuple[Tensor, Tensor] = _AttendInPortions.apply(source, query, places)
         return routed
@@ -148,14 +124,12 @@ def attend_global(
 
 
 class _AttendInPortions(torch.autograd.Function):
-    """`attend_global` with rows that live only as long as their portion.
-
-    One image at a time, so that of half-precision maps only one is there in float32 too.
-    """
+    """`attend_global` with rows that live only as long as their portion."""
 
     @staticmethod
     def forward(ctx: Any, source: Tensor, query: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(source, query, places)
+        # One image at a time, so that of half-precision maps only one is there in float32 too.
         images = [_route_image(*image) for image in zip(source, query, places, strict=True)]
         from_query, from_source = (torch.stack(routed) for routed in zip(*images, strict=True))
         ctx.mark_non_differentiable(from_source)
@@ -174,7 +148,7 @@ class _AttendInPortions(torch.autograd.Function):
 
 @full_precision
 def _route_image(source: Tensor, query: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the features that positions, (N,), gather from both maps, (C, H, W): (N, C) each."""
+    # Maps are (C, H, W), places (N,), the routed features (N, C).
     flat, flat_query = source.flatten(1), query.flatten(1)
     parts = []
     for part in torch.split(places, _portion(flat)):
@@ -188,7 +162,6 @@ def _route_image(source: Tensor, query: Tensor, places: Tensor) -> tuple[Tensor,
 def _route_image_back(
     source: Tensor, query: Tensor, places: Tensor, gradient: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradients of both maps, (C, H, W), given that of the routed query, (N, C)."""
     flat, flat_query = source.flatten(1), query.flatten(1)
     to_source, to_query = torch.zeros_like(flat), torch.zeros_like(flat)
     size = _portion(flat)
@@ -196,6 +169,7 @@ def _route_image_back(
         rows = _rows_of_image(flat, part)
         to_query.addmm_(upper.mT, rows)
         change = upper @ flat_query  # of the rows, then of the scores
+        # The softmax's backward: rows * (change - sum of change * rows).
         change -= torch.einsum("np,np->n", change, rows)[:, None]
         change *= rows
         to_source.addmm_(flat[:, part], change)
@@ -204,12 +178,10 @@ def _route_image_back(
 
 
 def _rows_of_image(flat: Tensor, places: Tensor) -> Tensor:
-    """Return the attention of places, (n,), over one image's features, (C, HW): (n, HW)."""
-    return (flat[:, places].mT @ flat).softmax(dim=-1)
+    return (flat[:, places].mT @ flat).softmax(dim=-1)  # (n, HW) of (n,) and (C, HW)
 
 
 def _portion(flat: Tensor) -> int:
-    """Return the number of rows in a portion over features, (C, HW)."""
     return max(1, _PORTION_NUMBERS // flat.shape[1])
 
 
@@ -217,7 +189,7 @@ def _portion(flat: Tensor) -> int:
 def route_local(
     rows: Tensor, features: Tensor, places: Tensor, *, window: int = 7, layout: WindowLayout
 ) -> Tensor:
-    """Average features over the windows of selected places by the weights of each row.
+    """Average features over the windows of selected places by the weights of each row, (B, N, C).
 
     Args:
         rows: attention, (B, N, window * window).
@@ -225,9 +197,6 @@ def route_local(
         places: selected flat positions, (B, N).
         window: side of the window, odd, in places.
         layout: see the module's docstring.
-
-    Returns:
-        (B, N, C).
     """
     values = _windows(features, places, window)
     if layout == "released":
@@ -236,26 +205,23 @@ def route_local(
 
 
 def entropy_of(scores: Tensor) -> Tensor:
-    """Return the entropy in nats of softmax(scores) along the last axis.
-
-    From the log-softmax: the shortcut log-sum-exp minus the mean score cancels where scores reach
-    thousands, and picks other places. The weights are not its exponential, which on a CPU takes
-    eight times as long as all of softmax where it underflows, as it does nearly everywhere.
-    """
+    """Return the entropy in nats of softmax(scores) along the last axis."""
+    # From the log-softmax: the shortcut log-sum-exp minus the mean score cancels where scores reach
+    # thousands, and picks other places. The weights are not its exponential, which on a CPU takes
+    # eight times as long as all of softmax where it underflows, as it does nearly everywhere.
     return -(scores.softmax(dim=-1) * scores.log_softmax(dim=-1)).sum(dim=-1)
 
 
 def _reach(window: int) -> int:
-    """Return the reach of a window to each side."""
     if window < 1 or window % 2 == 0:
         raise ValueError(f"window must be odd and positive, got {window}")
     return window // 2
 
 
 def _shifted_scores(features: Tensor, window: int) -> Tensor:
-    """Score every place against its true window, (B, HW, K), one shift of the map at a time."""
     height, width = features.shape[2:]
     padded = F.pad(features, [_reach(window)] * 4)
+    # One shift of the whole map at a time, (B, HW) each.
     shifts = [
         (features * padded[:, :, top : top + height, left : left + width]).sum(dim=1).flatten(1)
         for top in range(window)
@@ -265,7 +231,6 @@ def _shifted_scores(features: Tensor, window: int) -> Tensor:
 
 
 def _scrambled_scores(features: Tensor, window: int) -> Tensor:
-    """Score every place against its window in the released layout, (B, HW, K), in chunks."""
     batch, channels, height, width = features.shape
     places = torch.arange(height * width, device=features.device).expand(batch, -1)
     chunk = max(1, _CHUNK_NUMBERS // (batch * channels * window**2))
@@ -278,11 +243,7 @@ def _scrambled_scores(features: Tensor, window: int) -> Tensor:
 
 
 def _windows(features: Tensor, places: Tensor, window: int) -> Tensor:
-    """Cut the windows around places, row by row, zero beyond the edge.
-
-    Returns:
-        (B, N, window * window, C).
-    """
+    """Cut the windows around places, row by row, zero beyond the edge: (B, N, K, C)."""
     reach = _reach(window)
     padded = F.pad(features, [reach] * 4)
     batch, channels, height, width = padded.shape
@@ -297,20 +258,14 @@ def _windows(features: Tensor, places: Tensor, window: int) -> Tensor:
 
 
 def _scramble(windows: Tensor) -> Tensor:
-    """Read windows, (B, N, K, C), in the released order of keys.
-
-    The released code holds a window as one vector with all K places of channel 0 first, then
-    those of channel 1, and reads it as K vectors of C numbers.
-    """
+    # The released code holds a window, (K, C), as one vector with all K places of channel 0 first,
+    # then those of channel 1, and reads it as K vectors of C numbers.
     return windows.mT.reshape(windows.shape)
 
 
 def _scramble_values(windows: Tensor) -> Tensor:
-    """Read windows, (B, N, K, C), in the released order of values.
-
-    On top of the order of keys, the selected places are the fastest axis in memory when it is
-    read as windows again.
-    """
+    # On top of the order of keys, the selected places are the fastest axis in memory when it is
+    # read as windows again.
     # Departs from the official code: a copying reshape also for one image, because its view
     # raises there on a current PyTorch.
     return windows.permute(0, 3, 2, 1).reshape(windows.shape)

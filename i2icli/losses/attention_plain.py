@@ -31,8 +31,7 @@ def attend_everywhere(
         entropy: what to choose by; None: that of these rows.
 
     Returns:
-        What the places gather from the translation, with gradient to both maps, and from the
-        source, a constant; each (B, N, C).
+        As `attention.attend_global`.
     """
     flat = source.flatten(2)
     scores = torch.bmm(flat.mT, flat)
@@ -47,15 +46,7 @@ def attend_in_windows(
 ) -> tuple[Tensor, Tensor]:
     """Route both feature maps by selected rows of the source's attention over windows.
 
-    Args:
-        source: source features, (B, C, H, W).
-        query: translated features, the same shape.
-        choose: takes the entropies, (B, H * W) nats, and returns flat positions, (B, N).
-        window: side of the window, odd, in places.
-        layout: see the docstring of `attention`.
-
-    Returns:
-        As `attend_everywhere`.
+    As `attend_everywhere`, with the windows of `attention.local_rows`.
     """
     scores = _window_scores(source, window, layout)
     places = choose(entropy_of(scores.detach()))
@@ -70,31 +61,23 @@ def attend_in_windows(
 @full_precision
 @torch.no_grad()
 def window_entropy(features: Tensor, *, window: int = 7, layout: WindowLayout) -> Tensor:
-    """Return the entropy of each place's attention over its window, (B, H * W) nats.
-
-    Args:
-        features: source features, (B, C, H, W).
-        window: side of the window, odd, in places.
-        layout: see the docstring of `attention`.
-    """
+    """Return the entropy of each place's attention over its window, (B, H * W) nats."""
     return entropy_of(_window_scores(features, window, layout))
 
 
 def _take(rows: Tensor, places: Tensor) -> Tensor:
-    """Return the rows, (B, N, K), of places, (B, N), out of all, (B, HW, K)."""
+    # (B, N, K) of (B, HW, K)
     return rows.gather(1, places[..., None].expand(-1, -1, rows.shape[2]))
 
 
 def _unfold(features: Tensor, window: int) -> Tensor:
-    """Return every place's window, (B, C * K, HW), channel by channel."""
-    return F.unfold(features, window, padding=window // 2)
+    return F.unfold(features, window, padding=window // 2)  # (B, C * K, HW), channel by channel
 
 
 def _window_scores(features: Tensor, window: int, layout: WindowLayout) -> Tensor:
-    """Return the scores of every place with the keys of its window, (B, HW, K)."""
     batch, channels, _, _ = features.shape
     columns = _unfold(features, window).mT  # (B, HW, C * K)
-    if layout == "paper":
+    if layout == "paper":  # else what the released code reads as the window's places
         keys = columns.reshape(batch, -1, channels, window**2).mT
     else:
         keys = columns.reshape(batch, -1, window**2, channels)
@@ -103,7 +86,6 @@ def _window_scores(features: Tensor, window: int, layout: WindowLayout) -> Tenso
 
 
 def _window_values(features: Tensor, places: Tensor, window: int, layout: WindowLayout) -> Tensor:
-    """Return the values in the windows of places, (B, N, K, C)."""
     batch, channels, _, _ = features.shape
     columns = _unfold(features, window)
     index = places[:, None, :].expand(-1, columns.shape[1], -1)

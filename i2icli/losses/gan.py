@@ -17,7 +17,9 @@ GanMode = Literal["lsgan", "vanilla", "hinge", "nonsaturating", "wgangp"]
 def discriminator_gan_loss(
     prediction: Tensor | Sequence[Tensor], *, is_real: bool, mode: GanMode
 ) -> Tensor:
-    """Return the discriminator's GAN loss on real or on translated pictures.
+    """Return the discriminator's GAN loss on real or on translated pictures, a scalar.
+
+    The mean over the map and the pictures, summed over scales.
 
     Args:
         prediction: logits, (B, ...), or one such map a scale.
@@ -25,28 +27,18 @@ def discriminator_gan_loss(
         mode: "lsgan" squares (Mao et al., ICCV 2017), "vanilla" and "nonsaturating" are the
             logistic loss (Goodfellow et al., 2014), "hinge" (Lim and Ye, 2017), "wgangp" the bare
             critic (Gulrajani et al., 2017) without its penalty.
-
-    Returns:
-        A scalar: the mean over the map and the pictures, summed over scales.
     """
     maps = [prediction] if isinstance(prediction, Tensor) else prediction
-    if mode == "hinge":
-        return _total([_hinge(logits, is_real=is_real) for logits in maps])
     return _total([_gan_loss(logits, is_real=is_real, mode=mode) for logits in maps])
 
 
 def generator_gan_loss(prediction: Tensor | Sequence[Tensor], *, mode: GanMode) -> Tensor:
     """Return the generator's GAN loss, given the logits of its pictures.
 
-    Args:
-        prediction: logits, (B, ...), or one such map a scale.
-        mode: see `discriminator_gan_loss`; under "hinge" the logits themselves are raised.
-
-    Returns:
-        A scalar: the mean over the map and the pictures, summed over scales.
+    Arguments and value as in `discriminator_gan_loss`.
     """
     maps = [prediction] if isinstance(prediction, Tensor) else prediction
-    form: GanMode = "wgangp" if mode == "hinge" else mode
+    form: GanMode = "wgangp" if mode == "hinge" else mode  # it raises the logits themselves
     return _total([_gan_loss(logits, is_real=True, mode=form) for logits in maps])
 
 
@@ -55,16 +47,12 @@ def _total(terms: Sequence[Tensor]) -> Tensor:
 
 
 @full_precision
-def _hinge(logits: Tensor, *, is_real: bool) -> Tensor:
-    return F.relu(1.0 - logits if is_real else 1.0 + logits).mean()
-
-
-@full_precision
 def _gan_loss(logits: Tensor, *, is_real: bool, mode: GanMode) -> Tensor:
-    """Return the loss of `logits` against the label `is_real`."""
     if mode == "lsgan":
         return (logits - float(is_real)).square().mean()
     if mode == "wgangp":
         return -logits.mean() if is_real else logits.mean()
+    if mode == "hinge":
+        return F.relu(1.0 - logits if is_real else 1.0 + logits).mean()
     # softplus(-x) is the binary cross entropy of logit x with label 1
     return F.softplus(-logits if is_real else logits).mean()

@@ -9,36 +9,23 @@ from i2icli.system.device import full_precision
 
 
 def gather_places(features: Tensor, places: Tensor) -> Tensor:
-    """Return the feature vectors at flat positions.
+    """Return the feature vectors at flat positions, (B, N, C).
 
-    Args:
-        features: (B, C, H, W).
-        places: positions row * W + column, int64, (N,) shared by the batch or (B, N).
-
-    Returns:
-        (B, N, C).
+    Features are (B, C, H, W), positions row * W + column int64, (N,) for all images or (B, N).
     """
-    if _lies_channels_last(features):  # whole vectors, without a copy of the map
-        return _gather_rows(features, places)
+    if features.stride(1) == 1 and features.permute(0, 2, 3, 1).is_contiguous():
+        # Channels last: whole vectors, without a copy of the map.
+        batch, channels, height, width = features.shape
+        total = height * width
+        rows = features.permute(0, 2, 3, 1).reshape(batch * total, channels)
+        starts = torch.arange(batch, device=places.device)[:, None] * total
+        index = (starts + places).flatten()  # (N,) and (B, N) alike
+        return rows.index_select(0, index).view(batch, -1, channels)
     flat = features.flatten(2)
     if places.dim() == 1:
         return flat.index_select(2, places).mT
     index = places[:, None, :].expand(-1, features.shape[1], -1)
     return flat.gather(2, index).mT
-
-
-def _lies_channels_last(features: Tensor) -> bool:
-    return features.stride(1) == 1 and features.permute(0, 2, 3, 1).is_contiguous()
-
-
-def _gather_rows(features: Tensor, places: Tensor) -> Tensor:
-    """Do what `gather_places` does with features that lie channels-last."""
-    batch, channels, height, width = features.shape
-    total = height * width
-    rows = features.permute(0, 2, 3, 1).reshape(batch * total, channels)
-    starts = torch.arange(batch, device=places.device)[:, None] * total
-    index = (starts + places).flatten()  # (N,) and (B, N) alike
-    return rows.index_select(0, index).view(batch, -1, channels)
 
 
 @full_precision
@@ -53,13 +40,11 @@ def patch_nce(
 ) -> Tensor:
     """Match each translated patch to the source patch at its place (CUT, eq. 3).
 
-    Negatives are the other patches of the same image, or of the whole batch. As released, the
-    positive among the negatives is replaced by a similarity of -10 before the temperature.
+    Negatives are the other patches of the same image, or of the whole batch.
 
     Args:
         queries: features of the translation, (B, N, C), unit norm along C.
-        keys: features of the source at the same places, (B, N, C), unit norm along C; taken as
-            constants.
+        keys: features of the source at the same places, of the same shape and norm; constants.
         temperature: divides the cosine similarities.
         batch_negatives: take the patches of all images of the batch as negatives.
         all_keys: with `batch_negatives`, the keys of a larger batch that these are a part of,
@@ -78,6 +63,7 @@ def patch_nce(
     positive = (queries * keys).sum(dim=-1, keepdim=True)
     rows = torch.arange(queries.shape[1], device=queries.device) + first * count
     is_self = rows[:, None] == torch.arange(others.shape[1], device=queries.device)
+    # As released, the positive among the negatives gets a similarity of -10, no hole.
     negatives = torch.bmm(queries, others.mT).masked_fill(is_self, -10.0)
     logits = torch.cat([positive, negatives], dim=-1) / temperature
     return -logits.log_softmax(dim=-1)[..., 0].reshape(batch, count)

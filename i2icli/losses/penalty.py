@@ -36,11 +36,7 @@ def logits_with_slope(
 def r1_penalty(slope: Tensor) -> Tensor:
     """Return half the squared length of the slope at real pictures (Mescheder et al., ICML 2018).
 
-    Args:
-        slope: as `logits_with_slope` returns it, (B, C, H, W).
-
-    Returns:
-        A scalar: the sum over a picture, the mean over the pictures.
+    The sum over a picture, (C, H, W), the mean over the pictures.
     """
     lengths: Tensor = slope.flatten(1).square().sum(dim=1)
     return 0.5 * lengths.mean()
@@ -50,11 +46,7 @@ def r1_penalty(slope: Tensor) -> Tensor:
 def unit_slope_penalty(slope: Tensor) -> Tensor:
     """Return the squared deviation of the slope's length from 1 (Gulrajani et al., NeurIPS 2017).
 
-    Args:
-        slope: as `logits_with_slope` returns it at points between real and fake, (B, C, H, W).
-
-    Returns:
-        A scalar, the mean over the pictures.
+    The slope is that at points between real and fake, (B, C, H, W); the mean over the pictures.
     """
     # As released a tiny number is added to each entry: a slope of 0 would have no gradient.
     lengths: Tensor = (slope.flatten(1) + 1e-16).norm(dim=1)

@@ -12,7 +12,7 @@ from i2icli.system.device import full_precision
 def label_loss(
     scores: Tensor, labels: Tensor, *, ignore: int, count: Tensor | None = None
 ) -> Tensor:
-    """Return the cross-entropy averaged over the pixels that are labelled.
+    """Return the cross-entropy averaged over the pixels that are labelled, a scalar.
 
     Where no pixel of the batch is labelled the loss is 0, with a gradient of zeros.
 
@@ -21,9 +21,6 @@ def label_loss(
         labels: class ids, (B, H, W) int64, from 0 to K - 1, or `ignore`.
         ignore: id of the pixels that do not count.
         count: divides the sum over the pixels; None: the pixels that are labelled, at least 1.
-
-    Returns:
-        A scalar.
     """
     divisor = (labels != ignore).sum().clamp(min=1) if count is None else count
     total = F.cross_entropy(scores, labels, ignore_index=ignore, reduction="sum")

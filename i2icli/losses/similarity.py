@@ -22,14 +22,9 @@ PRODUCT_SCALE = 0.1  # of products, before the tanh of similarity that is no cos
 
 @full_precision
 def centred_features(features: Tensor, *, normalise: bool) -> Tensor:
-    """Subtract each channel's mean over the picture, then scale.
+    """Subtract each channel's mean over the picture, then scale; (B, C, H, W), float32 at least.
 
-    Args:
-        features: (B, C, H, W).
-        normalise: scale each place's vector to length 1; otherwise divide by sqrt(C).
-
-    Returns:
-        (B, C, H, W), float32 or float64.
+    With `normalise` each place's vector to length 1; otherwise divide by sqrt(C).
     """
     centred = features - features.mean(dim=(2, 3), keepdim=True)
     if normalise:
@@ -87,14 +82,10 @@ def _windows(
 
 
 def mask_maps(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Keep of both maps the entries where the target's similarity is highest; others become 0.
+    """Keep of both maps, (B, P, N), the entries where the target is highest; others become 0.
 
     As released, what is below the (N // 4)-th highest value, counted from 0, goes: N // 4 + 1
     entries stay, more where values tie.
-
-    Args:
-        source: maps, (B, P, N).
-        target: maps that decide, (B, P, N).
     """
     rank = target.shape[-1] // 4
     threshold = target.detach().topk(rank + 1, dim=-1).values[..., -1:]
@@ -106,7 +97,9 @@ def mask_maps(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 def map_distance(
     source: Tensor, target: Tensor, *, compare: MapComparison = "cos", normalise: bool = False
 ) -> Tensor:
-    """Return the distance of two pictures' self-similarity maps (SeSim, eq. 3).
+    """Return the distance of two pictures' self-similarity maps (SeSim, eq. 3), a scalar.
+
+    The mean over batch and places; 0 for equal maps.
 
     Args:
         source: maps of the source, (B, P, N).
@@ -114,9 +107,6 @@ def map_distance(
         compare: "cos" compares the cosine of both maps with 1; "l1" compares entry by entry, both
             multiplied by N / (N // 4).
         normalise: whether the maps hold cosines: then the criterion is L1, otherwise smooth L1.
-
-    Returns:
-        A scalar, the mean over batch and places; 0 for equal maps.
     """
     criterion = F.l1_loss if normalise else F.smooth_l1_loss
     kept_source, kept_target = mask_maps(source, target)
@@ -130,17 +120,16 @@ def map_distance(
 
 @full_precision
 def contrast_logits(source: Tensor, target: Tensor, other: Tensor, *, temperature: float) -> Tensor:
-    """Return the logits that the learned head classifies (SeSim, eq. 5).
+    """Return the logits that the learned head classifies (SeSim, eq. 5), (B, P, 3 P).
+
+    A source map with all target maps, with all other maps, and the target map of its place with all
+    other maps. The right answer of row i is column i.
 
     Args:
         source: maps of a picture, (B, P, N).
-        target: maps of its other appearance at the same places, (B, P, N).
-        other: maps of an unrelated picture, (B, P, N).
+        target: maps of its other appearance at the same places, the same shape.
+        other: maps of an unrelated picture, the same shape.
         temperature: divides the cosines.
-
-    Returns:
-        (B, P, 3 P): a source map with all target maps, with all other maps, and the target map of
-        its place with all other maps. The right answer of row i is column i.
     """
     source, target, other = (F.normalize(maps, dim=-1) for maps in (source, target, other))
     pairs = ((source, target), (source, other), (target, other))

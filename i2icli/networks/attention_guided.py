@@ -26,21 +26,15 @@ UnitNorm = Literal["affine", "plain", "none"]
 def compose(translated: Tensor, source: Tensor, attention: Tensor) -> Tensor:
     """Return a * G(s) + (1 - a) * s: the source itself, bit for bit, where a is 0.
 
-    Args:
-        translated: what the generator made of the whole picture, (B, C, H, W).
-        source: the picture, the same shape.
-        attention: (B, 1, H, W) in [0, 1].
+    Pictures are (B, C, H, W), attention is (B, 1, H, W) in [0, 1].
     """
     return attention * translated + (1 - attention) * source
 
 
 def keep_foreground(images: Tensor, attention: Tensor, threshold: float) -> Tensor:
-    """Return pictures with 0 where attention is below the threshold; that choice has no gradient.
+    """Return pictures, (B, C, H, W), with 0 where attention is below the threshold.
 
-    Args:
-        images: (B, C, H, W).
-        attention: (B, 1, H, W) in [0, 1].
-        threshold: 0 keeps everything.
+    That choice has no gradient. Attention is (B, 1, H, W) in [0, 1]; threshold 0 keeps everything.
     """
     if threshold <= 0:
         return images
@@ -48,11 +42,7 @@ def keep_foreground(images: Tensor, attention: Tensor, threshold: float) -> Tens
 
 
 class AffineInstanceNorm(InstanceNorm):
-    """Instance norm with a learned scale and offset a channel.
-
-    Args:
-        channels: channels of the images.
-    """
+    """Instance norm with a learned scale and offset a channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
@@ -102,12 +92,7 @@ class ConvUnit(nn.Module):
         self.border, self.slope = border, slope
 
     def forward(self, features: Tensor, *, is_normed: bool = True) -> Tensor:
-        """Return the unit's features, (B, outside, H', W').
-
-        Args:
-            features: (B, inside, H, W).
-            is_normed: False leaves the norm out.
-        """
+        """Return features, (B, outside, H', W'), of (B, inside, H, W); maybe without the norm."""
         rows, columns = (self._margins(side) for side in features.shape[-2:])
         value: Tensor = self.conv(pad(features, (*columns, *rows), mode=self.border))
         if is_normed:
@@ -117,23 +102,19 @@ class ConvUnit(nn.Module):
         return F.leaky_relu(value, self.slope) if self.slope else F.relu(value)
 
     def _margins(self, side: int) -> tuple[int, int]:
-        """Return the padding before and after a side, pixels."""
         if self.margin is not None:
             return self.margin, self.margin
+        # TensorFlow's SAME: the odd pixel goes behind.
         steps = -(-side // self.stride)
         missing = max(0, (steps - 1) * self.stride + self.kernel - side)
         return missing // 2, missing - missing // 2
 
 
 class DoublingUnit(nn.Module):
-    """Transposed 3x3 convolution of stride 2 as TensorFlow's SAME places it, norm, ReLU.
+    """Transposed 3x3 convolution of stride 2 as TensorFlow's SAME has it, norm, ReLU.
 
     It is the adjoint of a `ConvUnit` with SAME padding: row 2i of the result lies on row i of the
     features, where PyTorch's own with `padding=1` lies one pixel off.
-
-    Args:
-        inside: channels in.
-        outside: channels out.
     """
 
     def __init__(self, inside: int, outside: int) -> None:
@@ -147,14 +128,7 @@ class DoublingUnit(nn.Module):
 
 
 class RectifiedBlock(nn.Module):
-    """Two 3x3 convolutions with a skip around them and a ReLU after the sum.
-
-    Args:
-        channels: channels in and out.
-        border: what the padding holds.
-        norm: after each convolution.
-        bias: whether the convolutions have one.
-    """
+    """Two 3x3 convolutions with a skip around them and a ReLU after the sum."""
 
     def __init__(
         self, channels: int, *, border: Border, norm: UnitNorm = "affine", bias: bool = True
@@ -172,8 +146,6 @@ class RectifiedBlock(nn.Module):
 
 @dataclass(frozen=True)
 class _Form:
-    """What the layouts of the attention network differ in."""
-
     kernels: tuple[int, int, int]  # after the two doublings, and of the last convolution
     up: Literal["nearest", "bilinear"] = "nearest"
     border: Border = "reflect"
@@ -196,9 +168,8 @@ class AttentionNetwork(nn.Module):
         in_channels: channels of the pictures.
         width: channels after the first convolution; they double at the second.
         layout: "released": 1x1 convolutions in the decoder, as the released code computes; "paper":
-            3x3, 3x3 and 7x7 ones, as its arguments read; "port": those too, with bilinear
-            upsampling, zero padding, no biases and a norm without scale and offset, as a
-            PyTorch re-implementation has it.
+            3x3, 3x3 and 7x7 ones, as its arguments read; "port": those too, as a PyTorch
+            re-implementation has them, see `_FORMS`.
     """
 
     def __init__(
@@ -231,17 +202,15 @@ class AttentionNetwork(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the attention map of pictures.
+        """Return the attention of pictures, (B, 1, H, W) in [0, 1], float32 at least.
 
-        Args:
-            images: (B, in_channels, H, W) in [-1, 1], sides a multiple of 4.
-
-        Returns:
-            (B, 1, H, W) in [0, 1], float32, or float64 of such pictures.
+        Pictures are (B, in_channels, H, W) in [-1, 1], sides a multiple of 4.
         """
         value = self.encode(images)
         for number, unit in enumerate(self.decoder):
-            value = unit(self._double(value) if number < 2 else value)
+            if number < 2:
+                value = F.interpolate(value, scale_factor=2, mode=self.up)
+            value = unit(value)
         return widen(value).sigmoid()
 
     def encode(self, images: Tensor) -> Tensor:
@@ -249,19 +218,9 @@ class AttentionNetwork(nn.Module):
         features: Tensor = self.block(self.second(self.first(images)))
         return features
 
-    def _double(self, features: Tensor) -> Tensor:
-        return F.interpolate(features, scale_factor=2, mode=self.up)
-
 
 class GuidedGenerator(nn.Module):
-    """Translate a whole picture; the attention network says where that shows.
-
-    Args:
-        in_channels: channels of the input pictures.
-        out_channels: channels of the translated pictures.
-        width: channels after the first convolution; they double at each halving.
-        blocks: residual blocks.
-    """
+    """Translate a whole picture; the attention network says where that shows."""
 
     def __init__(
         self, in_channels: int = 3, out_channels: int = 3, *, width: int = 32, blocks: int = 9
@@ -280,20 +239,14 @@ class GuidedGenerator(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the translation, (B, out_channels, H, W) in [-1, 1].
 
-        Args:
-            images: (B, in_channels, H, W) in [-1, 1], sides a multiple of 4.
+        Pictures are (B, in_channels, H, W) in [-1, 1], sides a multiple of 4.
         """
         translated: Tensor = self.model(images).tanh()
         return translated
 
 
 class GuidedTranslator(nn.Module):
-    """An attention network and a generator: together they translate the foreground.
-
-    Args:
-        attention: says where; built for the pictures that `generator` takes.
-        generator: with as many channels out as in.
-    """
+    """An attention network and a generator: together they translate the foreground."""
 
     def __init__(self, attention: AttentionNetwork, generator: GuidedGenerator) -> None:
         super().__init__()
@@ -301,14 +254,12 @@ class GuidedTranslator(nn.Module):
         self.generator = generator
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Translate pictures; as released, the generator sees them whole.
+        """Translate pictures, (B, C, H, W) in [-1, 1], sides a multiple of 4.
 
-        Args:
-            images: (B, C, H, W) in [-1, 1], sides a multiple of 4.
+        As released, the generator sees them whole.
 
         Returns:
-            The translations, (B, C, H, W) in [-1, 1], and the attention maps that they were
-            composed by, (B, 1, H, W) in [0, 1].
+            The translations, and the attention maps that they were composed by, (B, 1, H, W).
         """
         attention = self.attention(images)
         return compose(self.generator(images), images, attention), attention
@@ -316,10 +267,6 @@ class GuidedTranslator(nn.Module):
 
 class GuidedDiscriminator(nn.Module):
     """Discriminate overlapping patches of 70x70 pixels, with a norm that can be switched off.
-
-    Args:
-        in_channels: channels of the pictures.
-        width: channels after the first convolution; they double up to 8 times that.
 
     Attributes:
         is_normed: whether the norms are in use.
@@ -330,15 +277,8 @@ class GuidedDiscriminator(nn.Module):
         self.is_normed = True
         channels = (in_channels, width, 2 * width, 4 * width, 8 * width)
         self.inner = nn.ModuleList(
-            ConvUnit(
-                channels[number],
-                channels[number + 1],
-                4,
-                stride=2 if number < 3 else 1,
-                margin=2,
-                slope=0.2,
-            )
-            for number in range(4)
+            ConvUnit(inside, outside, 4, stride=stride, margin=2, slope=0.2)
+            for inside, outside, stride in zip(channels, channels[1:], (2, 2, 2, 1), strict=False)
         )
         self.last = ConvUnit(channels[-1], 1, 4, margin=2, norm="none", slope=None)
 
@@ -352,8 +292,7 @@ class GuidedDiscriminator(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return one logit a patch, (B, 1, h, w), any real number; high means real.
 
-        Args:
-            images: (B, in_channels, H, W) in [-1, 1], their background 0 where it is not shown.
+        Pictures are in [-1, 1], their background 0 where it is not shown.
         """
         value = images
         for unit in self.inner:
@@ -365,12 +304,8 @@ class GuidedDiscriminator(nn.Module):
 def draw_truncated(network: nn.Module, std: float = 0.02) -> None:
     """Draw fresh weights as the released code does, from torch's global random state.
 
-    Convolutions from a normal distribution around 0, scales around 1, both cut off at two standard
-    deviations; biases and offsets become 0.
-
-    Args:
-        network: to change in place.
-        std: standard deviation before the cut.
+    Convolutions from a normal distribution around 0, scales around 1, both of deviation `std` and
+    cut off at twice that; biases and offsets become 0.
     """
     for layer in network.modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):

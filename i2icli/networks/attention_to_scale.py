@@ -66,12 +66,7 @@ class ScaleAttentionHead(nn.Module):
         )
 
     def forward(self, features: Sequence[Tensor]) -> ScaleScores:
-        """Score and merge.
-
-        Args:
-            features: the backbone's, one map a scale, (B, channels, h_s, w_s), the first of
-                scale 1.
-        """
+        """Score features, (B, channels, h_s, w_s) a scale, the first of scale 1, and merge."""
         height, width = features[0].shape[2:]
         seen = [self.neck(part) for part in features]
         by_scale = tuple(self.classifier(part) for part in seen)
@@ -84,13 +79,7 @@ class ScaleAttentionHead(nn.Module):
 
 
 class ScaleClassifier(nn.Module):
-    """Tells from a feature map which scale it came from: 0 merged, 1 the first scale, and so on.
-
-    Args:
-        channels: of the features, C.
-        scales: number of scales, S.
-        hidden: channels of its first layer.
-    """
+    """Tells from a feature map which scale it came from: 0 merged, 1 the first scale, and so on."""
 
     def __init__(self, channels: int, scales: int, *, hidden: int = 64) -> None:
         super().__init__()
@@ -117,7 +106,7 @@ def resize_to_scale(images: Tensor, scale: float) -> Tensor:
 
 
 def _weighted(weights: Tensor, maps: Sequence[Tensor]) -> Tensor:
-    """Return the sum over scales of weights, (B, S, h, w), times maps, each (B, C, h, w)."""
+    # The sum over scales of weights, (B, S, h, w), times maps, each (B, C, h, w); sec. 4.1.
     total = weights[:, :1] * maps[0]
     for number, part in enumerate(maps[1:], start=1):
         total = total + weights[:, number : number + 1] * part

@@ -50,13 +50,8 @@ def _split(value: Any, counts: Sequence[int]) -> list[Any]:
 class SharedBatchNorm(nn.BatchNorm2d):
     """`nn.BatchNorm2d` whose training statistics are those of the whole batch.
 
-    torch's own synchronised norm needs a GPU. Mean first, then deviations from it, so that no
-    digits are lost.
-
-    Args:
-        norm: the layer to stand for; its weights and running statistics are taken over.
-        add_up: returns the sum over processes of tensors of one shape, differentiably.
-        world: processes, each with a slice of the same size.
+    It stands for `norm`, whose weights and running statistics it takes over. Each of `world`
+    processes has a slice of the same size; `add_up` returns the sum over them, differentiably.
     """
 
     def __init__(
@@ -74,6 +69,8 @@ class SharedBatchNorm(nn.BatchNorm2d):
         """Normalise (B, C, H, W) over B, H, W and, in training, over all processes."""
         if not self.training:
             return super().forward(images)
+        # torch's own synchronised norm needs a GPU. Mean first, then deviations from it, so that
+        # no digits are lost.
         wide = widen(images)
         count = self._world * wide.numel() // wide.shape[1]
         mean = self._add_up(wide.sum(dim=(0, 2, 3))) / count

@@ -38,12 +38,7 @@ class DANetHead(nn.Module):
     """
 
     def __init__(
-        self,
-        channels: int,
-        classes: int,
-        *,
-        dropout: float = 0.1,
-        form: ChannelForm = "released",
+        self, channels: int, classes: int, *, dropout: float = 0.1, form: ChannelForm = "released"
     ) -> None:
         super().__init__()
         inner = channels // 4
@@ -53,9 +48,9 @@ class DANetHead(nn.Module):
         self.sc = ChannelAttention(form=form)
         self.conv51 = conv_norm(inner, inner)
         self.conv52 = conv_norm(inner, inner)
-        self.conv6 = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(inner, classes, 1))
-        self.conv7 = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(inner, classes, 1))
-        self.conv8 = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(inner, classes, 1))
+        self.conv6, self.conv7, self.conv8 = (
+            nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(inner, classes, 1)) for _ in range(3)
+        )
 
     def forward(self, features: Tensor) -> DANetScores:
         """Return scores at the size of the features, (B, K, h, w) each."""

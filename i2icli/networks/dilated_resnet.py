@@ -83,7 +83,7 @@ class DilatedResnet(nn.Module):
 
 
 def _dilate(stage: nn.Sequential, dilations: list[int]) -> None:
-    """Let a stage keep its size, and give the 3x3 kernels of its blocks these dilations."""
+    # The stage keeps its size; the 3x3 kernels of its blocks get these dilations.
     for block, dilation in zip(stage, dilations, strict=True):
         for layer in block.modules():
             if not isinstance(layer, nn.Conv2d):

@@ -37,11 +37,7 @@ class PositionAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return `features` plus gamma times what each place gathers, (B, C, H, W).
-
-        Without gradient, large maps are worked on in portions of their rows, so that memory
-        stays bounded where HW x HW weights would not fit.
-        """
+        """Return `features` plus gamma times what each place gathers, (B, C, H, W)."""
         queries, keys = (part.flatten(2) for part in self.queries_and_keys(features))
         values = widen(self.value_conv(features)).flatten(2)  # (B, C, HW)
         with without_autocast(features.device.type):
@@ -89,7 +85,7 @@ class ChannelAttention(nn.Module):
         with without_autocast(features.device.type):
             flat = widen(features).flatten(2)
             products = flat @ flat.mT
-            if self.form == "released":
+            if self.form == "released":  # the sign turned: unlike channels gather from each other
                 products = products.amax(dim=2, keepdim=True) - products
             weights: Tensor = products.softmax(dim=2)
         return weights
@@ -99,11 +95,6 @@ class DualAttention(nn.Module):
     """Both attentions side by side; what they add to the features is summed.
 
     With both gammas at 0, as they start, the features are returned bit for bit.
-
-    Args:
-        channels: of the features.
-        reduction: of the queries and keys.
-        form: of the channel attention.
     """
 
     def __init__(
@@ -121,13 +112,13 @@ class DualAttention(nn.Module):
 
 
 def _attend(queries: Tensor, keys: Tensor) -> Tensor:
-    """Return the weights of queries, (B, D, N), over keys, (B, D, M): (B, N, M)."""
-    weights: Tensor = (queries.mT @ keys).softmax(dim=2)
+    weights: Tensor = (queries.mT @ keys).softmax(dim=2)  # (B, N, M) of (B, D, N) and (B, D, M)
     return weights
 
 
 def _portions(queries: Tensor, values: Tensor) -> tuple[Tensor, ...]:
-    """Split queries, (B, D, N), so that the weights of a portion fit; whole under gradient."""
+    # Without gradient, large maps are worked on in portions of their rows, so that memory stays
+    # bounded where HW x HW weights would not fit.
     batch, _, places = queries.shape
     is_learning = torch.is_grad_enabled() and (queries.requires_grad or values.requires_grad)
     if is_learning or batch * places * places <= _MOST_WEIGHTS:

@@ -10,13 +10,7 @@ from i2icli.system.device import widen
 
 
 class ProjectionHead(nn.Module):
-    """One small perceptron a feature layer, then a scaling to length 1.
-
-    Args:
-        channels: channels of each feature layer.
-        dim: length of the projected vectors.
-        use_mlp: with False the features are only scaled.
-    """
+    """One small perceptron a feature layer, then a scaling to length 1; maybe only that."""
 
     def __init__(self, channels: Sequence[int], dim: int = 256, *, use_mlp: bool = True) -> None:
         super().__init__()
@@ -28,11 +22,7 @@ class ProjectionHead(nn.Module):
             self.add_module(f"mlp_{index}", perceptron)
 
     def forward(self, rows: Tensor, index: int) -> Tensor:
-        """Project the feature vectors of one layer.
-
-        Args:
-            rows: feature vectors, (..., C).
-            index: which layer they come from, its place in `channels`.
+        """Project feature vectors, (..., C), of the layer at `index` of `channels`.
 
         Returns:
             (..., dim), or (..., C) without perceptrons; length 1 but for tiny vectors.
@@ -42,17 +32,12 @@ class ProjectionHead(nn.Module):
 
 
 def scale_to_unit(rows: Tensor) -> Tensor:
-    """Divide each vector by its Euclidean length plus 1e-7.
+    """Divide each vector, (..., C), by its Euclidean length plus 1e-7, in float32 at least.
 
-    The constant is added, not a lower limit: with fresh weights the vectors are so short that it
-    shows. Computed in float32 at least.
-
-    Args:
-        rows: vectors along the last axis, (..., C).
-
-    Returns:
-        (..., C), float32 or float64; an all-zero vector stays zero.
+    An all-zero vector stays zero.
     """
+    # The constant is added, no lower limit: with fresh weights the vectors are so short that it
+    # shows.
     wide = widen(rows)
     squares = wide.square().sum(dim=-1, keepdim=True)
     # Departs from the official code: an all-zero vector passes no gradient back, because the
@@ -63,11 +48,7 @@ def scale_to_unit(rows: Tensor) -> Tensor:
 
 
 class SimilarityHead(nn.Module):
-    """Two 1 x 1 convolutions a feature layer (Zheng et al., CVPR 2021).
-
-    Args:
-        channels: channels of each feature layer, C_l; the head gives max(32, C_l // 4).
-    """
+    """Two 1 x 1 convolutions a feature layer of C_l channels (Zheng et al., CVPR 2021)."""
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
@@ -77,13 +58,6 @@ class SimilarityHead(nn.Module):
             self.add_module(f"conv_{index}", head)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Return the features of every layer as they are compared.
-
-        Args:
-            features: one map a layer, (B, C_l, H_l, W_l).
-
-        Returns:
-            One a layer, (B, max(32, C_l // 4), H_l, W_l).
-        """
+        """Return (B, max(32, C_l // 4), H_l, W_l) a layer of features, (B, C_l, H_l, W_l)."""
         heads = self.children()
         return [head(value) for head, value in zip(heads, features, strict=True)]

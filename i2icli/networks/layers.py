@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor, nn
@@ -27,6 +28,20 @@ def norm_needs_bias(kind: NormKind) -> bool:
     return kind == "instance"
 
 
+def check_taps(layers: Sequence[int], count: int) -> None:
+    """Refuse taps that do not ascend among `count` modules.
+
+    Raises:
+        ValueError: naming them.
+    """
+    if any(first >= second for first, second in pairwise(layers)):
+        raise ValueError(f"layers must ascend without repeats, got {list(layers)}")
+    if layers and not (layers[0] >= 0 and layers[-1] < count):
+        raise ValueError(
+            f"layers must lie in 0..{count - 1} for this generator, got {list(layers)}"
+        )
+
+
 InitKind = Literal["xavier", "normal", "kaiming", "orthogonal"]
 
 _DRAW: dict[InitKind, Callable[[Tensor, float], Tensor]] = {
@@ -43,7 +58,7 @@ def init_weights(module: nn.Module, kind: InitKind, gain: float) -> None:
     Biases become 0, weights of batch norms are drawn around 1. Draws from the global generator.
 
     Args:
-        module: network to change in place.
+        module: changed in place.
         kind: distribution of the weights; "kaiming" takes no gain.
         gain: standard deviation for "normal", factor for "xavier" and "orthogonal".
     """

@@ -15,13 +15,7 @@ _CONTENT_HALVINGS = 2
 
 
 class StyleEncoder(nn.Module):
-    """Say in a few numbers what a picture looks like; no norm, which would take that away.
-
-    Args:
-        in_channels: channels of the pictures.
-        width: channels after the first convolution.
-        style_size: numbers in a style code.
-    """
+    """Say in a few numbers what a picture looks like; no norm, which would take that away."""
 
     def __init__(self, in_channels: int, *, width: int, style_size: int) -> None:
         super().__init__()
@@ -39,13 +33,7 @@ class StyleEncoder(nn.Module):
 
 
 class ContentEncoder(nn.Module):
-    """Encode the content of a picture, at a quarter of its sides.
-
-    Args:
-        in_channels: channels of the pictures.
-        width: channels after the first convolution.
-        blocks: residual blocks.
-    """
+    """Encode the content of a picture, at a quarter of its sides."""
 
     def __init__(self, in_channels: int, *, width: int, blocks: int) -> None:
         super().__init__()
@@ -65,15 +53,13 @@ class ContentEncoder(nn.Module):
 class Decoder(nn.Module):
     """Make a picture of a content code; the style comes as parameters of the adaptive norms.
 
-    Args:
-        out_channels: channels of the pictures.
-        width: channels before the last convolution.
-        blocks: residual blocks.
+    `width` is the number of channels before the last convolution.
     """
 
     def __init__(self, out_channels: int, *, width: int, blocks: int) -> None:
         super().__init__()
         channels = width * 2**_CONTENT_HALVINGS
+        # blocks, norms of a block, shift and scale, channels
         self.parameter_shape = (blocks, 2, 2, channels)
         modules: list[nn.Module] = [AdaptiveResidualBlocks(blocks, channels)]
         for _ in range(_CONTENT_HALVINGS):
@@ -101,13 +87,7 @@ class Decoder(nn.Module):
 
 
 class LinearBlock(nn.Module):
-    """A linear layer, maybe with a ReLU.
-
-    Args:
-        in_size: numbers that come in.
-        out_size: numbers that go out.
-        relu: whether negative ones become 0.
-    """
+    """A linear layer, maybe with a ReLU."""
 
     def __init__(self, in_size: int, out_size: int, *, relu: bool) -> None:
         super().__init__()
@@ -121,13 +101,7 @@ class LinearBlock(nn.Module):
 
 
 class StyleMLP(nn.Module):
-    """Turn style codes into parameters of the decoder's norms.
-
-    Args:
-        style_size: numbers in a style code.
-        out_size: parameters of all norms.
-        width: numbers between the layers.
-    """
+    """Turn style codes into parameters of the decoder's norms, `out_size` of them."""
 
     def __init__(self, style_size: int, out_size: int, *, width: int) -> None:
         super().__init__()
@@ -175,17 +149,14 @@ class StyleAutoencoder(nn.Module):
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return content, (B, 4 * width, H / 4, W / 4), and styles, (B, style_size).
 
-        Args:
-            images: (B, channels, H, W) in [-1, 1], sides multiples of 4, at least 16.
+        Sides of the pictures, (B, channels, H, W) in [-1, 1], are multiples of 4, at least 16.
         """
         return self.enc_content(images), self.enc_style(images)
 
     def decode(self, content: Tensor, styles: Tensor) -> Tensor:
         """Return pictures, (B, channels, H, W) in [-1, 1].
 
-        Args:
-            content: as `encode` returns it, of this domain's network or the other's.
-            styles: of this domain, (B, style_size).
+        `content` may be of the other domain's network; `styles`, (B, style_size), are of this.
         """
         images: Tensor = self.dec(content, self.mlp(styles))
         return images
@@ -218,8 +189,7 @@ class MultiScaleDiscriminator(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return one map of logits a scale, full size first, (B, 1, h, w) each.
 
-        Args:
-            images: (B, in_channels, H, W) in [-1, 1], sides of at least `min_side`.
+        Pictures are (B, in_channels, H, W) in [-1, 1], their sides at least `min_side`.
         """
         logits = []
         for number, discriminator in enumerate(self.cnns):

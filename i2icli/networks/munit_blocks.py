@@ -21,9 +21,6 @@ class AdaptiveInstanceNorm(nn.Module):
 
     Biased variance, 1e-5 added to it. It computes in float32 (float64 for float64 images)
     whatever the precision of the images, which the result keeps.
-
-    Args:
-        channels: channels of the images.
     """
 
     def __init__(self, channels: int) -> None:
@@ -31,12 +28,9 @@ class AdaptiveInstanceNorm(nn.Module):
         self.normalise = InstanceNorm(channels)
 
     def forward(self, images: Tensor, shifts: Tensor, scales: Tensor) -> Tensor:
-        """Normalise each channel of each image, then scale and shift it.
+        """Normalise each channel of images, (B, C, H, W) of more than one pixel, and restyle it.
 
-        Args:
-            images: (B, C, H, W) with more than one pixel.
-            shifts: means to take on, (B, C).
-            scales: standard deviations to take on, (B, C).
+        `shifts` and `scales` are the means and deviations to take on, (B, C).
         """
         wide = widen(images)
         normalised = self.normalise(wide)
@@ -48,12 +42,8 @@ class AdaptiveInstanceNorm(nn.Module):
 class ImageLayerNorm(nn.Module):
     """Normalise each image as a whole, then scale and shift its channels.
 
-    The standard deviation is the unbiased one, and 1e-5 is added to it, not to the variance.
     It computes in float32 (float64 for float64 images) whatever the precision of the images,
-    which the result keeps.
-
-    Args:
-        channels: channels of the images. `gamma` starts uniform in [0, 1), `beta` at 0.
+    which the result keeps. `gamma` starts uniform in [0, 1), `beta` at 0.
     """
 
     def __init__(self, channels: int) -> None:
@@ -64,6 +54,7 @@ class ImageLayerNorm(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Normalise `images`, (B, C, H, W)."""
         wide = widen(images)
+        # As released: the unbiased deviation, and 1e-5 added to it, not to the variance.
         deviation, mean = torch.std_mean(wide, dim=(1, 2, 3), keepdim=True, correction=1)
         normalised = (wide - mean) / (deviation + 1e-5)
         result = normalised * self.gamma.view(-1, 1, 1) + self.beta.view(-1, 1, 1)
@@ -120,11 +111,7 @@ class ConvBlock(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with instance norm, added to their input; no activation after the sum.
-
-    Args:
-        channels: of input and output.
-    """
+    """Two convolutions with instance norm, added to their input; no activation after the sum."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -140,11 +127,7 @@ class ResidualBlock(nn.Module):
 
 
 class AdaptiveConv(nn.Module):
-    """A reflection-padded 3x3 convolution with bias, then adaptive instance norm.
-
-    Args:
-        channels: of input and output.
-    """
+    """A reflection-padded 3x3 convolution with bias, then adaptive instance norm."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -153,46 +136,27 @@ class AdaptiveConv(nn.Module):
         self.norm = AdaptiveInstanceNorm(channels)
 
     def forward(self, images: Tensor, parameters: Tensor) -> Tensor:
-        """Return a tensor of the shape of `images`.
-
-        Args:
-            images: (B, channels, H, W).
-            parameters: shifts, then scales of the norm, (B, 2, channels).
-        """
+        """Return a map of the shape of `images`; parameters are shifts, then scales, (B, 2, C)."""
         result: Tensor = self.norm(self.conv(self.pad(images)), parameters[:, 0], parameters[:, 1])
         return result
 
 
 class AdaptiveResidualBlock(nn.Module):
-    """As `ResidualBlock`, but with adaptive norms.
-
-    Args:
-        channels: of input and output.
-    """
+    """As `ResidualBlock`, but with adaptive norms."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.model = nn.ModuleList([AdaptiveConv(channels), AdaptiveConv(channels)])
 
     def forward(self, images: Tensor, parameters: Tensor) -> Tensor:
-        """Return a tensor of the shape of `images`.
-
-        Args:
-            images: (B, channels, H, W).
-            parameters: of the two norms, see `AdaptiveConv`, (B, 2, 2, channels).
-        """
+        """Return a map of the shape of `images`; parameters of two norms are (B, 2, 2, C)."""
         first, second = self.model
         added: Tensor = images + second(first(images, parameters[:, 0]).relu(), parameters[:, 1])
         return added
 
 
 class ResidualBlocks(nn.Module):
-    """Residual blocks, one after the other.
-
-    Args:
-        blocks: how many.
-        channels: of input and output.
-    """
+    """Residual blocks, one after the other."""
 
     def __init__(self, blocks: int, channels: int) -> None:
         super().__init__()
@@ -205,24 +169,14 @@ class ResidualBlocks(nn.Module):
 
 
 class AdaptiveResidualBlocks(nn.Module):
-    """Adaptive residual blocks, one after the other.
-
-    Args:
-        blocks: how many.
-        channels: of input and output.
-    """
+    """Adaptive residual blocks, one after the other."""
 
     def __init__(self, blocks: int, channels: int) -> None:
         super().__init__()
         self.model = nn.ModuleList(AdaptiveResidualBlock(channels) for _ in range(blocks))
 
     def forward(self, images: Tensor, parameters: Tensor) -> Tensor:
-        """Return a tensor of the shape of `images`.
-
-        Args:
-            images: (B, channels, H, W).
-            parameters: of all norms in order, (B, blocks, 2, 2, channels).
-        """
+        """Return a map of the shape of `images`; parameters are (B, blocks, 2, 2, C)."""
         for number, block in enumerate(self.model):
             images = block(images, parameters[:, number])
         return images

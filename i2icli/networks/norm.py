@@ -31,25 +31,14 @@ class _ContiguousGradient(torch.autograd.Function):
         return gradient.contiguous()
 
 
-def _with_contiguous_gradient(values: Tensor) -> Tensor:
-    # Departs from the official code: the gradient is made contiguous, because PyTorch's own
-    # backward of instance norm is wrong on a CPU for one image when the gradient arrives
-    # channels-last, as sampled features send it. Group norm with one channel a group is right
-    # there and faster, but its rounding is ten times coarser and shows in five training steps.
-    result: Tensor = _ContiguousGradient.apply(values)
-    return result
-
-
 class InstanceNorm(nn.Module):
     """Normalise each channel of each image over its pixels; no weights, no running statistics.
 
     Biased variance, 1e-5 added to it. Statistics are taken in float32 (float64 for float64
     images) whatever the precision of the images, which the result keeps.
 
-    Args:
-        channels: channels of the images; only for `repr`, there are no weights.
-
     Attributes:
+        channels: only for `repr`, there are no weights.
         is_lean: compute in the layout and number format of the images, statistics in float32.
     """
 
@@ -66,8 +55,13 @@ class InstanceNorm(nn.Module):
         wide = widen(images)
         if torch.compiler.is_compiling():  # one kernel for all, and the layout stays
             return _formula(wide).to(images.dtype)
+        # Departs from the official code: the gradient is made contiguous, because PyTorch's own
+        # backward of instance norm is wrong on a CPU for one image when the gradient arrives
+        # channels-last, as sampled features send it. Group norm with one channel a group is right
+        # there and faster, but its rounding is ten times coarser and shows in five training steps.
         normalised = F.instance_norm(wide.contiguous(), eps=_EPSILON)
-        return _with_contiguous_gradient(normalised).to(images.dtype)
+        result: Tensor = _ContiguousGradient.apply(normalised)
+        return result.to(images.dtype)
 
     def extra_repr(self) -> str:
         """Return the number of channels, for `print(network)`."""
@@ -82,13 +76,11 @@ def _has_kernels(images: Tensor) -> bool:
 
 
 def _formula(images: Tensor) -> Tensor:
-    """Normalise wide `images`, (B, C, H, W), by plain operations."""
     variance, mean = torch.var_mean(images, dim=(2, 3), correction=0, keepdim=True)
     return (images - mean) * (variance + _EPSILON).rsqrt()
 
 
 def _back_formula(images: Tensor, gradient: Tensor) -> Tensor:
-    """Return the gradient of `images` given that of the result, by plain operations."""
     wide, upper = widen(images), widen(gradient)
     variance, mean = torch.var_mean(wide, dim=(2, 3), correction=0, keepdim=True)
     scale = (variance + _EPSILON).rsqrt()
@@ -99,15 +91,12 @@ def _back_formula(images: Tensor, gradient: Tensor) -> Tensor:
 
 
 class _LeanNorm(torch.autograd.Function):
-    """Instance norm that keeps its images as they came, and two numbers a channel.
-
-    It runs on the kernels of batch norm. Contiguous images are one image of B * C channels to
-    them; those that lie channels-last go one by one, since there is no such view of these. The
-    gradient is brought into the layout of the images: the kernels are wrong where the two differ.
-    """
+    """Instance norm by the kernels of batch norm; keeps its images, and two numbers a channel."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor) -> Tensor:
+        # Contiguous images are one image of B * C channels to the kernels; those that lie
+        # channels-last go one by one, since there is no such view of these.
         result = torch.empty_like(images, memory_format=_layout(images))
         pieces = zip(_pieces(images), _pieces(result), strict=True)
         parts = [_normalise(piece, into) for piece, into in pieces]
@@ -119,6 +108,7 @@ class _LeanNorm(torch.autograd.Function):
         images, means, scales = ctx.saved_tensors
         if torch.is_grad_enabled():  # to be differentiated once more, for a penalty on a slope
             return _back_formula(images, gradient)
+        # The kernels are wrong where gradient and images differ in layout.
         layout = _layout(images)
         uppers, pieces = _pieces(gradient.to(images.dtype), layout), _pieces(images)
         if len(pieces) == 1:
@@ -130,17 +120,16 @@ class _LeanNorm(torch.autograd.Function):
 
 
 def _layout(images: Tensor) -> torch.memory_format:
-    """Return the memory format of images; contiguous where both hold, or neither."""
+    # contiguous where both hold, or neither
     is_last = images.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if is_last and not images.is_contiguous() else _CONTIGUOUS
 
 
 def _pieces(images: Tensor, layout: torch.memory_format | None = None) -> list[Tensor]:
-    """Return images in a layout, their own by default, as pieces of one batch norm each.
+    """Return images as pieces of one batch norm each, in a layout, by default their own.
 
-    Returns:
-        One piece (1, B * C, H, W) of contiguous images, else B pieces (1, C, H, W); views where
-        the images lie like that already.
+    One piece (1, B * C, H, W) of contiguous images, else B pieces (1, C, H, W); views where the
+    images lie like that already.
     """
     layout = layout or _layout(images)
     images = images.contiguous(memory_format=layout)
@@ -150,10 +139,7 @@ def _pieces(images: Tensor, layout: torch.memory_format | None = None) -> list[T
 
 
 def _normalise(piece: Tensor, into: Tensor) -> tuple[Tensor, Tensor]:
-    """Write a normalised piece, (1, N, H, W); return each channel's mean and 1 / deviation, (N,).
-
-    They are float32 at least.
-    """
+    """Write a normalised piece, (1, N, H, W); return channels' means and 1 / deviations, (N,)."""
     fresh = _vector(piece, 0.0), _vector(piece, 0.0)
     if not _sums_coarsely(piece):
         outs = {"out": into, "save_mean": fresh[0], "save_invstd": fresh[1]}
@@ -163,6 +149,7 @@ def _normalise(piece: Tensor, into: Tensor) -> tuple[Tensor, Tensor]:
     running = _vector(columns, 0.0), _vector(columns, 1.0)
     means, variances = (part.view(width, -1) for part in _MOMENTS(columns, *running, 0.0))
     mean = means.mean(dim=0)
+    # of all pixels: the mean within columns plus that between them
     variance = variances.mean(dim=0) + (means - mean).square().mean(dim=0)
     none = mean.new_empty(0)
     outs = {"out": into, "save_mean": none, "save_invstd": none}
@@ -171,7 +158,6 @@ def _normalise(piece: Tensor, into: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _normalise_back(upper: Tensor, piece: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    """Return the gradient of a piece, given that of its normalised values."""
     if not _sums_coarsely(piece) or piece.dtype in _HALVES:
         given = upper, piece, _affine(piece)[0], None, None, mean, scale
         change: Tensor = _BACK(*given, True, _EPSILON, [True, False, False])[0]
@@ -183,37 +169,32 @@ def _normalise_back(upper: Tensor, piece: Tensor, mean: Tensor, scale: Tensor) -
     along, offset = (part.view(width, -1).mean(dim=0) / height for part in sums)
     slope = -scale * scale * along
     shift = -scale * offset - slope * mean
-    by_channel = (values[:, None, None] for values in (shift, scale, slope))
-    shift, scale, slope = by_channel
+    shift, scale, slope = (values[:, None, None] for values in (shift, scale, slope))
     return torch.addcmul(shift, upper, scale).addcmul_(piece, slope)
 
 
 def _sums_coarsely(piece: Tensor) -> bool:
-    """Return whether the kernels would add up all pixels of a channel one after the other.
-
-    Those for a CPU do where channels lie last; in float32 that costs two digits at 256x256.
-    """
+    # Where channels lie last, the kernels for a CPU add up all pixels of a channel one after the
+    # other; in float32 that costs two digits at 256x256.
     return piece.is_cpu and not piece.is_contiguous()
 
 
 def _columns(piece: Tensor) -> Tensor:
-    """Return a piece that lies channels-last, (1, C, H, W), as (1, W * C, H, 1), a view.
-
-    Each column of pixels is a channel of its own then, and sums are short.
-    """
+    # (1, C, H, W), channels-last, as (1, W * C, H, 1), a view: each column of pixels is a channel
+    # of its own then, and sums are short.
     _, channels, height, width = piece.shape
     rows = piece.permute(0, 2, 3, 1).reshape(1, height, 1, width * channels)
     return rows.permute(0, 3, 1, 2)
 
 
 def _affine(piece: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    """Return weights of 1 and 0, which make the kernels keep float32 beside half precision."""
+    # Weights of 1 and 0 make the kernels keep float32 beside half precision.
     if piece.dtype not in _HALVES:
         return None, None
     return _vector(piece, 1.0), _vector(piece, 0.0)
 
 
 def _vector(piece: Tensor, value: float) -> Tensor:
-    """Return one number a channel, float32 at least."""
+    # one number a channel
     wide = torch.float32 if piece.dtype in _HALVES else piece.dtype
     return torch.full((piece.shape[1],), value, dtype=wide, device=piece.device)

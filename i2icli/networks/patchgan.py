@@ -47,30 +47,17 @@ class PatchDiscriminator(nn.Module):
             modules.append(Downsample(width))
         for number in range(1, layers + 1):
             is_inner = number < layers
+            inside, outside, step = widths[number - 1], widths[number], stride if is_inner else 1
             modules += [
-                nn.Conv2d(
-                    widths[number - 1],
-                    widths[number],
-                    4,
-                    stride=stride if is_inner else 1,
-                    padding=1,
-                    bias=bias,
-                ),
-                build_norm(norm, widths[number]),
+                nn.Conv2d(inside, outside, 4, stride=step, padding=1, bias=bias),
+                build_norm(norm, outside),
                 nn.LeakyReLU(0.2),
             ]
             if antialias and is_inner:
-                modules.append(Downsample(widths[number]))
+                modules.append(Downsample(outside))
         modules.append(nn.Conv2d(widths[-1], 1, 4, padding=1))
         self.model = nn.Sequential(*modules)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return one logit a patch.
-
-        Args:
-            images: (B, in_channels, H, W) in [-1, 1].
-
-        Returns:
-            (B, 1, h, w), any real number; high means real.
-        """
+        """Return a logit a patch, (B, 1, h, w), of images in [-1, 1]; high means real."""
         return run_in_segments(self.model, images, recomputes=self.recomputes)

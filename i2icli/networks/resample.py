@@ -13,29 +13,16 @@ from i2icli.system.device import widen, without_autocast
 
 
 def blur_filter(taps: list[float], channels: int) -> Tensor:
-    """Return the outer product of `taps` with itself, summing to 1, once a channel.
-
-    Args:
-        taps: the filter along one axis, K numbers.
-        channels: channels it will run over.
-
-    Returns:
-        Weights of a depthwise convolution, (channels, 1, K, K).
-    """
+    """Return the outer product of K `taps` with itself, sum 1, as (channels, 1, K, K)."""
     line = torch.tensor(taps)
     square = torch.outer(line, line)
     return (square / square.sum()).expand(channels, 1, -1, -1).clone()
 
 
 def pad(features: Tensor, widths: Sequence[int], *, mode: str) -> Tensor:
-    """Pad maps in the number format that they have.
+    """Pad maps, (B, C, H, W), by `widths` left, right, top, bottom, in the number format they have.
 
     It only copies, yet autocast for a CPU would have it in float32, which takes ten times as long.
-
-    Args:
-        features: (B, C, H, W).
-        widths: left, right, top, bottom, pixels.
-        mode: what the padding holds, as in `torch.nn.functional.pad`.
     """
     with without_autocast(features.device.type):
         return F.pad(features, list(widths), mode=mode)
@@ -50,11 +37,7 @@ class ReflectionPad(nn.ReflectionPad2d):
 
 
 class Downsample(nn.Module):
-    """Blur by [1, 2, 1] and keep every second pixel; odd sides round up.
-
-    Args:
-        channels: channels of the feature maps.
-    """
+    """Blur by [1, 2, 1] and keep every second pixel; odd sides round up."""
 
     filt: Tensor
 
@@ -71,9 +54,6 @@ class Downsample(nn.Module):
 class Upsample(nn.Module):
     """Double the sides by the filter [1, 3, 3, 1], edges replicated.
 
-    Args:
-        channels: channels of the feature maps.
-
     Attributes:
         filt: the filter, (C, 1, 4, 4), kept for the names in checkpoints.
         is_bilinear: interpolate, which is the same map, and does not read the filter; else run
@@ -89,23 +69,19 @@ class Upsample(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Double `features`, (B, C, H, W)."""
-        if not self.is_bilinear:
-            return self._filtered(features)
+        if not self.is_bilinear:  # as the released code does
+            padded = pad(features, (1, 1, 1, 1), mode="replicate")
+            groups = features.shape[1]
+            doubled = F.conv_transpose2d(padded, self.filt, stride=2, padding=2, groups=groups)
+            return doubled[:, :, 1:-1, 1:-1]
         # Departs from the official code: bilinear interpolation instead of a transposed blur
         # convolution on a padded map, because it computes the same values several times faster.
         is_last = features.is_contiguous(memory_format=torch.channels_last)
         is_planar = features.is_contiguous() or not is_last
         if features.is_cpu and is_planar and not torch.compiler.is_compiling():
-            doubled: Tensor = _Double.apply(features)
-            return doubled
+            interpolated: Tensor = _Double.apply(features)
+            return interpolated
         return F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
-
-    def _filtered(self, features: Tensor) -> Tensor:
-        """Double `features` as the released code does."""
-        padded = pad(features, (1, 1, 1, 1), mode="replicate")
-        groups = features.shape[1]
-        doubled = F.conv_transpose2d(padded, self.filt, stride=2, padding=2, groups=groups)
-        return doubled[:, :, 1:-1, 1:-1]
 
 
 class _Double(torch.autograd.Function):
@@ -125,7 +101,7 @@ class _Double(torch.autograd.Function):
 
 
 class _Halve(torch.autograd.Function):
-    """What `_Double` does to a gradient; either is the other's, both being linear."""
+    """The adjoint of `_Double`, for its gradient; `_Double` is the adjoint of this one."""
 
     @staticmethod
     def forward(_ctx: Any, gradient: Tensor) -> Tensor:
@@ -147,7 +123,7 @@ def _doubled(features: Tensor, axis: int) -> Tensor:
     without_last, without_first = _trimmed(features, axis)
     torch.lerp(without_first, without_last, 0.25, out=_trimmed(even, axis)[1])
     torch.lerp(without_last, without_first, 0.25, out=_trimmed(odd, axis)[0])
-    # what lies beyond an edge is the edge
+    # What lies beyond an edge is the edge.
     even.narrow(axis, 0, 1).copy_(features.narrow(axis, 0, 1))
     odd.narrow(axis, length - 1, 1).copy_(features.narrow(axis, length - 1, 1))
     return result
@@ -167,6 +143,5 @@ def _halved(gradient: Tensor, axis: int) -> Tensor:
 
 
 def _trimmed(values: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """Return views without the last, and without the first place along an axis."""
-    length = values.shape[axis]
+    length = values.shape[axis]  # without the last, and without the first place
     return values.narrow(axis, 0, length - 1), values.narrow(axis, 1, length - 1)

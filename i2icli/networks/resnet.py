@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor, nn
 
 from i2icli.networks.dual_attention import DualAttention
-from i2icli.networks.layers import NormKind, build_norm, norm_needs_bias
+from i2icli.networks.layers import NormKind, build_norm, check_taps, norm_needs_bias
 from i2icli.networks.resample import Downsample, ReflectionPad, Upsample
 from i2icli.networks.segments import run_in_segments
 
 
 class ResnetBlock(nn.Module):
-    """Two 3x3 convolutions with a skip around them; no activation after the sum.
-
-    Args:
-        channels: channels in and out.
-        norm: normalisation after each convolution.
-        dropout: drop half of the activations between the convolutions in training.
-    """
+    """Two 3x3 convolutions with a skip around them; no activation after the sum."""
 
     def __init__(self, channels: int, *, norm: NormKind, dropout: bool) -> None:
         super().__init__()
@@ -43,12 +36,7 @@ class ResnetBlock(nn.Module):
         )
 
     def forward(self, features: Tensor, *, recomputes: bool = False) -> Tensor:
-        """Return `features` plus the block's change of them, (B, C, H, W).
-
-        Args:
-            features: (B, C, H, W).
-            recomputes: see `ResnetGenerator`.
-        """
+        """Return `features`, (B, C, H, W), plus the block's change; see `ResnetGenerator`."""
         return features + run_in_segments(self.conv_block, features, recomputes=recomputes)
 
 
@@ -116,29 +104,18 @@ class ResnetGenerator(nn.Module):
             layers: numbers of the modules to tap, ascending.
 
         Returns:
-            The translation, (B, out_channels, H, W) in [-1, 1], and one feature map a tap, as
-            `encode` returns them.
+            The translation, (B, out_channels, H, W) in [-1, 1], and features as of `encode`.
 
         Raises:
-            ValueError: if `layers` does not ascend or names a module that is not there.
+            ValueError: `layers` does not ascend or names a module that is not there.
         """
         return self._run(images, layers, last=len(self.model) - 1)
 
     def encode(self, images: Tensor, layers: Sequence[int]) -> list[Tensor]:
-        """Return features only, stopping after the last tapped module.
-
-        A tapped norm gives its value after the ReLU that follows: the released networks overwrite
-        it in place. Only the last tap keeps its own value, for there the released encoder stops.
-
-        Args:
-            images: (B, in_channels, H, W) in [-1, 1].
-            layers: numbers of the modules to tap, ascending.
-
-        Returns:
-            One feature map a tap, (B, C_i, H_i, W_i).
+        """Return features, (B, C_i, H_i, W_i) a tap, stopping after the last tapped module.
 
         Raises:
-            ValueError: if `layers` does not ascend or names a module that is not there.
+            ValueError: `layers` does not ascend or names a module that is not there.
         """
         return self._run(images, layers, last=max(layers, default=-1))[1]
 
@@ -146,9 +123,9 @@ class ResnetGenerator(nn.Module):
         """Return the channels of the features that tapping `layers` gives.
 
         Raises:
-            ValueError: if `layers` does not ascend or names a module that is not there.
+            ValueError: `layers` does not ascend or names a module that is not there.
         """
-        self._check(layers)
+        check_taps(layers, len(self.model))
         channels, after = self.in_channels, []
         for module in self.model:
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
@@ -159,7 +136,7 @@ class ResnetGenerator(nn.Module):
     def _run(
         self, images: Tensor, layers: Sequence[int], *, last: int
     ) -> tuple[Tensor, list[Tensor]]:
-        self._check(layers)
+        check_taps(layers, len(self.model))
         places = [self._tapped(layer, last=layers[-1]) for layer in layers]
         features: dict[int, Tensor] = {}
         value, start = images, 0
@@ -179,8 +156,7 @@ class ResnetGenerator(nn.Module):
         return sorted({*places, *blocks, *before, last} - {-1})
 
     def _through(self, first: int, last: int, value: Tensor) -> Tensor:
-        """Send `value` through the modules from `first` to `last`: one block, or none."""
-        if self._is_block(first):
+        if self._is_block(first):  # the modules are one block, or none
             result: Tensor = self.model[first](value, recomputes=self.recomputes)
             return result
         layers = self.model[first : last + 1]
@@ -190,25 +166,17 @@ class ResnetGenerator(nn.Module):
         return isinstance(self.model[number], ResnetBlock)
 
     def _tapped(self, layer: int, *, last: int) -> int:
-        """Return the module whose output the released code returns for a tap at `layer`."""
+        # The released networks overwrite a tapped norm by the ReLU that follows. Only the last tap
+        # keeps its own value, for there the released encoder stops.
         following = layer + 1
         while following < last and isinstance(self.model[following], nn.Identity):
             following += 1
         is_overwritten = following <= last and isinstance(self.model[following], nn.ReLU)
         return following if is_overwritten else layer
 
-    def _check(self, layers: Sequence[int]) -> None:
-        if any(first >= second for first, second in pairwise(layers)):
-            raise ValueError(f"layers must ascend without repeats, got {list(layers)}")
-        if layers and not (layers[0] >= 0 and layers[-1] < len(self.model)):
-            raise ValueError(
-                f"layers must lie in 0..{len(self.model) - 1} for this generator, "
-                f"got {list(layers)}"
-            )
 
-
+# Halving doubles the channels, doubling halves them.
 def _halving(channels: int, *, antialias: bool, norm: NormKind) -> list[nn.Module]:
-    """Return the layers that halve the sides and double `channels`."""
     stride = 1 if antialias else 2
     bias = norm_needs_bias(norm)
     layers = [
@@ -220,7 +188,6 @@ def _halving(channels: int, *, antialias: bool, norm: NormKind) -> list[nn.Modul
 
 
 def _doubling(channels: int, *, antialias: bool, norm: NormKind) -> list[nn.Module]:
-    """Return the layers that double the sides and halve `channels`."""
     bias, half = norm_needs_bias(norm), channels // 2
     after = [build_norm(norm, half), nn.ReLU()]
     if antialias:

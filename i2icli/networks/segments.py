@@ -48,14 +48,11 @@ def run_layers(layers: Iterable[nn.Module], value: Tensor) -> Tensor:
 
 
 def run_in_segments(layers: Iterable[nn.Module], value: Tensor, *, recomputes: bool) -> Tensor:
-    """Send `value` through layers, in segments that end with a convolution, but for the last.
+    """Send `value`, (B, C, H, W), through layers, in segments that end with a convolution.
 
-    Args:
-        layers: one after the other.
-        value: (B, C, H, W).
-        recomputes: keep the input of each segment alone for the gradient, and compute what lies
-            between it and the convolution again. The convolution itself is not run again: it
-            notes its input before it runs, and there the second run ends.
+    With `recomputes` the input of each segment alone is kept for the gradient, and what lies
+    between it and the convolution is computed again. The convolution itself is not run again: it
+    notes its input before it runs, and there the second run ends.
     """
     segment: list[nn.Module] = []
     for layer in layers:

@@ -13,12 +13,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from i2icli.networks.stylegan2_layers import (
-    DoublingBlock,
-    EqualLinear,
-    ResidualBlock,
-    conv_layer,
-)
+from i2icli.networks.layers import check_taps
+from i2icli.networks.stylegan2_layers import DoublingBlock, EqualLinear, ResidualBlock, conv_layer
 from i2icli.networks.tiles import cut_tiles
 
 _NOISE_SEED = 1729
@@ -78,7 +74,7 @@ class StyleGAN2Generator(nn.Module):
     def halo(self) -> int:
         """How far from a pixel of the translation the source matters, pixels, generously."""
         lowest = 2**self.downsamplings
-        # a halving reaches 4 of its own pixels, a doubling 2 of the lower level's, a block 2
+        # A halving reaches 4 of its own pixels, a doubling 2 of the lower level's, a block 2
         halvings = sum(4 * 2**level for level in range(self.downsamplings))
         doublings = sum(2 * 2 ** (level + 1) for level in range(self.downsamplings))
         reach: int = halvings + 2 * 2 * (self.blocks // 2) * lowest + doublings
@@ -114,7 +110,7 @@ class StyleGAN2Generator(nn.Module):
             The translation, (B, out_channels, H, W), and one feature map a tap.
 
         Raises:
-            ValueError: if `layers` does not ascend or names a module that is not there.
+            ValueError: `layers` does not ascend or names a module that is not there.
         """
         value, features = self._encode(images, layers, last=len(self._channels) - 1)
         # Departs from the official code: without given noise it is fixed, not drawn anew at every
@@ -126,17 +122,12 @@ class StyleGAN2Generator(nn.Module):
         return self.output(value), features
 
     def encode(self, images: Tensor, layers: Sequence[int]) -> list[Tensor]:
-        """Return features only, stopping after the last tapped module.
+        """Return features, (B, C_i, H_i, W_i) a tap, stopping after the last tapped module.
 
-        Args:
-            images: (B, in_channels, H, W) in [-1, 1].
-            layers: numbers of the encoder's modules to tap, ascending; 0 gives the pictures.
-
-        Returns:
-            One feature map a tap, (B, C_i, H_i, W_i).
+        Module 0 gives the pictures.
 
         Raises:
-            ValueError: if `layers` does not ascend or names a module that is not there.
+            ValueError: `layers` does not ascend or names a module that is not there.
         """
         return self._encode(images, layers, last=max(layers, default=-1))[1]
 
@@ -144,19 +135,15 @@ class StyleGAN2Generator(nn.Module):
         """Return the channels of the features that tapping `layers` gives.
 
         Raises:
-            ValueError: if `layers` does not ascend or names a module that is not there.
+            ValueError: `layers` does not ascend or names a module that is not there.
         """
-        self._check(layers)
+        check_taps(layers, len(self._channels))
         return [self._channels[layer] for layer in layers]
 
     def translate(self, images: Tensor) -> Tensor:
         """Translate pictures with fixed noise, those of more than a million pixels in tiles.
 
-        Args:
-            images: (B, in_channels, H, W) in [-1, 1], sides a multiple of 2 ** downsamplings.
-
-        Returns:
-            (B, out_channels, H, W).
+        Their sides, (B, in_channels, H, W) in [-1, 1], are a multiple of 2 ** downsamplings.
         """
         if images.shape[-2] * images.shape[-1] > _MOST_PIXELS:
             return self.in_tiles(images, side=_TILE)
@@ -167,14 +154,8 @@ class StyleGAN2Generator(nn.Module):
         """Translate in tiles, in memory that does not grow with the pictures.
 
         Each tile is translated with so much of its surroundings that the result is the whole
-        picture's to within rounding.
-
-        Args:
-            images: (B, in_channels, H, W) in [-1, 1], sides a multiple of 2 ** downsamplings.
-            side: of a tile, a multiple of 2 ** downsamplings, pixels.
-
-        Returns:
-            The translation, (B, out_channels, H, W).
+        picture's to within rounding. `side` of a tile and sides of the pictures,
+        (B, in_channels, H, W), are multiples of 2 ** downsamplings, pixels.
         """
         noise = self.fixed_noise(images)
         levels = range(len(noise) - 1, -1, -1)
@@ -191,7 +172,7 @@ class StyleGAN2Generator(nn.Module):
     def _encode(
         self, images: Tensor, layers: Sequence[int], *, last: int
     ) -> tuple[Tensor, list[Tensor]]:
-        self._check(layers)
+        check_taps(layers, len(self._channels))
         value, features = images, []
         for number in range(last + 1):
             value = self.encoder.convs[number](value)
@@ -199,19 +180,9 @@ class StyleGAN2Generator(nn.Module):
                 features.append(value)
         return value, features
 
-    def _check(self, layers: Sequence[int]) -> None:
-        if any(first >= second for first, second in pairwise(layers)):
-            raise ValueError(f"layers must ascend without repeats, got {list(layers)}")
-        if layers and not (layers[0] >= 0 and layers[-1] < len(self._channels)):
-            raise ValueError(
-                f"layers must lie in 0..{len(self._channels) - 1} for this generator, "
-                f"got {list(layers)}"
-            )
-
 
 class _Half(nn.Module):
-    """A sequence under the name that checkpoints have for it."""
-
+    # a sequence under the name that checkpoints have for it
     def __init__(self, *convs: nn.Module) -> None:
         super().__init__()
         self.convs = nn.Sequential(*convs)
@@ -256,14 +227,7 @@ class StyleGAN2Discriminator(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return one logit a picture.
-
-        Args:
-            images: (B, in_channels, resolution, resolution) in [-1, 1].
-
-        Returns:
-            (B, 1), any real number; high means real.
-        """
+        """Return a logit a picture, (B, 1); high means real."""
         logits: Tensor = self.final_linear(self.final_conv(self.convs(images)).flatten(1))
         return logits
 
@@ -271,5 +235,5 @@ class StyleGAN2Discriminator(nn.Module):
 def _channels(side: int, share: float, *, most: int) -> int:
     """Return the channels of feature maps of `side` pixels in training."""
     wanted = max(1, round(16384 / side * share))
-    # the released table has an upper limit at low levels only
+    # The released table has an upper limit at low levels only
     return min(most, wanted) if side <= 32 else wanted

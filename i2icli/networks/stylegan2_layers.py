@@ -43,15 +43,7 @@ class Blur(nn.Module):
 
 
 class EqualConv(nn.Module):
-    """A convolution without bias whose weights are scaled by 1 / sqrt(fan-in) at run time.
-
-    Args:
-        in_channels: channels in.
-        out_channels: channels out.
-        side: of the kernel, pixels.
-        stride: of the convolution.
-        padding: zeros around the picture, pixels.
-    """
+    """A convolution without bias whose weights are scaled by 1 / sqrt(fan-in) at run time."""
 
     def __init__(
         self, in_channels: int, out_channels: int, side: int, *, stride: int = 1, padding: int = 0
@@ -69,13 +61,7 @@ class EqualConv(nn.Module):
 
 
 class EqualLinear(nn.Module):
-    """A linear layer whose weights are scaled by 1 / sqrt(fan-in) at run time.
-
-    Args:
-        in_features: length of the vectors in.
-        out_features: length of the vectors out.
-        activate: end with the scaled leaky rectifier.
-    """
+    """A linear layer whose weights are scaled by 1 / sqrt(fan-in) at run time."""
 
     def __init__(self, in_features: int, out_features: int, *, activate: bool = False) -> None:
         super().__init__()
@@ -91,11 +77,7 @@ class EqualLinear(nn.Module):
 
 
 class BiasedLeakyReLU(nn.Module):
-    """Add a bias a channel, then the scaled leaky rectifier.
-
-    Args:
-        channels: of the feature maps.
-    """
+    """Add a bias a channel, then the scaled leaky rectifier."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -119,13 +101,7 @@ def conv_layer(in_channels: int, out_channels: int, side: int) -> nn.Sequential:
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions and a skip, their sum divided by sqrt(2).
-
-    Args:
-        in_channels: channels in.
-        out_channels: channels out.
-        halve: halve the sides, by a blur and a stride in both branches.
-    """
+    """Two 3x3 convolutions and a skip, their sum divided by sqrt(2); maybe half the sides."""
 
     def __init__(self, in_channels: int, out_channels: int, *, halve: bool = False) -> None:
         super().__init__()
@@ -157,10 +133,6 @@ class DoublingConv(nn.Module):
     """A 3x3 convolution that doubles the sides, its weights of length 1 for each output channel.
 
     StyleGAN2's modulated convolution without a style: modulation by ones, then demodulation.
-
-    Args:
-        in_channels: channels in.
-        out_channels: channels out.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -191,12 +163,7 @@ class NoiseInjection(nn.Module):
 
 
 class DoublingBlock(nn.Module):
-    """Double the sides, inject noise, activate.
-
-    Args:
-        in_channels: channels in.
-        out_channels: channels out.
-    """
+    """Double the sides, inject noise, activate."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -205,11 +172,6 @@ class DoublingBlock(nn.Module):
         self.activate = BiasedLeakyReLU(out_channels)
 
     def forward(self, features: Tensor, noise: Tensor) -> Tensor:
-        """Return (B, out_channels, 2H, 2W).
-
-        Args:
-            features: (B, in_channels, H, W).
-            noise: (B or 1, 1, 2H, 2W).
-        """
+        """Return (B, out_channels, 2H, 2W); `noise` is (B or 1, 1, 2H, 2W)."""
         activated: Tensor = self.activate(self.noise(self.conv(features), noise))
         return activated

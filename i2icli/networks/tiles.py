@@ -25,23 +25,13 @@ class Span:
 
 @dataclass(frozen=True)
 class Tile:
-    """A rectangle of a picture, and a larger one around it.
-
-    Attributes:
-        rows: along the height.
-        columns: along the width.
-    """
+    """A rectangle of a picture, and a larger one around it."""
 
     rows: Span
     columns: Span
 
     def around(self, images: Tensor, level: int = 0) -> Tensor:
-        """Return the tile with its surroundings.
-
-        Args:
-            images: (B, C, H >> level, W >> level).
-            level: halvings of the sides.
-        """
+        """Return the tile with its surroundings of images, (B, C, H >> level, W >> level)."""
         rows, columns = self.rows, self.columns
         return images[
             ...,

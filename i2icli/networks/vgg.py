@@ -55,17 +55,14 @@ class VGG16Features(nn.Module):
         )
 
     def forward(self, images: Tensor, layers: Sequence[str]) -> list[Tensor]:
-        """Return the features of the named layers, each after its ReLU.
+        """Return the features of the named layers, each after its ReLU, (B, C_l, H_l, W_l).
 
         Args:
             images: (B, 3, H, W) in [-1, 1].
             layers: of `names`, ascending.
 
-        Returns:
-            One feature map a layer, (B, C_l, H_l, W_l).
-
         Raises:
-            ValueError: if a layer is unknown, or they do not ascend.
+            ValueError: a layer is unknown, or they do not ascend.
         """
         if [name for name in self.names if name in layers] != list(layers):
             raise ValueError(f"layers must ascend among {', '.join(self.names)}, got {layers}")

@@ -33,7 +33,7 @@ class OneWayConfig(MethodConfig):
     discriminator: PatchDiscriminatorConfig = Field(
         PatchDiscriminatorConfig(), description="The discriminator of domain B."
     )
-    init: InitConfig = Field(InitConfig(), description="Initial weights of these networks.")
+    init: InitConfig = Field(InitConfig(), description="Initial weights of all networks.")
     gan_mode: GanMode = Field("lsgan", description="GAN loss.")
     lambda_gan: float = Field(1.0, ge=0, description="Weight of the GAN term of the generator.")
 
