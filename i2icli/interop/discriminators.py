@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from i2icli.interop.generators import stylegan2_widths
-from i2icli.interop.network import Network, count_names, norm_of, shape_of, statistics
+from i2icli.interop.network import Network, count_names, norm_of, shape_of, without_statistics
 from i2icli.networks.stylegan2 import StyleGAN2Discriminator
 
 
 def recognise_patchgan(weights: Mapping[str, Tensor]) -> Network | None:
-    """Return the PatchGAN discriminator that a state dict is of; None if it is of another kind."""
+    """Return the PatchGAN discriminator of a state dict, or None."""
     first = shape_of(weights, "model.0.weight")
     if len(first) != 4 or first[2:] != (4, 4):
         return None
@@ -27,7 +27,7 @@ def recognise_patchgan(weights: Mapping[str, Tensor]) -> Network | None:
         return None
     second = numbers[1]
     norm = norm_of(weights, f"model.{second}", f"model.{second + 1}")
-    unused = statistics(weights, norm)
+    kept, unused = without_statistics(weights, norm)
     antialias = second == 3
     way = "anti-aliased" if antialias else "not anti-aliased"
     return Network(
@@ -41,13 +41,13 @@ def recognise_patchgan(weights: Mapping[str, Tensor]) -> Network | None:
             "discriminator.norm": norm,
         },
         channels=(first[1], 1),
-        weights={name: weight for name, weight in weights.items() if name not in unused},
+        weights=kept,
         unused=unused,
     )
 
 
 def recognise_stylegan2_discriminator(weights: Mapping[str, Tensor]) -> Network | None:
-    """Return the discriminator that a state dict is of; None if it is of another kind."""
+    """Return the StyleGAN2 discriminator of a state dict, or None."""
     first, flat = shape_of(weights, "convs.0.0.weight"), shape_of(weights, "final_linear.0.weight")
     if len(first) != 4 or len(flat) != 2:
         return None
@@ -75,7 +75,7 @@ def recognise_stylegan2_discriminator(weights: Mapping[str, Tensor]) -> Network 
 
 
 def recognise_munit_discriminator(weights: Mapping[str, Tensor]) -> Network | None:
-    """Return the discriminator that a state dict is of; None if it is of another kind."""
+    """Return MUNIT's discriminator of a state dict, or None."""
     first = shape_of(weights, "cnns.0.0.conv.weight")
     if len(first) != 4:
         return None
@@ -96,7 +96,7 @@ def recognise_munit_discriminator(weights: Mapping[str, Tensor]) -> Network | No
 
 
 def recognise_projection(weights: Mapping[str, Tensor]) -> Network | None:
-    """Return the projection head (CUT's F) that a state dict is of, or None."""
+    """Return the projection head (CUT's F) of a state dict, or None."""
     if not all(re.fullmatch(r"mlp_\d+\.[02]\.(weight|bias)", name) for name in weights):
         return None
     dim = shape_of(weights, "mlp_0.2.weight")[:1]
@@ -112,7 +112,7 @@ def recognise_projection(weights: Mapping[str, Tensor]) -> Network | None:
 
 
 def recognise_similarity(weights: Mapping[str, Tensor]) -> Network | None:
-    """Return the learned head of L-SeSim that a state dict is of, or None."""
+    """Return the learned head of L-SeSim of a state dict, or None."""
     if not all(re.fullmatch(r"conv_\d+\.[02]\.(weight|bias)", name) for name in weights):
         return None
     return Network(

@@ -75,15 +75,13 @@ class SafetensorsFile(Mapping[str, Tensor]):
             raise CheckpointError(
                 f"{path} is no safetensors file, or not whole: {reason}."
             ) from None
-        self._types = self._read_types()
+        names = list(self._file.keys())
+        self._types = {name: self._file.get_slice(name).get_dtype() for name in names}
         for name, kind in self._types.items():
             if kind not in _TYPES:
                 raise CheckpointError(f"{path} cannot be used: {name} has the type {kind}.")
         if not self._types:
             raise CheckpointError(f"{path} holds no tensors; {_WANTED}")
-
-    def _read_types(self) -> dict[str, str]:
-        return {name: self._file.get_slice(name).get_dtype() for name in list(self._file.keys())}
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._types:
@@ -112,8 +110,8 @@ def read_weights(path: Path) -> dict[str, Weights]:
         of a file of MUNIT. A `module.` that wraps all names is taken away.
 
     Raises:
-        CheckpointError: if there is no such file, it is of another kind, it is damaged, or
-            reading it could run code.
+        CheckpointError: there is no such file, it is of another kind or damaged, or reading it
+            could run code.
     """
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder{_files_in(path)}")
@@ -123,7 +121,12 @@ def read_weights(path: Path) -> dict[str, Weights]:
         raise CheckpointError(f"there is no file {path}.") from None
     except OSError as fault:
         raise CheckpointError(f"{path} cannot be read: {fault.strerror or fault}.") from None
-    return {part: _unwrapped(weights) for part, weights in parts.items()}
+    return {
+        part: {name.removeprefix("module."): weight for name, weight in weights.items()}
+        if all(name.startswith("module.") for name in weights)  # of parallel training
+        else weights
+        for part, weights in parts.items()
+    }
 
 
 def _load(path: Path) -> Mapping[str, Weights]:
@@ -131,10 +134,10 @@ def _load(path: Path) -> Mapping[str, Weights]:
         start = file.read(262)
     if not start:
         raise CheckpointError(f"{path} is empty: copy it again.")
-    if start[:4] == b"PK\x03\x04":
+    is_archive = start[:4] == b"PK\x03\x04"
+    if is_archive:
         _check_archive(path)
-        return _parts(path, _torch_load(path))
-    if start[:1] == b"\x80":
+    if is_archive or start[:1] == b"\x80":
         return _parts(path, _torch_load(path))
     if path.suffix == ".safetensors" or start[8:9] == b"{":
         return {"": SafetensorsFile(path)}
@@ -153,7 +156,6 @@ def _load(path: Path) -> Mapping[str, Weights]:
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse zip archives that are no state dict."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = {Path(name).name for name in archive.namelist()}
@@ -184,7 +186,6 @@ def _torch_load(path: Path) -> object:
 
 
 def _parts(path: Path, document: object) -> dict[str, Weights]:
-    """Find the state dicts in what a file holds."""
     if not isinstance(document, Mapping):
         raise CheckpointError(f"{path} holds a {type(document).__name__}, no weights; {_WANTED}")
     if document.get("kind") == KIND:
@@ -209,13 +210,6 @@ def _is_weights(value: Any) -> bool:
         and all(isinstance(name, str) for name in value)
         and all(isinstance(weight, Tensor) for weight in value.values())
     )
-
-
-def _unwrapped(weights: Weights) -> Weights:
-    """Take away the `module.` of parallel training."""
-    if all(name.startswith("module.") for name in weights):
-        return {name.removeprefix("module."): weight for name, weight in weights.items()}
-    return weights
 
 
 def _files_in(folder: Path) -> str:

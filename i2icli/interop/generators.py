@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from i2icli.errors import CheckpointError
-from i2icli.interop.network import Network, count_names, norm_of, shape_of, statistics
+from i2icli.interop.network import Network, count_names, norm_of, shape_of, without_statistics
 from i2icli.networks.stylegan2 import StyleGAN2Generator
 
 _CROPS = (64, 128, 256, 512, 32)
@@ -23,7 +23,7 @@ _SPLIT = re.compile(r"(encoder|decoder)\.model\.(\d+)\.(.+)")
 
 
 def recognise_resnet(weights: Mapping[str, Tensor], *, source: str) -> Network | None:
-    """Return the generator that a state dict is of; None if it is of another kind.
+    """Return the ResNet generator of a state dict, or None.
 
     Raises:
         CheckpointError: for relatives that i2i has no network for.
@@ -43,7 +43,7 @@ def recognise_resnet(weights: Mapping[str, Tensor], *, source: str) -> Network |
     layers = [name for name in weights if re.fullmatch(r"model\.\d+\.weight", name)]
     last = shape_of(weights, max(layers, key=lambda name: int(name.split(".")[1])))
     norm = norm_of(weights, "model.1", "model.2")
-    unused = statistics(weights, norm)
+    kept, unused = without_statistics(weights, norm)
     settings = {
         "generator.width": width,
         "generator.blocks": len(numbers),
@@ -58,16 +58,16 @@ def recognise_resnet(weights: Mapping[str, Tensor], *, source: str) -> Network |
         title=_resnet_title(settings, is_split=is_split),
         settings=settings,
         channels=(first[1], last[0] if last else 0),
-        weights={name: weight for name, weight in weights.items() if name not in unused},
+        weights=kept,
         unused=unused,
     )
 
 
 def recognise_stylegan2_generator(weights: Mapping[str, Tensor], *, source: str) -> Network | None:
-    """Return the generator that a state dict is of; None if it is of another kind.
+    """Return the StyleGAN2 generator of a state dict, or None.
 
     Raises:
-        CheckpointError: if its channels belong to no crop that is tried.
+        CheckpointError: its channels belong to no crop that is tried.
     """
     first = shape_of(weights, _FIRST)
     if len(first) != 4:
@@ -106,15 +106,13 @@ def recognise_stylegan2_generator(weights: Mapping[str, Tensor], *, source: str)
 
 
 def recognise_munit_generator(weights: Mapping[str, Tensor], *, source: str) -> Network | None:
-    """Return the auto-encoder that a state dict is of; None if it is of another kind.
+    """Return MUNIT's auto-encoder of a state dict, or None.
 
     Raises:
-        CheckpointError: if it halves its pictures more or less often than twice.
+        CheckpointError: it halves its pictures more or less often than twice.
     """
-    first, style = (
-        shape_of(weights, "enc_content.model.0.conv.weight"),
-        shape_of(weights, "enc_style.model.6.weight"),
-    )
+    first = shape_of(weights, "enc_content.model.0.conv.weight")
+    style = shape_of(weights, "enc_style.model.6.weight")
     if len(first) != 4 or not shape_of(weights, "mlp.model.0.fc.weight"):
         return None
     pattern = r"enc_content\.model\.3\.model\.\d+\.model\.0\.conv\.weight"
@@ -124,7 +122,7 @@ def recognise_munit_generator(weights: Mapping[str, Tensor], *, source: str) -> 
             f"{source} looks like an auto-encoder of MUNIT, but not one with 2 halvings of "
             "content and 4 of style, which is the one that i2i has."
         )
-    unused = statistics(weights, "adaptive instance")
+    kept, unused = without_statistics(weights, "adaptive instance")
     return Network(
         family="munit auto-encoder",
         role="generator",
@@ -136,7 +134,7 @@ def recognise_munit_generator(weights: Mapping[str, Tensor], *, source: str) -> 
             "style_size": style[0],
         },
         channels=(first[1], first[1]),
-        weights={name: weight for name, weight in weights.items() if name not in unused},
+        weights=kept,
         unused=unused,
     )
 
@@ -149,12 +147,8 @@ def stylegan2_widths(
     """Return, by crop, the width with which a StyleGAN2 network has the shapes of `weights`.
 
     The channels of every level follow from a width and the side of the training crops together,
-    so that several pairs may fit; the networks are the same ones then.
-
-    Args:
-        build: makes the network of a width and a crop.
-        weights: state dict to match; the channels of pictures are not looked at.
-        guesses: crops, each with about the width.
+    so that several pairs may fit; the networks are the same ones then. `guesses` are crops, each
+    with about the width; `build` makes the network of a width and a crop.
     """
     widths: dict[int, int] = {}
     for crop, guess in guesses:
@@ -164,7 +158,9 @@ def stylegan2_widths(
                     ours = build(width, crop).state_dict()
             except ValueError:  # no such network: this is not its file
                 continue
-            if all(shape_of(weights, name)[:1] == tuple(w.shape[:1]) for name, w in _inner(ours)):
+            # The first axes of these are channels inside, not of the pictures.
+            inner = (name for name in ours if name.endswith("conv1.0.weight"))
+            if all(shape_of(weights, name)[:1] == ours[name].shape[:1] for name in inner):
                 widths[crop] = width
     return widths
 
@@ -206,7 +202,7 @@ def _joined(weights: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tenso
 
 
 def _refuse_relatives(weights: Mapping[str, Tensor], source: str) -> None:
-    """Refuse what looks alike and computes something else."""
+    # What looks alike and computes something else.
     kinds = {
         r".*\.weight_(orig|bar)": "was trained with spectral normalisation",
         r".*\.conv_block\.\d+\.conv\.\d+\..*": "has separable convolutions (mobile_resnet)",
@@ -219,12 +215,3 @@ def _refuse_relatives(weights: Mapping[str, Tensor], source: str) -> None:
                 f"{source} {kind}: i2i has no such network. Generators named resnet_9blocks and "
                 "resnet_6blocks can be imported."
             )
-
-
-def _inner(weights: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:
-    """Return the weights whose first axis is one of channels inside, not of the pictures."""
-    return [
-        (name, weight)
-        for name, weight in weights.items()
-        if weight.dim() == 4 and name.endswith("conv1.0.weight")
-    ]

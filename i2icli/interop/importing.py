@@ -102,7 +102,7 @@ class Imported:
 
 @dataclass
 class _Plan:
-    """What is known before the method is built: networks by their names in it."""
+    """Networks by their names in the method, and settings, before it is built."""
 
     preset: str
     parts: dict[str, Part]
@@ -146,20 +146,13 @@ def import_released(
     config = configure_run(plan.preset, [*settings, *overrides])
     method = build_method(config)
     taken = _fill_all(method, plan)
-    imported = Imported(
-        path=out,
-        config=config,
-        is_told=preset is not None,
-        taken=taken,
-        fresh=plan.fresh,
-        notes=tuple(plan.notes),
-    )
+    is_told, notes = preset is not None, tuple(plan.notes)
+    imported = Imported(out, config, is_told, taken, plan.fresh, notes)
     save_checkpoint(out, _state(method, imported))
     return imported
 
 
 def _plan(generators: Generators, preset: str, *, alone: bool) -> _Plan:
-    """Plan the source of every network of the preset's method."""
     config = configure_run(preset)
     released = method_of(config).released
     parts = _parts_for(generators, released, preset)
@@ -176,7 +169,12 @@ def _plan(generators: Generators, preset: str, *, alone: bool) -> _Plan:
             plan.parts[module] = other
         else:
             plan.fresh[module] = other
-    plan.settings |= _channels(parts) | _by_crop(plan, config)
+    networks = [part.network for part in parts.values()]
+    inside, outside = networks[0].channels
+    if "gen/b" in parts:  # an auto-encoder has the channels of its own domain alone
+        outside = networks[1].channels[0]
+    plan.settings |= {"data.channels_a": inside, "data.channels_b": outside}
+    plan.settings |= _by_crop(plan, config)
     known = parse_name(generators.file)
     if "G" in parts and known is not None and known.network == "G_B":
         plan.settings["data.direction"] = "b2a"
@@ -220,21 +218,12 @@ def _resolve(plan: _Plan, config: AnyRunConfig, part: Part, *, is_needed: bool) 
 
 
 def _has(config: StrictModel, path: str) -> bool:
-    """Return whether a configuration has a value of this path."""
     value: Any = config
     for key in path.split("."):
         if not isinstance(value, StrictModel) or key not in type(value).model_fields:
             return False
         value = getattr(value, key)
     return True
-
-
-def _channels(parts: Mapping[str, Part]) -> dict[str, int]:
-    networks = [part.network for part in parts.values()]
-    inside, outside = networks[0].channels
-    if "gen/b" in parts:
-        outside = networks[1].channels[0]
-    return {"data.channels_a": inside, "data.channels_b": outside}
 
 
 def _by_crop(plan: _Plan, config: AnyRunConfig) -> dict[str, Any]:
@@ -252,11 +241,7 @@ def _by_crop(plan: _Plan, config: AnyRunConfig) -> dict[str, Any]:
 
 
 def _fill_all(method: Method, plan: _Plan) -> dict[str, Taken]:
-    """Give the method the weights of all files; what does not fit stays fresh, with the reason.
-
-    Raises:
-        CheckpointError: if a generator does not fit.
-    """
+    """Give the method the weights of all files; other than generators, misfits stay fresh."""
     translating = {id(module) for module in method.translators.values()}
     taken = {}
     for name, part in plan.parts.items():
@@ -278,7 +263,6 @@ def _fill_all(method: Method, plan: _Plan) -> dict[str, Taken]:
 
 
 def _module(method: Method, name: str) -> nn.Module | None:
-    """Return a network of the method by its name; None where it has none."""
     value: Any = method
     for part in name.split("."):
         value = getattr(value, part, None)
@@ -286,16 +270,12 @@ def _module(method: Method, name: str) -> nn.Module | None:
 
 
 def _state(method: Method, imported: Imported) -> CheckpointState:
-    """Return the state of a run that has not begun, with a word on where its weights are from."""
     return CheckpointState(
         config=config_document(imported.config),
         weights=method.state_dict(),
         step=0,
         memory=method.memory(),
-        versions={
-            "i2i": __version__,
-            "torch": str(torch.__version__),
-        },
+        versions={"i2i": __version__, "torch": str(torch.__version__)},
         origin={
             "files": {name: part.file.name for name, part in imported.taken.items()},
             "fresh": list(imported.fresh),

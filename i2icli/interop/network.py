@@ -67,25 +67,12 @@ def shape_of(weights: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
 
 
 def norm_of(weights: Mapping[str, Tensor], convolution: str, norm: str) -> str:
-    """Tell the norm of a network by the names of a convolution and of the layer after it.
-
-    The released networks give a convolution a bias just where instance norm follows; batch norm
-    has weights of its own.
-    """
+    """Return the norm of a network, by the names of a convolution and of the layer after it."""
+    # The released networks give a convolution a bias just where instance norm follows; batch norm
+    # has weights of its own.
     if f"{convolution}.bias" in weights:
         return "instance"
     return "batch" if f"{norm}.weight" in weights else "none"
-
-
-def statistics(names: Iterable[str], norm: str) -> dict[str, str]:
-    """Return the names of running statistics that go with no norm here, and why they are left.
-
-    Instance norm kept them in PyTorch up to 0.3, and never used them in training.
-    """
-    if norm == "batch":
-        return {}
-    reason = f"running statistics, which {norm} norm does not use"
-    return {name: reason for name in names if name.endswith(_STATISTICS)}
 
 
 def count_names(names: Iterable[str], pattern: str) -> int:
@@ -93,17 +80,25 @@ def count_names(names: Iterable[str], pattern: str) -> int:
     return sum(re.fullmatch(pattern, name) is not None for name in names)
 
 
-def fill(module: nn.Module, network: Network, *, source: str) -> Filled:
-    """Give a module the weights of a network, all of them.
+def without_statistics(
+    weights: Mapping[str, Tensor], norm: str
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return weights without running statistics that go with no norm here, and those names.
 
-    Args:
-        module: changed in place.
-        network: of the same architecture.
-        source: the file, named in errors.
+    Each of the names comes with the reason. Instance norm kept them in PyTorch up to 0.3, and never
+    used them in training.
+    """
+    reason = f"running statistics, which {norm} norm does not use"
+    unused = {name: reason for name in weights if norm != "batch" and name.endswith(_STATISTICS)}
+    return {name: weight for name, weight in weights.items() if name not in unused}, unused
+
+
+def fill(module: nn.Module, network: Network, *, source: str) -> Filled:
+    """Give a module the weights of a network of the same architecture, all of them.
 
     Raises:
-        CheckpointError: naming every weight that is missing, left over, of another shape or not
-            finite, and every constant that differs.
+        CheckpointError: naming `source`, the file, and every weight that is missing, left over, of
+            another shape or not finite, and every constant that differs.
     """
     ours, theirs = module.state_dict(), network.weights
     constants = {name for name in ours if name.rsplit(".", 1)[-1] in _CONSTANT}
@@ -121,7 +116,8 @@ def fill(module: nn.Module, network: Network, *, source: str) -> Filled:
         "constants with other values": [
             name
             for name in same_shape
-            if name in constants and not _is_same(theirs[name], ours[name])
+            if name in constants
+            and not torch.allclose(theirs[name].to(ours[name]), ours[name], rtol=1e-4, atol=1e-6)
         ],
     }
     said = [f"{len(names)} {fault} ({_some(names)})" for fault, names in faults.items() if names]
@@ -129,17 +125,12 @@ def fill(module: nn.Module, network: Network, *, source: str) -> Filled:
         raise CheckpointError(
             f"{source} looks like a {network.title}, but does not fit one: {'; '.join(said)}."
         )
-    with torch.no_grad():
-        for name in same_shape:
-            if name not in constants:
-                ours[name].copy_(theirs[name])  # a state dict shares memory with its module
     used = tuple(name for name in same_shape if name not in constants)
+    with torch.no_grad():
+        for name in used:
+            ours[name].copy_(theirs[name])  # a state dict shares memory with its module
     verified = tuple(name for name in same_shape if name in constants)
     return Filled(used, verified, network.unused)
-
-
-def _is_same(theirs: Tensor, ours: Tensor) -> bool:
-    return torch.allclose(theirs.to(ours), ours, rtol=1e-4, atol=1e-6)
 
 
 def _some(names: list[str]) -> str:

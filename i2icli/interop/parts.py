@@ -50,11 +50,7 @@ class Generators:
 
 
 def find_generators(file: Path, *, alone: bool) -> Generators:
-    """Read the generators that a file stands for.
-
-    Args:
-        file: holds a generator, or both of MUNIT.
-        alone: look at no other file.
+    """Read the generators that a file stands for; `alone`: looking at no other file.
 
     Raises:
         CheckpointError: if the file cannot be read, or holds no generator that is known.
@@ -74,21 +70,16 @@ def find_generators(file: Path, *, alone: bool) -> Generators:
     own = Part(file, first)
     if not alone and (pair := _pair(own)):
         return Generators(file, pair, f"{first.family}, both ways")
-    family = first.family
-    if not alone and _is_similarity_head(read_beside(file, "F")):
-        family = f"{family}, similarity head"
+    head = None if alone else read_beside(file, "F")
+    is_learned = isinstance(head, Part) and head.network.role == "similarity"
+    family = f"{first.family}, similarity head" if is_learned else first.family
     return Generators(file, {_ONE: own}, family)
 
 
 def read_beside(file: Path, name: str) -> Part | str:
-    """Read another network of the same release.
+    """Read another network of a generator's release, or say why there is none.
 
-    Args:
-        file: of a generator.
-        name: of the network in the released code: D, F, D_A, or dis/a of MUNIT.
-
-    Returns:
-        The network, or why there is none.
+    `name` is that of the released code: D, F, D_A, or dis/a of MUNIT.
     """
     kind, _, part = name.partition("/")
     if part:
@@ -112,7 +103,7 @@ def read_beside(file: Path, name: str) -> Part | str:
 
 
 def _pair(own: Part) -> dict[str, Part] | None:
-    """Return both generators of CycleGAN, if the other one is beside."""
+    # both generators of CycleGAN, if the other one is beside
     known = parse_name(own.file)
     if known is None or known.network not in _PAIR:
         return None
@@ -124,10 +115,6 @@ def _pair(own: Part) -> dict[str, Part] | None:
         return None
     pair = {known.network: own, name: other}
     return {name: pair[name] for name in _PAIR}
-
-
-def _is_similarity_head(other: Part | str) -> bool:
-    return isinstance(other, Part) and other.network.role == "similarity"
 
 
 def _generator_beside(file: Path) -> str:

@@ -34,20 +34,14 @@ _OTHERS = (
 def recognise(weights: Mapping[str, Tensor], *, source: str) -> Network:
     """Return the network that a state dict is of.
 
-    Args:
-        weights: the state dict.
-        source: the file, named in errors.
-
     Raises:
-        CheckpointError: if it is of no known kind, with some of its names.
+        CheckpointError: naming `source`, the file, and some tensors, if it is of no known kind.
     """
     for recognise_other in _OTHERS:
-        network = recognise_other(weights)
-        if network is not None:
+        if network := recognise_other(weights):
             return network
     for recognise_generator in _GENERATORS:
-        network = recognise_generator(weights, source=source)
-        if network is not None:
+        if network := recognise_generator(weights, source=source):
             return network
     names = ", ".join(list(weights)[:3])
     raise CheckpointError(
