@@ -28,21 +28,16 @@ class Change:
     after: Any
 
     def __str__(self) -> str:
-        before, after = (
-            "not set" if value is None else toml_like(value) for value in (self.before, self.after)
-        )
-        return f"{self.path}: {before} -> {after}"
+        sides = (self.before, self.after)
+        words = ("not set" if value is None else toml_like(value) for value in sides)
+        return f"{self.path}: {' -> '.join(words)}"
 
 
 def parse_toml(text: str, *, source: str) -> Document:
-    """Read TOML text.
-
-    Args:
-        text: the text.
-        source: the file it came from, named in the error.
+    """Read TOML text of `source`, the file that the error names.
 
     Raises:
-        ConfigError: if it is not TOML, with the line.
+        ConfigError: it is not TOML, with the line.
     """
     try:
         return tomllib.loads(text)
@@ -70,10 +65,7 @@ def write_toml(document: Mapping[str, Any]) -> str:
 
 
 def config_document(config: BaseModel) -> Document:
-    """Return a configuration as a plain nested dict, absent values left out.
-
-    `methods.restore_config` makes the configuration of it again.
-    """
+    """Return a configuration as a plain nested dict, as `methods.restore_config` takes it."""
     return without_nulls(config.model_dump(mode="json"))
 
 
@@ -88,15 +80,9 @@ def without_nulls(document: Mapping[str, Any]) -> Document:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any], shape: Shape | None) -> Document:
-    """Lay one document over another, table by table.
+    """Lay one document over another, table by table; lists replace lists.
 
-    A table whose kind changes (`schedule.policy`, say) starts over: the keys of the old kind mean
-    nothing in the new one.
-
-    Args:
-        base: the lower layer.
-        over: the upper layer; its values win, and lists replace lists.
-        shape: what the configuration may hold here, or None where it is unknown.
+    `shape` is what the configuration may hold here, or None where it is unknown.
     """
     merged = dict(base)
     for key, value in over.items():
@@ -104,6 +90,8 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any], shape: Shape | None)
         if isinstance(held, Mapping) and isinstance(value, Mapping):
             inner = None if shape is None else shape.child(key, {**base, **over})
             tag = None if inner is None else inner.tag
+            # A table whose kind changes (`schedule.policy`, say) starts over: the keys of the old
+            # kind mean nothing in the new one.
             if tag is not None and value.get(tag, held.get(tag)) != held.get(tag):
                 held = {}
             merged[key] = merge(held, value, inner)
@@ -141,31 +129,25 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Cha
 def annotate(document: Mapping[str, Any], shape: Shape) -> str:
     """Return a document as commented TOML, in the order of the model.
 
-    Args:
-        document: every value of a configuration; a value left open is absent, and appears as a
-            comment.
-        shape: what the configuration may hold.
+    It has every value of a configuration; one left open is absent, and appears as a comment.
     """
     return "\n".join(_table(document, shape, ())) + "\n"
 
 
 def _table(document: Mapping[str, Any], shape: Shape, path: tuple[str, ...]) -> Iterator[str]:
-    """Yield the lines of one table, its own values before the tables inside it."""
     if path:
         yield f"\n[{'.'.join(path)}]"
+    # A table's own values stand before the tables inside it.
     children = list(shape.children(document))
     for key, child in children:
         if not isinstance(document.get(key), Mapping):
-            yield from _value(key, document.get(key), child)
+            meaning, allowed = child.description.rstrip("."), child.allowed()
+            comment = f"{meaning} ({allowed})." if meaning else f"Allowed: {allowed}."
+            yield from textwrap.wrap(comment, 98, initial_indent="# ", subsequent_indent="# ")
+            # An absent value has no way to be written in TOML.
+            value = document.get(key)
+            unset = f"# {key} is not set"
+            yield unset if value is None else tomli_w.dumps({key: value}).rstrip()
     for key, child in children:
         if isinstance(document.get(key), Mapping):
             yield from _table(document[key], child, (*path, key))
-
-
-def _value(key: str, value: object, shape: Shape) -> Iterator[str]:
-    """Yield the comment above a value, and the value."""
-    meaning = shape.description.rstrip(".")
-    comment = f"{meaning} ({shape.allowed()})." if meaning else f"Allowed: {shape.allowed()}."
-    yield from textwrap.wrap(comment, 98, initial_indent="# ", subsequent_indent="# ")
-    # An absent value has no way to be written in TOML.
-    yield f"# {key} is not set" if value is None else tomli_w.dumps({key: value}).rstrip()

@@ -20,9 +20,7 @@ _TAG_FAULTS = ("union_tag_invalid", "union_tag_not_found", "missing")
 
 
 @dataclass(frozen=True)
-class Fault:
-    """One fault: where it is, and the sentence about it."""
-
+class _Fault:
     path: tuple[str, ...]
     message: str
 
@@ -31,12 +29,7 @@ def validate(document: Mapping[str, Any], model: type[M], *, source: str) -> M:
     """Make a typed configuration of a plain document, strictly.
 
     Text is no number, a number with a point is no whole number, and only true and false are
-    truth values.
-
-    Args:
-        document: the nested values.
-        model: the configuration class.
-        source: where the values come from, for the message: "preset 'cut'".
+    truth values. `source` says in the message where the values come from: "preset 'cut'".
 
     Raises:
         ConfigError: naming every fault with its path, the value, what is allowed, and the
@@ -45,44 +38,37 @@ def validate(document: Mapping[str, Any], model: type[M], *, source: str) -> M:
     try:
         return _validate(document, model)
     except ValidationError as error:
-        faults = _collect(document, model, error)
-    raise ConfigError(render(faults, source=source))
-
-
-def render(faults: Sequence[Fault], *, source: str) -> str:
-    """Return one sentence for one fault, a list for several."""
-    if len(faults) == 1:
-        message = faults[0].message
-        return f"{source}: {message}" + ("" if message.endswith("?") else ".")
-    lines = "".join(f"\n  {fault.message}" for fault in faults)
-    return f"{source} has {len(faults)} faults:{lines}"
+        messages = [fault.message for fault in _collect(document, model, error)]
+    if len(messages) > 1:
+        lines = "".join(f"\n  {message}" for message in messages)
+        raise ConfigError(f"{source} has {len(messages)} faults:{lines}")
+    end = "" if messages[0].endswith("?") else "."
+    raise ConfigError(f"{source}: {messages[0]}{end}")
 
 
 def _validate(document: Mapping[str, Any], model: type[M]) -> M:
-    """Validate as JSON, where strict mode still lets a list be a tuple."""
+    # As JSON, where strict mode still lets a list be a tuple.
     return model.model_validate_json(json.dumps(document, default=str), strict=True)
 
 
-def _collect(document: Mapping[str, Any], model: type[M], error: ValidationError) -> list[Fault]:
-    """Return the faults of a document, those between keys too.
-
-    A check between keys runs only where every key by itself is right. So faulty values are taken
-    out, which puts the defaults in their place, and the rest is checked again; a further fault
-    counts unless it speaks of a key that was taken out.
-    """
+def _collect(document: Mapping[str, Any], model: type[M], error: ValidationError) -> list[_Fault]:
+    """Return the faults of a document, those between keys too."""
     shape = Shape.of(model)
-    faults: dict[tuple[str, ...], Fault] = {}
+    faults: dict[tuple[str, ...], _Fault] = {}
     for _ in range(_ROUNDS):
         described = [_describe(detail, document, shape) for detail in error.errors()]
         removed = [".".join(path) for path in faults]
         new = [
             fault
             for fault in described
-            if fault.path not in faults and not _mentions(fault.message, removed)
+            if fault.path not in faults and not any(path in fault.message for path in removed)
         ]
         faults |= {fault.path: fault for fault in new}
         if not new:
             break
+        # A check between keys runs only where every key by itself is right. So faulty values are
+        # taken out, which puts the defaults in their place, and the rest is checked again; a
+        # further fault counts unless it speaks of a key that was taken out.
         for fault in new:
             document = _without(document, fault.path)
         try:
@@ -94,8 +80,7 @@ def _collect(document: Mapping[str, Any], model: type[M], error: ValidationError
     return list(faults.values())
 
 
-def _describe(detail: Any, document: Mapping[str, Any], shape: Shape) -> Fault:
-    """Turn one of pydantic's errors into a fault."""
+def _describe(detail: Any, document: Mapping[str, Any], shape: Shape) -> _Fault:
     path = _typed_path(detail["loc"], document, shape)
     value = detail["input"]
     here = shape.at(path, document)
@@ -107,54 +92,52 @@ def _describe(detail: Any, document: Mapping[str, Any], shape: Shape) -> Fault:
     if detail["type"] == "value_error":
         return _rule_fault(path, value, str(detail["ctx"]["error"]))
     if detail["type"] == "missing":
-        return Fault(path, f"{'.'.join(path)} is missing: {_allowed(path, document, shape)}")
+        return _Fault(path, f"{'.'.join(path)} is missing: {_allowed(path, document, shape)}")
     return _value_fault(path, value, document, shape)
 
 
 def _value_fault(
     path: tuple[str, ...], value: object, document: Mapping[str, Any], shape: Shape
-) -> Fault:
-    """Describe a value of the wrong type or outside its range."""
+) -> _Fault:
     keys = tuple(key for key in path if not key.isdigit())
     here = shape.at(keys, document)
     if here is not None and (choices := here.choices()) and keys == path:
         return _choice_fault(path, value, choices, takes_null=here.takes_null)
     written = look_up(document, keys) if keys != path else value
     allowed = _allowed(keys, document, shape)
-    return Fault(keys, f"{'.'.join(keys)} = {toml_like(written)}: must be {allowed}")
+    return _Fault(keys, f"{'.'.join(keys)} = {toml_like(written)}: must be {allowed}")
 
 
 def _choice_fault(
     path: tuple[str, ...], value: object, choices: Sequence[Any], *, takes_null: bool = False
-) -> Fault:
-    """Describe a value that is none of a few."""
+) -> _Fault:
     words = [toml_like(choice) for choice in choices] + (["null"] if takes_null else [])
     is_missing = value is None and not takes_null
     seen = "is missing" if is_missing else f"= {toml_like(value)}"
     message = f"{'.'.join(path)} {seen}: must be {one_of(list(dict.fromkeys(words)))}"
     texts = [choice for choice in choices if isinstance(choice, str)]
     meant = nearest(value, texts) if isinstance(value, str) else None
-    return Fault(path, message + (f"; did you mean {toml_like(meant)}?" if meant else ""))
+    return _Fault(path, message + (f"; did you mean {toml_like(meant)}?" if meant else ""))
 
 
 def _unknown_key(
     path: tuple[str, ...], value: object, document: Mapping[str, Any], shape: Shape
-) -> Fault:
+) -> _Fault:
     *parents, key = path
     table = shape.at(parents, document)
     names = [] if table is None else table.keys(look_up(document, parents))
     message = f"{'.'.join(path)} = {toml_like(value)}: there is no such key"
     if meant := nearest(key, names):
-        return Fault(path, f"{message}; did you mean {'.'.join((*parents, meant))}?")
+        return _Fault(path, f"{message}; did you mean {'.'.join((*parents, meant))}?")
     where = f"{'.'.join(parents)} has" if parents else "the keys are"
-    return Fault(path, f"{message}; {where} {', '.join(names)}")
+    return _Fault(path, f"{message}; {where} {', '.join(names)}")
 
 
-def _rule_fault(path: tuple[str, ...], value: object, sentence: str) -> Fault:
-    """Describe a broken rule of the project's own; rules between keys name the keys themselves."""
+def _rule_fault(path: tuple[str, ...], value: object, sentence: str) -> _Fault:
+    # Rules between keys name the keys themselves.
     if isinstance(value, Mapping) or not path:
-        return Fault((*path, f"rule: {sentence}"), sentence)
-    return Fault(path, f"{'.'.join(path)} = {toml_like(value)}: {sentence}")
+        return _Fault((*path, f"rule: {sentence}"), sentence)
+    return _Fault(path, f"{'.'.join(path)} = {toml_like(value)}: {sentence}")
 
 
 def _allowed(path: Sequence[str], document: Mapping[str, Any], shape: Shape) -> str:
@@ -178,10 +161,6 @@ def _typed_path(
         here = None if here is None else here.child(str(part), value)
         value = value.get(str(part)) if isinstance(value, Mapping) else None
     return tuple(path)
-
-
-def _mentions(message: str, paths: Sequence[str]) -> bool:
-    return any(path in message for path in paths)
 
 
 def _without(document: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any]:

@@ -132,16 +132,13 @@ OptimizerConfig = AdamConfig | SGDConfig
 
 @dataclass(frozen=True)
 class Task:
-    """What a method learns of the run's other sections.
+    """The parts of a run's other sections that a method needs.
 
     Attributes:
-        channels_a: channels of domain A.
-        channels_b: channels of domain B.
         crop: side of the training crops, pixels.
         classes: of a labelled data set; 0 where there are none.
         ignore: label that is not scored.
         colours: a colour (R, G, B), 0 to 255, a class, to draw label maps with.
-        structure: the structure term to add.
     """
 
     channels_a: int = 3

@@ -30,14 +30,22 @@ def parse_overrides(typed: Sequence[str]) -> list[Override]:
     Raises:
         ConfigError: naming every text that has no key or no `=`.
     """
-    wrong = [text for text in typed if not _is_assignment(text)]
+    read: list[Override] = []
+    wrong: list[str] = []
+    for text in typed:
+        key, equals, value = text.partition("=")
+        path = tuple(part.strip() for part in key.split("."))
+        if equals and all(path):
+            read.append(Override(path, _parse_value(value), value))
+        else:
+            wrong.append(text)
     if wrong:
         shown = ", ".join(f"--set {text!r}" for text in wrong)
         raise ConfigError(
             f"{shown}: expected KEY=VALUE, for example --set data.batch_size=4; "
             "`i2i presets show NAME --full` lists the keys."
         )
-    return [_parse_one(text) for text in typed]
+    return read
 
 
 def nest(overrides: Sequence[Override]) -> Document:
@@ -54,15 +62,10 @@ def nest(overrides: Sequence[Override]) -> Document:
 
 
 def resolve(document: Document, overrides: Sequence[Override], shape: Shape) -> Document:
-    """Resolve the overrides whose reading depends on what the key holds.
+    """Resolve the overrides whose reading depends on what the key of the merged document holds.
 
     Text keys keep what was typed (`data.root=2024` is a folder, not a number), and `none` leaves a
     key open that can be left open.
-
-    Args:
-        document: the merged document.
-        overrides: what was typed.
-        shape: what a configuration may hold.
     """
     for override in overrides:
         here = shape.at(override.path, document)
@@ -75,24 +78,13 @@ def resolve(document: Document, overrides: Sequence[Override], shape: Shape) -> 
     return document
 
 
-def _is_assignment(text: str) -> bool:
-    key, equals, _ = text.partition("=")
-    return bool(equals) and all(part.strip() for part in key.split("."))
-
-
-def _parse_one(text: str) -> Override:
-    key, _, value = text.partition("=")
-    return Override(tuple(part.strip() for part in key.split(".")), _parse_value(value), value)
-
-
 def _parse_value(text: str) -> Any:
-    """Read TOML, else take the text as it is."""
     if text.strip() == "null":
         return None
     try:
         document = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
-        return text
+        return text  # plain text, as it is
     return document["value"] if list(document) == ["value"] else text
 
 

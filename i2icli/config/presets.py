@@ -17,9 +17,8 @@ class Preset:
     """A preset as it stands in its file.
 
     Attributes:
-        name: what `--preset` calls it; the stem of the file.
-        path: the file.
-        text: its content.
+        name: as `--preset` takes it; the stem of the file.
+        text: the file's content.
         document: its values.
     """
 
@@ -69,7 +68,6 @@ def read_preset(name_or_path: str) -> Preset:
 
 
 def _find(name_or_path: str) -> Path:
-    """Return the file that a name or path stands for."""
     if name_or_path in preset_names():
         return preset_folder() / f"{name_or_path}.toml"
     path = Path(name_or_path).expanduser()

@@ -33,7 +33,23 @@ class Moment:
         return (self.step - 1) // self.steps_per_epoch + 1
 
 
-class EpochSchedule(StrictModel):
+class AnySchedule(StrictModel):
+    """Base of all schedules: `rate` multiplies the learning rate at a step."""
+
+    @abstractmethod
+    def rate(self, moment: Moment) -> float:
+        """Return the multiplier of the learning rate at a step."""
+
+    @abstractmethod
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Return the steps of the whole schedule."""
+
+    def is_decaying(self, epoch: int) -> bool:  # noqa: ARG002 - most have no decay half
+        """Return whether `epoch`, counted from 1, lies in a second, falling part."""
+        return False
+
+
+class EpochSchedule(AnySchedule):
     """Base of the schedules that change between epochs only."""
 
     @property
@@ -44,10 +60,6 @@ class EpochSchedule(StrictModel):
     @abstractmethod
     def factor(self, epoch: int) -> float:
         """Return the multiplier of the learning rate in `epoch`, counted from 1."""
-
-    @abstractmethod
-    def is_decaying(self, epoch: int) -> bool:
-        """Return whether `epoch`, counted from 1, lies in the falling part."""
 
     def rate(self, moment: Moment) -> float:
         """Return the multiplier of the learning rate at a step."""
@@ -97,10 +109,6 @@ class StepSchedule(EpochSchedule):
         """Return the multiplier of the learning rate in `epoch`, counted from 1."""
         return float(self.gamma ** ((min(epoch, self.epochs) - 1) // self.every_epochs))
 
-    def is_decaying(self, epoch: int) -> bool:  # noqa: ARG002 - same form as the others
-        """Return False: there is no decay half."""
-        return False
-
 
 class CosineSchedule(EpochSchedule):
     """Half a cosine down to zero over `epochs`, rising again beyond them as released."""
@@ -124,7 +132,7 @@ class CosineSchedule(EpochSchedule):
         return epoch > self.epochs
 
 
-class IterationSchedule(StrictModel):
+class IterationSchedule(AnySchedule):
     """Multiply the learning rate by `gamma` every so many steps (MUNIT)."""
 
     policy: Literal["iterations"] = "iterations"
@@ -140,12 +148,8 @@ class IterationSchedule(StrictModel):
         """Return the steps of the whole schedule."""
         return self.steps
 
-    def is_decaying(self, epoch: int) -> bool:  # noqa: ARG002 - same form as the others
-        """Return False: there is no decay half."""
-        return False
 
-
-class PolySchedule(StrictModel):
+class PolySchedule(AnySchedule):
     """Fall at every step as (1 - share of the run done) to a power (segmentation networks)."""
 
     policy: Literal["poly"] = "poly"
@@ -160,10 +164,6 @@ class PolySchedule(StrictModel):
     def total_steps(self, steps_per_epoch: int) -> int:
         """Return the steps of the whole schedule."""
         return self.epochs * steps_per_epoch
-
-    def is_decaying(self, epoch: int) -> bool:  # noqa: ARG002 - same form as the others
-        """Return False: there is no decay half."""
-        return False
 
 
 Schedule = Annotated[

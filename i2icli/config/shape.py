@@ -64,14 +64,7 @@ class Shape:
         return {name: self._at({"$ref": target}) for name, target in mapping.items()}
 
     def table(self, value: object) -> Shape | None:
-        """Return the shape of the table here, given what stands there.
-
-        Args:
-            value: the table as written; its tag chooses among variants.
-
-        Returns:
-            None where no table belongs, or where the tag names no variant.
-        """
+        """Return the shape of the table that `value` makes this by its tag, or None."""
         if self.tag is not None:
             chosen = value.get(self.tag) if isinstance(value, Mapping) else None
             return self.variants.get(str(chosen))
@@ -112,11 +105,7 @@ class Shape:
         """Return the values that are allowed here where they are few and fixed, else nothing."""
         if self.tag is not None:
             return []
-        found: list[Any] = []
-        for option in self._options():
-            node = option.node
-            found += [node["const"]] if "const" in node else node.get("enum", [])
-        return found
+        return [choice for option in self._options() for choice in _choices(option.node)]
 
     @property
     def takes_null(self) -> bool:
@@ -135,25 +124,21 @@ class Shape:
 
     def _allowed_here(self) -> str:
         node = self.node
-        if choices := ([node["const"]] if "const" in node else list(node.get("enum", []))):
+        if choices := _choices(node):
             return one_of([toml_like(choice) for choice in choices])
         if node.get("type") == "array":
-            return self._allowed_list()
+            items = self._at(node.get("items", {}))
+            at_least = " that is not empty" if node.get("minItems") else ""
+            return f"a list{at_least}, each item {items.allowed()}"
         kind = _KINDS.get(str(node.get("type")), "a table" if "properties" in node else "a value")
         return f"{kind}{_range(node)}"
 
-    def _allowed_list(self) -> str:
-        items = self._at(self.node.get("items", {}))
-        at_least = " that is not empty" if self.node.get("minItems") else ""
-        return f"a list{at_least}, each item {items.allowed()}"
-
     def _options(self) -> list[Shape]:
-        """Return the alternatives that may stand here; just itself where there is one."""
         options = self.node.get("anyOf") or self.node.get("oneOf")
         return [self] if options is None else [self._at(option) for option in options]
 
     def _at(self, node: JsonSchema) -> Shape:
-        """Return a part of the schema as a shape, its reference to a definition followed."""
+        # A reference to a definition is followed; what stands beside it wins.
         if (target := node.get("$ref")) is None:
             return Shape(self.root, node)
         definition = self.root["$defs"][target.removeprefix("#/$defs/")]
@@ -161,17 +146,15 @@ class Shape:
         return Shape(self.root, {**definition, **own})
 
 
+def _choices(node: JsonSchema) -> list[Any]:
+    return [node["const"]] if "const" in node else list(node.get("enum", []))
+
+
 def _range(node: JsonSchema) -> str:
-    """Return the range of a schema in words; empty where it allows all."""
     low, high = node.get("minimum"), node.get("maximum")
     above, below = node.get("exclusiveMinimum"), node.get("exclusiveMaximum")
     if low is not None and high is not None:
         return f" from {low} to {high}"
-    parts = [
-        f"of at least {low}" if low is not None else "",
-        f"above {above}" if above is not None else "",
-        f"of at most {high}" if high is not None else "",
-        f"below {below}" if below is not None else "",
-    ]
-    words = " and ".join(part for part in parts if part)
+    limits = {"of at least": low, "above": above, "of at most": high, "below": below}
+    words = " and ".join(f"{word} {limit}" for word, limit in limits.items() if limit is not None)
     return f" {words}" if words else ""

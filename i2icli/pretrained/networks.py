@@ -38,10 +38,9 @@ def load_networks(names: Iterable[str], device: torch.device) -> dict[str, nn.Mo
 
 
 def load_table(name: str) -> Mapping[str, Tensor]:
-    """Return the tensors of weights that a new run starts from, on the CPU.
+    """Return the tensors that a new run starts from, on the CPU.
 
-    Args:
-        name: of `i2i weights`, or the path of a file of weights.
+    `name` is one of `i2i weights`, or the path of a file of weights.
 
     Raises:
         WeightsError: they are not here, or the file holds none.

@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -93,14 +94,13 @@ def expected_shapes(name: str) -> Shapes:
     """
     if name == "vgg16":
         inputs = (3, *_VGG16_WIDTHS[:-1])
-        layers = zip(_VGG16_LAYERS, _VGG16_WIDTHS, inputs, strict=True)
-        return _convolutions(tuple((index, out, into, 3) for index, out, into in layers))
+        return _convolutions(zip(_VGG16_LAYERS, _VGG16_WIDTHS, inputs, repeat(3)))
     if name == "alexnet":
         return _convolutions(_ALEXNET)
     if name == "inception-pytorch":
-        return _inception_shapes()
+        return _torchvision_shapes("inception_v3")
     if name.startswith("resnet"):
-        return _resnet_shapes(name)
+        return _torchvision_shapes(name)
     return {}
 
 
@@ -167,7 +167,7 @@ def _read_torchscript(path: Path) -> Content:
     return Content(tensors, is_torchscript=True, fault=fault)
 
 
-def _convolutions(layers: tuple[tuple[int, int, int, int], ...]) -> Shapes:
+def _convolutions(layers: Iterable[tuple[int, int, int, int]]) -> Shapes:
     shapes: dict[str, tuple[int, ...]] = {}
     for index, out, into, side in layers:
         shapes[f"features.{index}.weight"] = (out, into, side, side)
@@ -175,26 +175,15 @@ def _convolutions(layers: tuple[tuple[int, int, int, int], ...]) -> Shapes:
     return shapes
 
 
-@lru_cache(maxsize=1)
-def _inception_shapes() -> Shapes:
-    from torchvision.models import inception_v3
-
-    with torch.device("meta"):
-        network = inception_v3(weights=None, aux_logits=False, num_classes=1008, init_weights=False)
-    # The network of the FID differs from torchvision's in its pooling alone, not in its tensors.
-    return {
-        name: tuple(value.shape)
-        for name, value in network.state_dict().items()
-        if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
-    }
-
-
-@lru_cache(maxsize=4)
-def _resnet_shapes(name: str) -> Shapes:
+@lru_cache(maxsize=5)
+def _torchvision_shapes(name: str) -> Shapes:
     from torchvision import models
 
+    # The network of the FID differs from torchvision's in its pooling alone, not in its tensors.
+    settings = {"aux_logits": False, "num_classes": 1008, "init_weights": False}
     with torch.device("meta"):
-        network = getattr(models, name)(weights=None)
+        is_inception = name == "inception_v3"
+        network = getattr(models, name)(weights=None, **(settings if is_inception else {}))
     return {
         key: tuple(value.shape)
         for key, value in network.state_dict().items()

@@ -54,13 +54,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class FoundWeights:
-    """Weights that are here and were checked.
-
-    Attributes:
-        name: as in the registry.
-        path: the file.
-        sha256: of this very file, for the results.
-    """
+    """Weights that are here and were checked; `sha256` is of this very file, for the results."""
 
     name: str
     path: Path
@@ -237,7 +231,8 @@ def look_up(name: str, *, again: bool = False) -> WeightsStatus:
             try:
                 sha256 = check_file(weights, path)
             except WeightsError as error:
-                fault, wrong = _reason(error), wrong or path
+                reason = str(error).partition(": ")[2].rstrip(".")
+                fault, wrong = reason or str(error), wrong or path
                 continue
             _note(path, sha256)
         return WeightsStatus(weights, FoundWeights(name, path, sha256), path)
@@ -313,13 +308,8 @@ def get_weights(name: str, fetching: Fetching | None = None) -> tuple[FoundWeigh
             f"the weights {name} are not in {weights_folder()}, and the network is forbidden "
             f"(--offline or I2I_OFFLINE). {by_hand} (from {weights.urls[0]})"
         )
-    is_whole_sum = len(weights.sha256) == 64
-    source = Source(
-        fetching.urls or weights.urls,
-        weights.size,
-        weights.sha256 if is_whole_sum else None,
-        by_hand,
-    )
+    whole_sum = weights.sha256 if len(weights.sha256) == 64 else None
+    source = Source(fetching.urls or weights.urls, weights.size, whole_sum, by_hand)
     fetched = weights_folder() / "downloads" / weights.files[0]
     download(source, fetched, progress=fetching.progress, patience=fetching.patience)
     try:
@@ -339,14 +329,13 @@ def _noted(path: Path) -> str | None:
         status = path.stat()
     except (OSError, ValueError):
         return None
-    known = WEIGHTS.values()
+    digests = {weights.digest for weights in _ALL if path.name in weights.files}
     is_same = (
         isinstance(note, dict)
         and note.get("size") == status.st_size
         and note.get("mtime_ns") == status.st_mtime_ns
         # A newer i2i may ask for other tensors.
-        and note.get("digest")
-        in {weights.digest for weights in known if path.name in weights.files}
+        and note.get("digest") in digests
     )
     return str(note["sha256"]) if is_same and isinstance(note.get("sha256"), str) else None
 
@@ -355,15 +344,7 @@ def _note(path: Path, sha256: str) -> None:
     """Remember that a file was checked; where the folder is not writable, it is checked again."""
     status = path.stat()
     digest = next(weights.digest for weights in _ALL if path.name in weights.files)
-    note = {
-        "sha256": sha256,
-        "size": status.st_size,
-        "mtime_ns": status.st_mtime_ns,
-        "digest": digest,
-    }
+    sizes = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    note = {"sha256": sha256, **sizes, "digest": digest}
     with suppress(OSError):
         write_whole(_note_path(path), json.dumps(note), is_shared=True)
-
-
-def _reason(error: WeightsError) -> str:
-    return str(error).partition(": ")[2].rstrip(".") or str(error)
