@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import shutil
@@ -16,6 +17,7 @@ from PIL import Image
 
 from i2icli.methods.shared.registry import METHODS, register
 from i2icli.system import allocator
+from i2icli.system.messages import collect_messages
 
 TESTS = Path(__file__).resolve().parent
 
@@ -56,6 +58,21 @@ def picture_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, name in enumerate(("testA", "testB"), start=2):
         write_pictures(root / name, seed=seed, count=2)
     return root
+
+
+@pytest.fixture(autouse=True)
+def _own_messages() -> Iterator[None]:
+    """Forget who listened to the messages of a test."""
+    log = logging.getLogger("i2icli")
+    before = list(log.handlers)
+    yield
+    log.handlers = before
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """Return the messages of a test, a list that grows."""
+    return collect_messages()
 
 
 @pytest.fixture(autouse=True)

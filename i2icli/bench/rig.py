@@ -5,6 +5,7 @@ Where a data set or pretrained weights are not here, made-up ones stand in.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -30,9 +31,12 @@ from i2icli.pretrained.networks import load_network
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.system.choices import Work
 from i2icli.system.device import resolve_device, wait_for
+from i2icli.system.messages import collect_messages
 from i2icli.training.assembly import Assembly, Step, assemble, open_data
 from i2icli.translation.prepare import prepare
 from i2icli.translation.translator import Translator
+
+log = logging.getLogger(__package__)
 
 _BATCHES = 4
 _PICTURES = 8
@@ -75,7 +79,7 @@ class Rig(Assembly):
 
     @cached_property
     def _take_step(self) -> Step:
-        return self.build_step(tell=self.notes.append)
+        return self.build_step()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -97,7 +101,6 @@ class Rig(Assembly):
             self.config.runtime,
             crop=self.config.data.crop,
             work=Work(trains=False),
-            say=self.notes.append,
         )
         return Translator(self.method, self.config, precision=choices.precision, choices=choices)
 
@@ -125,20 +128,21 @@ def build_rig(variant: Variant) -> Rig:
         DataError: for missing or unreadable pictures.
     """
     config = restore_config(variant.config)
-    notes: list[str] = []
+    notes = collect_messages()
 
     def load(names: Iterable[str], device: torch.device) -> Mapping[str, nn.Module]:
         networks, missing = _pretrained(names, device)
-        notes.extend(
-            f"{variant.name}: the weights {name} are not here, so random ones of the same shape "
-            f"stood in for them; the cost is the same, `i2i weights get {name}` gets the real ones"
-            for name in missing
-        )
+        for weights in missing:
+            log.warning(
+                f"{variant.name}: the weights {weights} are not here, so random ones of the same "
+                "shape stood in for them; the cost is the same, `i2i weights get "
+                f"{weights}` gets the real ones"
+            )
         return networks
 
     data = open_data(config)
     device = resolve_device(config.runtime.device)
-    parts = assemble(config, data, device=device, load=load, say=notes.append)
+    parts = assemble(config, data, device=device, load=load)
     if variant.checkpoint is not None:
         _load_weights(parts.method, Path(variant.checkpoint))
     parts.method.start_epoch(1)

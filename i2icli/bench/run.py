@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +23,8 @@ from i2icli.methods.shared.configure import AnyRunConfig, configure_run, restore
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.paths import find_checkpoint
 from i2icli.training.data import resolve_data
+
+log = logging.getLogger(__package__)
 
 _PICTURES = 8
 _LOADER_REPEATS = 5  # each starts the loader anew
@@ -58,14 +61,11 @@ class BenchOptions:
     pictures: int = _PICTURES
 
 
-def run_bench(
-    options: BenchOptions, *, note: Callable[[str], None] = lambda _: None
-) -> BenchReport:
+def run_bench(options: BenchOptions) -> BenchReport:
     """Measure, each variant and each kind of thing in a process of its own.
 
     Args:
         options: what and how often.
-        note: is told what is being measured.
 
     Raises:
         CheckpointError: if `against` looks like a file and is no checkpoint.
@@ -81,15 +81,15 @@ def run_bench(
             for number, (title, config, checkpoint) in enumerate(configs)
         ]
         both = " and ".join(variant.name for variant in variants)
-        note(
+        log.info(
             f"{both}: peak memory and operations of a step, and {options.steps} training steps "
             f"after {options.warmup}"
         )
         costs = cost.step_cost(variants, rounds=options.steps, warmup=options.warmup)
-        note(f"{variants[0].name}: the loader alone")
+        log.info(f"{variants[0].name}: the loader alone")
         with measuring(variants[:1]) as (worker,):
             loader = worker.ask("loader", repeats=min(options.steps, _LOADER_REPEATS))
-        note(f"{both}: reading, translating and writing pictures")
+        log.info(f"{both}: reading, translating and writing pictures")
         pictures: list[Path] = []
         if options.data is None:
             side = variants[0].config["data"]["crop"]

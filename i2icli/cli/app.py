@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import Annotated
@@ -17,6 +18,7 @@ from i2icli.cli.evaluate import evaluate
 from i2icli.cli.import_checkpoint import import_checkpoint
 from i2icli.cli.options import examples
 from i2icli.cli.presets import presets_app
+from i2icli.cli.progress import MESSAGES
 from i2icli.cli.report import report as report_command
 from i2icli.cli.resume import resume
 from i2icli.cli.schema import schema
@@ -140,6 +142,10 @@ def describe(
 
 def main() -> None:
     """Run the command line; an error that the user can act on is a sentence and an exit code."""
+    log = logging.getLogger("i2icli")
+    MESSAGES.setLevel(logging.INFO)
+    log.addHandler(MESSAGES)
+    log.setLevel(logging.INFO)
     try:
         app()
     except I2IError as error:
@@ -148,6 +154,8 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        log.removeHandler(MESSAGES)
 
 
 def report(error: I2IError) -> None:

@@ -56,5 +56,5 @@ def bench(
         against=against,
         vary=tuple(vary or ()),
     )
-    report = run_bench(options, note=lambda text: typer.echo(text, err=True))
+    report = run_bench(options)
     show(report, as_json=as_json)

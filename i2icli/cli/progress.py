@@ -2,10 +2,46 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Messages(logging.Handler):
+    """Prints messages on stderr, above the bar where one is drawn."""
+
+    console: Console | None = None  # of the bar that is drawn
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one."""
+        self.show(record.getMessage())
+
+    def show(self, text: str) -> None:
+        """Print a line."""
+        if self.console is None:
+            typer.echo(text, err=True)
+        else:
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def above(self, console: Console) -> Iterator[None]:
+        """Print to a bar's console within."""
+        self.console = console
+        try:
+            yield
+        finally:
+            self.console = None
+
+
+MESSAGES = Messages(logging.INFO)
 
 
 @contextmanager
@@ -47,8 +83,8 @@ def progress_bar(
 
 
 @contextmanager
-def counting(title: str, total: int) -> Iterator[tuple[Callable[[], None], Callable[[str], None]]]:
-    """Yield what counts one more as done, and what prints a line on stderr above the bar.
+def counting(title: str, total: int) -> Iterator[Callable[[], None]]:
+    """Yield what counts one more as done; messages are printed above the bar.
 
     Of several processes only the first draws a bar.
     """
@@ -70,8 +106,5 @@ def counting(title: str, total: int) -> Iterator[tuple[Callable[[], None], Calla
         disable=not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0",
     ) as progress:
         task = progress.add_task(title, total=total)
-
-        def say(message: str) -> None:
-            progress.console.print(message, markup=False, highlight=False, soft_wrap=True)
-
-        yield lambda: progress.advance(task), say
+        with MESSAGES.above(progress.console):
+            yield lambda: progress.advance(task)

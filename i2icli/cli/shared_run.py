@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import Annotated
 
 import typer
+
+from i2icli.cli.progress import MESSAGES
 
 Processes = Annotated[
     int | None,
@@ -25,13 +28,15 @@ def share_work(count: int | None) -> None:
         from i2icli.system.allocator import claim_process  # imports torch too
 
         claim_process()
+        if not is_main_process():
+            MESSAGES.setLevel(logging.CRITICAL)
         return
     from i2icli.system.processes.launch import (
         run_in_processes,
     )  # imports torch; keeps --help instant
 
     command = [sys.executable, "-m", "i2icli", *sys.argv[1:]]
-    raise typer.Exit(run_in_processes(command, count, note=lambda text: typer.echo(text, err=True)))
+    raise typer.Exit(run_in_processes(command, count))
 
 
 def is_main_process() -> bool:

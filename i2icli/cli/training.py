@@ -17,6 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from i2icli.cli.progress import MESSAGES
 from i2icli.cli.shared_run import is_main_process
 from i2icli.cli.show import show
 from i2icli.training.reporter import Progress, Reporter
@@ -26,12 +27,8 @@ from i2icli.training.run import RunResult
 class PlainView:
     """One line on stderr a log line; for files, pipes and schedulers."""
 
-    def note(self, text: str) -> None:
-        """Print a sentence."""
-        typer.echo(text, err=True)
-
     def started(self, progress: Progress) -> None:
-        """Say nothing: the notes said it."""
+        """Say nothing: messages said it."""
 
     def stepped(self, progress: Progress) -> None:
         """Say nothing: steps are many."""
@@ -73,10 +70,6 @@ class BarView:
         )
         self._task: TaskID | None = None
 
-    def note(self, text: str) -> None:
-        """Print a sentence above the bar."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
     def started(self, progress: Progress) -> None:
         """Draw the bar, counting what earlier processes did as done but not as speed."""
         self._task = self._bar.add_task(
@@ -86,6 +79,7 @@ class BarView:
             epoch=progress.epoch,
         )
         self._bar.start()
+        MESSAGES.console = self._console
 
     def stepped(self, progress: Progress) -> None:
         """Move the bar."""
@@ -97,11 +91,12 @@ class BarView:
         if "images_per_s" in line:
             self._bar.values = describe(line)
         else:
-            self.note(f"step {progress.step}  {describe(line)}")
+            MESSAGES.show(f"step {progress.step}  {describe(line)}")
 
     def finished(self) -> None:
         """Leave the bar as it is."""
         self._bar.stop()
+        MESSAGES.console = None
 
 
 def open_view() -> Reporter:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from i2icli.cli.options import AsJson, Device, Processes
-from i2icli.cli.progress import counting
+from i2icli.cli.progress import MESSAGES, counting
 from i2icli.cli.show import show_document
 from i2icli.cli.translate_options import (
     BatchSize,
@@ -117,7 +117,6 @@ def _load(
         compile=compile_,
         # A bound holds only if what is freed really goes back.
         reuse_memory=False if is_bounded else None,
-        say=lambda text: typer.echo(text, err=True),
     )
 
 
@@ -333,12 +332,12 @@ def _run(task: _Task, plan: Plan, manifest: Manifest | None) -> tuple[FolderRepo
     from i2icli.translation.folder import translate_jobs
     from i2icli.viz.grid import write_sheets
 
-    with counting("translating", len(plan.jobs)) as (advance, say):
+    with counting("translating", len(plan.jobs)) as advance:
 
-        def note(job: Job, error: str | None) -> None:
+        def finished(job: Job, error: str | None) -> None:
             advance()
             if error is not None:
-                say(
+                MESSAGES.show(
                     f"failed: {error}"
                     if str(job.source) in error
                     else f"failed: {job.source}: {error}"
@@ -352,8 +351,7 @@ def _run(task: _Task, plan: Plan, manifest: Manifest | None) -> tuple[FolderRepo
             task.translator,
             plan.jobs,
             task.options,
-            on_done=note,
-            warn=say,
+            on_done=finished,
             executor=task.process.executor,
         )
         failed = {failure.path for failure in report.failures}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from i2icli.cli.progress import counting
+from i2icli.cli.progress import MESSAGES, counting
 
 if TYPE_CHECKING:
     from i2icli.system.shares import Process
@@ -27,7 +27,7 @@ def translate_to_shards(
 
     own = process.share(shards)
     manifest = Manifest(out, key="shard", rank=process.rank, count=process.count)
-    with counting("translating shards", len(own)) as (advance, say):
+    with counting("translating shards", len(own)) as advance:
         report = translate_shards(
             translator,
             own,
@@ -35,8 +35,7 @@ def translate_to_shards(
             options,
             manifest,
             on_shard=lambda _shard: advance(),
-            on_failure=lambda name, error: say(f"failed: {_told(name, error)}"),
-            warn=say,
+            on_failure=lambda name, error: MESSAGES.show(f"failed: {_told(name, error)}"),
             executor=process.executor,
         )
     manifest.merge()

@@ -23,7 +23,7 @@ from i2icli.data.training_set import AnySample, TrainingSet
 from i2icli.errors import DataError, I2IError
 from i2icli.pictures.decode import max_pixels
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__package__)
 # What a loading process that has ended looks like from here: torch notices, or the connection to
 # it through which tensors are handed over breaks.
 _WORKER_GONE = (RuntimeError, OSError, EOFError)
@@ -52,7 +52,6 @@ def build_loader(
     is_decaying: Callable[[int], bool],
     workers: int,
     pin: bool,
-    on_skip: Callable[[str], None] | None = None,
     part: tuple[int, int] = (0, 1),
 ) -> BatchStream:
     """Start loading batches.
@@ -65,8 +64,6 @@ def build_loader(
         is_decaying: says of an epoch, counted from 1, whether the learning rate decays.
         workers: processes that load; 0 loads in this one. The batches are the same.
         pin: put batches into page-locked memory, for a GPU.
-        on_skip: called once for each unreadable file with a sentence that names it; by default
-            it is logged as a warning.
         part: load the i-th, counted from 0, of n equal slices of every batch.
 
     Returns:
@@ -79,9 +76,7 @@ def build_loader(
     """
     max_pixels()  # a wrong limit is refused here, not by a worker
     keys = _BatchKeys(dataset, config, seed=seed, is_decaying=is_decaying, part=part)
-    return BatchStream(
-        dataset, keys, step=start_step, workers=workers, pin=pin, on_skip=on_skip or _log.warning
-    )
+    return BatchStream(dataset, keys, step=start_step, workers=workers, pin=pin)
 
 
 class BatchStream(Iterator[AnyBatch]):
@@ -100,7 +95,6 @@ class BatchStream(Iterator[AnyBatch]):
         step: int,
         workers: int,
         pin: bool,
-        on_skip: Callable[[str], None],
     ) -> None:
         self.step = step
         self.wait_seconds = 0.0
@@ -108,7 +102,6 @@ class BatchStream(Iterator[AnyBatch]):
         self._keys = keys
         self._workers = workers
         self._pin = pin
-        self._on_skip = on_skip
         self._reported: set[str] = set()
         self._loaded: Iterator[_Loaded] | None = self._start()
 
@@ -128,7 +121,7 @@ class BatchStream(Iterator[AnyBatch]):
         for sentence in loaded.skipped:
             if sentence not in self._reported:
                 self._reported.add(sentence)
-                self._on_skip(f"skipped a training picture: {sentence}")
+                log.warning(f"skipped a training picture: {sentence}")
         if loaded.error is not None:
             raise DataError(loaded.error)
         assert loaded.batch is not None, "a load without error has a batch"
@@ -159,7 +152,7 @@ class BatchStream(Iterator[AnyBatch]):
         except _WORKER_GONE as error:
             if self._workers == 0:
                 raise
-            _log.debug("loading processes ended: %s", error)
+            log.debug("loading processes ended: %s", error)
         self.close()
         self._loaded = self._start()
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from i2icli.translation.pictures import quiet_randomness
 from i2icli.translation.sources import Source
 from i2icli.translation.targets import plan_outputs
 from i2icli.translation.translator import Translator
+
+log = logging.getLogger(__package__)
 
 Scores = dict[str, float]
 Say = Callable[[str], None]
@@ -69,7 +72,7 @@ class Measurer:
         """Name of the number that decides which checkpoint is best; lower is better."""
         return _CHOOSING[self.names[0]]
 
-    def prepare(self, method: Method, say: Say) -> None:
+    def prepare(self, method: Method) -> None:
         """Compute the features of real pictures, or find them in the cache, once a run.
 
         Random states are afterwards what they were.
@@ -82,7 +85,7 @@ class Measurer:
             if min(len(self.pictures), len(self.reals)) < ENOUGH
             else ""
         )
-        say(
+        log.info(
             f"measuring {asked} ({self.settings.reading.mode}) of {len(self.pictures)} "
             f"translations against {len(self.reals)} test pictures of B, whose features come "
             f"first{few}"
@@ -113,7 +116,6 @@ def build_measurer(
     kind: DatasetKind,
     *,
     device: torch.device,
-    on_skip: Say = lambda _: None,
 ) -> Measurer | None:
     """Return what measures during a run; None where the configuration asks for nothing.
 
@@ -125,7 +127,6 @@ def build_measurer(
         domains: the data set.
         kind: of the data set.
         device: where features are computed.
-        on_skip: is told of each test picture that cannot be read.
 
     Raises:
         ConfigError: if the data set has nothing to measure against, or what is asked for does not
@@ -139,19 +140,19 @@ def build_measurer(
     if kind == "labelled":
         return _measure_labels(config, domains, held_out)
     names = _resolve_metrics(config.eval, domains, held_out)
-    skip = on_skip if config.data.corrupt == "skip" else None
+    skips = config.data.corrupt == "skip"
     assert held_out is not None, "test pictures were found in it"
     pictures, protocol = domains.test_a, []
     reals: tuple[Path, ...] = ()
     if "truth" in names:
         pictures = tuple(path for path in pictures if _stem(path, held_out) in _truths(held_out))
     channels = config.data.channels_a
-    pictures = _readable(evenly_spaced(pictures, count=config.eval.count), channels, skip)
+    pictures = _readable(evenly_spaced(pictures, count=config.eval.count), channels, skips=skips)
     if "truth" in names:
         _check_truth(pictures, held_out)
         protocol.append(f"{len(pictures)} of A against their truth")
     if "fid" in names or "kid" in names:
-        reals = _readable(domains.test_b, config.data.channels_b, skip)
+        reals = _readable(domains.test_b, config.data.channels_b, skips=skips)
         if min(len(pictures), len(reals)) < 2:
             raise DataError(
                 f"FID and KID need two test pictures of each domain, and there are "
@@ -275,8 +276,8 @@ def _resolve_metrics(
     return tuple(metrics)
 
 
-def _readable(paths: Sequence[Path], channels: int, on_skip: Say | None) -> tuple[Path, ...]:
-    """Return the pictures that can be read, naming the others; without `on_skip` one is fatal.
+def _readable(paths: Sequence[Path], channels: int, *, skips: bool) -> tuple[Path, ...]:
+    """Return the pictures that can be read, naming the others; or refuse one that cannot.
 
     Raises:
         DataError: if a picture cannot be read, or none can.
@@ -286,9 +287,9 @@ def _readable(paths: Sequence[Path], channels: int, on_skip: Say | None) -> tupl
         try:
             read_picture(path, channels=channels)
         except DataError as fault:
-            if on_skip is None:
+            if not skips:
                 raise
-            on_skip(f"left out of the measurements: {fault}")
+            log.warning(f"left out of the measurements: {fault}")
         else:
             kept.append(path)
     if not kept:

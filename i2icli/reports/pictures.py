@@ -101,9 +101,7 @@ def _work_out_rows(config: AnyRunConfig) -> tuple[tuple[int, int], tuple[GridRow
     directions = method.directions
     try:
         domains = find_domains(config.data, method.data)
-        samples = build_drawer(
-            config.samples, config.data, domains, directions=directions, on_skip=lambda _: None
-        ).samples
+        samples = build_drawer(config.samples, config.data, domains, directions=directions).samples
     except (I2IError, OSError):
         return (0, 0), ()
     if not samples:

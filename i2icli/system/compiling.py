@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import os
 import shutil
 import sys
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor
 
 from i2icli.home import home
+
+log = logging.getLogger(__package__)
 
 # Kinds of calls that are compiled: pictures of ever new sizes would never be done. Training has
 # few, and all must be: which came first differs between a run and its resumption.
@@ -43,16 +46,13 @@ class Compiled:
         function: takes and returns tensors.
         title: what to call it.
         trains: compile calls that record a gradient, and no others; else those that do not.
-        say: told before the first call is compiled, of the time it took, and of a failure.
 
     Attributes:
         plain: the function as it was.
     """
 
-    def __init__(
-        self, function: Callable[..., Any], *, title: str, trains: bool, say: Callable[[str], None]
-    ) -> None:
-        self.plain, self._title, self._trains, self._say = function, title, trains, say
+    def __init__(self, function: Callable[..., Any], *, title: str, trains: bool) -> None:
+        self.plain, self._title, self._trains = function, title, trains
         self._fast: Callable[..., Any] | None = torch.compile(function, dynamic=False)
         self._kinds: set[Any] = set()
 
@@ -71,7 +71,7 @@ class Compiled:
         """Call it for the first time with such arguments, which compiles."""
         assert self._fast is not None
         if not self._kinds:
-            self._say(
+            log.info(
                 f"compiling the {self._title}: this takes a minute or more the first time, then "
                 f"comes from {_cache()}"
             )
@@ -81,10 +81,10 @@ class Compiled:
                 result = self._fast(*values, **options)
         except _faults() as fault:
             self._fast = None
-            self._say(f"the {self._title} goes on uncompiled: {_first_line(fault)}")
+            log.warning(f"the {self._title} goes on uncompiled: {_first_line(fault)}")
             return self.plain(*values, **options)
         self._kinds.add(kind)
-        self._say(f"compiled the {self._title} in {time.perf_counter() - started:.0f} s")
+        log.info(f"compiled the {self._title} in {time.perf_counter() - started:.0f} s")
         return result
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+
+log = logging.getLogger(__package__)
 
 
 @dataclass
@@ -22,14 +25,11 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signals(note: Callable[[str], None]) -> Iterator[StopRequest]:
+def stop_on_signals() -> Iterator[StopRequest]:
     """Turn SIGINT and SIGTERM into a request that the loop reads between two steps.
 
     Further signals change nothing, so none of them can cut a save short; the third Ctrl-C
     gives up at once. Outside the main thread, signals keep their meaning.
-
-    Args:
-        note: is told once, in words, that the run is about to stop.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -46,7 +46,7 @@ def stop_on_signals(note: Callable[[str], None]) -> Iterator[StopRequest]:
             raise KeyboardInterrupt
         if not request:
             request.by = signal.Signals(number).name
-            note(f"{request.by}: finishing this step, then saving")
+            log.info(f"{request.by}: finishing this step, then saving")
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, handle) for number in numbers}

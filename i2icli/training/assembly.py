@@ -87,13 +87,9 @@ class Assembly:
         """The step after which this run stops."""
         return self.config.train.last_step(self.config.method.schedule, self.data.steps_per_epoch)
 
-    def build_step(self, *, tell: Callable[[str], None]) -> Step:
-        """Return the function that takes a whole step: rates, all players, moving average.
-
-        Args:
-            tell: is told, in a sentence, why steps are not replayed though they were to be.
-        """
-        update = build_step(self.method, self.steppers, self.choices, tell=tell)
+    def build_step(self) -> Step:
+        """Return the function that takes a whole step: rates, all players, moving average."""
+        update = build_step(self.method, self.steppers, self.choices)
 
         def step(batch: AnyBatch, moment: Moment) -> StepLosses:
             for stepper in self.steppers.values():
@@ -114,8 +110,7 @@ def assemble(
     load: Load,
     steps: int | None = None,
     ranks: Ranks = ALONE,
-    settled: Mapping[str, str | bool] | None = None,
-    say: Callable[[str], None],
+    earlier: Mapping[str, str | bool] | None = None,
 ) -> Assembly:
     """Build the networks of a run and all that trains them.
 
@@ -126,8 +121,7 @@ def assemble(
         load: returns the pretrained networks of these names on a device.
         steps: of the whole run, for settings that pay off in a long one; None: not known.
         ranks: the processes that share the run.
-        settled: the choices of the run's earlier part, see `Choices.kept`.
-        say: is told what takes long, or cannot be done.
+        earlier: the choices of the run's earlier part, see `Choices.kept`.
 
     Raises:
         WeightsError: if `load` does not find a pretrained network.
@@ -139,13 +133,13 @@ def assemble(
     def ready(kept: Mapping[str, str | bool]) -> Choices:
         batch_size = config.data.batch_size // ranks.world
         work = Work(steps=steps, batch_size=batch_size, settled=kept)
-        return prepare(method, config.runtime, crop=config.data.crop, work=work, say=say)
+        return prepare(method, config.runtime, crop=config.data.crop, work=work)
 
-    earlier = settled or {}
+    kept = earlier or {}
     if ranks.world > 1:
         # Trials may come out differently in each process: rank 0 decides for all.
-        earlier = ranks.alone(lambda: ready(earlier).kept())
-    choices = ready(earlier)
+        kept = ranks.alone(lambda: ready(earlier or {}).kept())
+    choices = ready(kept)
     method.join(ranks)
     method.take_pretrained(load(method.pretrained, device))
     return Assembly(

@@ -6,6 +6,7 @@ them; a graph starts them all at once.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from i2icli.training.optimizers import Stepper, build_steppers
 from i2icli.training.step import StepLosses, train_step
 from i2icli.training.tape import Decisions, Made, Playback, Tape, decisions_of
 
+log = logging.getLogger(__package__)
+
 T = TypeVar("T")
 Step = Callable[[AnyBatch], StepLosses]
 Tell = Callable[[str], None]
@@ -40,8 +43,6 @@ def build_step(
     method: Method,
     steppers: Mapping[str, Stepper],
     choices: Choices,
-    *,
-    tell: Tell = lambda _: None,
 ) -> Step:
     """Return a function that takes a training step on a batch on the device; see `train_step`.
 
@@ -49,7 +50,6 @@ def build_step(
         method: the method, on the device, as trained as it is.
         steppers: one a player, from `chosen_steppers`.
         choices: where and how to compute.
-        tell: is told, in a sentence, why steps are not replayed though they were to be.
     """
     method.draws.pins = choices.device.type == "cuda"
 
@@ -63,9 +63,9 @@ def build_step(
     if not choices.cuda_graphs:
         return take
     if reason := obstacle(method, steppers, choices):
-        tell(f"no CUDA graphs (runtime.cuda_graphs): {reason}")
+        log.warning(f"no CUDA graphs (runtime.cuda_graphs): {reason}")
         return take
-    return GraphedStep(method, steppers, take=take, backend=CudaBackend(choices.device), tell=tell)
+    return GraphedStep(method, steppers, take=take, backend=CudaBackend(choices.device))
 
 
 def chosen_steppers(method: Method, choices: Choices) -> dict[str, Stepper]:
@@ -201,7 +201,6 @@ class GraphedStep:
         steppers: one a player, `capturable`.
         take: takes a step kernel by kernel.
         backend: records.
-        tell: is told, in a sentence, why steps are replayed no longer.
     """
 
     def __init__(
@@ -211,13 +210,11 @@ class GraphedStep:
         *,
         take: Step,
         backend: Backend,
-        tell: Tell,
     ) -> None:
         self._method = method
         self._steppers = steppers
         self._take = take
         self._backend = backend
-        self._tell = tell
         self._draws = method.draws
         self._tape = Tape(self._draws)
         self._stage: object = None
@@ -304,7 +301,7 @@ class GraphedStep:
         tape = self._tape
         self._drop()
         self._tape, self._has_given_up = tape, True
-        self._tell(f"no CUDA graphs from here on (runtime.cuda_graphs): {reason}")
+        log.warning(f"no CUDA graphs from here on (runtime.cuda_graphs): {reason}")
 
     def _moments(self) -> dict[str, set[Any]]:
         """Return the weights that have moments, by player."""

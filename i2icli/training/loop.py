@@ -6,6 +6,7 @@ measures and speaks.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 
@@ -21,6 +22,8 @@ from i2icli.training.reporter import Progress, Reporter
 from i2icli.training.scoreboard import Scoreboard, draw_curve
 from i2icli.training.session import Session
 from i2icli.training.step import build_send
+
+log = logging.getLogger(__package__)
 
 
 class Trainer:
@@ -45,7 +48,7 @@ class Trainer:
         self._stop = stop
         self._guard = FiniteGuard()
         self._send = build_send(session.choices)
-        self._take_step = session.build_step(tell=reporter.note)
+        self._take_step = session.build_step()
         self._saved_step = -1
         # What was said and measured so far is in the log, which was cut back to this step.
         lines = folder.read_metrics() if self._ranks.is_main else []
@@ -66,12 +69,12 @@ class Trainer:
         self._reporter.started(self._progress())
         if session.step == 0 and every.samples.every_steps:
             self._ranks.alone(self._draw)
-        with session.batches(on_skip=self._reporter.note) as batches:
+        with session.batches() as batches:
             self._train_on(batches)
         if self._saved_step != session.step:
             self._save()
         if self._is_stalled and session.step < session.last_step:
-            self._reporter.note(
+            log.info(
                 f"stopped after step {session.step} of {session.last_step}, for want of gain "
                 f"(eval.stop). Go on with `{self._folder.resume_command}`."
             )
@@ -171,9 +174,9 @@ class Trainer:
         session = self.session
         if session.measurer is None:
             return
-        session.measurer.prepare(session.method, self._reporter.note)
+        session.measurer.prepare(session.method)
         if not self._board.is_comparable(session.best):
-            self._reporter.note(
+            log.info(
                 f"what is measured changed ({self._board.protocol}): the best step is sought "
                 f"from here on, and best.pt, of step {session.best['step']}, will be replaced"
             )
@@ -205,7 +208,7 @@ class Trainer:
         for event in events:
             line = {"step": session.step, "epoch": session.epoch, **event.line()}
             self._log.write({**line, "partial": True} if is_partial else line)
-            self._reporter.note(f"step {session.step}: {event.sentence()}")
+            log.warning(f"step {session.step}: {event.sentence()}")
 
     def _save(self, *, is_best: bool = False, is_kept: bool = False) -> None:
         """Write last.pt, if everything is finite, and the copies that are due."""

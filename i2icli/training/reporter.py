@@ -25,9 +25,6 @@ class Progress:
 class Reporter(Protocol):
     """Someone who watches a run."""
 
-    def note(self, text: str) -> None:
-        """Say something once."""
-
     def started(self, progress: Progress) -> None:
         """Training begins, or goes on, from here."""
 
@@ -43,9 +40,6 @@ class Reporter(Protocol):
 
 class Silent:
     """A reporter that says nothing."""
-
-    def note(self, text: str) -> None:
-        """Say nothing."""
 
     def started(self, progress: Progress) -> None:
         """Say nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import shlex
 import sys
@@ -33,6 +34,8 @@ from i2icli.training.logs import Clock, MetricsLog, NoLog
 from i2icli.training.loop import Trainer
 from i2icli.training.reporter import Reporter, Silent
 from i2icli.training.session import Session, open_session, versions
+
+log = logging.getLogger(__package__)
 
 # What a run cannot change on its way, for its results would belong to neither setting.
 _FIXED = ("method.", "data.", "labels.classes", "labels.ignore", "train.seed", "ema.")
@@ -113,10 +116,10 @@ def start_run(
         return resume_run(run_dir, reporter=reporter)
     with joined_ranks() as ranks:
         reporter = (reporter or Silent()) if ranks.is_main else Silent()
-        config = _resolve(config, run_dir, ranks, reporter)
-        session = open_session(config, on_skip=reporter.note, ranks=ranks)
+        config = _resolve(config, run_dir, ranks)
+        session = open_session(config, ranks=ranks)
         if note := scale_note(config.data, session.data.domains.train_a):
-            reporter.note(f"note: {note}")
+            log.warning(f"note: {note}")
         if init_from is not None:
             loaded = load_initial_weights(session.method, init_from)
             if ranks.is_main:
@@ -129,13 +132,11 @@ def start_run(
         with folder.locked() if ranks.is_main else nullcontext():
             has_weights = init_from is not None or bool(session.method.starts_from)
             _begin(session, folder, command, has_weights=has_weights)
-            reporter.note(f"run folder {folder.path}, {_where(session)}")
+            log.info(f"run folder {folder.path}, {_where(session)}")
             return _train(session, folder, reporter, Clock())
 
 
-def _resolve(
-    config: AnyRunConfig, run_dir: Path | None, ranks: Ranks, reporter: Reporter
-) -> AnyRunConfig:
+def _resolve(config: AnyRunConfig, run_dir: Path | None, ranks: Ranks) -> AnyRunConfig:
     """Return the configuration with its data resolved; refuse a folder that is in use."""
 
     def look() -> tuple[dict[str, Any], bool]:
@@ -147,7 +148,7 @@ def _resolve(
     document, is_demo = ranks.alone(look)
     if is_demo:
         root = document["data"]["root"]
-        reporter.note(f"no --data given: training on the built-in demo set, {root}")
+        log.info(f"no --data given: training on the built-in demo set, {root}")
     return restore_config(document)
 
 
@@ -201,21 +202,20 @@ def resume_run(
         session = open_session(
             config,
             device=device,
-            on_skip=reporter.note,
             ranks=ranks,
-            settled=None if state is None else state.choices,
+            earlier=None if state is None else state.choices,
         )
         if state is not None:
             session.restore(state)
             if session.step >= session.last_step:
                 return _result(session, folder, was_finished=True)
             if note := _count_note(1 + len(state.others), ranks.world):
-                reporter.note(note)
+                log.warning(note)
         clock = Clock(seconds_before=_seconds(folder, session.step))
         if ranks.is_main:
             folder.write_config(config_document(config))
             folder.cut_back(session.step)
-        reporter.note(
+        log.info(
             f"{folder.path}: going on from step {session.step} of {session.last_step}, "
             f"{_where(session)}"
         )
@@ -242,15 +242,15 @@ def describe_machine(session: Session) -> dict[str, Any]:
 def _train(session: Session, folder: RunFolder, reporter: Reporter, clock: Clock) -> RunResult:
     """Run the loop under the signal handlers; close what it opened."""
     for note in session.data.dataset.notes:
-        reporter.note(f"note: {note}")
+        log.warning(f"note: {note}")
     ranks = session.ranks
     ranks.advice = f"Go on with `{_resume_command(session, folder)}`."
     open_log = partial(MetricsLog, folder, session.config.log, first_step=session.step)
     with (
-        stop_on_signals(reporter.note) as stop,
-        open_log() if ranks.is_main else NoLog() as log,
+        stop_on_signals() as stop,
+        open_log() if ranks.is_main else NoLog() as metrics,
     ):
-        trainer = Trainer(session, folder, log=log, clock=clock, reporter=reporter, stop=stop)
+        trainer = Trainer(session, folder, log=metrics, clock=clock, reporter=reporter, stop=stop)
         try:
             trainer.run()
         finally:

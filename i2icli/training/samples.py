@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from i2icli.system.files import WholeFile
 from i2icli.translation.pictures import mask_pixels, quiet_randomness, translate_pictures
 from i2icli.viz.grid import draw_grid, lay_out, shrink
 from i2icli.viz.tiles import describe_rows
+
+log = logging.getLogger(__package__)
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,6 @@ def build_drawer(
     domains: Domains,
     *,
     directions: Sequence[str],
-    on_skip: Callable[[str], None],
 ) -> SampleDrawer:
     """Read the fixed pictures: evenly spaced in the test pictures, else in the training ones.
 
@@ -99,7 +101,6 @@ def build_drawer(
         data: says how many channels a domain has, and what an unreadable picture does.
         domains: the data set.
         directions: those that the method translates in.
-        on_skip: is told of each picture that cannot be read.
 
     Raises:
         DataError: if a picture cannot be read and `data.corrupt` is "error".
@@ -119,7 +120,7 @@ def build_drawer(
             except DataError as fault:
                 if data.corrupt == "error":
                     raise
-                on_skip(f"left out of the samples: {fault}")
+                log.warning(f"left out of the samples: {fault}")
                 continue
             small = shrink(pixels, side=config.max_side)[..., :channels]
             samples.append(Sample(path.stem, direction, Picture(small)))

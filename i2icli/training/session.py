@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,7 +67,7 @@ class Session(Assembly):
         """The step to come."""
         return Moment(self.step + 1, self.data.steps_per_epoch)
 
-    def batches(self, *, on_skip: Callable[[str], None]) -> BatchStream:
+    def batches(self) -> BatchStream:
         """Return the endless stream of batches from the next step on; close it after use."""
         return build_loader(
             self.data.dataset,
@@ -77,7 +77,6 @@ class Session(Assembly):
             is_decaying=self.config.method.schedule.is_decaying,
             workers=self.config.runtime.workers,
             pin=self.device.type == "cuda",
-            on_skip=on_skip,
             part=(self.ranks.rank, self.ranks.world),
         )
 
@@ -149,18 +148,16 @@ def open_session(
     config: AnyRunConfig,
     *,
     device: str | None = None,
-    on_skip: Callable[[str], None] = lambda _: None,
     ranks: Ranks = ALONE,
-    settled: Mapping[str, str | bool] | None = None,
+    earlier: Mapping[str, str | bool] | None = None,
 ) -> Session:
     """Build all parts of a run, at step 0.
 
     Args:
-        config: the configuration, its data folders settled.
+        config: the configuration, its data folders resolved.
         device: overrides `runtime.device`.
-        on_skip: is told of each sample or test picture that cannot be read.
         ranks: the processes that share the run; rank 0 alone measures.
-        settled: the choices of the run's earlier part, see `Choices.kept`.
+        earlier: the choices of the run's earlier part, see `Choices.kept`.
 
     Raises:
         ConfigError: for a device or measurement that cannot be had, or a batch that the processes
@@ -175,7 +172,7 @@ def open_session(
     # Before the networks: what it lacks is said at once.
     measurer = None
     if ranks.is_main:
-        measurer = build_measurer(config, domains, kind, device=place, on_skip=on_skip)
+        measurer = build_measurer(config, domains, kind, device=place)
     data = open_data(config, domains=domains)
     parts = assemble(
         config,
@@ -184,8 +181,7 @@ def open_session(
         load=load_networks,
         steps=config.train.last_step(config.method.schedule, data.steps_per_epoch),
         ranks=ranks,
-        settled=settled,
-        say=on_skip,
+        earlier=earlier,
     )
     if parts.last_step < 1:
         raise ConfigError("the schedule has no epochs: set train.steps or method.schedule.epochs.")
@@ -193,9 +189,7 @@ def open_session(
     session = Session(
         **vars(parts),
         pictures=fingerprint(domains),
-        drawer=build_drawer(
-            config.samples, config.data, domains, directions=directions, on_skip=on_skip
-        ),
+        drawer=build_drawer(config.samples, config.data, domains, directions=directions),
         measurer=measurer,
         ranks=ranks,
     )

@@ -65,7 +65,6 @@ def translate_jobs(
     options: FolderOptions | None = None,
     *,
     on_done: Callable[[Job, str | None], None] = lambda _job, _error: None,
-    warn: Callable[[str], None] = lambda _message: None,
     executor: Executor | None = None,
 ) -> FolderReport:
     """Translate every job's source into its target; a picture that fails stops no other.
@@ -75,7 +74,6 @@ def translate_jobs(
         jobs: what to read and to write, of one plan, see `targets.plan_outputs`.
         options: how; None: the defaults.
         on_done: called for each job when it is over, with what failed or None.
-        warn: called with a sentence when a batch had to be made smaller.
         executor: does the work; None: this process.
 
     Raises:
@@ -87,13 +85,8 @@ def translate_jobs(
     check_direction(translator.method, options.direction)
     pieces = cut(jobs, executor.count, most=_MOST, multiple=options.batch_size or 1)
 
-    def hear(event: tuple[Job, str | None] | str) -> None:
-        if isinstance(event, str):
-            warn(event)
-        else:
-            on_done(*event)
-
-    parts = list(in_order(executor.run(FolderWork(translator, options), pieces, hear)))
+    work = FolderWork(translator, options)
+    parts = list(in_order(executor.run(work, pieces, lambda event: on_done(*event))))
     return FolderReport(
         found=sum(part.found for part in parts),
         written=tuple(job for part in parts for job in part.written),
@@ -105,7 +98,7 @@ def translate_jobs(
 
 @dataclass(frozen=True)
 class FolderWork:
-    """Translates jobs, some at a time; each that is over is an event, and each warning."""
+    """Translates jobs, some at a time; each that is over is an event."""
 
     translator: Translator
     options: FolderOptions
@@ -120,9 +113,8 @@ class FolderWork:
         return f"{piece[0].source}{more}"
 
     def _translate(self, jobs: Sequence[Job], emit: Emit) -> FolderReport:
-        return _FolderRun(
-            self.translator, self.options, lambda job, error: emit((job, error)), emit
-        ).run(jobs)
+        run = _FolderRun(self.translator, self.options, lambda job, error: emit((job, error)))
+        return run.run(jobs)
 
 
 class _FolderRun:
@@ -133,13 +125,12 @@ class _FolderRun:
         translator: Translator,
         options: FolderOptions,
         on_done: Callable[[Job, str | None], None],
-        warn: Callable[[str], None],
     ) -> None:
         self._method = translator.method
         self._options = options
         self._on_done = on_done
         self._channels = source_channels(translator.method, options.direction)
-        self._pipeline = Pipeline(translator, options, self, warn=warn)
+        self._pipeline = Pipeline(translator, options, self)
         self._to_write: dict[Job, int] = {}  # outputs that are not there yet
         self._written: list[Job] = []
         self._errors: dict[Job, str] = {}

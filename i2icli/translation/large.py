@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
@@ -28,6 +28,8 @@ from i2icli.translation.pictures import (
 )
 from i2icli.translation.tiling import Room, run_in_bands, tileable
 from i2icli.translation.tiling_fast import OVERLAP, measure_fast, run_fast
+
+log = logging.getLogger(__package__)
 
 Tiles = Literal["auto", "exact", "fast", "off"]
 Way = Literal["whole", "exact", "fast"]
@@ -79,7 +81,6 @@ class LargePictures:
         direction: one of the method's.
         precision: type of the autocast region.
         options: when to use tiles.
-        say: called with a sentence about each picture that is done in tiles.
 
     Raises:
         ConfigError: if tiles are asked for that the method cannot do.
@@ -92,10 +93,9 @@ class LargePictures:
         *,
         precision: torch.dtype,
         options: TilesOptions,
-        say: Callable[[str], None],
     ) -> None:
         self._method, self._direction, self._precision = method, direction, precision
-        self._options, self._say = options, say
+        self._options = options
         self._device = next(method.parameters()).device
         self._network = method.generator_of(direction)
         self._per_pixel: float | None = None
@@ -177,7 +177,7 @@ class LargePictures:
         self._announce(picture, "exact tiles, which give what the whole would give")
         result, spilled = run_in_bands(network, image, Room(bands, maps))
         if spilled:
-            self._say(f"{_name(picture)}: {in_words(spilled)} of feature maps went to disk")
+            log.info(f"{_name(picture)}: {in_words(spilled)} of feature maps went to disk")
         return result
 
     def _fast(self, network: ResnetGenerator, image: Tensor, picture: Picture, left: int) -> Tensor:
@@ -195,7 +195,7 @@ class LargePictures:
         self._announce(picture, "fast tiles")
         deviation = measure_fast(network, image, side=side, pixels=pixels)
         result = run_fast(network, image, side=side, pixels=pixels)
-        self._say(
+        log.info(
             f"{_name(picture)}: fast tiles differ from the whole picture by {deviation.mean:.2f} "
             f"of 255 on average, {deviation.largest:.0f} at most, measured on it reduced to "
             f"{deviation.size[1]} x {deviation.size[0]}{_advice(side)}"
@@ -243,7 +243,7 @@ class LargePictures:
                 f"the whole would need about {in_words(self.needed(height * width))} and "
                 f"{in_words(available)} are left, so "
             )
-        self._say(f"{_name(picture)} ({width} x {height} pixels): {reason}it goes in {what}")
+        log.info(f"{_name(picture)} ({width} x {height} pixels): {reason}it goes in {what}")
 
 
 _MOST_UNKNOWN = 1 << 30  # bytes taken where the system does not say what is free

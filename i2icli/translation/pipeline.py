@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import math
 import os
 from collections import deque
@@ -27,6 +28,8 @@ from i2icli.translation.pictures import (
     translate_images,
 )
 from i2icli.translation.translator import Translator
+
+log = logging.getLogger(__package__)
 
 _THREADS = min(8, os.cpu_count() or 1)  # for reading, and as many for writing
 _AHEAD_PIXELS = 64_000_000  # read ahead or waiting to be written, about 200 MB each
@@ -99,7 +102,6 @@ class BatchRunner:
         direction: one of the method's.
         precision: type of the autocast region.
         batch_size: pictures at once; None: chosen by their size and the free memory.
-        warn: called with a sentence when a batch had to be halved, or a picture goes in tiles.
         tiles: when pictures go in tiles; None: when they do not fit whole.
 
     Raises:
@@ -113,19 +115,17 @@ class BatchRunner:
         *,
         precision: torch.dtype,
         batch_size: int | None,
-        warn: Callable[[str], None],
         tiles: TilesOptions | None = None,
     ) -> None:
         check_direction(method, direction)
         self._method = method
         self._direction = direction
         self._precision = precision
-        self._warn = warn
         self._device = next(method.parameters()).device
         self._batch_size = batch_size or _MOST
         self._pixels = math.inf if batch_size else _affordable_pixels(self._device)
         self._large = LargePictures(
-            method, direction, precision=precision, options=tiles or TilesOptions(), say=warn
+            method, direction, precision=precision, options=tiles or TilesOptions()
         )
         self._ways: dict[tuple[int, int, int], Way] = {}
 
@@ -208,7 +208,7 @@ class BatchRunner:
             )
         half = len(batch) // 2
         self._pixels = half * key[0] * key[1]
-        self._warn(
+        log.warning(
             f"out of memory with {len(batch)} pictures of {key[1]} x {key[0]} at once: "
             f"going on with {half}"
         )
@@ -221,7 +221,6 @@ class Pipeline(Generic[T, W]):
         translator: what translates.
         options: how.
         ends: what reads and writes.
-        warn: called with a sentence when a batch had to be made smaller.
 
     Raises:
         ConfigError: if the translator does not offer the direction.
@@ -232,8 +231,6 @@ class Pipeline(Generic[T, W]):
         translator: Translator,
         options: FolderOptions,
         ends: Ends[T, W],
-        *,
-        warn: Callable[[str], None],
     ) -> None:
         self._method = translator.method
         self._options = options
@@ -243,7 +240,6 @@ class Pipeline(Generic[T, W]):
             options.direction,
             precision=translator.precision,
             batch_size=options.batch_size,
-            warn=warn,
             tiles=options.tiles,
         )
         self._buckets: dict[tuple[int, int, int], list[_Read[T]]] = {}

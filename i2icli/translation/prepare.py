@@ -7,6 +7,7 @@ holds for the others.
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -25,6 +26,8 @@ from i2icli.system.compiling import Compiled, compiler_fault, prepare_compiler
 from i2icli.system.device import autocast
 from i2icli.system.trial import Trial, Ways, try_once
 
+log = logging.getLogger(__package__)
+
 # Below this many pixels times channels squared a step is so short that layouts do not matter.
 _WORTH_TRYING = 1 << 25
 
@@ -35,7 +38,6 @@ def prepare(
     *,
     crop: int,
     work: Work,
-    say: Callable[[str], None] = lambda _: None,
 ) -> Choices:
     """Resolve the runtime settings, and apply those that concern networks and memory.
 
@@ -44,7 +46,6 @@ def prepare(
         runtime: the settings.
         crop: side of the pictures of its training, pixels.
         work: what is to be computed; a way to try layouts is added.
-        say: told what takes long, or cannot be done.
 
     Raises:
         ConfigError: for a precision that is none.
@@ -58,28 +59,26 @@ def prepare(
     method.use_levers(runtime.levers, recompute=choices.recompute)
     method.use_layout(torch.channels_last if choices.channels_last else torch.contiguous_format)
     if choices.compile:
-        compile_networks(method, device, trains=work.trains, say=say)
+        compile_networks(method, device, trains=work.trains)
     return choices
 
 
-def compile_networks(
-    method: Method, device: torch.device, *, trains: bool, say: Callable[[str], None]
-) -> None:
+def compile_networks(method: Method, device: torch.device, *, trains: bool) -> None:
     """Compile the networks that are differentiated once only, at their first call.
 
     Residual generators and patch discriminators are. The discriminators that penalties on
     slopes differentiate twice, which compiled code cannot, are networks of other kinds.
     """
     if fault := compiler_fault(device):
-        say(f"networks are not compiled: {fault}")
+        log.warning(f"networks are not compiled: {fault}")
         return
     prepare_compiler()
     for name, network in method.named_modules():
         if trains and isinstance(network, PatchDiscriminator):
-            _compile(network, "forward", name, trains=trains, say=say)
+            _compile(network, "forward", name, trains=trains)
         elif isinstance(network, ResnetGenerator):
             # Both ways through it, `forward` and `encode`, lead through this.
-            _compile(network, "_run", name, trains=trains, say=say)
+            _compile(network, "_run", name, trains=trains)
 
 
 def _compile(network: nn.Module, part: str, title: str, **options: Any) -> None:

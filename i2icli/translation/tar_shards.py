@@ -91,7 +91,6 @@ def translate_shards(
     *,
     on_shard: Callable[[Path], None] = lambda _shard: None,
     on_failure: Callable[[str, str], None] = lambda _name, _error: None,
-    warn: Callable[[str], None] = lambda _message: None,
     executor: Executor | None = None,
 ) -> ShardReport:
     """Translate each tar shard to one of its name in `out`; what fails stops nothing else.
@@ -109,7 +108,6 @@ def translate_shards(
         on_shard: called when a shard is over.
         on_failure: called with a name and a reason for each failure, those of shards that were
             finished before too.
-        warn: called with a sentence when a batch had to be made smaller.
         executor: does the work, a shard at a time; None: this process.
 
     Raises:
@@ -128,15 +126,8 @@ def translate_shards(
             on_failure(failure["name"], failure["error"])
         on_shard(shard)
     due = [shard for shard in shards if shard not in entries]
-
-    def hear(event: tuple[str, str] | str) -> None:
-        if isinstance(event, str):
-            warn(event)
-        else:
-            on_failure(*event)
-
     work = ShardWork(translator, options, out)
-    for number, entry in (executor or InProcess()).run(work, due, hear):
+    for number, entry in (executor or InProcess()).run(work, due, lambda event: on_failure(*event)):
         manifest.append({**entry, "made_by": made_by})
         entries[due[number]] = entry
         on_shard(due[number])
@@ -175,9 +166,8 @@ class ShardWork:
 
     def _translate(self, shard: Path, emit: Emit) -> Entry:
         target = self.out / shard.name
-        return _ShardRun(
-            self.translator, self.options, shard, target, lambda *names: emit(names), emit
-        ).run()
+        run = _ShardRun(self.translator, self.options, shard, target, lambda *names: emit(names))
+        return run.run()
 
 
 def fingerprint(translator: Translator, options: ShardOptions) -> str:
@@ -253,7 +243,6 @@ class _ShardRun:
         shard: Path,
         target: Path,
         on_failure: Callable[[str, str], None],
-        warn: Callable[[str], None],
     ) -> None:
         self.failures: list[ShardFailure] = []
         self._method = translator.method
@@ -263,7 +252,7 @@ class _ShardRun:
         self._on_failure = on_failure
         self._channels = source_channels(translator.method, options.flow.direction)
         self._masks = translator.mask_names if options.with_masks else ()
-        self._pipeline = Pipeline(translator, options.flow, self, warn=warn)
+        self._pipeline = Pipeline(translator, options.flow, self)
         self._count = 0
 
     def run(self) -> Entry:

@@ -268,7 +268,6 @@ def load_translator(
     precision: str = "auto",
     compile: bool | None = None,
     reuse_memory: bool | None = None,
-    say: Callable[[str], None] = lambda _: None,
 ) -> Translator:
     """Load a checkpoint for translation; nothing but the file is needed.
 
@@ -282,7 +281,6 @@ def load_translator(
             sizes of pictures; None: no.
         reuse_memory: keep freed memory for the next pictures, in the whole process; None: as the
             run does, where that is auto in a process that runs nothing but a command of i2i.
-        say: told what takes long.
 
     Raises:
         CheckpointError: if it is no checkpoint, or one of a method that this i2i does not have.
@@ -306,7 +304,7 @@ def load_translator(
         changes["reuse_memory"] = _switch(reuse_memory)
     runtime = config.runtime.model_copy(update=changes)
     work = Work(trains=False)
-    choices = prepare(method, runtime, crop=config.data.crop, work=work, say=say)
+    choices = prepare(method, runtime, crop=config.data.crop, work=work)
     origin = {
         "path": os.path.abspath(file),
         "device": device,

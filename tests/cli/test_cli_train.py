@@ -253,13 +253,14 @@ def test_bar_shows_steps_and_newest_losses_on_a_terminal() -> None:
 
     from rich.console import Console
 
+    from i2icli.cli.progress import MESSAGES
     from i2icli.cli.training import BarView
     from i2icli.training.reporter import Progress
 
     text = StringIO()
     view = BarView(Console(file=text, force_terminal=True, width=80, legacy_windows=False))
-    view.note("run folder [runs/x]")
     view.started(Progress(2, 4, 1))
+    MESSAGES.show("run folder [runs/x]")
     view.stepped(Progress(3, 4, 1))
     line = {"step": 3, "generator/gan": 0.51234, "generator/lr": 0.1}
     view.logged(Progress(3, 4, 1), {**line, "images_per_s": 2.0, "data_wait": 0.25})

@@ -24,6 +24,7 @@ from i2icli.data.loader import BatchStream, build_loader, steps_per_epoch
 from i2icli.data.unpaired import UnpairedSet
 from i2icli.errors import ConfigError, DataError
 from i2icli.pictures.images import write_picture
+from i2icli.system.messages import collect_messages
 
 SHARED = Path(os.environ.get("I2I_SHARED") or Path(__file__).resolve().parents[3] / "shared")
 
@@ -48,7 +49,6 @@ def stream(
     start_step: int = 0,
     workers: int = 0,
     is_decaying: Callable[[int], bool] = lambda epoch: epoch > 2,
-    on_skip: Callable[[str], None] | None = None,
     **values: object,
 ) -> BatchStream:
     config = DataConfig(**{"resize": 18, "crop": 16, "batch_size": 2, **values})
@@ -60,7 +60,6 @@ def stream(
         is_decaying=is_decaying,
         workers=workers,
         pin=False,
-        on_skip=on_skip,
     )
 
 
@@ -217,8 +216,8 @@ def damaged(tmp_path: Path) -> Domains:
 def test_an_unreadable_picture_is_reported_once_and_stood_in_for(
     damaged: Domains, workers: int
 ) -> None:
-    said: list[str] = []
-    batches = take(stream(damaged, workers=workers, on_skip=said.append), 12)
+    said = collect_messages()
+    batches = take(stream(damaged, workers=workers), 12)
     assert len(said) == 1
     assert str(damaged.train_a[1]) in said[0]
     assert said[0].startswith("skipped a training picture: ")

@@ -31,6 +31,7 @@ from i2icli.pictures.listing import evenly_spaced
 from i2icli.pretrained.weights import FoundWeights
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
+from i2icli.system.messages import collect_messages
 from i2icli.training.run import resume_run, start_run
 from i2icli.training.scoreboard import Point, Scoreboard, draw_curve
 from i2icli.training.session import open_session
@@ -178,8 +179,8 @@ def test_unreadable_test_picture_is_left_out_and_named(photo_root: Path, tmp_pat
     root = tmp_path / "data"
     shutil.copytree(photo_root, root)
     (root / "testA/00.png").write_bytes(b"no picture")
-    told: list[str] = []
-    session = open_session(pair_config(root, eval={"every_steps": 1}), on_skip=told.append)
+    told = collect_messages()
+    session = open_session(pair_config(root, eval={"every_steps": 1}))
     assert session.measurer is not None
     assert session.measurer.protocol == "9 of A against 10 of B, clean"
     assert any("left out of the measurements" in text and "00.png" in text for text in told)

@@ -14,6 +14,7 @@ from i2icli.config.method import MethodConfig, Task
 from i2icli.data.batch import Batch
 from i2icli.methods import Method, Player, Terms, Translation
 from i2icli.methods.shared.configure import AnyRunConfig, run_schema
+from i2icli.system.messages import collect_messages
 from i2icli.training.reporter import Progress
 
 # What differs between two runs that did the same.
@@ -125,14 +126,11 @@ class Watcher:
     """A reporter that remembers, and acts after a given step."""
 
     def __init__(self, *, at: int = 0, act: Callable[[], object] = lambda: None) -> None:
-        self.notes: list[str] = []
+        self.notes = collect_messages()
         self.lines: list[dict[str, Any]] = []
         self.steps: list[int] = []
         self.ends = 0
         self._at, self._act = at, act
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
     def started(self, progress: Progress) -> None:
         if self._at == 0:

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 from i2icli.config.schedule import Moment
 from i2icli.data.batch import AnyBatch
 from i2icli.methods import Method
+from i2icli.system.messages import collect_messages
 from i2icli.training.graph_step import GraphedStep, Step
 from i2icli.training.optimizers import Stepper, build_steppers
 from i2icli.training.step import StepLosses, train_step
@@ -119,7 +120,7 @@ class Run:
             self.method, device=device, precision=precision, fused=True, capturable=True
         )
         self.backend = StandIn(self.method, self.steppers)
-        self.notes: list[str] = []
+        self.notes = collect_messages()
         self.step = self.graphed() if graphed else self.take
         self.done = 0
 
@@ -129,7 +130,6 @@ class Run:
             self.steppers,
             take=self.take,
             backend=self.backend,
-            tell=self.notes.append,
         )
 
     def take(self, batch: AnyBatch) -> StepLosses:

@@ -12,6 +12,7 @@ from torch._dynamo.exc import TorchDynamoException
 
 from i2icli.system import compiling
 from i2icli.system.compiling import Compiled, compiler_fault
+from i2icli.system.messages import collect_messages
 
 
 def double(values: Tensor) -> Tensor:
@@ -35,8 +36,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
 
 def test_training_compiles_what_records_a_gradient(calls: list[tuple[int, ...]]) -> None:
-    said: list[str] = []
-    compiled = Compiled(double, title="generator", trains=True, say=said.append)
+    said = collect_messages()
+    compiled = Compiled(double, title="generator", trains=True)
     for _ in range(2):
         assert torch.equal(compiled(torch.ones(3)), torch.full((3,), 2.0))
     with torch.no_grad():
@@ -48,7 +49,7 @@ def test_training_compiles_what_records_a_gradient(calls: list[tuple[int, ...]])
 
 
 def test_translating_compiles_a_few_sizes_of_pictures(calls: list[tuple[int, ...]]) -> None:
-    compiled = Compiled(double, title="generator", trains=False, say=lambda _: None)
+    compiled = Compiled(double, title="generator", trains=False)
     with torch.inference_mode():
         for size in [*range(1, 12), 1]:
             assert compiled(torch.ones(size)).shape == (size,)
@@ -66,8 +67,8 @@ def test_failure_goes_on_eager_and_says_so(monkeypatch: pytest.MonkeyPatch) -> N
         return fail
 
     monkeypatch.setattr(torch, "compile", compile_)
-    said: list[str] = []
-    compiled = Compiled(double, title="generator", trains=True, say=said.append)
+    said = collect_messages()
+    compiled = Compiled(double, title="generator", trains=True)
     assert torch.equal(compiled(torch.ones(2)), torch.full((2,), 2.0))
     assert torch.equal(compiled(torch.ones(2)), torch.full((2,), 2.0))
     assert tries == [1]
@@ -80,7 +81,7 @@ def test_fault_of_the_function_itself_is_no_fault_of_compiling(
     def fail(_: Tensor) -> Tensor:
         raise ValueError("no picture")
 
-    compiled = Compiled(fail, title="generator", trains=True, say=lambda _: None)
+    compiled = Compiled(fail, title="generator", trains=True)
     with pytest.raises(ValueError, match="no picture"):
         compiled(torch.ones(2))
     assert calls == [(2,)]

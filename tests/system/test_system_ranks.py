@@ -10,6 +10,7 @@ import pytest
 import torch
 from ranks_equality import CASES, STEPS
 
+from i2icli.system.messages import collect_messages
 from i2icli.system.processes.launch import run_in_processes
 
 TOLERANCE = 1e-9
@@ -20,8 +21,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Train every case both ways; return what each rank, and one alone, came to."""
     folder = tmp_path_factory.mktemp("ranks")
     script = Path(__file__).parents[1] / "kits" / "ranks_equality.py"
-    notes: list[str] = []
-    code = run_in_processes([sys.executable, str(script), str(folder)], 2, note=notes.append)
+    notes = collect_messages()
+    code = run_in_processes([sys.executable, str(script), str(folder)], 2)
     assert (code, notes) == (0, [])
     parts = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
     return {

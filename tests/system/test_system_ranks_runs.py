@@ -22,6 +22,7 @@ from i2icli.errors import ConfigError
 from i2icli.methods.shared.configure import run_schema
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
+from i2icli.system.messages import collect_messages
 from i2icli.system.processes.launch import _wait, run_in_processes
 from i2icli.system.ranks import Ranks
 from i2icli.training.run import resume_run
@@ -40,8 +41,8 @@ def words(*parts: object) -> list[str]:
 
 def launch(command: Sequence[str], capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:
     """Run a command in two processes; return the exit code and what they said."""
-    notes: list[str] = []
-    code = run_in_processes(command, 2, note=notes.append)
+    notes = collect_messages()
+    code = run_in_processes(command, 2)
     return code, "\n".join([capfd.readouterr().err, *notes])
 
 
@@ -70,7 +71,7 @@ def through(preset: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder
     """Return a run of two processes that nobody disturbed."""
     folder = RunFolder(tmp_path_factory.mktemp("through") / "run")
     command = words(*NEVER, "train", "--preset", preset, "--run-dir", folder.path)
-    assert run_in_processes(command, 2, note=print) == 0
+    assert run_in_processes(command, 2) == 0
     return folder
 
 
@@ -183,13 +184,13 @@ def test_batch_that_ranks_cannot_share_is_refused(
 @pytest.mark.parametrize(("codes", "expected"), [((0, 0), 0), ((75, 75), 75), ((1, 3), 3)])
 def test_launcher_ends_with_the_code_that_tells_most(codes: tuple[int, int], expected: int) -> None:
     code = f"import os, sys; sys.exit({codes}[int(os.environ['RANK'])])"
-    assert run_in_processes([sys.executable, "-c", code], 2, note=print) == expected
+    assert run_in_processes([sys.executable, "-c", code], 2) == expected
 
 
 def test_launcher_ends_a_process_that_does_not_notice_the_end_of_another() -> None:
     code = "import os, sys, time; time.sleep(100 * int(os.environ['RANK'])); sys.exit(3)"
-    notes: list[str] = []
-    ended = run_in_processes([sys.executable, "-c", code], 2, note=notes.append, grace=0.2)
+    notes = collect_messages()
+    ended = run_in_processes([sys.executable, "-c", code], 2, grace=0.2)
     assert ended == 3
     assert notes == ["process 1 of 2 was ended by SIGKILL"]
 
@@ -211,9 +212,9 @@ class _EndsAtOnce:
 
 
 def test_launcher_names_a_process_that_ends_between_two_looks() -> None:
-    notes: list[str] = []
+    notes = collect_messages()
     children: Any = [_EndsAtOnce(3), _EndsAtOnce(None)]
-    assert _wait(children, note=notes.append, grace=0.0) == 3
+    assert _wait(children, grace=0.0) == 3
     assert notes == ["process 1 of 2 was ended by SIGKILL"]
 
 

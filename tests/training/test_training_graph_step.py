@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from engine_kit import Watcher, pair_config
+from engine_kit import pair_config
 from plain_data import assert_same
 from recording import CPU, KernelLog, Run
 from tiny import tiny_batch, tiny_method
@@ -18,6 +18,7 @@ from i2icli.methods import METHODS
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
 from i2icli.system.choices import choose
+from i2icli.system.messages import collect_messages
 from i2icli.system.ranks import Ranks
 from i2icli.training.graph_step import (
     MOST_KINDS,
@@ -251,8 +252,8 @@ def test_every_method_has_its_obstacle_or_none() -> None:
 
 def test_on_a_cpu_the_setting_is_said_to_have_no_effect_and_the_step_is_the_usual() -> None:
     ours, theirs = Run("cut", graphed=False), Run("cut", graphed=False)
-    notes: list[str] = []
-    ours.step = build_step(ours.method, ours.steppers, ON_CPU, tell=notes.append)
+    notes = collect_messages()
+    ours.step = build_step(ours.method, ours.steppers, ON_CPU)
     assert not isinstance(ours.step, GraphedStep)
     assert_same(ours.train(2), theirs.train(2))
     assert notes == ["no CUDA graphs (runtime.cuda_graphs): cpu has none"]
@@ -270,20 +271,21 @@ def test_optimizers_can_be_recorded_only_where_graphs_are() -> None:
 def test_a_run_on_a_cpu_is_the_same_with_the_setting(
     pair: str, picture_root: Path, tmp_path: Path
 ) -> None:
-    weights, watchers = [], [Watcher(), Watcher()]
-    for setting, watcher in zip(("off", "on"), watchers, strict=True):
+    sentence = "no CUDA graphs (runtime.cuda_graphs): cpu has none"
+    weights, notes, counts = [], collect_messages(), []
+    for setting in ("off", "on"):
         config = pair_config(picture_root, runtime={"cuda_graphs": setting, "prefetch": setting})
-        start_run(config, run_dir=tmp_path / setting, reporter=watcher)
+        start_run(config, run_dir=tmp_path / setting)
+        counts.append(notes.count(sentence))
         weights.append(load_checkpoint(RunFolder(tmp_path / setting).last).weights)
     assert_same(*weights)
-    sentence = "no CUDA graphs (runtime.cuda_graphs): cpu has none"
-    assert [watcher.notes.count(sentence) for watcher in watchers] == [0, 1]
+    assert counts == [0, 1]
 
 
 def test_without_the_setting_nothing_is_said() -> None:
-    run, notes = Run("cut", graphed=False), list[str]()
+    run, notes = Run("cut", graphed=False), collect_messages()
     off = replace(ON_CPU, cuda_graphs=False)
-    build_step(run.method, run.steppers, off, tell=notes.append)(tiny_batch())
+    build_step(run.method, run.steppers, off)(tiny_batch())
     assert notes == []
     assert not run.method.draws.pins
 
@@ -381,7 +383,7 @@ def test_a_gpu_replays_what_it_computes_kernel_by_kernel(case: str) -> None:
     place, steps = torch.device("cuda:0"), 2 * WARM_UP + 6
     ours, theirs = (Run(name, graphed=False, device=place, **changes) for _ in "ab")
     choices = replace(ON_GPU, device=place)
-    ours.step = build_step(ours.method, ours.steppers, choices, tell=ours.notes.append)
+    ours.step = build_step(ours.method, ours.steppers, choices)
     for seen, expected in zip(ours.train(steps), theirs.train(steps), strict=True):
         for term, value in expected.items():
             # The order in which a GPU adds up is not always the same, and Adam amplifies it.

@@ -12,6 +12,7 @@ from i2icli.errors import ConfigError, I2IError
 from i2icli.methods import Translation, configure_run
 from i2icli.pictures import encode
 from i2icli.pictures.images import read_picture
+from i2icli.system.messages import collect_messages
 from i2icli.translation import folder as folder_module
 from i2icli.translation import pipeline
 from i2icli.translation.folder import FolderOptions, translate_jobs
@@ -142,7 +143,7 @@ def test_existing_outputs_are_overwritten_or_on_request_left(tmp_path, translato
 
 
 def test_memory_that_runs_out_halves_the_batch_and_says_so(tmp_path, translator, monkeypatch):
-    real, sizes, warnings = pipeline.translate_images, [], []
+    real, sizes, warnings = pipeline.translate_images, [], collect_messages()
 
     def hungry(method, images, direction, **options):
         sizes.append(len(images))
@@ -155,7 +156,7 @@ def test_memory_that_runs_out_halves_the_batch_and_says_so(tmp_path, translator,
         save(tmp_path / f"in/{number:02d}.png", noise(16, 20, seed=number))
     jobs = jobs_for(tmp_path / "in", tmp_path / "out")
     options = FolderOptions(batch_size=8)
-    report = translate_jobs(translator, jobs, options, warn=warnings.append)
+    report = translate_jobs(translator, jobs, options)
     assert sizes[:3] == [8, 4, 2]
     assert set(sizes[3:]) == {2}
     assert len(report.written) == 16

@@ -16,6 +16,7 @@ from i2icli.networks.tiles import cut_tiles
 from i2icli.pictures.images import Picture, to_tensor
 from i2icli.system import memory as memory_module
 from i2icli.system.memory import LiveBytes, in_words, parse_bytes, resident_bytes
+from i2icli.system.messages import collect_messages
 from i2icli.translation import large as large_module
 from i2icli.translation.large import LargePictures, TilesOptions, parse_tiles
 from i2icli.translation.pictures import translate_images
@@ -31,22 +32,21 @@ def build(preset: str = "cyclegan", *overrides: str) -> Method:
     return method.requires_grad_(False)
 
 
-def pictures_of(method: Method, said: list[str], **options: object) -> LargePictures:
+def pictures_of(method: Method, **options: object) -> LargePictures:
     return LargePictures(
         method,
         "b2a" if "b2a" in method.directions else "a2b",
         precision=torch.float32,
         options=TilesOptions(**options),  # type: ignore[arg-type]
-        say=said.append,
     )
 
 
 @pytest.mark.parametrize("size", [(61, 83), (64, 64), (7, 300)])
 @pytest.mark.parametrize("bits", [8, 16])
 def test_exact_tiles_give_the_translation_of_the_whole(size: tuple[int, int], bits: int) -> None:
-    method, said = build(), []
+    method, said = build(), collect_messages()
     picture = Picture(noise(*size, bits=bits))
-    tiled = pictures_of(method, said, tiles="exact").translate(picture, "exact")
+    tiled = pictures_of(method, tiles="exact").translate(picture, "exact")
     (whole,) = translate_images(method, [to_tensor(picture.pixels)[None]], "b2a")
     assert tiled.images.shape == whole.images.shape
     assert (tiled.images - whole.images).abs().max() < 1e-4 < 2 / 255
@@ -59,7 +59,7 @@ def test_exact_tiles_give_the_translation_of_the_whole(size: tuple[int, int], bi
 def test_a_picture_goes_in_tiles_where_the_whole_does_not_fit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    large = pictures_of(build(), [], memory=10 << 30)
+    large = pictures_of(build(), memory=10 << 30)
     need = large.needed(1)
     monkeypatch.setattr(large_module, "_SURELY", 2 * need)
     free = 1000 * need / 0.8
@@ -69,15 +69,15 @@ def test_a_picture_goes_in_tiles_where_the_whole_does_not_fit(
 
 def test_what_the_process_holds_counts_in_the_memory_that_is_allowed() -> None:
     method = build()
-    tight = pictures_of(method, [], memory=resident_bytes() + (1 << 20))
+    tight = pictures_of(method, memory=resident_bytes() + (1 << 20))
     assert tight.way((1024, 1024, 8)) == "exact"
-    assert pictures_of(method, [], memory=1 << 50).way((64, 64, 8)) == "whole"
-    assert pictures_of(method, [], memory=1, tiles="off").way((1024, 1024, 8)) == "whole"
+    assert pictures_of(method, memory=1 << 50).way((64, 64, 8)) == "whole"
+    assert pictures_of(method, memory=1, tiles="off").way((1024, 1024, 8)) == "whole"
 
 
 def test_the_need_of_a_whole_picture_grows_with_its_pixels_and_channels() -> None:
     narrow, wide = (
-        pictures_of(build("cyclegan", f"method.generator.width={width}"), []) for width in (4, 8)
+        pictures_of(build("cyclegan", f"method.generator.width={width}")) for width in (4, 8)
     )
     assert narrow.needed(2000) == pytest.approx(2 * narrow.needed(1000))
     assert 1.5 < wide.needed(1000) / narrow.needed(1000) < 2.1
@@ -88,19 +88,19 @@ def test_tiles_are_refused_for_methods_that_cannot_work_in_them(tiles: str) -> N
     attentive = build("cyclegan", "method.generator.attention=dual")
     for method in (attentive, Echo()):
         with pytest.raises(ConfigError, match=rf"--tiles {tiles} is for .* residual generator"):
-            pictures_of(method, [], tiles=tiles)
+            pictures_of(method, tiles=tiles)
 
 
 def test_too_large_a_picture_for_a_method_without_tiles_is_refused_if_memory_was_bounded() -> None:
     attentive = build("cyclegan", "method.generator.attention=dual")
-    bounded = pictures_of(attentive, [], memory=resident_bytes() + (1 << 20))
+    bounded = pictures_of(attentive, memory=resident_bytes() + (1 << 20))
     with pytest.raises(I2IError, match=r"2048 x 1024 pixels needs .*cannot work in tiles"):
         bounded.way((1024, 2048, 8))
 
 
 def test_a_bound_below_the_picture_itself_is_refused() -> None:
     picture = Picture(noise(64, 64), path=Path("sea.png"))
-    large = pictures_of(build(), [], memory=1000)
+    large = pictures_of(build(), memory=1000)
     with pytest.raises(I2IError, match=r"too little for sea.png, 64 x 64 pixels"):
         large.translate(picture, "exact")
 
@@ -108,8 +108,8 @@ def test_a_bound_below_the_picture_itself_is_refused() -> None:
 def test_where_memory_runs_out_after_all_a_picture_is_done_in_tiles(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    method, said = build(), []
-    runner = BatchRunner(method, "a2b", precision=torch.float32, batch_size=2, warn=said.append)
+    method, said = build(), collect_messages()
+    runner = BatchRunner(method, "a2b", precision=torch.float32, batch_size=2)
     pictures = [Picture(noise(40, 40, seed=seed)) for seed in (0, 1)]
     wanted = translate_images(method, [to_tensor(one.pixels)[None] for one in pictures])
     monkeypatch.setattr(runner, "_try", lambda _batch, _style: None)
@@ -192,9 +192,9 @@ def test_memory_is_told_where_the_c_library_cannot_be_asked(
 def test_a_bound_ends_the_keeping_of_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     monkeypatch.setattr(large_module, "return_freed_memory", lambda: calls.append("returned"))
-    pictures_of(build(), [])
+    pictures_of(build())
     assert not calls
-    pictures_of(build(), [], memory=1 << 30)
+    pictures_of(build(), memory=1 << 30)
     assert calls
 
 
@@ -206,7 +206,7 @@ def test_fast_tiles_that_are_mostly_overlap_say_so() -> None:
 def test_fast_tiles_leave_room_for_the_kernels_of_their_libraries() -> None:
     method = build()
     held = resident_bytes()
-    tight = pictures_of(method, [], tiles="fast", memory=held + large_module._FAST_LIBRARIES // 2)
+    tight = pictures_of(method, tiles="fast", memory=held + large_module._FAST_LIBRARIES // 2)
     with pytest.raises(I2IError, match="too little for fast tiles.*--tiles exact"):
         tight.translate(Picture(noise(300, 300)), "fast")
 

@@ -15,6 +15,7 @@ from i2icli.methods import build_method, configure_run
 from i2icli.methods.shared.base import Method
 from i2icli.system.choices import Work
 from i2icli.system.compiling import Compiled
+from i2icli.system.messages import collect_messages
 from i2icli.translation import prepare as prepare_module
 from i2icli.translation.prepare import prepare
 
@@ -115,7 +116,7 @@ def test_without_a_compiler_networks_stay_as_they_are(
     method: Method, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prepare_module, "compiler_fault", lambda _: "there is no C++ compiler")
-    said: list[str] = []
-    prepare(method, RuntimeConfig(compile="on"), crop=32, work=TRAINING, say=said.append)
+    said = collect_messages()
+    prepare(method, RuntimeConfig(compile="on"), crop=32, work=TRAINING)
     assert said == ["networks are not compiled: there is no C++ compiler"]
     assert not isinstance(method.generator._run, Compiled)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import FrameType
 
 import torch.distributed as dist
+
+log = logging.getLogger(__package__)
 
 # Seconds that the others have to notice by themselves that one is gone.
 _GRACE = 50.0
 _INTERRUPTED = 75
 
 
-def run_in_processes(
-    command: Sequence[str], count: int, *, note: Callable[[str], None], grace: float = _GRACE
-) -> int:
+def run_in_processes(command: Sequence[str], count: int, *, grace: float = _GRACE) -> int:
     """Run a command in several processes that find each other through the environment.
 
     They find what `torchrun` would tell them. SIGINT and SIGTERM are passed on to all, which agree
@@ -28,7 +29,6 @@ def run_in_processes(
     Args:
         command: program and arguments.
         count: processes.
-        note: is told of a process that ended by a signal.
         grace: seconds after the first failure until the others are ended.
 
     Returns:
@@ -56,7 +56,7 @@ def run_in_processes(
             children.append(
                 subprocess.Popen(list(command), env=environment, start_new_session=True)
             )
-        return _wait(children, note=note, grace=grace)
+        return _wait(children, grace=grace)
     finally:
         for child in children:
             if child.poll() is None:
@@ -66,9 +66,7 @@ def run_in_processes(
             signal.signal(number, handler)
 
 
-def _wait(
-    children: Sequence[subprocess.Popen[bytes]], *, note: Callable[[str], None], grace: float
-) -> int:
+def _wait(children: Sequence[subprocess.Popen[bytes]], *, grace: float) -> int:
     """Wait for all; after a failure end those that do not end by themselves."""
     failed_at: float | None = None
     told: set[int] = set()
@@ -85,7 +83,7 @@ def _wait(
             if code < 0 and rank not in told:
                 told.add(rank)
                 name = signal.Signals(-code).name
-                note(f"process {rank} of {len(children)} was ended by {name}")
+                log.warning(f"process {rank} of {len(children)} was ended by {name}")
         if running and failed_at is not None and time.monotonic() - failed_at > grace:
             for child in children:
                 child.kill()

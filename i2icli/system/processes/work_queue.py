@@ -7,6 +7,7 @@ what is planned, shown and noted down stays with the process that asks.
 from __future__ import annotations
 
 import heapq
+import logging
 import os
 import pickle
 import signal
@@ -148,7 +149,9 @@ class Pool:
                     else:
                         lost.append(f"{work.describe(pieces[number])} ({cause})")
                     continue
-                events, result = answer
+                events, messages, result = answer
+                for logger, level, text in messages:
+                    logging.getLogger(logger).log(level, text)
                 if isinstance(result, Exception):
                     raise result
                 for event in events:
@@ -218,11 +221,30 @@ class _Worker:
             self._answers.put((self, None))
 
 
+class _Forwarded(logging.Handler):
+    """Keeps the messages of a process for the one that started it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: list[tuple[str, int, str]] = []
+        logger = logging.getLogger("i2icli")
+        logger.addHandler(self)
+        logger.setLevel(logging.INFO)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._kept.append((record.name, record.levelno, record.getMessage()))
+
+    def take(self) -> list[tuple[str, int, str]]:
+        kept, self._kept = self._kept, []
+        return kept
+
+
 def serve() -> None:
     """Do pieces of work for the process that started this one, until it has no more."""
     claim_process()
     limit_kernels()
     parent = Parent()
+    heard = _Forwarded()
     handle: Callable[[Any, Emit], Any] | None = None
     try:
         while True:
@@ -239,7 +261,7 @@ def serve() -> None:
                 result = fault
             except Exception:  # noqa: BLE001 - told where it can be seen
                 result = RuntimeError(traceback.format_exc())
-            parent.send((events, result))
+            parent.send((events, heard.take(), result))
     except (EOFError, KeyboardInterrupt):
         os._exit(0)  # at once: nothing is open that has to be closed
 
