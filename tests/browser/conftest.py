@@ -1,19 +1,15 @@
 """A real headless Chromium for the pages that the tool writes; without one the ring is skipped."""
 
-from __future__ import annotations
-
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items):
     """Put all tests of this folder into the ring `browser`."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
@@ -22,7 +18,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 # One a module: two of playwright's loops cannot run at once.
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def browser():
     """Start Chromium: the one that I2I_CHROMIUM names, or that is on the path."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs `pip install playwright`")
     named = os.environ.get("I2I_CHROMIUM")

@@ -1,9 +1,6 @@
 """The interactive page of `viz-attention` in a real browser."""
 
-from __future__ import annotations
-
 import os
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,20 +35,20 @@ class Opened:
     complaints: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
-    def readout(self) -> str:
+    def readout(self):
         return str(self.page.locator("#readout").inner_text())
 
-    def pixels(self, canvas: str) -> str:
+    def pixels(self, canvas):
         self.settle()
         return str(self.page.evaluate(f"document.getElementById('{canvas}').toDataURL()"))
 
-    def settle(self) -> None:
+    def settle(self):
         """Wait until the page has drawn."""
         self.page.evaluate(
             "new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))"
         )
 
-    def hover(self, place: int, canvas: str = "source") -> None:
+    def hover(self, place, canvas="source"):
         """Move over the middle of a place of the 6 x 8 map."""
         box = self.page.locator(f"#{canvas}").bounding_box()
         row, column = divmod(place, 8)
@@ -61,16 +58,16 @@ class Opened:
         self.page.mouse.move(x, y)
         self.settle()
 
-    def press(self, key: str) -> None:
+    def press(self, key):
         self.page.keyboard.press(key)
         self.settle()
 
 
 @pytest.fixture
-def open_page(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
+def open_page(browser, tmp_path):
     contexts = []
 
-    def call(selection: str = "global", layout: str = "paper", **options: Any) -> Opened:
+    def call(selection="global", layout="paper", **options):
         views = tuple(make_view(selection, layout=layout, layer=layer) for layer in (12, 16))
         # another picture of features at the second layer
         object.__setattr__(views[1], "source", views[1].source.flip(1) * 0.5)
@@ -96,7 +93,7 @@ def open_page(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
         context.close()
 
 
-def test_the_page_asks_for_nothing_and_complains_of_nothing(open_page) -> None:
+def test_the_page_asks_for_nothing_and_complains_of_nothing(open_page):
     opened = open_page()
     for place in (0, 21, 47):
         opened.hover(place)
@@ -106,13 +103,13 @@ def test_the_page_asks_for_nothing_and_complains_of_nothing(open_page) -> None:
     assert opened.complaints == []
 
 
-def test_it_begins_at_the_place_of_rank_one_of_the_last_checkpoint(open_page) -> None:
+def test_it_begins_at_the_place_of_rank_one_of_the_last_checkpoint(open_page):
     opened = open_page()
     assert "rank 1 of 48 (selected)" in opened.readout()
     assert opened.page.locator("#step-name").inner_text() == "step 200"
 
 
-def test_hovering_shows_that_places_entropy_and_rank_and_changes_the_maps(open_page) -> None:
+def test_hovering_shows_that_places_entropy_and_rank_and_changes_the_maps(open_page):
     opened = open_page()
     opened.hover(3)
     before = {canvas: opened.pixels(canvas) for canvas in ("source", "translation", "map")}
@@ -125,14 +122,14 @@ def test_hovering_shows_that_places_entropy_and_rank_and_changes_the_maps(open_p
 
 
 @pytest.mark.parametrize("canvas", ["translation", "map"])
-def test_every_picture_can_be_pointed_at(open_page, canvas) -> None:
+def test_every_picture_can_be_pointed_at(open_page, canvas):
     opened = open_page()
     opened.hover(18, canvas)
     assert opened.page.evaluate("attention.state.place") == 18
 
 
 @pytest.mark.parametrize(("selection", "layout"), KINDS)
-def test_rows_of_the_page_equal_the_exact_ones(open_page, selection, layout) -> None:
+def test_rows_of_the_page_equal_the_exact_ones(open_page, selection, layout):
     opened = open_page(selection, layout)
     view = opened.views[0]
     places = [0, 7, 20, 29, 47]  # corners and the inside
@@ -148,13 +145,13 @@ def test_rows_of_the_page_equal_the_exact_ones(open_page, selection, layout) -> 
             assert np.abs(np.array(ours) - wanted).max() < TOLERANCE, (side, kind)
 
 
-def test_ranks_of_the_page_are_those_of_the_method(open_page) -> None:
+def test_ranks_of_the_page_are_those_of_the_method(open_page):
     opened = open_page()
     found = opened.page.evaluate("[...Array(48).keys()].map(p => attention.rank(p))")
     assert found == ranks(opened.views[0].entropy).tolist()
 
 
-def test_the_heaviest_place_is_the_brightest(open_page) -> None:
+def test_the_heaviest_place_is_the_brightest(open_page):
     opened = open_page()
     view = opened.views[0]
     inside = [k for k in range(40) if k % 8 < 7]
@@ -175,7 +172,7 @@ def test_the_heaviest_place_is_the_brightest(open_page) -> None:
     assert bright > dark
 
 
-def test_the_layer_slider_changes_the_layer(open_page) -> None:
+def test_the_layer_slider_changes_the_layer(open_page):
     opened = open_page()
     opened.hover(20)
     before = opened.page.evaluate("attention.mapRow('source', 20)")
@@ -188,7 +185,7 @@ def test_the_layer_slider_changes_the_layer(open_page) -> None:
     assert np.abs(np.array(after) - np.array(before)).max() > 0.01
 
 
-def test_the_checkpoint_slider_changes_the_checkpoint(open_page) -> None:
+def test_the_checkpoint_slider_changes_the_checkpoint(open_page):
     opened = open_page()
     opened.page.locator("#step").focus()
     opened.press("ArrowLeft")
@@ -196,7 +193,7 @@ def test_the_checkpoint_slider_changes_the_checkpoint(open_page) -> None:
     assert opened.page.evaluate("attention.state.step") == 0
 
 
-def test_keys_move_hold_and_change_the_layer(open_page) -> None:
+def test_keys_move_hold_and_change_the_layer(open_page):
     opened = open_page()
     opened.hover(20)
     opened.page.locator("#source").focus()
@@ -219,7 +216,7 @@ def test_keys_move_hold_and_change_the_layer(open_page) -> None:
     assert opened.page.locator("#layer-name").inner_text() == "16"
 
 
-def test_a_touch_chooses_a_place_and_scrolling_stays_possible(open_page) -> None:
+def test_a_touch_chooses_a_place_and_scrolling_stays_possible(open_page):
     opened = open_page(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 800})
     canvas = opened.page.locator("#source")
     canvas.scroll_into_view_if_needed()
@@ -234,7 +231,7 @@ def test_a_touch_chooses_a_place_and_scrolling_stays_possible(open_page) -> None
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_the_translation_can_show_the_sources_attention(open_page) -> None:
+def test_the_translation_can_show_the_sources_attention(open_page):
     opened = open_page()
     opened.hover(20)
     own = opened.page.locator("#translation-facts").inner_text()
@@ -245,19 +242,19 @@ def test_the_translation_can_show_the_sources_attention(open_page) -> None:
     assert routed == opened.page.locator("#source-facts").inner_text()
 
 
-def test_windows_are_shown_where_there_are_some(open_page) -> None:
+def test_windows_are_shown_where_there_are_some(open_page):
     assert open_page("local").page.locator("#source-window").is_visible()
     assert not open_page("global").page.locator("#source-window").is_visible()
 
 
-def test_released_windows_are_said_to_be_no_places(open_page) -> None:
+def test_released_windows_are_said_to_be_no_places(open_page):
     opened = open_page("local", "released")
     assert "are no places" in opened.page.locator("#legend").inner_text()
     assert opened.page.locator("#source-facts").inner_text() == ""
 
 
 @pytest.mark.parametrize(("scheme", "is_dark"), [("light", False), ("dark", True)])
-def test_the_page_follows_the_readers_colours(open_page, scheme, is_dark) -> None:
+def test_the_page_follows_the_readers_colours(open_page, scheme, is_dark):
     opened = open_page(color_scheme=scheme)
     colour = opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
     brightness = sum(map(int, colour.removeprefix("rgb(").removesuffix(")").split(",")))
@@ -265,7 +262,7 @@ def test_the_page_follows_the_readers_colours(open_page, scheme, is_dark) -> Non
 
 
 @pytest.mark.skipif(not os.environ.get("I2I_SCREENSHOTS"), reason="set I2I_SCREENSHOTS=FOLDER")
-def test_screenshots_are_taken_for_looking_at(open_page) -> None:
+def test_screenshots_are_taken_for_looking_at(open_page):
     folder = Path(os.environ["I2I_SCREENSHOTS"])
     for selection, layout in KINDS:
         opened = open_page(selection, layout)

@@ -1,7 +1,5 @@
 """The report of a run in a real Chromium, from a file, with the network cut off."""
 
-from __future__ import annotations
-
 import io
 import os
 import re

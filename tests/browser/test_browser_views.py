@@ -1,9 +1,6 @@
 """The interactive page for every kind of view besides query-selected attention."""
 
-from __future__ import annotations
-
 import os
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,44 +28,44 @@ class Opened:
     page: Any
     complaints: list[str] = field(default_factory=list)
 
-    def text(self, name: str) -> str:
+    def text(self, name):
         return str(self.page.locator(f"#{name}").inner_text())
 
-    def show(self, layer: str) -> Opened:
+    def show(self, layer):
         self.page.evaluate(f"attention.show({{ layer: {NUMBERS[layer]} }})")
         return self.settle()
 
-    def settle(self) -> Opened:
+    def settle(self):
         """Wait until the page has drawn."""
         self.page.evaluate(
             "new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))"
         )
         return self
 
-    def pixels(self, canvas: str) -> str:
+    def pixels(self, canvas):
         self.settle()
         return str(self.page.evaluate(f"document.getElementById('{canvas}').toDataURL()"))
 
-    def at(self, canvas: str, x: float, y: float) -> tuple[float, float]:
+    def at(self, canvas, x, y):
         """Return a point of the screen, by its parts of a canvas."""
         box = self.page.locator(f"#{canvas}").bounding_box()
         return box["x"] + box["width"] * x, box["y"] + box["height"] * y
 
-    def hover(self, place: int, canvas: str = "source") -> None:
+    def hover(self, place, canvas="source"):
         """Move over the middle of a place; the map covers 24 x 32 of 22 x 30 pixels."""
         row, column = divmod(place, 8)
         self.page.mouse.move(*self.at(canvas, (4 * column + 2) / 30, (4 * row + 2) / 22))
         self.settle()
 
-    def rows(self, side: str) -> np.ndarray:
+    def rows(self, side):
         return np.array(self.page.evaluate(f"{PLACES}.map(p => attention.mapRow('{side}', p))"))
 
 
 @pytest.fixture
-def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
+def opened(browser, tmp_path):
     contexts, pages = [], []
 
-    def call(*, made: str = "translation", **options: Any) -> Opened:
+    def call(*, made="translation", **options):
         look = make_look(*VIEWS)
         object.__setattr__(look, "made", made)
         file = tmp_path / "attention.html"
@@ -92,7 +89,7 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
     assert complaints == []
 
 
-def test_every_layer_is_named_and_shown(opened) -> None:
+def test_every_layer_is_named_and_shown(opened):
     page = opened()
     for layer in NUMBERS:
         page.show(layer)
@@ -102,7 +99,7 @@ def test_every_layer_is_named_and_shown(opened) -> None:
         assert page.text("map-title")
 
 
-def test_controls_are_those_of_the_kind(opened) -> None:
+def test_controls_are_those_of_the_kind(opened):
     page = opened()
     boxes = ("selected-box", "routing-box", "opacity-box", "choice-box")
     seen = {}
@@ -115,7 +112,7 @@ def test_controls_are_those_of_the_kind(opened) -> None:
     assert seen["channel"] == seen["scales"] == ["opacity-box", "choice-box"]
 
 
-def test_a_mask_says_its_value_and_what_it_means(opened) -> None:
+def test_a_mask_says_its_value_and_what_it_means(opened):
     page = opened().show("mask")
     page.hover(29)
     value = float(make_mask().mask.flatten()[29])
@@ -126,7 +123,7 @@ def test_a_mask_says_its_value_and_what_it_means(opened) -> None:
     assert "1: made anew" in page.text("scales")
 
 
-def test_the_slider_lays_the_mask_over_both_pictures(opened) -> None:
+def test_the_slider_lays_the_mask_over_both_pictures(opened):
     page = opened().show("mask")
     page.hover(20)
     before = {name: page.pixels(name) for name in ("source", "translation", "map")}
@@ -137,7 +134,7 @@ def test_the_slider_lays_the_mask_over_both_pictures(opened) -> None:
 
 
 @pytest.mark.parametrize("form", ["tanh", "cosine"])
-def test_similarities_of_the_page_are_the_exact_ones(opened, form) -> None:
+def test_similarities_of_the_page_are_the_exact_ones(opened, form):
     page = opened().show(f"relu {form}")
     view = make_similarity(form)
     for side in SIDES:
@@ -145,7 +142,7 @@ def test_similarities_of_the_page_are_the_exact_ones(opened, form) -> None:
         assert np.abs(page.rows(side) - exact).max() < GOOD_ENOUGH
 
 
-def test_hovering_shows_the_row_of_that_place_and_its_agreement(opened) -> None:
+def test_hovering_shows_the_row_of_that_place_and_its_agreement(opened):
     page = opened().show("relu tanh")
     page.hover(3)
     before = {name: page.pixels(name) for name in ("source", "translation", "map")}
@@ -157,7 +154,7 @@ def test_hovering_shows_the_row_of_that_place_and_its_agreement(opened) -> None:
     assert "column 6, row 4 of 8 x 6" in page.text("readout")
 
 
-def test_position_attention_of_the_page_is_the_exact_one(opened) -> None:
+def test_position_attention_of_the_page_is_the_exact_one(opened):
     page = opened().show("position")
     exact = make_position().map_rows(torch.tensor(PLACES)).flatten(1).numpy()
     assert np.abs(page.rows("source") - exact).max() < 1e-3
@@ -166,7 +163,7 @@ def test_position_attention_of_the_page_is_the_exact_one(opened) -> None:
     assert f"{100 * top:.1f} %" in page.text("readout")
 
 
-def test_a_click_holds_a_place(opened) -> None:
+def test_a_click_holds_a_place(opened):
     page = opened().show("position")
     page.page.mouse.click(*page.at("source", 18 / 30, 10 / 22))
     page.settle()
@@ -175,7 +172,7 @@ def test_a_click_holds_a_place(opened) -> None:
     assert "held" in page.text("readout")
 
 
-def test_the_matrix_of_channels_can_be_read_and_chooses_a_channel(opened) -> None:
+def test_the_matrix_of_channels_can_be_read_and_chooses_a_channel(opened):
     page = opened().show("channel")
     assert "channel 1" in page.text("readout")
     page.page.mouse.move(*page.at("map", 0.75, 0.25))  # by channel 2, from channel 7, of ten
@@ -192,7 +189,7 @@ def test_the_matrix_of_channels_can_be_read_and_chooses_a_channel(opened) -> Non
     assert page.pixels("source") != before
 
 
-def test_scales_are_chosen_from_a_list_and_read_at_a_pixel(opened) -> None:
+def test_scales_are_chosen_from_a_list_and_read_at_a_pixel(opened):
     page = opened().show("scales")
     page.hover(20)
     weights = VIEWS[NUMBERS["scales"]].weights[:, 2, 4]
@@ -204,19 +201,19 @@ def test_scales_are_chosen_from_a_list_and_read_at_a_pixel(opened) -> None:
     assert "weight of scale 0.5" in page.text("scales")
 
 
-def test_the_second_picture_is_called_what_it_is(opened) -> None:
+def test_the_second_picture_is_called_what_it_is(opened):
     assert opened().text("made") == "Translation"
     assert opened(made="segmentation").text("made") == "Segmentation"
 
 
-def test_a_phone_shows_everything_without_scrolling_sideways(opened) -> None:
+def test_a_phone_shows_everything_without_scrolling_sideways(opened):
     page = opened(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 800})
     for layer in NUMBERS:
         page.show(layer)
         assert page.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_pictures_lie_side_by_side_in_one_row(opened) -> None:
+def test_pictures_lie_side_by_side_in_one_row(opened):
     page = opened()
     for layer in NUMBERS:
         page.show(layer)
@@ -227,7 +224,7 @@ def test_pictures_lie_side_by_side_in_one_row(opened) -> None:
         assert max(tops) - min(tops) < 1, layer
 
 
-def test_a_page_of_one_kind_keeps_its_words(browser: Any, tmp_path: Path) -> None:
+def test_a_page_of_one_kind_keeps_its_words(browser, tmp_path):
     text = build_page([build_part(make_look(make_view()), step=1)], title="run", method="m")
     (tmp_path / "a.html").write_text(text, encoding="utf-8")
     page = browser.new_page()
@@ -237,7 +234,7 @@ def test_a_page_of_one_kind_keeps_its_words(browser: Any, tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(not os.environ.get("I2I_SCREENSHOTS"), reason="set I2I_SCREENSHOTS=FOLDER")
-def test_screenshots_of_every_kind_are_taken_for_looking_at(opened) -> None:
+def test_screenshots_of_every_kind_are_taken_for_looking_at(opened):
     folder = Path(os.environ["I2I_SCREENSHOTS"])
     page = opened()
     for layer in NUMBERS:

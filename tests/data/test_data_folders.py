@@ -1,7 +1,3 @@
-"""Folders are listed the same everywhere, and a wrong layout says what is there instead."""
-
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +11,7 @@ from i2icli.pictures.images import write_picture
 from i2icli.pictures.listing import list_pictures
 
 
-def touch(folder: Path, *names: str) -> None:
+def touch(folder, *names):
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,19 +19,19 @@ def touch(folder: Path, *names: str) -> None:
         path.with_suffix(".png").rename(path)
 
 
-def names(folder: Path) -> list[str]:
+def names(folder):
     return [path.relative_to(folder).as_posix() for path in list_pictures(folder)]
 
 
 @pytest.fixture
-def layout(tmp_path: Path) -> Path:
+def layout(tmp_path):
     root = tmp_path / "set"
     for part in ("trainA", "trainB", "testA", "testB", "testA_truth", "testA_mask"):
         touch(root / part, f"{part}.png")
     return root
 
 
-def test_pictures_are_found_by_suffix_in_any_case_and_depth(tmp_path: Path) -> None:
+def test_pictures_are_found_by_suffix_in_any_case_and_depth(tmp_path):
     touch(tmp_path, "b.JPG", "a.png", "x/y/c.WebP", "x/d.tif", "e.jpeg", "f.bmp", "g.TIFF", "h.gif")
     (tmp_path / "notes.txt").write_text("no picture")
     assert names(tmp_path) == [
@@ -43,60 +39,60 @@ def test_pictures_are_found_by_suffix_in_any_case_and_depth(tmp_path: Path) -> N
     ]  # fmt: skip
 
 
-def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
+def test_hidden_files_and_folders_are_left_out(tmp_path):
     touch(tmp_path, "._a.jpg", ".cache/b.png", "c.png")
     assert names(tmp_path) == ["c.png"]
 
 
-def test_looping_links_are_followed_once(tmp_path: Path) -> None:
+def test_looping_links_are_followed_once(tmp_path):
     touch(tmp_path / "in", "one/a.png", "two/b.png")
     (tmp_path / "in/one/back").symlink_to(tmp_path / "in")
     (tmp_path / "in/two/again").symlink_to(tmp_path / "in/two")
     assert names(tmp_path / "in") == ["one/a.png", "two/b.png"]
 
 
-def test_a_linked_folder_elsewhere_is_entered_and_real_folders_come_first(tmp_path: Path) -> None:
+def test_a_linked_folder_elsewhere_is_entered_and_real_folders_come_first(tmp_path):
     touch(tmp_path, "outside/a.png", "in/z/b.png")
     (tmp_path / "in/link").symlink_to(tmp_path / "outside")
     (tmp_path / "in/also").symlink_to(tmp_path / "in/z")
     assert names(tmp_path / "in") == ["link/a.png", "z/b.png"]
 
 
-def test_the_given_folder_may_be_a_link(tmp_path: Path) -> None:
+def test_the_given_folder_may_be_a_link(tmp_path):
     touch(tmp_path, "real/a.png")
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert list_pictures(tmp_path / "link") == [tmp_path / "link/a.png"]
 
 
-def test_broken_links_are_listed_so_that_reading_names_them(tmp_path: Path) -> None:
+def test_broken_links_are_listed_so_that_reading_names_them(tmp_path):
     (tmp_path / "a.png").symlink_to(tmp_path / "gone.png")
     (tmp_path / "b.png").symlink_to(tmp_path / "b.png")
     assert names(tmp_path) == ["a.png", "b.png"]
 
 
-def test_a_folder_with_a_pictures_name_is_searched_not_listed(tmp_path: Path) -> None:
+def test_a_folder_with_a_pictures_name_is_searched_not_listed(tmp_path):
     touch(tmp_path, "x.png/a.png")
     assert names(tmp_path) == ["x.png/a.png"]
 
 
-def test_names_beyond_ascii_are_listed(tmp_path: Path) -> None:
+def test_names_beyond_ascii_are_listed(tmp_path):
     touch(tmp_path, "a b.png", "\u00fc[1]*.png", "\u99ac.png")
     assert names(tmp_path) == ["a b.png", "\u00fc[1]*.png", "\u99ac.png"]
 
 
-def test_a_missing_folder_suggests_the_nearest(tmp_path: Path) -> None:
+def test_a_missing_folder_suggests_the_nearest(tmp_path):
     (tmp_path / "horses").mkdir()
     with pytest.raises(DataError, match=r"hores does not exist; did you mean .*horses\?"):
         list_pictures(tmp_path / "hores")
 
 
-def test_a_file_instead_of_a_folder_is_named(tmp_path: Path) -> None:
+def test_a_file_instead_of_a_folder_is_named(tmp_path):
     (tmp_path / "a").write_text("")
     with pytest.raises(DataError, match="a is a file, not a folder"):
         list_pictures(tmp_path / "a")
 
 
-def test_the_layout_gives_all_parts(layout: Path) -> None:
+def test_the_layout_gives_all_parts(layout):
     domains = find_domains(DataConfig(root=str(layout)))
     assert domains.train_a == (layout / "trainA/trainA.png",)
     assert domains.train_b == (layout / "trainB/trainB.png",)
@@ -105,7 +101,7 @@ def test_the_layout_gives_all_parts(layout: Path) -> None:
     assert domains.root == layout
 
 
-def test_what_belongs_to_test_pictures_lies_beside_them(layout: Path) -> None:
+def test_what_belongs_to_test_pictures_lies_beside_them(layout):
     data = DataConfig(root=str(layout))
     folders = [layout / name for name in ("testA", "testB", "testA_truth", "testA_mask")]
     assert find_held_out(data) == HeldOut(*folders, root=layout)
@@ -115,7 +111,7 @@ def test_what_belongs_to_test_pictures_lies_beside_them(layout: Path) -> None:
     assert find_held_out(swapped, direction="b2a") == HeldOut(*folders, root=layout)
 
 
-def test_another_folder_takes_the_place_of_every_kind_of_data(layout: Path) -> None:
+def test_another_folder_takes_the_place_of_every_kind_of_data(layout):
     plain = DataConfig(domain_a="a", domain_b="b", test_a="c", test_b="d", crop=64)
     assert held_out_folders(plain, direction="b2a") == HeldOut(Path("d"), Path("c"))
     assert find_held_out(plain, root=layout).inputs == layout / "testA"
@@ -125,21 +121,21 @@ def test_another_folder_takes_the_place_of_every_kind_of_data(layout: Path) -> N
     assert "data.test_a=null" in data_overrides(layout)
 
 
-def test_b2a_swaps_the_domains_and_has_no_truth(layout: Path) -> None:
+def test_b2a_swaps_the_domains_and_has_no_truth(layout):
     domains = find_domains(DataConfig(root=str(layout), direction="b2a"))
     assert domains.train_a == (layout / "trainB/trainB.png",)
     assert domains.test_b == (layout / "testA/testA.png",)
     assert domains.test_a == (layout / "testB/testB.png",)
 
 
-def test_test_pictures_are_optional(tmp_path: Path) -> None:
+def test_test_pictures_are_optional(tmp_path):
     touch(tmp_path, "trainA/a.png", "trainB/b.png")
     domains = find_domains(DataConfig(root=str(tmp_path)))
     assert domains.test_a == ()
     assert domains.test_b == ()
 
 
-def test_plain_folders_are_all_training(tmp_path: Path) -> None:
+def test_plain_folders_are_all_training(tmp_path):
     touch(tmp_path, "cats/a.png", "dogs/b.png", "more/c.png")
     cats, dogs, more = (str(tmp_path / name) for name in ("cats", "dogs", "more"))
     domains = find_domains(DataConfig(domain_a=cats, domain_b=dogs, test_a=more))
@@ -149,7 +145,7 @@ def test_plain_folders_are_all_training(tmp_path: Path) -> None:
     assert domains.root is None
 
 
-def test_a_wrong_layout_says_what_is_there_and_what_to_type(tmp_path: Path) -> None:
+def test_a_wrong_layout_says_what_is_there_and_what_to_type(tmp_path):
     touch(tmp_path, "train_a/a.png", "trainB/b.png", "zebras/b.png")
     with pytest.raises(DataError) as caught:
         find_domains(DataConfig(root=str(tmp_path)))
@@ -160,17 +156,17 @@ def test_a_wrong_layout_says_what_is_there_and_what_to_type(tmp_path: Path) -> N
     )
 
 
-def test_an_empty_root_is_said_to_hold_no_folders(tmp_path: Path) -> None:
+def test_an_empty_root_is_said_to_hold_no_folders(tmp_path):
     with pytest.raises(DataError, match="has no folder trainA: .* found no folders"):
         find_domains(DataConfig(root=str(tmp_path)))
 
 
-def test_a_missing_root_suggests_the_nearest(layout: Path) -> None:
+def test_a_missing_root_suggests_the_nearest(layout):
     with pytest.raises(DataError, match=r"seet does not exist; did you mean .*set\?"):
         find_domains(DataConfig(root=str(layout.parent / "seet")))
 
 
-def test_an_empty_training_folder_names_the_suffixes(tmp_path: Path) -> None:
+def test_an_empty_training_folder_names_the_suffixes(tmp_path):
     touch(tmp_path, "trainA/a.png")
     (tmp_path / "trainB").mkdir()
     (tmp_path / "trainB/readme.txt").write_text("soon")
@@ -178,6 +174,6 @@ def test_an_empty_training_folder_names_the_suffixes(tmp_path: Path) -> None:
         find_domains(DataConfig(root=str(tmp_path)))
 
 
-def test_a_configuration_without_data_is_the_callers_mistake() -> None:
+def test_a_configuration_without_data_is_the_callers_mistake():
     with pytest.raises(ValueError, match="resolve the demo set first"):
         find_domains(DataConfig())

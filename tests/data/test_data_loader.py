@@ -1,7 +1,5 @@
 """The stream of batches depends on seed and step alone, and its processes do as they are told."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import pickle
@@ -9,18 +7,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from streams import stream_of
 
 from i2icli.config.sections import DataConfig
-from i2icli.data.batch import Batch
 from i2icli.data.folders import Domains, find_domains
-from i2icli.data.loader import BatchStream, build_loader, steps_per_epoch
+from i2icli.data.loader import steps_per_epoch
 from i2icli.data.unpaired import UnpairedSet
 from i2icli.errors import ConfigError, DataError
 from i2icli.pictures.images import write_picture
@@ -30,7 +27,7 @@ SHARED = Path(os.environ.get("I2I_SHARED") or Path(__file__).resolve().parents[3
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Domains:
+def pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
     random = np.random.default_rng(0)
     lists = []
@@ -42,33 +39,20 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Domains:
     return Domains(*lists)
 
 
-def stream(
-    domains: Domains,
-    *,
-    seed: int = 0,
-    start_step: int = 0,
-    workers: int = 0,
-    is_decaying: Callable[[int], bool] = lambda epoch: epoch > 2,
-    **values: object,
-) -> BatchStream:
-    config = DataConfig(**{"resize": 18, "crop": 16, "batch_size": 2, **values})
-    return build_loader(
-        UnpairedSet(domains, config),
-        config,
-        seed=seed,
-        start_step=start_step,
-        is_decaying=is_decaying,
-        workers=workers,
-        pin=False,
-    )
+def stream(domains, **options):
+    """Return a stream of small crops; `options` are settings of the data or of the stream."""
+    values = {"resize": 18, "crop": 16, "batch_size": 2}
+    values |= {key: options.pop(key) for key in list(options) if key in DataConfig.model_fields}
+    options = {"is_decaying": lambda epoch: epoch > 2, **options}
+    return stream_of(UnpairedSet(domains, DataConfig(**values)), **options)
 
 
-def take(batches: BatchStream, count: int) -> list[Batch]:
+def take(batches, count):
     with batches:
         return [next(batches) for _ in range(count)]
 
 
-def same(ours: list[Batch], theirs: list[Batch]) -> bool:
+def same(ours, theirs):
     return len(ours) == len(theirs) and all(
         torch.equal(a.real_a, b.real_a)
         and torch.equal(a.real_b, b.real_b)
@@ -78,7 +62,7 @@ def same(ours: list[Batch], theirs: list[Batch]) -> bool:
     )
 
 
-def test_batches_hold_crops_and_names(pictures: Domains) -> None:
+def test_batches_hold_crops_and_names(pictures):
     (batch,) = take(stream(pictures), 1)
     assert batch.real_a.shape == batch.real_b.shape == (2, 3, 16, 16)
     assert batch.real_a.dtype == torch.float32
@@ -88,7 +72,7 @@ def test_batches_hold_crops_and_names(pictures: Domains) -> None:
     assert all(name in map(str, pictures.train_b) for name in batch.names_b)
 
 
-def test_the_last_incomplete_batch_of_an_epoch_is_dropped(pictures: Domains) -> None:
+def test_the_last_incomplete_batch_of_an_epoch_is_dropped(pictures):
     config = DataConfig(batch_size=2)
     assert steps_per_epoch(UnpairedSet(pictures, config), 2) == 3
     first = [name for batch in take(stream(pictures), 3) for name in batch.names_a]
@@ -96,25 +80,25 @@ def test_the_last_incomplete_batch_of_an_epoch_is_dropped(pictures: Domains) -> 
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_the_stream_is_the_same_with_any_number_of_workers(pictures: Domains, workers: int) -> None:
+def test_the_stream_is_the_same_with_any_number_of_workers(pictures, workers):
     assert same(take(stream(pictures), 9), take(stream(pictures, workers=workers), 9))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("start", [1, 3, 5, 8])
-def test_the_stream_resumes_at_any_step(pictures: Domains, workers: int, start: int) -> None:
+def test_the_stream_resumes_at_any_step(pictures, workers, start):
     whole = take(stream(pictures), 10)
     assert same(
         whole[start:], take(stream(pictures, start_step=start, workers=workers), 10 - start)
     )
 
 
-def test_another_seed_gives_another_stream(pictures: Domains) -> None:
+def test_another_seed_gives_another_stream(pictures):
     assert not same(take(stream(pictures), 3), take(stream(pictures, seed=1), 3))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_loading_leaves_the_global_randomness_alone(pictures: Domains, workers: int) -> None:
+def test_loading_leaves_the_global_randomness_alone(pictures, workers):
     before = torch.get_rng_state()
     numpy_before = np.random.get_state()[1].tolist()  # noqa: NPY002 - the global state is meant
     take(stream(pictures, workers=workers), 4)
@@ -122,7 +106,7 @@ def test_loading_leaves_the_global_randomness_alone(pictures: Domains, workers: 
     assert np.random.get_state()[1].tolist() == numpy_before  # noqa: NPY002
 
 
-def test_jitter_ends_with_the_decay_where_configured(pictures: Domains) -> None:
+def test_jitter_ends_with_the_decay_where_configured(pictures):
     """Epochs 1 and 2 crop at random; from epoch 3 on only flips differ."""
     decays = {"is_decaying": lambda epoch: epoch > 2}
     kept = take(stream(pictures, jitter_in_decay=True, **decays), 9)
@@ -135,10 +119,10 @@ def test_jitter_ends_with_the_decay_where_configured(pictures: Domains) -> None:
         assert not torch.equal(before.real_a, after.real_a)
 
 
-def test_the_epoch_is_counted_from_one(pictures: Domains) -> None:
-    asked: list[int] = []
+def test_the_epoch_is_counted_from_one(pictures):
+    asked = []
 
-    def is_decaying(epoch: int) -> bool:
+    def is_decaying(epoch):
         asked.append(epoch)
         return False
 
@@ -146,14 +130,14 @@ def test_the_epoch_is_counted_from_one(pictures: Domains) -> None:
     assert asked == [2, 3]
 
 
-def test_the_wait_for_data_is_measured(pictures: Domains) -> None:
+def test_the_wait_for_data_is_measured(pictures):
     with stream(pictures) as batches:
         next(batches)
         assert batches.wait_seconds > 0
         assert batches.step == 1
 
 
-def test_closing_ends_the_stream_and_its_processes(pictures: Domains) -> None:
+def test_closing_ends_the_stream_and_its_processes(pictures):
     batches = stream(pictures, workers=2)
     next(batches)
     workers = multiprocessing.active_children()
@@ -166,7 +150,7 @@ def test_closing_ends_the_stream_and_its_processes(pictures: Domains) -> None:
     batches.close()
 
 
-def test_workers_killed_from_outside_are_started_again(pictures: Domains) -> None:
+def test_workers_killed_from_outside_are_started_again(pictures):
     expected = take(stream(pictures), 12)
     with stream(pictures, workers=1) as batches:
         got = [next(batches)]
@@ -176,21 +160,19 @@ def test_workers_killed_from_outside_are_started_again(pictures: Domains) -> Non
     assert same(got, expected)
 
 
-def test_a_batch_larger_than_the_set_is_refused(pictures: Domains) -> None:
+def test_a_batch_larger_than_the_set_is_refused(pictures):
     with pytest.raises(DataError, match=r"takes 8 pictures .* has 7; .*data\.batch_size=7"):
         stream(pictures, batch_size=8)
 
 
-def test_a_wrong_pixel_limit_is_refused_before_any_worker_starts(
-    pictures: Domains, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_pixel_limit_is_refused_before_any_worker_starts(pictures, monkeypatch):
     monkeypatch.setenv("I2I_MAX_PIXELS", "lots")
     with pytest.raises(ConfigError, match="I2I_MAX_PIXELS is 'lots'"):
         stream(pictures, workers=1)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_pictures_of_different_sizes_in_a_batch_are_named(tmp_path: Path, workers: int) -> None:
+def test_pictures_of_different_sizes_in_a_batch_are_named(tmp_path, workers):
     files = (tmp_path / "0.png", tmp_path / "1.png")
     for file, width in zip(files, (20, 32), strict=True):
         write_picture(file, np.zeros((20, width, 3), np.uint8))
@@ -204,7 +186,7 @@ def test_pictures_of_different_sizes_in_a_batch_are_named(tmp_path: Path, worker
 
 
 @pytest.fixture
-def damaged(tmp_path: Path) -> Domains:
+def damaged(tmp_path):
     files = tuple(tmp_path / f"{index}.png" for index in range(4))
     for file in files:
         write_picture(file, np.zeros((20, 20, 3), np.uint8))
@@ -213,9 +195,7 @@ def damaged(tmp_path: Path) -> Domains:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_unreadable_picture_is_reported_once_and_stood_in_for(
-    damaged: Domains, workers: int
-) -> None:
+def test_an_unreadable_picture_is_reported_once_and_stood_in_for(damaged, workers):
     said = collect_messages()
     batches = take(stream(damaged, workers=workers), 12)
     assert len(said) == 1
@@ -224,9 +204,7 @@ def test_an_unreadable_picture_is_reported_once_and_stood_in_for(
     assert str(damaged.train_a[1]) not in {name for batch in batches for name in batch.names_a}
 
 
-def test_an_unreadable_picture_is_logged_by_default(
-    damaged: Domains, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_unreadable_picture_is_logged_by_default(damaged, caplog):
     take(stream(damaged), 4)
     (record,) = caplog.records
     assert record.levelname == "WARNING"
@@ -234,7 +212,7 @@ def test_an_unreadable_picture_is_logged_by_default(
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_error_comes_out_of_a_worker_in_its_own_words(damaged: Domains, workers: int) -> None:
+def test_an_error_comes_out_of_a_worker_in_its_own_words(damaged, workers):
     with (
         stream(damaged, workers=workers, corrupt="error") as batches,
         pytest.raises(DataError) as caught,
@@ -246,7 +224,7 @@ def test_an_error_comes_out_of_a_worker_in_its_own_words(damaged: Domains, worke
     assert "Traceback" not in message
 
 
-def test_all_that_travels_to_a_worker_can_be_pickled(pictures: Domains) -> None:
+def test_all_that_travels_to_a_worker_can_be_pickled(pictures):
     config = DataConfig(resize=18, crop=16)
     dataset = stream(pictures)._dataset
     for part in (dataset, dataset.collate, UnpairedSet(pictures, config)):
@@ -285,9 +263,7 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def other_process(
-    pictures: Domains, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[subprocess.Popen[str]]:
+def other_process(pictures, tmp_path, request):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     folders = [str(files[0].parent) for files in (pictures.train_a, pictures.train_b)]
@@ -303,7 +279,7 @@ def other_process(
     process.communicate()
 
 
-def is_alive(pid: int) -> bool:
+def is_alive(pid):
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except OSError:
@@ -313,9 +289,7 @@ def is_alive(pid: int) -> bool:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and needs fork")
 @pytest.mark.parametrize("other_process", ["fork", "forkserver"], indirect=True)
-def test_signals_to_the_whole_group_do_not_break_the_stream(
-    other_process: subprocess.Popen[str],
-) -> None:
+def test_signals_to_the_whole_group_do_not_break_the_stream(other_process):
     other_process.stdout.readline()
     for number in (signal.SIGINT, signal.SIGTERM):
         os.killpg(other_process.pid, number)
@@ -326,7 +300,7 @@ def test_signals_to_the_whole_group_do_not_break_the_stream(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and needs fork")
 @pytest.mark.parametrize("other_process", ["fork", "forkserver"], indirect=True)
-def test_no_worker_outlives_a_killed_process(other_process: subprocess.Popen[str]) -> None:
+def test_no_worker_outlives_a_killed_process(other_process):
     worker = int(other_process.stdout.readline().split()[1])
     assert is_alive(worker)
     other_process.kill()
@@ -338,9 +312,7 @@ def test_no_worker_outlives_a_killed_process(other_process: subprocess.Popen[str
 
 
 @pytest.mark.parametrize("other_process", ["spawn"], indirect=True)
-def test_spawned_workers_give_the_same_stream(
-    other_process: subprocess.Popen[str], pictures: Domains
-) -> None:
+def test_spawned_workers_give_the_same_stream(other_process, pictures):
     total = float(other_process.stdout.readline().split()[0])
     other_process.communicate("go\n", timeout=300)
     expected = take(stream(pictures, batch_size=1, is_decaying=lambda _: False), 3)
@@ -352,18 +324,13 @@ def test_spawned_workers_give_the_same_stream(
     not (SHARED / "data" / "horse2zebra").is_dir(),
     reason="no horse2zebra pictures: set I2I_SHARED to the folder that holds data/horse2zebra",
 )
-def test_an_epoch_of_real_photographs_loads() -> None:
+def test_an_epoch_of_real_photographs_loads():
     config = DataConfig(root=str(SHARED / "data" / "horse2zebra"), resize=72, crop=64, batch_size=2)
     domains = find_domains(config)
     dataset = UnpairedSet(domains, config)
     steps = steps_per_epoch(dataset, 2)
     assert steps == max(len(domains.train_a), len(domains.train_b)) // 2
-    batches = take(
-        build_loader(
-            dataset, config, seed=0, start_step=0, is_decaying=lambda _: False, workers=1, pin=False
-        ),
-        steps,
-    )
+    batches = take(stream_of(dataset, workers=1), steps)
     assert {batch.real_a.shape for batch in batches} == {(2, 3, 64, 64)}
     assert {batch.real_b.shape for batch in batches} == {(2, 3, 64, 64)}
     assert min(float(batch.real_b.min()) for batch in batches) == -1

@@ -1,20 +1,14 @@
-"""Crops from a cache equal crops from the files, and a cache that does not fit is not used."""
-
-from __future__ import annotations
-
 import errno
 import os
 import pickle
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from streams import stream_of
 
-from i2icli.config.sections import DataConfig, LabelsConfig, Preprocess
+from i2icli.config.sections import DataConfig, LabelsConfig
 from i2icli.data.folders import find_domains
-from i2icli.data.loader import build_loader
 from i2icli.data.pixel_cache import FOLDER, PIXELS
 from i2icli.data.training_set import open_training_set
 from i2icli.data.unpaired import UnpairedSet
@@ -24,7 +18,7 @@ from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.pictures.images import write_picture
 from i2icli.training.data import fingerprint
 
-_KINDS: tuple[Preprocess, ...] = (
+_KINDS = (
     "resize-and-crop",
     "scale-width-and-crop",
     "scale-shorter-and-crop",
@@ -36,7 +30,7 @@ _KINDS: tuple[Preprocess, ...] = (
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path):
     """Pictures of several shapes, grey and 16-bit ones among them."""
     random = np.random.default_rng(0)
     shapes = ((30, 44, 3), (51, 26, 3), (20, 20, 3), (37, 37, 1))
@@ -49,42 +43,40 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-def settings(root: Path, **values: Any) -> DataConfig:
+def settings(root, **values):
     return DataConfig(**{"root": str(root), "resize": 24, "crop": 16, **values})
 
 
-def open_set(config: DataConfig) -> UnpairedSet:
+def open_set(config):
     found = open_training_set("unpaired", find_domains(config), config, LabelsConfig())
     assert isinstance(found, UnpairedSet)
     return found
 
 
-def crops(dataset: UnpairedSet, *, jitter: bool = True) -> list[torch.Tensor]:
+def crops(dataset, *, jitter=True):
     keys = dataset.epoch_keys(seed=1, epoch=2, jitter=jitter)
     return [crop for key in keys for crop in (dataset[key].real_a, dataset[key].real_b)]
 
 
-def assert_equal(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> None:
+def assert_equal(ours, theirs):
     assert len(ours) == len(theirs)
     assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
-def forbid_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    def read(*_: object, **__: object) -> None:
+def forbid_reading(monkeypatch):
+    def read(*_, **__):
         raise AssertionError("a file was read")
 
     monkeypatch.setattr("i2icli.data.unpaired.read_picture", read)
 
 
-def pixel_files(root: Path) -> list[Path]:
+def pixel_files(root):
     return sorted((root / FOLDER).glob(f"*/{PIXELS}"))
 
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("preprocess", _KINDS)
-def test_crops_are_those_of_the_files_bit_for_bit(
-    root: Path, preprocess: Preprocess, interpolation: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_crops_are_those_of_the_files_bit_for_bit(root, preprocess, interpolation, monkeypatch):
     config = settings(
         root, preprocess=preprocess, interpolation=interpolation, jitter_in_decay=False
     )
@@ -98,9 +90,7 @@ def test_crops_are_those_of_the_files_bit_for_bit(
 
 
 @pytest.mark.parametrize("values", [{"direction": "b2a", "channels_a": 1}, {"resize_height": 31}])
-def test_swapped_domains_grey_and_odd_sizes_are_kept_too(
-    root: Path, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_swapped_domains_grey_and_odd_sizes_are_kept_too(root, values, monkeypatch):
     config = settings(root, **values)
     wanted = crops(open_set(config))
     build_caches(config)
@@ -109,15 +99,11 @@ def test_swapped_domains_grey_and_odd_sizes_are_kept_too(
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_batches_of_the_loader_are_the_same(root: Path, workers: int) -> None:
+def test_batches_of_the_loader_are_the_same(root, workers):
     config = settings(root, batch_size=2)
 
-    def batches() -> list[torch.Tensor]:
-        stream = build_loader(
-            open_set(config), config, seed=0, start_step=0,
-            is_decaying=lambda _: False, workers=workers, pin=False,
-        )  # fmt: skip
-        with stream:
+    def batches():
+        with stream_of(open_set(config), workers=workers) as stream:
             return [next(stream).real_b for _ in range(4)]
 
     before = batches()
@@ -125,14 +111,14 @@ def test_batches_of_the_loader_are_the_same(root: Path, workers: int) -> None:
     assert_equal(batches(), before)
 
 
-def test_a_run_finds_the_same_data_with_and_without_a_cache(root: Path) -> None:
+def test_a_run_finds_the_same_data_with_and_without_a_cache(root):
     config = settings(root)
     before = fingerprint(find_domains(config))
     build_caches(config)
     assert fingerprint(find_domains(config)) == before
 
 
-def test_a_picture_that_changed_is_read_from_its_file_and_counted(root: Path) -> None:
+def test_a_picture_that_changed_is_read_from_its_file_and_counted(root):
     config = settings(root, pairing="ordered")
     build_caches(config)
     write_picture(root / "trainA/deep/1.png", np.zeros((30, 30, 3), np.uint8))
@@ -144,7 +130,7 @@ def test_a_picture_that_changed_is_read_from_its_file_and_counted(root: Path) ->
     assert any((crop == 1).all() for crop in crops(dataset))
 
 
-def test_pictures_that_came_later_are_read_from_their_files(root: Path) -> None:
+def test_pictures_that_came_later_are_read_from_their_files(root):
     config = settings(root)
     build_caches(config)
     write_picture(root / "trainA/0.png", np.full((30, 30, 3), 255, np.uint8))
@@ -157,11 +143,11 @@ def test_pictures_that_came_later_are_read_from_their_files(root: Path) -> None:
     assert dataset_without.notes == ()
 
 
-def keys_of(dataset: UnpairedSet) -> list[Any]:
+def keys_of(dataset):
     return list(dataset.epoch_keys(seed=1, epoch=2, jitter=True))
 
 
-def test_other_settings_read_the_files_and_say_so(root: Path) -> None:
+def test_other_settings_read_the_files_and_say_so(root):
     build_caches(settings(root))
     config = settings(root, resize=28)
     (note,) = open_set(config).notes
@@ -171,7 +157,7 @@ def test_other_settings_read_the_files_and_say_so(root: Path) -> None:
     assert len(open_set(config).notes) == len(open_set(settings(root)).notes) == 1
 
 
-def test_a_cache_of_one_size_serves_the_half_without_jitter_from_files(root: Path) -> None:
+def test_a_cache_of_one_size_serves_the_half_without_jitter_from_files(root):
     config = settings(root, jitter_in_decay=False)
     wanted = crops(open_set(config), jitter=False)
     build_caches(settings(root))
@@ -180,9 +166,7 @@ def test_a_cache_of_one_size_serves_the_half_without_jitter_from_files(root: Pat
     assert_equal(crops(dataset, jitter=False), wanted)
 
 
-def test_damaged_pixels_are_noticed_and_not_used(
-    root: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_damaged_pixels_are_noticed_and_not_used(root, caplog):
     config = settings(root)
     wanted = crops(open_set(config))
     build_caches(config)
@@ -195,7 +179,7 @@ def test_damaged_pixels_are_noticed_and_not_used(
 
 
 @pytest.mark.parametrize("name", ["pixels.u8", "index.npz", "about.json"])
-def test_a_cut_or_missing_part_makes_a_cache_unusable(root: Path, name: str) -> None:
+def test_a_cut_or_missing_part_makes_a_cache_unusable(root, name):
     config = settings(root)
     wanted = crops(open_set(config))
     build_caches(config)
@@ -208,10 +192,8 @@ def test_a_cut_or_missing_part_makes_a_cache_unusable(root: Path, name: str) -> 
     assert_equal(crops(dataset), wanted)
 
 
-def test_a_full_disk_leaves_nothing_and_an_older_cache_stays(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> int:
+def test_a_full_disk_leaves_nothing_and_an_older_cache_stays(root, monkeypatch):
+    def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(pixel_cache_build, "_write", full)
@@ -228,7 +210,7 @@ def test_a_full_disk_leaves_nothing_and_an_older_cache_stays(
     assert sorted((root / FOLDER).rglob("*")) == before
 
 
-def test_making_it_again_does_nothing_until_a_picture_changes(root: Path) -> None:
+def test_making_it_again_does_nothing_until_a_picture_changes(root):
     config = settings(root)
     assert [one.was_there for one in build_caches(config)] == [False, False]
     assert [one.was_there for one in build_caches(config)] == [True, True]
@@ -238,7 +220,7 @@ def test_making_it_again_does_nothing_until_a_picture_changes(root: Path) -> Non
     assert len(open_set(config).notes) == 1
 
 
-def test_unreadable_pictures_are_named_and_skipped_as_without_a_cache(root: Path) -> None:
+def test_unreadable_pictures_are_named_and_skipped_as_without_a_cache(root):
     (root / "trainB/deep/0.png").write_bytes(b"x")
     config = settings(root)
     wanted = crops(open_set(config))
@@ -251,9 +233,7 @@ def test_unreadable_pictures_are_named_and_skipped_as_without_a_cache(root: Path
         crops(strict)
 
 
-def test_the_limit_on_pixels_holds_for_kept_pictures(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_limit_on_pixels_holds_for_kept_pictures(root, monkeypatch):
     config = settings(root, corrupt="error")
     build_caches(config)
     monkeypatch.setenv("I2I_MAX_PIXELS", "500")
@@ -261,19 +241,19 @@ def test_the_limit_on_pixels_holds_for_kept_pictures(
         crops(open_set(config))
 
 
-def test_sizes_drawn_at_random_cannot_be_kept(root: Path) -> None:
+def test_sizes_drawn_at_random_cannot_be_kept(root):
     with pytest.raises(ConfigError, match="draws the size of every crop anew"):
         build_caches(settings(root, preprocess="random-scale-and-crop"))
     assert not (root / FOLDER).exists()
 
 
-def test_a_cache_needs_a_root(root: Path) -> None:
+def test_a_cache_needs_a_root(root):
     plain = DataConfig(domain_a=str(root / "trainA"), domain_b=str(root / "trainB"))
     with pytest.raises(ConfigError, match="holds trainA and trainB"):
         build_caches(plain)
 
 
-def test_pixels_do_not_travel_to_other_processes(root: Path) -> None:
+def test_pixels_do_not_travel_to_other_processes(root):
     config = settings(root)
     build_caches(config)
     dataset = open_set(config)

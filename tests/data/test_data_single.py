@@ -1,18 +1,14 @@
-"""Crops of one picture of each domain: zooms, cells, and that keys decide everything."""
-
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from streams import stream_of
 
 from i2icli.config.sections import DataConfig, LabelsConfig
-from i2icli.data.batch import Batch
 from i2icli.data.folders import Domains, find_domains
-from i2icli.data.loader import build_loader, steps_per_epoch
+from i2icli.data.loader import steps_per_epoch
 from i2icli.data.single import PatchKey, SingleSet
 from i2icli.data.training_set import open_training_set
 from i2icli.errors import ConfigError, DataError
@@ -21,39 +17,39 @@ from i2icli.pictures.images import to_tensor, write_picture
 WIDTH, HEIGHT = 64, 48
 
 
-def place_picture() -> np.ndarray:
+def place_picture():
     """Return a picture whose red and green say column and row."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     return np.stack([3 * columns, 3 * rows, 0 * rows], axis=2).astype(np.uint8)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     """Return a data set of one picture a domain, the second mirrored."""
     write_picture(tmp_path / "trainA/painting.png", place_picture())
     write_picture(tmp_path / "trainB/photo.png", place_picture()[:, ::-1])
     return tmp_path
 
 
-def config_of(folder: Path | None = None, **values: object) -> DataConfig:
+def config_of(folder=None, **values):
     basis = {"preprocess": "zoom-and-patch", "interpolation": "bilinear", "crop": 16}
     root = None if folder is None else str(folder)
     return DataConfig(root=root, **{**basis, "batch_size": 4, "patches_per_epoch": 24, **values})
 
 
-def build(folder: Path, **values: object) -> SingleSet:
+def build(folder, **values):
     config = config_of(folder, **values)
     return SingleSet(find_domains(config, "single"), config)
 
 
-def batches(dataset: SingleSet, *, seed: int = 0, epoch: int = 1) -> list[Batch]:
+def batches(dataset, *, seed=0, epoch=1):
     keys = list(dataset.epoch_keys(seed=seed, epoch=epoch, jitter=True))
     size = dataset.config.batch_size
     groups = [keys[first : first + size] for first in range(0, len(keys), size)]
     return [dataset.collate([dataset[key] for key in group]) for group in groups]
 
 
-def zoom_of(crop: torch.Tensor) -> tuple[float, float]:
+def zoom_of(crop):
     """Return the zooms of a crop's columns and rows, read off its ramps, whichever way it lies."""
     grey = (crop + 1) * 127.5
     across = (grey[0, :, -5] - grey[0, :, 4]).abs().mean() / (grey.shape[2] - 9)
@@ -61,14 +57,14 @@ def zoom_of(crop: torch.Tensor) -> tuple[float, float]:
     return 3 / float(across), 3 / float(down)
 
 
-def test_an_epoch_has_as_many_crops_as_configured(folder: Path) -> None:
+def test_an_epoch_has_as_many_crops_as_configured(folder):
     dataset = build(folder, patches_per_epoch=26)
     assert len(dataset) == 26
     assert steps_per_epoch(dataset, 4) == 6
     assert sum(1 for _ in dataset.epoch_keys(seed=0, epoch=1, jitter=True)) == 26
 
 
-def test_crops_have_their_size_range_and_names(folder: Path) -> None:
+def test_crops_have_their_size_range_and_names(folder):
     batch = batches(build(folder))[0]
     assert batch.real_a.shape == batch.real_b.shape == (4, 3, 16, 16)
     assert -1 <= batch.real_a.min() <= batch.real_a.max() <= 1
@@ -77,9 +73,9 @@ def test_crops_have_their_size_range_and_names(folder: Path) -> None:
     )
 
 
-def test_crops_of_a_batch_share_a_zoom_of_each_side_and_batches_do_not(folder: Path) -> None:
+def test_crops_of_a_batch_share_a_zoom_of_each_side_and_batches_do_not(folder):
     dataset = build(folder, zoom_min=0.5, patches_per_epoch=80)
-    seen: list[tuple[float, ...]] = []
+    seen = []
     for batch in batches(dataset):
         for crops in (batch.real_a, batch.real_b):
             zooms = [zoom_of(crop) for crop in crops]
@@ -93,7 +89,7 @@ def test_crops_of_a_batch_share_a_zoom_of_each_side_and_batches_do_not(folder: P
     assert abs(np.corrcoef(values[::2, 0], values[1::2, 0])[0, 1]) < 0.6  # and the domains
 
 
-def test_crops_of_a_batch_lie_in_different_cells(folder: Path) -> None:
+def test_crops_of_a_batch_lie_in_different_cells(folder):
     dataset = build(folder, zoom_min=1.0, flip=False, batch_size=12)
     for batch in batches(dataset):
         corners = {
@@ -102,13 +98,13 @@ def test_crops_of_a_batch_lie_in_different_cells(folder: Path) -> None:
         assert len(corners) == 12  # 4 x 3 cells of 16 pixels, each once
 
 
-def test_more_crops_than_cells_use_each_cell_alike(folder: Path) -> None:
+def test_more_crops_than_cells_use_each_cell_alike(folder):
     dataset = build(folder, zoom_min=1.0, flip=False, batch_size=24)
     crops = batches(dataset)[0].real_a.flatten(1)
     assert len(torch.unique(crops, dim=0)) == 12
 
 
-def test_a_crop_is_the_released_resize_and_cut(folder: Path) -> None:
+def test_a_crop_is_the_released_resize_and_cut(folder):
     dataset = build(folder, flip=False)
     pixels, key = place_picture(), PatchKey(0, 1, 5)
     crop = dataset[key].real_a
@@ -124,7 +120,7 @@ def test_a_crop_is_the_released_resize_and_cut(folder: Path) -> None:
     raise AssertionError("the crop is no part of the picture at any size")
 
 
-def test_half_of_the_crops_are_mirrored(folder: Path) -> None:
+def test_half_of_the_crops_are_mirrored(folder):
     crops = torch.cat([batch.real_a for batch in batches(build(folder, patches_per_epoch=200))])
     mirrored = (crops[:, 0, :, -1] < crops[:, 0, :, 0]).all(dim=1).float().mean()
     assert 0.35 < float(mirrored) < 0.65
@@ -132,13 +128,13 @@ def test_half_of_the_crops_are_mirrored(folder: Path) -> None:
     assert (upright[:, 0, :, -1] > upright[:, 0, :, 0]).all()
 
 
-def test_a_picture_smaller_than_the_crop_is_enlarged(tmp_path: Path) -> None:
+def test_a_picture_smaller_than_the_crop_is_enlarged(tmp_path):
     for domain in ("trainA", "trainB"):
         write_picture(tmp_path / domain / "one.png", place_picture()[:12, :20])
     assert batches(build(tmp_path))[0].real_a.shape == (4, 3, 16, 16)
 
 
-def test_a_key_decides_its_sample_whatever_came_before(folder: Path) -> None:
+def test_a_key_decides_its_sample_whatever_came_before(folder):
     first, second = build(folder), build(folder)
     keys = list(first.epoch_keys(seed=3, epoch=2, jitter=True))
     there = [first[key].real_b for key in keys]
@@ -146,14 +142,14 @@ def test_a_key_decides_its_sample_whatever_came_before(folder: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(there, reversed(back), strict=True))
 
 
-def test_crops_change_with_seed_and_epoch(folder: Path) -> None:
+def test_crops_change_with_seed_and_epoch(folder):
     dataset = build(folder)
     crops = [batches(dataset, seed=s, epoch=e)[0].real_a for s, e in ((0, 1), (1, 1), (0, 2))]
     assert not torch.equal(crops[0], crops[1])
     assert not torch.equal(crops[0], crops[2])
 
 
-def test_domains_are_cut_apart(tmp_path: Path) -> None:
+def test_domains_are_cut_apart(tmp_path):
     for domain in ("trainA", "trainB"):
         write_picture(tmp_path / domain / "one.png", place_picture())
     batch = batches(build(tmp_path))[0]
@@ -161,29 +157,18 @@ def test_domains_are_cut_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_batches_do_not_depend_on_workers_or_on_where_one_begins(
-    folder: Path, workers: int
-) -> None:
+def test_batches_do_not_depend_on_workers_or_on_where_one_begins(folder, workers):
     dataset = build(folder)
     wanted = [*batches(dataset), *batches(dataset, epoch=2)]
     for start in (0, 5):
-        stream = build_loader(
-            build(folder),
-            dataset.config,
-            seed=0,
-            start_step=start,
-            is_decaying=lambda _: False,
-            workers=workers,
-            pin=False,
-        )
-        with stream:
+        with stream_of(build(folder), start_step=start, workers=workers) as stream:
             for batch in wanted[start:9]:
                 loaded = next(stream)
                 assert torch.equal(loaded.real_a, batch.real_a)
                 assert torch.equal(loaded.real_b, batch.real_b)
 
 
-def test_pictures_are_decoded_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_are_decoded_once(folder, monkeypatch):
     from i2icli.data import single
 
     read, paths = single.read_picture, []
@@ -194,12 +179,12 @@ def test_pictures_are_decoded_once(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert sorted(paths) == ["painting.png", "photo.png"]
 
 
-def test_direction_swaps_the_pictures(folder: Path) -> None:
+def test_direction_swaps_the_pictures(folder):
     sample = build(folder, direction="b2a")[PatchKey(0, 1, 0)]
     assert Path(sample.name_a).name == "photo.png"
 
 
-def test_more_pictures_than_one_are_refused_with_the_way_out(folder: Path) -> None:
+def test_more_pictures_than_one_are_refused_with_the_way_out(folder):
     write_picture(folder / "trainB/other.png", place_picture())
     with pytest.raises(
         DataError,
@@ -209,7 +194,7 @@ def test_more_pictures_than_one_are_refused_with_the_way_out(folder: Path) -> No
         build(folder)
 
 
-def test_two_pictures_can_be_named(folder: Path) -> None:
+def test_two_pictures_can_be_named(folder):
     write_picture(folder / "trainB/other.png", place_picture())
     names = {
         "domain_a": str(folder / "trainA/painting.png"),
@@ -226,13 +211,13 @@ def test_two_pictures_can_be_named(folder: Path) -> None:
         find_domains(config)
 
 
-def test_an_unreadable_picture_has_no_stand_in(folder: Path) -> None:
+def test_an_unreadable_picture_has_no_stand_in(folder):
     (folder / "trainB/photo.png").write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"photo\.png"):
         build(folder)[PatchKey(0, 1, 0)]
 
 
-def test_kinds_of_data_and_ways_to_crop_must_agree(folder: Path) -> None:
+def test_kinds_of_data_and_ways_to_crop_must_agree(folder):
     domains = find_domains(config_of(folder), "single")
     config, crops = config_of(folder), DataConfig(root=str(folder))
     assert isinstance(open_training_set("single", domains, config, LabelsConfig()), SingleSet)
@@ -242,7 +227,7 @@ def test_kinds_of_data_and_ways_to_crop_must_agree(folder: Path) -> None:
         open_training_set("unpaired", domains, config, LabelsConfig())
 
 
-def test_one_channel_stays_one_channel(folder: Path) -> None:
+def test_one_channel_stays_one_channel(folder):
     path = folder / "trainA/painting.png"
     domains = Domains(train_a=(path,), train_b=(path,))
     dataset = SingleSet(domains, config_of(folder, channels_a=1))

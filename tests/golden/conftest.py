@@ -1,7 +1,5 @@
 """Lists the recorded cases that no test claims; leaves the tests out where nothing is recorded."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

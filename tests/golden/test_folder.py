@@ -1,7 +1,5 @@
 """The folder of recorded numbers itself."""
 
-from __future__ import annotations
-
 import importlib
 from pathlib import Path
 
@@ -9,7 +7,7 @@ import pytest
 from golden import FOLDER, all_cases, unclaimed
 
 
-def test_every_recorded_case_has_its_file() -> None:
+def test_every_recorded_case_has_its_file():
     cases = all_cases()
     if not cases:
         pytest.skip(f"no recorded numbers: {FOLDER / 'manifest.json'} is not there (I2I_GOLDEN)")
@@ -17,7 +15,7 @@ def test_every_recorded_case_has_its_file() -> None:
     assert missing == []
 
 
-def test_every_recorded_case_is_claimed_by_a_test() -> None:
+def test_every_recorded_case_is_claimed_by_a_test():
     if not all_cases():
         pytest.skip(f"no recorded numbers: {FOLDER / 'manifest.json'} is not there (I2I_GOLDEN)")
     for path in sorted(Path(__file__).parent.glob("test_golden_*.py")):

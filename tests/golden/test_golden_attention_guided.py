@@ -1,11 +1,6 @@
-"""Attention network, composition and losses of attention-guided translation, as recorded."""
-
-from __future__ import annotations
-
 import pytest
 import torch
-from golden import Case, golden_cases
-from torch import Tensor
+from golden import golden_cases
 from torch.nn import functional as F
 
 from i2icli.losses.gan import discriminator_gan_loss, generator_gan_loss
@@ -33,7 +28,7 @@ _PORT = {
 _LAYOUTS = {"released": "released", "intended": "paper"}
 
 
-def renamed(recorded: dict[str, Tensor]) -> dict[str, Tensor]:
+def renamed(recorded):
     """Return recorded weights under our names."""
     named = {}
     for name, weight in recorded.items():
@@ -43,7 +38,7 @@ def renamed(recorded: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("case", golden_cases(r"agi2i_attention_(released|intended)"))
-def test_attention_network_gives_the_recorded_map(case: Case) -> None:
+def test_attention_network_gives_the_recorded_map(case):
     layout = _LAYOUTS[case.options["layout"]]
     network = AttentionNetwork(width=case.options["ngf"], layout=layout)
     network.load_state_dict(renamed(case.state_dict("w.")))
@@ -52,7 +47,7 @@ def test_attention_network_gives_the_recorded_map(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", golden_cases(r"agi2i_attention_port"))
-def test_layout_of_the_port_gives_the_recorded_map(case: Case) -> None:
+def test_layout_of_the_port_gives_the_recorded_map(case):
     network = AttentionNetwork(width=case.options["ngf"], layout="port")
     weights = case.state_dict("A.").items()
     network.load_state_dict(
@@ -62,7 +57,7 @@ def test_layout_of_the_port_gives_the_recorded_map(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", golden_cases(r"agi2i_composition"))
-def test_composition_masks_losses_and_gradients_are_the_recorded_ones(case: Case) -> None:
+def test_composition_masks_losses_and_gradients_are_the_recorded_ones(case):
     recorded = case.tensors
     tau = case.options["tau"]
     generated = recorded["generated"].clone().requires_grad_()

@@ -1,15 +1,9 @@
-"""PatchNCE and query-selected attention against the released codes."""
-
-from __future__ import annotations
-
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
 import torch
 from golden import Case, golden_cases
-from torch import Tensor
 
 from i2icli.losses.attention import (
     global_entropy,
@@ -24,7 +18,7 @@ from i2icli.methods.shared.draws import Draws
 from i2icli.networks.heads import ProjectionHead
 
 
-def build_projector(case: Case, channels: Sequence[int]) -> ProjectionHead:
+def build_projector(case, channels):
     weights = case.state_dict("F.")
     projector = ProjectionHead(channels, case.options["netF_nc"], use_mlp=bool(weights))
     projector.load_state_dict(weights)
@@ -32,7 +26,7 @@ def build_projector(case: Case, channels: Sequence[int]) -> ProjectionHead:
 
 
 @pytest.mark.parametrize("case", golden_cases(r"patchnce_"))
-def test_patch_nce_gives_the_recorded_rows_losses_and_gradients(case: Case) -> None:
+def test_patch_nce_gives_the_recorded_rows_losses_and_gradients(case):
     entries = case.numbers(r"feat_q\.(\d+)")
     queries = {j: case.tensors[f"feat_q.{j}"].requires_grad_() for j in entries}
     sources = {j: case.tensors[f"feat_k.{j}"].requires_grad_() for j in entries}
@@ -71,46 +65,46 @@ class Selection:
     layout: str
 
     @property
-    def mode(self) -> str:
+    def mode(self):
         return str(self.case.options["QS_mode"])
 
     @property
-    def local(self) -> dict[str, object]:
+    def local(self):
         return {"window": self.case.options["window"], "layout": self.layout}
 
-    def entropy(self, source: Tensor) -> Tensor:
+    def entropy(self, source):
         return (
             global_entropy(source) if self.mode == "global" else local_entropy(source, **self.local)
         )
 
-    def rows(self, source: Tensor, places: Tensor) -> Tensor:
+    def rows(self, source, places):
         if self.mode == "local":
             return local_rows(source, places, **self.local)
         return global_rows(source, places)
 
-    def route(self, rows: Tensor, features: Tensor, places: Tensor) -> Tensor:
+    def route(self, rows, features, places):
         if self.mode == "local":
             return route_local(rows, features, places, **self.local)
         return route_global(rows, features)
 
-    def has(self, name: str) -> bool:
+    def has(self, name):
         return f"{self.layout}.{name}" in self.case.tensors
 
-    def close(self, actual: Tensor, name: str) -> None:
+    def close(self, actual, name):
         """Compare with the recorded tensor; what a layout leaves out is as released."""
         own = f"{self.layout}.{name}"
         self.case.close(actual, own if own in self.case.tensors else f"released.{name}")
 
 
 @pytest.mark.parametrize("case", golden_cases(r"qs_"))
-def test_query_selection_gives_the_recorded_values_and_gradients(case: Case) -> None:
+def test_query_selection_gives_the_recorded_values_and_gradients(case):
     layouts = [name for name in ("released", "paper") if f"{name}.loss_total" in case.tensors]
     assert layouts, f"{case.name} records no layout"
     for layout in layouts:
         check_selection(Selection(case, layout))
 
 
-def check_selection(selection: Selection) -> None:
+def check_selection(selection):
     case = selection.case
     entries = case.numbers(r"src\.(\d+)")
     sources = {j: case.tensors[f"src.{j}"].clone().requires_grad_() for j in entries}
@@ -135,7 +129,7 @@ def check_selection(selection: Selection) -> None:
     check_gradients(selection, sources, targets, projector)
 
 
-def attend(selection: Selection, source: Tensor, target: Tensor, j: int) -> tuple[Tensor, Tensor]:
+def attend(selection, source, target, j):
     """Check entropy, choice and rows of one entry, and route both features by the rows."""
     places = selection.case.tensors[f"{selection.layout}.index.{j}"]
     entropy = selection.entropy(source)
@@ -147,7 +141,7 @@ def attend(selection: Selection, source: Tensor, target: Tensor, j: int) -> tupl
     return selection.route(rows, source, places), selection.route(rows, target, places)
 
 
-def check_choice(selection: Selection, entropy: Tensor, recorded: Tensor) -> None:
+def check_choice(selection, entropy, recorded):
     """Assert that our choice is the recorded one but for entropies that tie."""
     rule = re.search(r"tie within ([0-9.e+-]+)", selection.case.tolerance["indices"])
     tie = float(rule[1]) if rule else 0.0
@@ -161,12 +155,7 @@ def check_choice(selection: Selection, entropy: Tensor, recorded: Tensor) -> Non
     assert all(row.unique().numel() == count for row in chosen)
 
 
-def check_gradients(
-    selection: Selection,
-    sources: dict[int, Tensor],
-    targets: dict[int, Tensor],
-    projector: ProjectionHead,
-) -> None:
+def check_gradients(selection, sources, targets, projector):
     for j, target in targets.items():
         selection.close(target.grad, f"grad_tgt.{j}")
         if selection.has(f"grad_src.{j}"):

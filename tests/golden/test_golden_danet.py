@@ -1,16 +1,11 @@
-"""Dual attention against recorded numbers: outputs, attentions and all gradients."""
-
-from __future__ import annotations
-
 import pytest
 import torch
-from golden import Case, golden_cases
-from torch import nn
+from golden import golden_cases
 
 from i2icli.networks.dual_attention import ChannelAttention, PositionAttention
 
 
-def checked(case: Case, network: nn.Module, prefix: str) -> set[str]:
+def checked(case, network, prefix):
     """Compare one attention with the tensors under a prefix; return the names compared."""
     state = {
         name: tensor
@@ -35,7 +30,7 @@ def checked(case: Case, network: nn.Module, prefix: str) -> set[str]:
 
 
 @pytest.mark.parametrize("case", golden_cases(r"danet_attention_"))
-def test_dual_attention_gives_the_recorded_maps_and_gradients(case: Case) -> None:
+def test_dual_attention_gives_the_recorded_maps_and_gradients(case):
     position = PositionAttention(case.options["in_dim"], reduction=case.options["reduction"])
     compared = checked(case, position, "pam") | checked(case, ChannelAttention(), "cam")
     assert compared == set(case.tensors) - {"grad_out"}

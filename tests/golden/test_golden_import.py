@@ -1,24 +1,20 @@
 """Recorded networks, written as the released codes write them, through `i2i import`."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import pytest
 import torch
-from golden import Case, all_cases
+from golden import all_cases
 from replay import NETWORKS
 
-from i2icli.interop.importing import Imported, import_released
-from i2icli.translation.translator import Translator, load_translator
+from i2icli.interop.importing import import_released
+from i2icli.translation.translator import load_translator
 
 
-def _cases(*names: str) -> list[object]:
+def _cases(*names):
     """Return the cases as parameters; other modules claim them."""
     return [pytest.param(case, id=case.name) for case in all_cases() if case.name in names]
 
 
-def _import(case: Case, folder: Path, networks: dict[str, str]) -> tuple[Imported, Translator]:
+def _import(case, folder, networks):
     """Import files `latest_net_NAME.pth` of the networks recorded under prefixes, by name."""
     for name, prefix in networks.items():
         torch.save(case.state_dict(prefix), folder / f"latest_net_{name}.pth")
@@ -30,7 +26,7 @@ def _import(case: Case, folder: Path, networks: dict[str, str]) -> tuple[Importe
 @pytest.mark.parametrize(
     "case", _cases("gen_resnet6_aa", "gen_resnet6_noaa", "gen_resnet9_aa", "gen_resnet9_noaa")
 )
-def test_imported_resnet_translates_as_recorded(case: Case, tmp_path: Path) -> None:
+def test_imported_resnet_translates_as_recorded(case, tmp_path):
     imported, translator = _import(case, tmp_path, {"G": "G."})
     filled = imported.taken["generator"].filled
     assert {*filled.used, *filled.verified} == set(case.state_dict("G."))
@@ -39,9 +35,7 @@ def test_imported_resnet_translates_as_recorded(case: Case, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("case", _cases("sincut_stylegan2_generator"))
-def test_imported_single_image_generator_gives_the_recorded_picture(
-    case: Case, tmp_path: Path
-) -> None:
+def test_imported_single_image_generator_gives_the_recorded_picture(case, tmp_path):
     imported, translator = _import(case, tmp_path, {"G": "G."})
     filled = imported.taken["generator"].filled
     assert {*filled.used, *filled.verified} == set(case.state_dict("G."))
@@ -53,7 +47,7 @@ def test_imported_single_image_generator_gives_the_recorded_picture(
 
 
 @pytest.mark.parametrize("case", _cases("munit_generator"))
-def test_imported_munit_translates_in_the_recorded_styles(case: Case, tmp_path: Path) -> None:
+def test_imported_munit_translates_in_the_recorded_styles(case, tmp_path):
     document = {"a": case.state_dict("Ga."), "b": case.state_dict("Gb.")}
     torch.save(document, tmp_path / "gen_00000001.pt")
     imported = import_released(tmp_path / "gen_00000001.pt", tmp_path / "out.pt")
@@ -73,9 +67,7 @@ def test_imported_munit_translates_in_the_recorded_styles(case: Case, tmp_path: 
 @pytest.mark.parametrize(
     "case", _cases("traj_cut_b1", "traj_qs_global_b1", "traj_cyclegan_b1", "traj_cyclegan_b2")
 )
-def test_imported_release_is_complete_and_translates_as_recorded(
-    case: Case, tmp_path: Path
-) -> None:
+def test_imported_release_is_complete_and_translates_as_recorded(case, tmp_path):
     kind = "cyclegan" if "lambda_A" in case.options else "contrastive"
     networks = NETWORKS[kind]
     imported, translator = _import(case, tmp_path, {name: f"init.{name}." for name in networks})

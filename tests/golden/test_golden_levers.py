@@ -5,17 +5,12 @@ default, on. Here each is off alone, all are off, and the settings that change w
 are computed are on. A lever that joins `LeversConfig` is tested without a word here.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import pytest
 import torch
-from golden import Case, golden_cases
+from golden import golden_cases
 from trajectory import (
-    Run,
     check_final_weights,
     check_images,
     check_losses,
@@ -34,7 +29,7 @@ TRAJECTORIES = r"traj_(cut|fastcut|cyclegan|qs_)"
 FEW = r"traj_(fastcut_b1|cyclegan_b2|qs_global_b1)"
 
 
-def _check(case: Case, prepare: Callable[[Method], object], **options: Any) -> None:
+def _check(case, prepare, **options):
     """Compare a run with the recorded one, and more closely with one that has all levers on."""
     run = replay(case, torch.float64, steps=len(case.tensors["A"]), prepare=prepare, **options)
     check_losses(case, run)
@@ -49,7 +44,7 @@ def _check(case: Case, prepare: Callable[[Method], object], **options: Any) -> N
     _compare_weights(case, run, plain)
 
 
-def _compare_weights(case: Case, run: Run, plain: Run) -> None:
+def _compare_weights(case, run, plain):
     for official, ours in networks(run.method).items():
         theirs = plain.method.get_submodule(ours).state_dict()
         for key, value in run.method.get_submodule(ours).state_dict().items():
@@ -60,21 +55,21 @@ def _compare_weights(case: Case, run: Run, plain: Run) -> None:
 
 @pytest.mark.parametrize("lever", LEVERS)
 @pytest.mark.parametrize("case", golden_cases(FEW))
-def test_five_steps_are_the_same_with_one_lever_off(case: Case, lever: str) -> None:
+def test_five_steps_are_the_same_with_one_lever_off(case, lever):
     levers = LeversConfig(**{lever: False})
     _check(case, partial(Method.use_levers, levers=levers))
 
 
 @pytest.mark.parametrize("case", golden_cases(TRAJECTORIES))
-def test_five_steps_are_the_same_with_all_levers_off(case: Case) -> None:
+def test_five_steps_are_the_same_with_all_levers_off(case):
     _check(case, partial(Method.use_levers, levers=ALL_OFF))
 
 
 @pytest.mark.parametrize("case", golden_cases(FEW))
-def test_five_steps_are_the_same_when_maps_are_computed_again(case: Case) -> None:
+def test_five_steps_are_the_same_when_maps_are_computed_again(case):
     _check(case, partial(Method.use_levers, levers=LeversConfig(), recompute=True))
 
 
 @pytest.mark.parametrize("case", golden_cases(FEW))
-def test_five_steps_are_the_same_with_channels_last(case: Case) -> None:
+def test_five_steps_are_the_same_with_channels_last(case):
     _check(case, lambda _: None, layout=torch.channels_last)

@@ -1,13 +1,8 @@
-"""MUNIT's norms, auto-encoders and discriminator against the released code."""
-
-from __future__ import annotations
-
 import re
 
 import pytest
 import torch
-from golden import Case, all_cases, golden_cases
-from torch import Tensor
+from golden import all_cases, golden_cases
 from torch.nn import functional as F
 
 from i2icli.losses.gan import discriminator_gan_loss, generator_gan_loss
@@ -16,7 +11,7 @@ from i2icli.networks.munit_blocks import AdaptiveInstanceNorm, ImageLayerNorm
 
 
 @pytest.mark.parametrize("case", golden_cases(r"munit_adain_layernorm"))
-def test_norms_give_the_recorded_values(case: Case) -> None:
+def test_norms_give_the_recorded_values(case):
     for batch in case.numbers(r"b(\d+)\.x"):
         recorded = case.state_dict(f"b{batch}.")
         images = recorded["x"]
@@ -30,7 +25,7 @@ def test_norms_give_the_recorded_values(case: Case) -> None:
         case.close(norm(images), f"b{batch}.ln_out")
 
 
-def build_judge(case: Case) -> MultiScaleDiscriminator:
+def build_judge(case):
     options = case.options["dis"]
     judge = MultiScaleDiscriminator(
         3, width=options["dim"], layers=options["n_layer"], scales=options["num_scales"]
@@ -39,13 +34,13 @@ def build_judge(case: Case) -> MultiScaleDiscriminator:
     return judge
 
 
-def recorded_judge() -> MultiScaleDiscriminator:
+def recorded_judge():
     """Return the judge of domain A, whose weights are in a case of its own."""
     return build_judge(next(case for case in all_cases() if case.name == "munit_discriminator"))
 
 
 @pytest.mark.parametrize("case", golden_cases(r"munit_discriminator"))
-def test_discriminator_gives_the_recorded_maps_losses_and_gradients(case: Case) -> None:
+def test_discriminator_gives_the_recorded_maps_losses_and_gradients(case):
     judge = build_judge(case)
     maps = {who: judge(case.tensors[who]) for who in ("fake", "real")}
     for who, judged in maps.items():
@@ -60,7 +55,7 @@ def test_discriminator_gives_the_recorded_maps_losses_and_gradients(case: Case) 
     check_gradients(case, {"D": judge}, loss)
 
 
-def check_gradients(case: Case, networks: dict[str, torch.nn.Module], loss: Tensor) -> None:
+def check_gradients(case, networks, loss):
     """Compare every recorded gradient, named `grad.NETWORK.WEIGHT`."""
     for name in case.state_dict("grad."):
         network, weight = name.split(".", 1)
@@ -69,7 +64,7 @@ def check_gradients(case: Case, networks: dict[str, torch.nn.Module], loss: Tens
         case.close(gradient, f"grad.{name}")
 
 
-def build_autoencoder(case: Case, prefix: str) -> StyleAutoencoder:
+def build_autoencoder(case, prefix):
     options = case.options["gen"]
     assert options["n_downsample"] == 2
     network = StyleAutoencoder(
@@ -86,12 +81,12 @@ def build_autoencoder(case: Case, prefix: str) -> StyleAutoencoder:
     return network
 
 
-def released_shape(styles: Tensor) -> Tensor:
+def released_shape(styles):
     return styles[..., None, None]
 
 
 @pytest.mark.parametrize("case", golden_cases(r"munit_generator"))
-def test_autoencoders_give_the_recorded_codes_pictures_losses_and_gradients(case: Case) -> None:
+def test_autoencoders_give_the_recorded_codes_pictures_losses_and_gradients(case):
     # In float64: in float32 these gradients are as far from the recorded ones as CPUs are apart.
     networks = {name: build_autoencoder(case, f"G{name}.").double() for name in ("a", "b")}
     content, styles, recon, terms = {}, {}, {}, {}

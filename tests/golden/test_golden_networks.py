@@ -1,14 +1,9 @@
-"""Generators, discriminators and their starting weights against the released code."""
-
-from __future__ import annotations
-
 import re
 from math import prod, sqrt
 
 import pytest
 import torch
-from golden import Case, golden_cases
-from torch import nn
+from golden import golden_cases
 
 from i2icli.losses.gan import discriminator_gan_loss, generator_gan_loss
 from i2icli.networks.heads import ProjectionHead
@@ -17,7 +12,7 @@ from i2icli.networks.patchgan import PatchDiscriminator
 from i2icli.networks.resnet import ResnetGenerator
 
 
-def build_generator(case: Case) -> ResnetGenerator:
+def build_generator(case):
     options = case.options
     return ResnetGenerator(
         options["input_nc"],
@@ -32,7 +27,7 @@ def build_generator(case: Case) -> ResnetGenerator:
 
 
 @pytest.mark.parametrize("case", golden_cases(r"gen_"))
-def test_generator_gives_the_recorded_image_and_features(case: Case) -> None:
+def test_generator_gives_the_recorded_image_and_features(case):
     generator = build_generator(case)
     fresh_filters = {k: v.clone() for k, v in generator.state_dict().items() if "filt" in k}
     generator.load_state_dict(case.state_dict("G."))
@@ -56,7 +51,7 @@ def test_generator_gives_the_recorded_image_and_features(case: Case) -> None:
     case.close(wide, "output_float64")
 
 
-def build_discriminator(case: Case) -> PatchDiscriminator:
+def build_discriminator(case):
     options = case.options
     return PatchDiscriminator(
         case.tensors["D.model.0.weight"].shape[1],
@@ -68,7 +63,7 @@ def build_discriminator(case: Case) -> PatchDiscriminator:
 
 
 @pytest.mark.parametrize("case", golden_cases(r"disc_"))
-def test_discriminator_gives_the_recorded_logits_losses_and_gradients(case: Case) -> None:
+def test_discriminator_gives_the_recorded_logits_losses_and_gradients(case):
     discriminator = build_discriminator(case)
     discriminator.load_state_dict(case.state_dict("D."))
     logits = {who: discriminator(case.tensors[f"input_{who}"]) for who in ("fake", "real")}
@@ -78,7 +73,7 @@ def test_discriminator_gives_the_recorded_logits_losses_and_gradients(case: Case
     check_recorded_gradients(case, discriminator, logits)
 
 
-def check_recorded_losses(case: Case, logits: dict[str, torch.Tensor]) -> None:
+def check_recorded_losses(case, logits):
     for name, expected in case.state_dict("loss.").items():
         mode, who, label = re.fullmatch(r"(\w+)\.(real|fake)_as_(real|fake)", name).groups()
         loss = discriminator_gan_loss(logits[who], is_real=label == "real", mode=mode)
@@ -87,9 +82,7 @@ def check_recorded_losses(case: Case, logits: dict[str, torch.Tensor]) -> None:
             case.close_to(generator_gan_loss(logits[who], mode=mode), expected.mean(), name)
 
 
-def check_recorded_gradients(
-    case: Case, discriminator: PatchDiscriminator, logits: dict[str, torch.Tensor]
-) -> None:
+def check_recorded_gradients(case, discriminator, logits):
     weights = dict(discriminator.named_parameters())
     for name, expected in case.state_dict("grad_").items():
         mode, weight = name.split(".", 1)
@@ -101,11 +94,11 @@ def check_recorded_gradients(
         case.close_to(gradient, expected, f"grad_{name}")
 
 
-def shapes_of(case: Case) -> dict[str, tuple[int, ...]]:
+def shapes_of(case):
     return {name: tuple(shape) for name, shape in case.entry["parameter_names_and_shapes"]}
 
 
-def build_described(case: Case) -> dict[str, nn.Module]:
+def build_described(case):
     """Build the networks whose weights the case lists by name and shape."""
     shapes, options = shapes_of(case), case.options
     blocks = sum(name.endswith("conv_block.1.weight") for name in shapes)
@@ -133,7 +126,7 @@ def build_described(case: Case) -> dict[str, nn.Module]:
 
 
 @pytest.mark.parametrize("case", golden_cases(r"init_statistics"))
-def test_fresh_weights_have_the_recorded_names_shapes_and_spread(case: Case) -> None:
+def test_fresh_weights_have_the_recorded_names_shapes_and_spread(case):
     torch.manual_seed(0)
     networks = build_described(case)
     named = {
@@ -155,9 +148,7 @@ def test_fresh_weights_have_the_recorded_names_shapes_and_spread(case: Case) -> 
             check_spread(case, named[name], (prod(shape), std, largest), f"{kind} {name}")
 
 
-def check_spread(
-    case: Case, weight: torch.Tensor, recorded: tuple[int, float, float], name: str
-) -> None:
+def check_spread(case, weight, recorded, name):
     """Compare one drawn tensor with the statistics of another draw of its distribution."""
     count, std, largest = recorded
     if largest == 0:

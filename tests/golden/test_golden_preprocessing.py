@@ -1,12 +1,6 @@
-"""The way from a picture file to a training crop against the released code."""
-
-from __future__ import annotations
-
-from typing import Any
-
 import pytest
 import torch
-from golden import FOLDER, Case, golden_cases
+from golden import FOLDER, golden_cases
 
 from i2icli.config.sections import DataConfig
 from i2icli.data.transforms import CropChoice, make_crop, plan_crop
@@ -23,7 +17,7 @@ WAYS = {
 }
 
 
-def configure(case: Case, way: str) -> DataConfig:
+def configure(case, way):
     options = case.options
     half = options["load_size"] // 2 if way.endswith("half_height") else None
     return DataConfig(
@@ -35,14 +29,14 @@ def configure(case: Case, way: str) -> DataConfig:
     )
 
 
-def choice_of(record: dict[str, Any]) -> CropChoice:
+def choice_of(record):
     return CropChoice(
         x=record.get("crop_x", 0), y=record.get("crop_y", 0), flip=record.get("flip", False)
     )
 
 
 @pytest.mark.parametrize("case", golden_cases(r"preprocessing"))
-def test_pictures_become_the_recorded_crops(case: Case) -> None:
+def test_pictures_become_the_recorded_crops(case):
     images = case.options["images"]
     files = {name.split("/")[-1].split(".")[0]: FOLDER / name for name in images}
     records = case.entry["tensors"]

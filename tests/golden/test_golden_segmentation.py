@@ -1,18 +1,14 @@
-"""Segmentation scores against recorded ones, in both conventions."""
-
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
-from golden import Case, golden_cases
+from golden import golden_cases
 
 from i2icli.metrics.segmentation import NAMES, confusion_matrix, score_tally, tally_labels
 from i2icli.pictures.label_maps import LabelScheme, colours_to_ids
 
 
 @pytest.mark.parametrize("case", golden_cases(r"segmentation_scores"))
-def test_label_maps_get_the_recorded_scores(case: Case) -> None:
+def test_label_maps_get_the_recorded_scores(case):
     scheme = LabelScheme(case.options["classes"], case.options["ignore"])
     truth, predicted = (case.tensors[name].numpy().astype(np.int64) for name in ("gt", "pred"))
     case.close(torch.from_numpy(confusion_matrix(truth, predicted, scheme.classes)), "confusion")
@@ -28,7 +24,7 @@ def test_label_maps_get_the_recorded_scores(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", golden_cases(r"segmentation_scores"))
-def test_colours_become_the_recorded_ids_in_either_order(case: Case) -> None:
+def test_colours_become_the_recorded_ids_in_either_order(case):
     palette, pictures = case.tensors["palette"].numpy(), case.tensors["colour_image"].numpy()
     scheme = LabelScheme(case.options["classes"], case.options["ignore"], palette)
     for name, colours in (("rgb", pictures), ("released_bgr", pictures[..., ::-1])):

@@ -1,14 +1,8 @@
-"""Self-similarity maps and their comparison against the released code of F-LSeSim."""
-
-from __future__ import annotations
-
 import pytest
 import torch
-from golden import Case, golden_cases
-from torch import Tensor
+from golden import golden_cases
 
 from i2icli.losses.similarity import (
-    PlaceLayout,
     contrast_logits,
     map_contrast,
     map_distance,
@@ -18,7 +12,7 @@ from i2icli.losses.similarity import (
 from i2icli.networks.heads import SimilarityHead
 
 
-def maps_of(case: Case, features: Tensor, *, normalise: bool, layout: PlaceLayout) -> Tensor:
+def maps_of(case, features, *, normalise, layout):
     return similarity_maps(
         features,
         case.tensors["ids"],
@@ -29,7 +23,7 @@ def maps_of(case: Case, features: Tensor, *, normalise: bool, layout: PlaceLayou
 
 
 @pytest.mark.parametrize("case", golden_cases(r"lsesim_fixed_"))
-def test_fixed_self_similarity_gives_the_recorded_maps_losses_and_gradients(case: Case) -> None:
+def test_fixed_self_similarity_gives_the_recorded_maps_losses_and_gradients(case):
     for kind in ("norm", "nonorm"):
         check_fixed(case, kind, "released", f"{kind}.")
         own = f"correct.{kind}."
@@ -37,7 +31,7 @@ def test_fixed_self_similarity_gives_the_recorded_maps_losses_and_gradients(case
         check_fixed(case, kind, "paper", own if case.state_dict(own) else f"{kind}.")
 
 
-def check_fixed(case: Case, kind: str, layout: PlaceLayout, prefix: str) -> None:
+def check_fixed(case, kind, layout, prefix):
     is_normalised = kind == "norm"
     source = case.tensors["src"].clone().requires_grad_()
     target = case.tensors["tgt"].clone().requires_grad_()
@@ -61,7 +55,7 @@ def check_fixed(case: Case, kind: str, layout: PlaceLayout, prefix: str) -> None
 
 
 @pytest.mark.parametrize("case", golden_cases(r"lsesim_learned_"))
-def test_the_learned_head_gives_the_recorded_logits_losses_and_gradients(case: Case) -> None:
+def test_the_learned_head_gives_the_recorded_logits_losses_and_gradients(case):
     is_normalised = case.options["use_norm"]
     sides = [side for side in ("src", "tgt", "other") if side in case.tensors]
     features = {side: case.tensors[side].clone().requires_grad_() for side in sides}

@@ -1,17 +1,13 @@
-"""Semantic relation consistency and decoupled contrast against the released code."""
-
-from __future__ import annotations
-
 import pytest
 import torch
-from golden import Case, golden_cases
+from golden import golden_cases
 
 from i2icli.config.schedule import LinearSchedule
 from i2icli.losses.relation import decoupled_contrast, hardness_weights, relation_consistency
 from i2icli.methods.src_hdce import SRCConfig
 
 
-def _gamma(case: Case) -> float:
+def _gamma(case):
     """Return our gamma under the recorded options."""
     options = case.options
     config = SRCConfig(
@@ -24,9 +20,7 @@ def _gamma(case: Case) -> float:
 
 
 @pytest.mark.parametrize("case", golden_cases(r"src_hdce_"))
-def test_relations_and_decoupled_contrast_give_the_recorded_values_and_gradients(
-    case: Case,
-) -> None:
+def test_relations_and_decoupled_contrast_give_the_recorded_values_and_gradients(case):
     gamma = _gamma(case)
     assert gamma == pytest.approx(case.options["effective_gamma"])
     queries = case.tensors["feat_q"][None].requires_grad_()

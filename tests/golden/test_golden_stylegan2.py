@@ -1,10 +1,6 @@
-"""The StyleGAN2 networks of single-image translation against the released code."""
-
-from __future__ import annotations
-
 import pytest
 import torch
-from golden import Case, golden_cases
+from golden import golden_cases
 
 from i2icli.losses.gan import discriminator_gan_loss
 from i2icli.losses.penalty import logits_with_slope, r1_penalty
@@ -12,7 +8,7 @@ from i2icli.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 
 
 @pytest.mark.parametrize("case", golden_cases(r"sincut_stylegan2_generator"))
-def test_single_image_generator_gives_the_recorded_image_and_features(case: Case) -> None:
+def test_single_image_generator_gives_the_recorded_image_and_features(case):
     options = case.options
     generator = StyleGAN2Generator(
         width=options["ngf"],
@@ -39,7 +35,7 @@ def test_single_image_generator_gives_the_recorded_image_and_features(case: Case
 
 
 @pytest.mark.parametrize("case", golden_cases(r"sincut_stylegan2_discriminator"))
-def test_single_image_discriminator_gives_the_recorded_losses_and_gradients(case: Case) -> None:
+def test_single_image_discriminator_gives_the_recorded_losses_and_gradients(case):
     discriminator = StyleGAN2Discriminator(
         width=case.options["ndf"], resolution=case.options["crop_size"]
     )

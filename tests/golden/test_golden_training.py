@@ -1,20 +1,14 @@
-"""GAN losses, learning rates and the image pool against the released code."""
-
-from __future__ import annotations
-
-from collections.abc import Mapping
-
 import pytest
 import torch
-from golden import Case, golden_cases
+from golden import golden_cases
 
-from i2icli.config.schedule import CosineSchedule, LinearSchedule, Schedule, StepSchedule
+from i2icli.config.schedule import CosineSchedule, LinearSchedule, StepSchedule
 from i2icli.losses.gan import discriminator_gan_loss, generator_gan_loss
 from i2icli.methods.shared.draws import Draws, ImagePool
 
 
 @pytest.mark.parametrize("case", golden_cases(r"gan_losses"))
-def test_gan_losses_give_the_recorded_terms(case: Case) -> None:
+def test_gan_losses_give_the_recorded_terms(case):
     real, fake = case.tensors["pred_real"], case.tensors["pred_fake"]
     recorded = {name for name in case.tensors if not name.startswith("pred_")}
     for mode in sorted({name.split(".")[0] for name in recorded}):
@@ -29,7 +23,7 @@ def test_gan_losses_give_the_recorded_terms(case: Case) -> None:
             case.close_to(terms[term], expected, f"{mode}.{term}")
 
 
-def build_schedule(options: Mapping[str, float | str]) -> Schedule:
+def build_schedule(options):
     flat, decaying = int(options["n_epochs"]), int(options["n_epochs_decay"])
     if options["lr_policy"] == "linear":
         return LinearSchedule(epochs=flat, epochs_decay=decaying)
@@ -39,7 +33,7 @@ def build_schedule(options: Mapping[str, float | str]) -> Schedule:
 
 
 @pytest.mark.parametrize("case", golden_cases(r"lr_schedules"))
-def test_schedules_give_the_recorded_learning_rates(case: Case) -> None:
+def test_schedules_give_the_recorded_learning_rates(case):
     assert set(case.options) == set(case.tensors)
     for name, options in case.options.items():
         schedule = build_schedule(options)
@@ -54,7 +48,7 @@ def test_schedules_give_the_recorded_learning_rates(case: Case) -> None:
 class RecordedSwaps(Draws):
     """Returns the recorded decisions of a pool, in their order."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case):
         super().__init__()
         draws = zip(
             case.tensors["draw_p"].flatten().tolist(),
@@ -62,15 +56,15 @@ class RecordedSwaps(Draws):
             strict=True,
         )
         self.left = [slot if p > 0.5 else None for p, slot in draws if p >= 0]
-        self.sizes: set[int] = set()
+        self.sizes = set()
 
-    def swap(self, name: str, *, size: int) -> int | None:
+    def swap(self, name, *, size):
         self.sizes.add(size)
         return self.left.pop(0)
 
 
 @pytest.mark.parametrize("case", golden_cases(r"image_pool"))
-def test_image_pool_returns_and_keeps_the_recorded_images(case: Case) -> None:
+def test_image_pool_returns_and_keeps_the_recorded_images(case):
     size, queries, batch = (case.options[key] for key in ("pool_size", "queries", "batch"))
     pool, swaps = ImagePool(size), RecordedSwaps(case)
     images = torch.arange(queries * batch, dtype=torch.float32).view(queries, batch, 1, 1, 1)

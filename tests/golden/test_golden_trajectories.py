@@ -7,11 +7,9 @@ the released code run in float64, and compared with the recorded float32 run wit
 the same code in float32 is held to the recorded losses of the first step.
 """
 
-from __future__ import annotations
-
 import pytest
 import torch
-from golden import Case, golden_cases
+from golden import golden_cases
 from recorded_views import check_views
 from trajectory import (
     check_entropies,
@@ -24,7 +22,7 @@ from trajectory import (
 
 
 @pytest.mark.parametrize("case", golden_cases(r"traj_(cut|fastcut|cyclegan|qs_)"))
-def test_five_training_steps_equal_the_released_code(case: Case) -> None:
+def test_five_training_steps_equal_the_released_code(case):
     run = run_by_default(case.name)
     check_losses(case, run)
     check_images(case, run)

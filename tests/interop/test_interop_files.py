@@ -1,12 +1,7 @@
-"""Which files are read, and what is said of the others."""
-
-from __future__ import annotations
-
 import io
 import pickle
 import tarfile
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -21,13 +16,13 @@ from i2icli.interop.files import parse_name, read_weights
 from i2icli.runs.checkpoint import CheckpointState, save_checkpoint
 
 
-def _same(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> bool:
+def _same(found, expected):
     return found.keys() == expected.keys() and all(
         torch.equal(found[name], expected[name]) for name in expected
     )
 
 
-def test_new_and_old_torch_files_and_safetensors_give_the_same(tmp_path: Path) -> None:
+def test_new_and_old_torch_files_and_safetensors_give_the_same(tmp_path):
     weights = resnet().state_dict()
     new = save(tmp_path / "new.pth", weights)
     old = save(tmp_path / "old.pth", weights, _use_new_zipfile_serialization=False)
@@ -38,13 +33,13 @@ def test_new_and_old_torch_files_and_safetensors_give_the_same(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.int64])
-def test_types_of_safetensors(dtype: torch.dtype, tmp_path: Path) -> None:
+def test_types_of_safetensors(dtype, tmp_path):
     weights = {"a": torch.arange(6).view(2, 3).to(dtype), "b": torch.zeros(0, 2, dtype=dtype)}
     save_file(weights, tmp_path / "x.safetensors", metadata={"made": "here"})
     assert _same(read_weights(tmp_path / "x.safetensors")[""], weights)
 
 
-def test_cut_safetensors_are_refused(tmp_path: Path) -> None:
+def test_cut_safetensors_are_refused(tmp_path):
     file = tmp_path / "x.safetensors"
     save_file({"a": torch.ones(100)}, file)
     file.write_bytes(file.read_bytes()[:-8])
@@ -52,7 +47,7 @@ def test_cut_safetensors_are_refused(tmp_path: Path) -> None:
         read_weights(file)
 
 
-def test_safetensors_without_usable_tensors_are_refused(tmp_path: Path) -> None:
+def test_safetensors_without_usable_tensors_are_refused(tmp_path):
     file = tmp_path / "x.safetensors"
     save_file({"a": torch.ones(3), "b": torch.ones(3).to(torch.float8_e5m2)}, file)
     with pytest.raises(CheckpointError, match="cannot be used: b has the type F8_E5M2"):
@@ -62,21 +57,19 @@ def test_safetensors_without_usable_tensors_are_refused(tmp_path: Path) -> None:
         read_weights(file)
 
 
-def test_tensors_of_safetensors_are_read_when_they_are_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tensors_of_safetensors_are_read_when_they_are_asked_for(tmp_path, monkeypatch):
     file = tmp_path / "x.safetensors"
     save_file({"a": torch.ones(2), "b": torch.zeros(2)}, file)
-    read: list[str] = []
+    read = []
 
     class Watched:
-        def __init__(self, path: Path, framework: str) -> None:
+        def __init__(self, path, framework):
             self.file = safe_open(path, framework=framework)
 
-        def __getattr__(self, name: str) -> object:
+        def __getattr__(self, name):
             return getattr(self.file, name)
 
-        def get_tensor(self, name: str) -> torch.Tensor:
+        def get_tensor(self, name):
             read.append(name)
             return self.file.get_tensor(name)
 
@@ -87,7 +80,7 @@ def test_tensors_of_safetensors_are_read_when_they_are_asked_for(
     assert read == ["b"]
 
 
-def test_wrappers_are_taken_away(tmp_path: Path) -> None:
+def test_wrappers_are_taken_away(tmp_path):
     weights = resnet().state_dict()
     parallel = {f"module.{name}": weight for name, weight in weights.items()}
     torch.save({"epoch": 3, "state_dict": parallel}, tmp_path / "x.pth")
@@ -97,15 +90,15 @@ def test_wrappers_are_taken_away(tmp_path: Path) -> None:
 class _Code:
     """Runs when a careless reader unpickles it."""
 
-    def __init__(self, trace: Path) -> None:
+    def __init__(self, trace):
         self.trace = trace
 
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return (Path.touch, (self.trace,))  # type: ignore[return-value]
+    def __reduce__(self):
+        return (Path.touch, (self.trace,))
 
 
 @pytest.mark.parametrize("is_new", [True, False])
-def test_file_that_wants_code_is_refused_and_runs_none(is_new: bool, tmp_path: Path) -> None:
+def test_file_that_wants_code_is_refused_and_runs_none(is_new, tmp_path):
     document = {"model.1.weight": torch.ones(2), "extra": _Code(tmp_path / "ran")}
     torch.save(document, tmp_path / "x.pth", _use_new_zipfile_serialization=is_new)
     with pytest.raises(CheckpointError, match="was not opened, because that could run code"):
@@ -116,14 +109,14 @@ def test_file_that_wants_code_is_refused_and_runs_none(is_new: bool, tmp_path: P
     assert not (tmp_path / "ran").exists()
 
 
-def _tar() -> bytes:
+def _tar():
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         archive.addfile(tarfile.TarInfo("latest_net_G.pth"))
     return buffer.getvalue()
 
 
-def _zip(name: str) -> bytes:
+def _zip(name):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(name, b"x")
@@ -147,15 +140,13 @@ def _zip(name: str) -> bytes:
         ("x.pt", _zip("archive/constants.pkl"), "TorchScript program"),
     ],
 )
-def test_other_files_are_named_for_what_they_are(
-    name: str, content: bytes, said: str, tmp_path: Path
-) -> None:
+def test_other_files_are_named_for_what_they_are(name, content, said, tmp_path):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CheckpointError, match=said):
         read_weights(tmp_path / name)
 
 
-def test_torch_file_cut_short_is_refused(tmp_path: Path) -> None:
+def test_torch_file_cut_short_is_refused(tmp_path):
     for is_new in (True, False):
         file = save(tmp_path / "x.pth", resnet(), _use_new_zipfile_serialization=is_new)
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
@@ -163,7 +154,7 @@ def test_torch_file_cut_short_is_refused(tmp_path: Path) -> None:
             read_weights(file)
 
 
-def test_file_without_weights_is_refused_with_its_keys(tmp_path: Path) -> None:
+def test_file_without_weights_is_refused_with_its_keys(tmp_path):
     torch.save({"epoch": 3, "loss": 0.5}, tmp_path / "x.pth")
     with pytest.raises(CheckpointError, match=r"no weights that are known \(it has epoch, loss\)"):
         read_weights(tmp_path / "x.pth")
@@ -172,13 +163,13 @@ def test_file_without_weights_is_refused_with_its_keys(tmp_path: Path) -> None:
         read_weights(tmp_path / "x.pth")
 
 
-def test_checkpoint_of_i2i_is_to_be_used_as_it_is(tmp_path: Path) -> None:
+def test_checkpoint_of_i2i_is_to_be_used_as_it_is(tmp_path):
     save_checkpoint(tmp_path / "last.pt", CheckpointState(config={}, weights={}, step=1))
     with pytest.raises(CheckpointError, match="a checkpoint of i2i already: use it as it is"):
         read_weights(tmp_path / "last.pt")
 
 
-def test_missing_file_and_folder(tmp_path: Path) -> None:
+def test_missing_file_and_folder(tmp_path):
     with pytest.raises(CheckpointError, match="there is no file"):
         read_weights(tmp_path / "no.pth")
     with pytest.raises(CheckpointError, match=r"is a folder without a file such as"):
@@ -198,6 +189,6 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         ("horse2zebra.pth", None),
     ],
 )
-def test_names_of_released_files(name: str, expected: tuple[str, str] | None) -> None:
+def test_names_of_released_files(name, expected):
     known = parse_name(Path(name))
     assert (known and (known.epoch, known.network)) == expected

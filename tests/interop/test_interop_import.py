@@ -1,9 +1,5 @@
 """Released generators and what lies beside them become checkpoints that translate alike."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import pytest
 import torch
 from released_files import (
@@ -20,16 +16,21 @@ from released_files import (
 )
 
 from i2icli.errors import CheckpointError, ConfigError
-from i2icli.interop.importing import Imported, import_released
+from i2icli.interop.importing import import_released
 from i2icli.networks.heads import SimilarityHead
 from i2icli.networks.vgg import vgg16_channels
 from i2icli.runs.checkpoint import load_checkpoint
-from i2icli.translation.translator import Translator, load_translator
+from i2icli.translation.translator import load_translator
 
 
-def _import(file: Path, **options: object) -> tuple[Imported, Translator]:
+def _import(file, **options):
     imported = import_released(file, file.parent / "out.pt", **options)
     return imported, load_translator(imported.path, device="cpu")
+
+
+def assert_alike(translator, network):
+    images = pictures()[:1]
+    torch.testing.assert_close(translator.translate(images), network(images)[0])
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def _import(file: Path, **options: object) -> tuple[Imported, Translator]:
     ],
     ids=str,
 )
-def test_resnet_is_told_by_names_and_shapes(changes: dict[str, object], tmp_path: Path) -> None:
+def test_resnet_is_told_by_names_and_shapes(changes, tmp_path):
     network = resnet(**changes)
     imported, translator = _import(save(tmp_path / "latest_net_G.pth", network))
     settings = imported.config.method.generator
@@ -67,7 +68,7 @@ def test_resnet_is_told_by_names_and_shapes(changes: dict[str, object], tmp_path
     torch.testing.assert_close(translator.translate(images), translated)
 
 
-def test_discriminator_and_projection_beside_are_taken(tmp_path: Path) -> None:
+def test_discriminator_and_projection_beside_are_taken(tmp_path):
     generator, discriminator = resnet(), patchgan(norm="instance")
     head = projector(generator)
     for name, network in {"G": generator, "D": discriminator, "F": head}.items():
@@ -87,7 +88,7 @@ def test_discriminator_and_projection_beside_are_taken(tmp_path: Path) -> None:
     assert imported.config.method.projection_dim == 6
 
 
-def test_checkpoint_says_what_is_from_where_and_what_is_fresh(tmp_path: Path) -> None:
+def test_checkpoint_says_what_is_from_where_and_what_is_fresh(tmp_path):
     save(tmp_path / "latest_net_G.pth", resnet())
     save(tmp_path / "latest_net_D.pth", patchgan())
     imported, _ = _import(tmp_path / "latest_net_G.pth")
@@ -100,7 +101,7 @@ def test_checkpoint_says_what_is_from_where_and_what_is_fresh(tmp_path: Path) ->
     }
 
 
-def test_what_does_not_fit_beside_stays_fresh_with_the_reason(tmp_path: Path) -> None:
+def test_what_does_not_fit_beside_stays_fresh_with_the_reason(tmp_path):
     save(tmp_path / "latest_net_G.pth", resnet())
     save(tmp_path / "latest_net_D.pth", {"other.weight": torch.ones(2)})
     save(tmp_path / "latest_net_F.pth", projector(resnet(), layers=(0, 4)))
@@ -109,7 +110,7 @@ def test_what_does_not_fit_beside_stays_fresh_with_the_reason(tmp_path: Path) ->
     assert "12 missing (mlp_2.0.weight" in imported.fresh["projector"]
 
 
-def test_alone_looks_at_no_other_file(tmp_path: Path) -> None:
+def test_alone_looks_at_no_other_file(tmp_path):
     for name, network in {"G_A": resnet(plain=True), "G_B": resnet(plain=True)}.items():
         save(tmp_path / f"latest_net_{name}.pth", network)
     imported, translator = _import(tmp_path / "latest_net_G_B.pth", alone=True)
@@ -119,7 +120,7 @@ def test_alone_looks_at_no_other_file(tmp_path: Path) -> None:
     assert imported.notes == ("G_B goes from b to a of its data set: data.direction is b2a",)
 
 
-def test_both_generators_of_cyclegan_make_a_two_way_translator(tmp_path: Path) -> None:
+def test_both_generators_of_cyclegan_make_a_two_way_translator(tmp_path):
     networks = {"G_A": resnet(plain=True), "G_B": resnet(plain=True)}
     discriminators = {"D_A": patchgan(plain=True), "D_B": patchgan(plain=True)}
     for name, network in {**networks, **discriminators}.items():
@@ -136,20 +137,17 @@ def test_both_generators_of_cyclegan_make_a_two_way_translator(tmp_path: Path) -
     assert torch.equal(translator.method.discriminator_b.model[0].weight, theirs)
 
 
-def test_one_direction_of_cyclegan_is_a_one_way_translator_without_antialiasing(
-    tmp_path: Path,
-) -> None:
+def test_one_direction_of_cyclegan_is_a_one_way_translator_without_antialiasing(tmp_path):
     network = resnet(plain=True)
     imported, translator = _import(save(tmp_path / "latest_net_G_A.pth", network))
     assert (imported.config.preset, translator.directions) == ("cut", ("a2b",))
     assert not imported.config.method.generator.antialias_down
-    images = pictures()[:1]
-    torch.testing.assert_close(translator.translate(images), network(images)[0])
+    assert_alike(translator, network)
     with pytest.raises(ConfigError, match="needs both generators, in files named like"):
         import_released(tmp_path / "latest_net_G_A.pth", tmp_path / "two.pt", preset="cyclegan")
 
 
-def test_running_statistics_of_old_files_are_left_out_by_name(tmp_path: Path) -> None:
+def test_running_statistics_of_old_files_are_left_out_by_name(tmp_path):
     network, weights = resnet(plain=True), resnet(plain=True).state_dict()
     network.load_state_dict(weights)
     old = {f"model.{n}.{k}": torch.ones(4) for n in (2, 5) for k in ("running_mean", "running_var")}
@@ -158,22 +156,20 @@ def test_running_statistics_of_old_files_are_left_out_by_name(tmp_path: Path) ->
     filled = imported.taken["generator"].filled
     assert set(filled.unused) == set(old)
     assert set(filled.unused.values()) == {"running statistics, which instance norm does not use"}
-    images = pictures()[:1]
-    torch.testing.assert_close(translator.translate(images), network(images)[0])
+    assert_alike(translator, network)
 
 
 @pytest.mark.parametrize("preset", ["fastcut", "qs-attn-global", "src-hdce", "fsesim"])
-def test_preset_says_what_it_was_trained_as(preset: str, tmp_path: Path) -> None:
+def test_preset_says_what_it_was_trained_as(preset, tmp_path):
     network = resnet()
     file = save(tmp_path / "latest_net_G.pth", network)
     imported, translator = _import(file, preset=preset, direction="b2a")
     assert (imported.config.preset, imported.is_told) == (preset, True)
     assert imported.config.data.direction == "b2a"
-    images = pictures()[:1]
-    torch.testing.assert_close(translator.translate(images), network(images)[0])
+    assert_alike(translator, network)
 
 
-def test_learned_head_beside_tells_lsesim(tmp_path: Path) -> None:
+def test_learned_head_beside_tells_lsesim(tmp_path):
     head = SimilarityHead(vgg16_channels(("relu3_1", "relu4_1", "relu4_3")))
     save(tmp_path / "latest_net_G.pth", resnet())
     save(tmp_path / "latest_net_F.pth", head)
@@ -192,9 +188,7 @@ def test_learned_head_beside_tells_lsesim(tmp_path: Path) -> None:
         ({"width": 2, "resolution": 128, "downsamplings": 2}, "single-image-sesim", 128),
     ],
 )
-def test_single_image_generator_and_discriminator(
-    changes: dict[str, int], preset: str, crop: int, tmp_path: Path
-) -> None:
+def test_single_image_generator_and_discriminator(changes, preset, crop, tmp_path):
     network = stylegan2(**changes)
     discriminator = stylegan2_discriminator(resolution=crop, last_side=8 if crop == 128 else 4)
     save(tmp_path / "latest_net_G.pth", network)
@@ -206,7 +200,7 @@ def test_single_image_generator_and_discriminator(
     assert all(torch.equal(ours[key], value) for key, value in network.state_dict().items())
 
 
-def test_munit_holds_both_domains_in_one_file(tmp_path: Path) -> None:
+def test_munit_holds_both_domains_in_one_file(tmp_path):
     networks = {"a": autoencoder(), "b": autoencoder()}
     discriminators = {"a": munit_discriminator(), "b": munit_discriminator()}
     for kind, parts in {"gen": networks, "dis": discriminators}.items():
@@ -222,14 +216,13 @@ def test_munit_holds_both_domains_in_one_file(tmp_path: Path) -> None:
         import_released(tmp_path / "dis_00000010.pt", tmp_path / "no.pt")
 
 
-def test_joligen_names_are_put_in_one_row(tmp_path: Path) -> None:
+def test_joligen_names_are_put_in_one_row(tmp_path):
     network = resnet(plain=True, blocks=4)
     imported, translator = _import(
         save(tmp_path / "latest_net_G_A.pth", in_joligen_layout(network))
     )
     assert "under joliGEN's names" in imported.taken["generator"].network.title
-    images = pictures()[:1]
-    torch.testing.assert_close(translator.translate(images), network(images)[0])
+    assert_alike(translator, network)
 
 
 @pytest.mark.parametrize(
@@ -243,16 +236,14 @@ def test_joligen_names_are_put_in_one_row(tmp_path: Path) -> None:
         (["layer1.0.conv1.weight"], r"not known \(1 tensors: layer1\.0\.conv1\.weight"),
     ],
 )
-def test_relatives_without_a_network_here_are_refused_by_name(
-    names: list[str], said: str, tmp_path: Path
-) -> None:
+def test_relatives_without_a_network_here_are_refused_by_name(names, said, tmp_path):
     file = save(tmp_path / "latest_net_G.pth", {name: torch.ones(1, 1, 3, 3) for name in names})
     with pytest.raises(CheckpointError, match=said):
         import_released(file, tmp_path / "out.pt")
     assert not (tmp_path / "out.pt").exists()
 
 
-def _damaged(kind: str) -> dict[str, torch.Tensor]:
+def _damaged(kind):
     weights = resnet().state_dict()
     if kind == "missing":
         del weights["model.8.weight"]
@@ -277,22 +268,19 @@ def _damaged(kind: str) -> dict[str, torch.Tensor]:
         ("filter", r"1 constants with other values \(model\.7\.filt\)"),
     ],
 )
-def test_generator_that_does_not_fit_exactly_is_refused(
-    kind: str, said: str, tmp_path: Path
-) -> None:
+def test_generator_that_does_not_fit_exactly_is_refused(kind, said, tmp_path):
     file = save(tmp_path / "latest_net_G.pth", _damaged(kind))
     with pytest.raises(CheckpointError, match=said):
         import_released(file, tmp_path / "out.pt")
     assert not (tmp_path / "out.pt").exists()
 
 
-def test_half_precision_weights_become_float32(tmp_path: Path) -> None:
+def test_half_precision_weights_become_float32(tmp_path):
     network = resnet()
     halves = {name: weight.half() for name, weight in network.state_dict().items()}
     _, translator = _import(save(tmp_path / "latest_net_G.pth", halves))
     network.load_state_dict(halves)
-    images = pictures()[:1]
-    torch.testing.assert_close(translator.translate(images), network(images)[0])
+    assert_alike(translator, network)
 
 
 @pytest.mark.parametrize(
@@ -303,9 +291,7 @@ def test_half_precision_weights_become_float32(tmp_path: Path) -> None:
         ("D", stylegan2_discriminator(), "StyleGAN2 discriminator of crops of 64 pixels, which"),
     ],
 )
-def test_other_networks_alone_are_refused_with_the_generator_beside(
-    name: str, network: torch.nn.Module, said: str, tmp_path: Path
-) -> None:
+def test_other_networks_alone_are_refused_with_the_generator_beside(name, network, said, tmp_path):
     save(tmp_path / "best_net_G.pth", resnet())
     file = save(tmp_path / f"best_net_{name}.pth", network)
     with pytest.raises(CheckpointError, match=said) as refused:
@@ -313,7 +299,7 @@ def test_other_networks_alone_are_refused_with_the_generator_beside(
     assert str(tmp_path / "best_net_G.pth") in str(refused.value)
 
 
-def test_preset_of_another_architecture_is_refused(tmp_path: Path) -> None:
+def test_preset_of_another_architecture_is_refused(tmp_path):
     file = save(tmp_path / "latest_net_G.pth", resnet())
     with pytest.raises(ConfigError, match="preset munit does not go with a ResNet generator"):
         import_released(file, tmp_path / "out.pt", preset="munit")
@@ -323,7 +309,7 @@ def test_preset_of_another_architecture_is_refused(tmp_path: Path) -> None:
         import_released(file, tmp_path / "out.pt", preset="attention-guided")
 
 
-def test_values_that_no_file_says_can_be_set(tmp_path: Path) -> None:
+def test_values_that_no_file_says_can_be_set(tmp_path):
     network = stylegan2(blocks=2)
     file = save(tmp_path / "latest_net_G.pth", network)
     with pytest.raises(ConfigError, match="nce_layers names module 4"):
@@ -332,7 +318,7 @@ def test_values_that_no_file_says_can_be_set(tmp_path: Path) -> None:
     assert imported.config.method.nce_layers == (0, 2)
 
 
-def test_existing_output_is_not_overwritten(tmp_path: Path) -> None:
+def test_existing_output_is_not_overwritten(tmp_path):
     file = save(tmp_path / "latest_net_G.pth", resnet())
     (tmp_path / "out.pt").write_text("mine")
     with pytest.raises(ConfigError, match=r"out\.pt is there already"):

@@ -1,7 +1,5 @@
 """Weights that are nearly those of a known network never end in anything but a sentence."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 
 import pytest
@@ -36,13 +34,13 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_whole_networks_are_named(name: str) -> None:
+def test_whole_networks_are_named(name):
     weights, title = WHOLE[name]
     assert title in recognise(weights, source="file").title
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_incomplete_or_misshapen_networks_are_recognised_or_refused(name: str) -> None:
+def test_incomplete_or_misshapen_networks_are_recognised_or_refused(name):
     weights, _ = WHOLE[name]
     ends = set()
     for damaged in weights:
@@ -58,7 +56,7 @@ def test_incomplete_or_misshapen_networks_are_recognised_or_refused(name: str) -
     assert ends <= {Network}
 
 
-def test_filling_a_network_is_all_or_nothing() -> None:
+def test_filling_a_network_is_all_or_nothing():
     whole = recognise(resnet().state_dict(), source="file")
     weights = {**whole.weights, "model.8.weight": torch.full((16, 8, 3, 3), float("inf"))}
     network = ResnetGenerator(width=4, blocks=3)

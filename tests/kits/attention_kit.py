@@ -4,10 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from i2icli.losses.attention import global_entropy, local_entropy
 from i2icli.methods.shared.views import AttentionView
 from i2icli.viz.looks import Look
+
+# Ways to select, each in every layout that it has.
+KINDS = [
+    ("global", "paper"),
+    ("local", "paper"),
+    ("local", "released"),
+    ("local-global", "paper"),
+    ("local-global", "released"),
+]
+
+
+def texts(figure: Figure) -> str:
+    """Return all words of a figure."""
+    return "\n".join(text.get_text() for text in figure.findobj(Text))
+
+
+def drawn(figure: Figure) -> list[np.ndarray]:
+    """Return all pictures and maps of a figure."""
+    return [np.asarray(im.get_array()) for ax in figure.findobj(Axes) for im in ax.images]
 
 
 def make_view(selection: str = "global", *, layout: str = "paper", layer: int = 12):

@@ -81,3 +81,9 @@ def noise(height: int, width: int, channels: int = 3, *, seed: int = 0, bits: in
     kind = np.uint16 if bits == 16 else np.uint8
     random = np.random.default_rng(seed)
     return random.integers(0, 2**bits, (height, width, channels)).astype(kind)
+
+
+def count_in(sheet: Pixels, pixels: Pixels) -> int:
+    """Return how often `pixels` stand in the sheet."""
+    windows = np.lib.stride_tricks.sliding_window_view(sheet[..., 0], pixels.shape[:2])
+    return int((windows == pixels[..., 0]).all(axis=(2, 3)).sum())

@@ -1,14 +1,10 @@
-from __future__ import annotations
-
 import math
 
 import pytest
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from i2icli.losses.attention import (
-    WindowLayout,
     entropy_of,
     global_entropy,
     global_rows,
@@ -18,19 +14,19 @@ from i2icli.losses.attention import (
     route_local,
 )
 
-LAYOUTS: tuple[WindowLayout, ...] = ("paper", "released")
+LAYOUTS = ("paper", "released")
 
 
-def maps(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
+def maps(*shape, seed=0, scale=1.0):
     torch.manual_seed(seed)
     return scale * torch.randn(*shape, dtype=torch.float64)
 
 
-def plain_entropy(weights: Tensor) -> float:
+def plain_entropy(weights):
     return -sum(p * math.log(p) for p in weights.tolist() if p > 0)
 
 
-def true_window(image: Tensor, place: int, window: int) -> Tensor:
+def true_window(image, place, window):
     """Return the vectors around a place of one image, (C, H, W), one by one: (window^2, C)."""
     channels, height, width = image.shape
     row, column = divmod(place, width)
@@ -43,7 +39,7 @@ def true_window(image: Tensor, place: int, window: int) -> Tensor:
     return torch.stack(vectors)
 
 
-def keys_of(image: Tensor, place: int, window: int, layout: str) -> Tensor:
+def keys_of(image, place, window, layout):
     if layout == "paper":
         return true_window(image, place, window)
     # the published code reads one column of `unfold`, channels slowest, as (window^2, C)
@@ -51,7 +47,7 @@ def keys_of(image: Tensor, place: int, window: int, layout: str) -> Tensor:
     return column.reshape(window * window, image.shape[0])
 
 
-def test_global_entropy_is_that_of_the_softmax_over_all_places() -> None:
+def test_global_entropy_is_that_of_the_softmax_over_all_places():
     features = maps(2, 3, 4, 5)
     entropy = global_entropy(features)
     assert entropy.shape == (2, 20)
@@ -63,16 +59,14 @@ def test_global_entropy_is_that_of_the_softmax_over_all_places() -> None:
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 20, 1000])
-def test_global_entropy_does_not_depend_on_the_chunk(chunk: int) -> None:
+def test_global_entropy_does_not_depend_on_the_chunk(chunk):
     features = maps(2, 3, 4, 5)
     torch.testing.assert_close(global_entropy(features, chunk), global_entropy(features))
 
 
 @pytest.mark.parametrize("window", [1, 3, 7])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_local_entropy_is_that_of_the_softmax_over_the_window(
-    layout: WindowLayout, window: int
-) -> None:
+def test_local_entropy_is_that_of_the_softmax_over_the_window(layout, window):
     features = maps(2, 3, 4, 5)
     entropy = local_entropy(features, window=window, layout=layout)
     assert entropy.shape == (2, 20)
@@ -83,23 +77,21 @@ def test_local_entropy_is_that_of_the_softmax_over_the_window(
             assert entropy[image, place].item() == pytest.approx(plain_entropy(weights), abs=1e-12)
 
 
-def test_released_local_entropy_does_not_depend_on_the_chunk(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_released_local_entropy_does_not_depend_on_the_chunk(monkeypatch):
     features = maps(2, 3, 4, 5)
     whole = local_entropy(features, layout="released")
     monkeypatch.setattr("i2icli.losses.attention._CHUNK_NUMBERS", 2 * 3 * 49 * 3)
     torch.testing.assert_close(local_entropy(features, layout="released"), whole)
 
 
-def test_entropies_carry_no_gradient() -> None:
+def test_entropies_carry_no_gradient():
     features = maps(1, 3, 4, 5).requires_grad_()
     assert not global_entropy(features).requires_grad
     assert not local_entropy(features, layout="paper").requires_grad
 
 
 @pytest.mark.parametrize("scale", [1e2, 1e3, 6e3])
-def test_entropy_of_huge_scores_is_not_lost_to_cancellation(scale: float) -> None:
+def test_entropy_of_huge_scores_is_not_lost_to_cancellation(scale):
     # scores of thousands, entropies down to 1e-30: log-sum-exp minus the mean score is all noise
     gaps = torch.tensor([5.0, 20.0, 40.0, 60.0])
     scores = torch.stack([torch.full((4,), scale), scale - gaps], dim=-1)
@@ -108,12 +100,12 @@ def test_entropy_of_huge_scores_is_not_lost_to_cancellation(scale: float) -> Non
     assert exact.min() < 1e-24
 
 
-def test_weights_that_underflow_contribute_nothing() -> None:
+def test_weights_that_underflow_contribute_nothing():
     scores = torch.tensor([[0.0, -1e4, 0.0]])
     assert entropy_of(scores).item() == pytest.approx(math.log(2))
 
 
-def test_global_entropies_of_equal_places_tie() -> None:
+def test_global_entropies_of_equal_places_tie():
     features = torch.zeros(1, 2, 4, 4)
     features[:, :, :2] = torch.tensor([1.5, -2.0])[None, :, None, None]
     entropy = global_entropy(features)
@@ -121,7 +113,7 @@ def test_global_entropies_of_equal_places_tie() -> None:
     assert entropy[0, 8:].tolist() == pytest.approx([math.log(16)] * 8)
 
 
-def test_global_rows_are_the_softmax_rows_of_the_selected_places() -> None:
+def test_global_rows_are_the_softmax_rows_of_the_selected_places():
     features, places = maps(2, 3, 4, 5), torch.tensor([[3, 19], [0, 7]])
     rows = global_rows(features, places)
     flat = features.flatten(2)
@@ -134,7 +126,7 @@ def test_global_rows_are_the_softmax_rows_of_the_selected_places() -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_local_rows_are_the_softmax_over_the_keys_of_the_layout(layout: WindowLayout) -> None:
+def test_local_rows_are_the_softmax_over_the_keys_of_the_layout(layout):
     features, places = maps(2, 3, 4, 5), torch.tensor([[3, 19, 6], [0, 7, 12]])
     rows = local_rows(features, places, window=3, layout=layout)
     assert rows.shape == (2, 3, 9)
@@ -145,7 +137,7 @@ def test_local_rows_are_the_softmax_over_the_keys_of_the_layout(layout: WindowLa
             torch.testing.assert_close(rows[image, number], expected)
 
 
-def test_paper_values_are_the_true_window() -> None:
+def test_paper_values_are_the_true_window():
     features, places = maps(2, 3, 4, 5), torch.tensor([[3, 19], [0, 7]])
     rows = torch.rand(2, 2, 9, dtype=torch.float64)
     routed = route_local(rows, features, places, window=3, layout="paper")
@@ -155,7 +147,7 @@ def test_paper_values_are_the_true_window() -> None:
             torch.testing.assert_close(routed[image, number], expected)
 
 
-def test_released_values_swap_places_and_channels_where_they_are_equally_many() -> None:
+def test_released_values_swap_places_and_channels_where_they_are_equally_many():
     # with as many places as channels: out[i, c] = sum_j a[i, j] F(channel i, offset j, place c)
     features, places = maps(1, 3, 4, 5), torch.tensor([[3, 19, 6]])
     rows = torch.rand(1, 3, 9, dtype=torch.float64)
@@ -165,7 +157,7 @@ def test_released_values_swap_places_and_channels_where_they_are_equally_many() 
 
 
 @pytest.mark.parametrize("count", [2, 5])
-def test_released_values_follow_the_published_memory_order_for_any_count(count: int) -> None:
+def test_released_values_follow_the_published_memory_order_for_any_count(count):
     features, places = maps(2, 3, 4, 5), torch.arange(2 * count).view(2, count) * 2
     rows = torch.rand(2, count, 9, dtype=torch.float64)
     unfolded = F.unfold(features, 3, padding=1)  # (B, C * K, HW)
@@ -178,9 +170,7 @@ def test_released_values_follow_the_published_memory_order_for_any_count(count: 
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_local_attention_of_one_image_is_that_of_the_image_in_a_batch(
-    layout: WindowLayout,
-) -> None:
+def test_local_attention_of_one_image_is_that_of_the_image_in_a_batch(layout):
     features, places = maps(2, 3, 4, 5), torch.tensor([[3, 19], [0, 7]])
     rows = local_rows(features, places, layout=layout)
     together = route_local(rows, features, places, layout=layout)
@@ -191,11 +181,11 @@ def test_local_attention_of_one_image_is_that_of_the_image_in_a_batch(
 
 
 @pytest.mark.parametrize("layout", [None, *LAYOUTS])
-def test_rows_and_routes_have_the_right_gradient(layout: WindowLayout | None) -> None:
+def test_rows_and_routes_have_the_right_gradient(layout):
     source, target = maps(1, 2, 3, 4).requires_grad_(), maps(1, 2, 3, 4, seed=1).requires_grad_()
     places = torch.tensor([[1, 11]])
 
-    def routed(source: Tensor, target: Tensor) -> Tensor:
+    def routed(source, target):
         if layout is None:
             return route_global(global_rows(source, places), target)
         rows = local_rows(source, places, window=3, layout=layout)
@@ -205,7 +195,7 @@ def test_rows_and_routes_have_the_right_gradient(layout: WindowLayout | None) ->
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_memory_format_of_the_features_does_not_matter(layout: WindowLayout) -> None:
+def test_memory_format_of_the_features_does_not_matter(layout):
     features = maps(2, 3, 4, 5)
     other = features.contiguous(memory_format=torch.channels_last)
     places = torch.tensor([[3, 19], [0, 7]])
@@ -218,7 +208,7 @@ def test_memory_format_of_the_features_does_not_matter(layout: WindowLayout) -> 
     )
 
 
-def test_attention_runs_in_float32_under_autocast() -> None:
+def test_attention_runs_in_float32_under_autocast():
     features, places = maps(1, 8, 4, 5, scale=4.0).float(), torch.tensor([[3, 19]])
     with torch.autocast("cpu", torch.bfloat16):
         cast = [global_entropy(features), global_rows(features, places)]
@@ -229,6 +219,6 @@ def test_attention_runs_in_float32_under_autocast() -> None:
 
 
 @pytest.mark.parametrize("window", [0, 4])
-def test_a_window_without_a_middle_is_refused(window: int) -> None:
+def test_a_window_without_a_middle_is_refused(window):
     with pytest.raises(ValueError, match=f"window must be odd and positive, got {window}"):
         local_entropy(maps(1, 2, 3, 3), window=window, layout="paper")

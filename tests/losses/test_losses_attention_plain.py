@@ -1,15 +1,9 @@
-"""Attention through selected rows alone is attention through the whole matrix."""
-
-from __future__ import annotations
-
 from functools import partial
 
 import pytest
 import torch
-from torch import Tensor
 
 from i2icli.losses.attention import (
-    WindowLayout,
     attend_global,
     global_entropy,
     local_entropy,
@@ -23,16 +17,16 @@ same = partial(torch.testing.assert_close, rtol=0, atol=1e-10)
 each_layout = pytest.mark.parametrize("layout", ["paper", "released"])
 
 
-def pair(channels: int = 6) -> tuple[Tensor, Tensor]:
+def pair(channels=6):
     shape = (2, channels, 5, 7)
     return tuple(torch.randn(shape, dtype=torch.float64).requires_grad_() for _ in range(2))
 
 
-def lowest(scores: Tensor) -> Tensor:
+def lowest(scores):
     return scores.argsort(dim=1, stable=True)[:, :COUNT]
 
 
-def compare(ours: tuple[Tensor, Tensor], plain: tuple[Tensor, Tensor], *maps: Tensor) -> None:
+def compare(ours, plain, *maps):
     """Compare what was routed, and the gradients of both maps."""
     same(ours[0], plain[0])
     same(ours[1], plain[1])
@@ -45,14 +39,14 @@ def compare(ours: tuple[Tensor, Tensor], plain: tuple[Tensor, Tensor], *maps: Te
 
 
 @pytest.mark.parametrize("most", [0, 2**23])
-def test_global_attention_is_that_of_the_whole_matrix(most: int) -> None:
+def test_global_attention_is_that_of_the_whole_matrix(most):
     source, query = pair()
     ours = attend_global(source, query, lowest(global_entropy(source)), most=most)
     compare(ours, attend_everywhere(source, query, lowest), source, query)
 
 
 @each_layout
-def test_local_attention_is_that_of_all_windows(layout: WindowLayout) -> None:
+def test_local_attention_is_that_of_all_windows(layout):
     source, query = pair()
     places = lowest(local_entropy(source, window=3, layout=layout))
     rows = local_rows(source, places, window=3, layout=layout)
@@ -63,9 +57,7 @@ def test_local_attention_is_that_of_all_windows(layout: WindowLayout) -> None:
 
 
 @each_layout
-def test_global_attention_chosen_by_windows_is_that_of_the_whole_matrix(
-    layout: WindowLayout,
-) -> None:
+def test_global_attention_chosen_by_windows_is_that_of_the_whole_matrix(layout):
     source, query = pair()
     entropy = window_entropy(source, window=5, layout=layout)
     same(entropy, local_entropy(source, window=5, layout=layout))
@@ -74,7 +66,7 @@ def test_global_attention_chosen_by_windows_is_that_of_the_whole_matrix(
     compare(ours, plain, source, query)
 
 
-def test_whole_matrix_is_computed_in_full_precision() -> None:
+def test_whole_matrix_is_computed_in_full_precision():
     source, query = (map_.detach().bfloat16() for map_ in pair())
     with torch.autocast("cpu", torch.bfloat16):
         routed, key = attend_everywhere(source, query, lowest)

@@ -1,19 +1,16 @@
-from __future__ import annotations
-
 import pytest
 import torch
-from torch import Tensor
 
 from i2icli.system.device import full_precision
 
 
 @full_precision
-def product(first: Tensor, second: Tensor, *, third: Tensor) -> Tensor:
+def product(first, second, *, third):
     """Multiply three matrices."""
     return first @ second @ third
 
 
-def test_matrix_products_run_in_float32_inside_autocast() -> None:
+def test_matrix_products_run_in_float32_inside_autocast():
     square = torch.full((3, 3), 1 / 3)
     with torch.autocast("cpu", torch.bfloat16):
         assert (square @ square).dtype == torch.bfloat16
@@ -29,11 +26,11 @@ def test_matrix_products_run_in_float32_inside_autocast() -> None:
         (torch.float64, torch.float64),
     ],
 )
-def test_only_half_precision_arguments_are_widened(given: torch.dtype, used: torch.dtype) -> None:
+def test_only_half_precision_arguments_are_widened(given, used):
     square = torch.ones(2, 2, dtype=given)
     assert product(square, square, third=square).dtype == used
 
 
-def test_a_device_without_autocast_is_served_too() -> None:
+def test_a_device_without_autocast_is_served_too():
     square = torch.ones(2, 2, device="meta")
     assert product(square, square, third=square).shape == (2, 2)

@@ -1,22 +1,17 @@
-"""Semantic relations and decoupled contrast, against formulas written out in float64."""
-
-from __future__ import annotations
-
 import pytest
 import torch
-from torch import Tensor
 
 from i2icli.losses.nce import patch_nce
 from i2icli.losses.relation import decoupled_contrast, hardness_weights, relation_consistency
 
 
-def _rows(batch: int = 2, count: int = 6, seed: int = 0) -> Tensor:
+def _rows(batch=2, count=6, seed=0):
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randn(batch, count, 5, generator=generator, dtype=torch.float64)
     return rows / rows.norm(dim=-1, keepdim=True)
 
 
-def test_relation_is_the_summed_jensen_shannon_divergence() -> None:
+def test_relation_is_the_summed_jensen_shannon_divergence():
     queries, keys = _rows(seed=1), _rows(seed=2)
     for picture, found in enumerate(relation_consistency(queries, keys)):
         ours = torch.softmax(queries[picture] @ queries[picture].T, dim=0)
@@ -26,24 +21,23 @@ def test_relation_is_the_summed_jensen_shannon_divergence() -> None:
         assert float(found) == pytest.approx(float(expected), rel=1e-6)
 
 
-def test_relation_of_rows_with_themselves_is_zero_whatever_their_length() -> None:
+def test_relation_of_rows_with_themselves_is_zero_whatever_their_length():
     rows = _rows()
     torch.testing.assert_close(
         relation_consistency(3 * rows, rows), torch.zeros(2, dtype=torch.float64)
     )
 
 
-def test_relation_gives_the_source_no_gradient_and_a_zero_row_a_finite_one() -> None:
+def test_relation_gives_the_source_no_gradient_and_a_zero_row_a_finite_one():
     queries, keys = _rows(seed=1), _rows(seed=2).requires_grad_()
     queries[0, 0] = 0.0
     queries.requires_grad_()
     relation_consistency(queries, keys).sum().backward()
     assert keys.grad is None
-    assert queries.grad is not None
     assert queries.grad.isfinite().all()
 
 
-def test_weights_are_the_softmax_over_the_others_divided_by_its_largest() -> None:
+def test_weights_are_the_softmax_over_the_others_divided_by_its_largest():
     keys, gamma = _rows(seed=3), 0.7
     found = hardness_weights(keys, gamma=gamma)
     similar = torch.bmm(keys, keys.mT)
@@ -53,19 +47,19 @@ def test_weights_are_the_softmax_over_the_others_divided_by_its_largest() -> Non
     assert not found.requires_grad
 
 
-def test_large_gamma_weighs_all_alike_and_small_gamma_the_hardest_alone() -> None:
+def test_large_gamma_weighs_all_alike_and_small_gamma_the_hardest_alone():
     keys = _rows(seed=4)
     apart = ~torch.eye(6, dtype=torch.bool)
     assert hardness_weights(keys, gamma=1e6)[:, apart].min() > 0.9999
     assert (hardness_weights(keys, gamma=1e-4)[:, apart] > 0.5).sum() == 2 * 6
 
 
-def test_value_without_weights_is_that_of_patch_nce() -> None:
+def test_value_without_weights_is_that_of_patch_nce():
     queries, keys = _rows(seed=5), _rows(seed=6)
     torch.testing.assert_close(decoupled_contrast(queries, keys), patch_nce(queries, keys))
 
 
-def test_gradient_is_that_of_the_negatives_less_the_positive() -> None:
+def test_gradient_is_that_of_the_negatives_less_the_positive():
     queries, keys = _rows(seed=7).requires_grad_(), _rows(seed=8)
     weights = hardness_weights(keys, gamma=1.0)
     (found,) = torch.autograd.grad(decoupled_contrast(queries, keys, weights).mean(), queries)
@@ -75,19 +69,3 @@ def test_gradient_is_that_of_the_negatives_less_the_positive() -> None:
     value = ((negatives - positive) / 0.07).logsumexp(dim=-1)
     (expected,) = torch.autograd.grad(value.mean(), queries)
     torch.testing.assert_close(found, expected)
-
-
-def test_pictures_of_a_batch_do_not_mix() -> None:
-    queries, keys = _rows(seed=9), _rows(seed=10)
-    weights = hardness_weights(keys, gamma=1.0)
-    together = (
-        relation_consistency(queries, keys),
-        weights,
-        decoupled_contrast(queries, keys, weights),
-    )
-    for picture in range(2):
-        one, other = queries[picture : picture + 1], keys[picture : picture + 1]
-        own = hardness_weights(other, gamma=1.0)
-        torch.testing.assert_close(together[0][picture], relation_consistency(one, other)[0])
-        torch.testing.assert_close(together[1][picture], own[0])
-        torch.testing.assert_close(together[2][picture], decoupled_contrast(one, other, own)[0])

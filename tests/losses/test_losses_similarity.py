@@ -1,12 +1,7 @@
-"""Self-similarity maps against formulas written out place by place."""
-
-from __future__ import annotations
-
 import math
 
 import pytest
 import torch
-from torch import Tensor
 
 from i2icli.losses.similarity import (
     contrast_logits,
@@ -17,12 +12,12 @@ from i2icli.losses.similarity import (
 )
 
 
-def numbers(*shape: int, seed: int) -> Tensor:
+def numbers(*shape, seed):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
-def one_map(features: Tensor, place: int, size: int, *, normalise: bool) -> Tensor:
+def one_map(features, place, size, *, normalise):
     """Return the map of one place of one picture, (C, H, W), from its definition."""
     channels, height, width = features.shape
     centred = features - features.mean(dim=(1, 2), keepdim=True)
@@ -45,9 +40,7 @@ def one_map(features: Tensor, place: int, size: int, *, normalise: bool) -> Tens
 
 @pytest.mark.parametrize("normalise", [True, False])
 @pytest.mark.parametrize("size", [3, 4, 5, 6])
-def test_maps_are_the_similarities_with_the_places_around_each_place(
-    size: int, normalise: bool
-) -> None:
+def test_maps_are_the_similarities_with_the_places_around_each_place(size, normalise):
     features = 3 * numbers(2, 4, 5, 7, seed=1)
     places = torch.tensor([0, 6, 17, 34, 29])
     maps = similarity_maps(features, places, patch_size=size, normalise=normalise)
@@ -57,11 +50,11 @@ def test_maps_are_the_similarities_with_the_places_around_each_place(
             torch.testing.assert_close(maps[picture, number], expected)
 
 
-def test_released_windows_are_those_of_the_height_and_equal_on_square_maps() -> None:
+def test_released_windows_are_those_of_the_height_and_equal_on_square_maps():
     wide, square = numbers(1, 4, 5, 7, seed=2), numbers(1, 4, 6, 6, seed=3)
     places = torch.tensor([3, 16, 33])
 
-    def maps(features: Tensor, layout: str) -> Tensor:
+    def maps(features, layout):
         return similarity_maps(features, places, patch_size=3, layout=layout)
 
     torch.testing.assert_close(maps(square, "released"), maps(square, "paper"))
@@ -72,7 +65,7 @@ def test_released_windows_are_those_of_the_height_and_equal_on_square_maps() -> 
     torch.testing.assert_close(maps(wide, "released")[0, 1].view(3, 3), ours[2:5, 0:3])
 
 
-def test_maps_do_not_see_a_shift_of_the_features() -> None:
+def test_maps_do_not_see_a_shift_of_the_features():
     features, places = numbers(1, 4, 5, 5, seed=4), torch.tensor([7])
     shifted = features + torch.arange(4.0).view(4, 1, 1)
     torch.testing.assert_close(
@@ -81,7 +74,7 @@ def test_maps_do_not_see_a_shift_of_the_features() -> None:
     )
 
 
-def test_the_mask_keeps_one_more_than_a_quarter_by_the_target_alone() -> None:
+def test_the_mask_keeps_one_more_than_a_quarter_by_the_target_alone():
     source, target = numbers(1, 2, 16, seed=5), numbers(1, 2, 16, seed=6)
     kept_source, kept_target = mask_maps(source, target)
     for row in range(2):
@@ -93,7 +86,7 @@ def test_the_mask_keeps_one_more_than_a_quarter_by_the_target_alone() -> None:
 
 @pytest.mark.parametrize("compare", ["cos", "l1"])
 @pytest.mark.parametrize("normalise", [True, False])
-def test_equal_maps_are_at_no_distance_and_others_are_not(compare: str, normalise: bool) -> None:
+def test_equal_maps_are_at_no_distance_and_others_are_not(compare, normalise):
     maps, others = numbers(1, 3, 12, seed=7), numbers(1, 3, 12, seed=8)
     near = map_distance(maps, maps, compare=compare, normalise=normalise)
     far = map_distance(maps, others, compare=compare, normalise=normalise)
@@ -101,7 +94,7 @@ def test_equal_maps_are_at_no_distance_and_others_are_not(compare: str, normalis
     assert far > 0.01
 
 
-def test_a_flat_picture_gives_finite_gradients() -> None:
+def test_a_flat_picture_gives_finite_gradients():
     flat = torch.ones(1, 4, 4, 4, requires_grad=True)
     places = torch.arange(4)
     for normalise in (True, False):
@@ -111,7 +104,7 @@ def test_a_flat_picture_gives_finite_gradients() -> None:
             assert gradient.isfinite().all()
 
 
-def test_the_contrast_is_the_cross_entropy_of_each_place_among_three_blocks() -> None:
+def test_the_contrast_is_the_cross_entropy_of_each_place_among_three_blocks():
     source, target, other = (numbers(2, 3, 8, seed=seed) for seed in (9, 10, 11))
     logits = contrast_logits(source, target, other, temperature=0.5)
     assert logits.shape == (2, 3, 9)
@@ -129,7 +122,7 @@ def test_the_contrast_is_the_cross_entropy_of_each_place_among_three_blocks() ->
     assert float(contrast) == pytest.approx(sum(losses) / 6)
 
 
-def test_half_precision_features_are_compared_in_single() -> None:
+def test_half_precision_features_are_compared_in_single():
     features = numbers(1, 4, 5, 5, seed=12).to(torch.bfloat16)
     maps = similarity_maps(features, torch.tensor([3]), patch_size=3)
     assert maps.dtype == torch.float32

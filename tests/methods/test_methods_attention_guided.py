@@ -1,22 +1,14 @@
-"""Attention-guided CycleGAN: its four updates, the switch, masks, pools and resuming."""
-
-from __future__ import annotations
-
 import copy
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from tiny import TinyVGG, tiny_batch, tiny_config, tiny_method
-from torch import Tensor, nn
 
 from i2icli.config.document import config_document
 from i2icli.config.method import StructureConfig
 from i2icli.data.batch import Batch
 from i2icli.methods import build_method, configure_run
-from i2icli.methods.attention_guided import AttentionGuided, AttentionGuidedConfig
+from i2icli.methods.attention_guided import AttentionGuidedConfig
 from i2icli.methods.shared.configure import run_schema
 from i2icli.methods.shared.draws import Draws
 from i2icli.runs.checkpoint import load_checkpoint
@@ -31,21 +23,19 @@ CPU = torch.device("cpu")
 class ScriptedDraws(Draws):
     """Answers pool decisions from a list, the same for both sides of a comparison."""
 
-    def __init__(self, slots: list[int | None]) -> None:
+    def __init__(self, slots):
         super().__init__()
         self._slots = iter(slots)
 
-    def swap(self, name: str, *, size: int) -> int | None:
+    def swap(self, name, *, size):
         return next(self._slots)
 
 
-def guided(**changes: Any) -> AttentionGuided:
-    method = tiny_method(NAME, **changes)
-    assert isinstance(method, AttentionGuided)
-    return method
+def guided(**changes):
+    return tiny_method(NAME, **changes)
 
 
-def batches(count: int, *, pictures: int = 1) -> list[Batch]:
+def batches(count, *, pictures=1):
     found = [tiny_batch(pictures, seed=seed) for seed in range(count)]
     return [Batch(b.real_a.double(), b.real_b.double()) for b in found]
 
@@ -56,27 +46,27 @@ def batches(count: int, *, pictures: int = 1) -> list[Batch]:
 class Definition:
     """The released updates on copies of a method's networks, one optimizer a player."""
 
-    def __init__(self, method: AttentionGuided, slots: list[int | None]) -> None:
+    def __init__(self, method, slots):
         nets = copy.deepcopy(method)
         self.attend = {"a": nets.translator_ab.attention, "b": nets.translator_ba.attention}
         self.make = {"b": nets.translator_ab.generator, "a": nets.translator_ba.generator}
         self.judge = {"a": nets.discriminator_a, "b": nets.discriminator_b}
         self.config, self.slots = nets.config, iter(slots)
-        self.pools: dict[str, list[dict[str, Tensor]]] = {"a": [], "b": []}
+        self.pools = {"a": [], "b": []}
         self.networks = nets
         self.adam = {
             name: torch.optim.Adam(self.weights(name), lr=1e-3, betas=(0.5, 0.999))
             for name in ("G_a", "G_b", "D_a", "D_b")
         }
 
-    def weights(self, name: str) -> list[nn.Parameter]:
+    def weights(self, name):
         kind, domain = name.split("_")
         if kind == "D":
             return list(self.judge[domain].parameters())
         source = "a" if domain == "b" else "b"
         return [*self.make[domain].parameters(), *self.attend[source].parameters()]
 
-    def forward(self, real: dict[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, real):
         """Return masks, translations and cycles of both domains, as one graph."""
         m = {d: self.attend[d](real[d]) for d in "ab"}
         fake = {
@@ -90,10 +80,10 @@ class Definition:
         }
         return {f"{k}_{d}": v[d] for k, v in zip("mfc", (m, fake, cycle), strict=True) for d in v}
 
-    def logits(self, domain: str, image: Tensor, mask: Tensor, tau: float) -> Tensor:
+    def logits(self, domain, image, mask, tau):
         return self.judge[domain](image * (mask >= tau).double())
 
-    def update(self, name: str, loss: Tensor, *, frozen: bool) -> None:
+    def update(self, name, loss, *, frozen):
         kind, domain = name.split("_")
         weights = self.weights(name)
         if frozen and kind == "G":
@@ -103,10 +93,10 @@ class Definition:
         torch.autograd.backward(loss, inputs=weights)
         self.adam[name].step()
 
-    def step(self, batch: Batch, *, switched: bool) -> dict[str, float]:
+    def step(self, batch, *, switched):
         real = {"a": batch.real_a, "b": batch.real_b}
         tau = 0.1 if switched else 0.0
-        losses: dict[str, float] = {}
+        losses = {}
         for target, source in (("b", "a"), ("a", "b")):
             x = self.forward(real)
             fake, mask = x[f"f_{target}"], x[f"m_{source}"]
@@ -124,7 +114,7 @@ class Definition:
             self.update(f"D_{target}", loss, frozen=switched)
         return losses
 
-    def exchange(self, domain: str, new: dict[str, Tensor]) -> dict[str, Tensor]:
+    def exchange(self, domain, new):
         pool = self.pools[domain]
         if len(pool) < self.config.pool_size:
             pool.append(new)
@@ -135,7 +125,7 @@ class Definition:
         old, pool[slot] = pool[slot], new
         return old
 
-    def switch(self) -> None:
+    def switch(self):
         for domain in "ab":
             self.attend[domain].requires_grad_(False)
             self.judge[domain].is_normed = False
@@ -143,7 +133,7 @@ class Definition:
                 weight.requires_grad_("norm" not in name)
 
 
-def prepared(method: AttentionGuided) -> AttentionGuided:
+def prepared(method):
     """Spread attention around the threshold, and the first biases of the judges around 0.
 
     What is background gives the bias alone once norms are off; at 0 rounding would decide on
@@ -161,8 +151,8 @@ def prepared(method: AttentionGuided) -> AttentionGuided:
     return method
 
 
-def test_five_steps_across_the_switch_equal_the_definition() -> None:
-    slots: list[int | None] = [1, None, 0, 1, 0, 1, None, 0]
+def test_five_steps_across_the_switch_equal_the_definition():
+    slots = [1, None, 0, 1, 0, 1, None, 0]
     method = prepared(guided(pool_size=2, switch_epoch=2, optimizer={"lr": 1e-3}).double())
     method.draws = ScriptedDraws(slots)
     expected = Definition(method, slots)
@@ -183,7 +173,7 @@ def test_five_steps_across_the_switch_equal_the_definition() -> None:
         torch.testing.assert_close(weight, weights[name], rtol=1e-6, atol=1e-8, msg=name)
 
 
-def test_masks_of_that_comparison_are_neither_empty_nor_full() -> None:
+def test_masks_of_that_comparison_are_neither_empty_nor_full():
     method = prepared(guided().double())
     for batch in batches(5):
         for direction, images in (("a2b", batch.real_a), ("b2a", batch.real_b)):
@@ -192,35 +182,31 @@ def test_masks_of_that_comparison_are_neither_empty_nor_full() -> None:
 
 
 @pytest.mark.parametrize(("epoch", "switched"), [(1, False), (30, False), (31, True), (99, True)])
-def test_switch_follows_from_the_epoch_alone(epoch: int, switched: bool) -> None:
+def test_switch_follows_from_the_epoch_alone(epoch, switched):
     method = guided()
     for _ in range(2):  # again, as on resume
         method.start_epoch(epoch)
         names = {name for name, weight in method.named_parameters() if not weight.requires_grad}
-        attention = {name for name, _ in method.named_parameters() if ".attention." in name}
-        norms = {
-            name
-            for name, _ in method.named_parameters()
-            if name.startswith("discriminator") and ".norm." in name
-        }
+        every = [name for name, _ in method.named_parameters()]
+        attention = {name for name in every if ".attention." in name}
+        norms = {n for n in every if n.startswith("discriminator") and ".norm." in n}
         assert len(attention) > 8
         assert len(norms) == 16
         assert names == (attention | norms if switched else set())
-        assert [d.is_normed for d in (method.discriminator_a, method.discriminator_b)] == [
-            not switched
-        ] * 2
+        judges = (method.discriminator_a, method.discriminator_b)
+        assert [judge.is_normed for judge in judges] == [not switched] * 2
 
 
-def test_discriminators_can_keep_their_norms() -> None:
+def test_discriminators_can_keep_their_norms():
     method = guided(discriminator_norm_after_switch=True)
     method.start_epoch(31)
     assert method.discriminator_a.is_normed
     assert all(weight.requires_grad for weight in method.discriminator_b.parameters())
 
 
-def shown_to(discriminator: nn.Module) -> Iterator[list[Tensor]]:
+def shown_to(discriminator):
     # Picture by picture, whether they come together or not.
-    seen: list[Tensor] = []
+    seen = []
     handle = discriminator.register_forward_pre_hook(
         lambda _, args: seen.extend(args[0].detach().split(1))
     )
@@ -229,7 +215,7 @@ def shown_to(discriminator: nn.Module) -> Iterator[list[Tensor]]:
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.0])
-def test_discriminator_sees_the_foreground_alone_after_the_switch(threshold: float) -> None:
+def test_discriminator_sees_the_foreground_alone_after_the_switch(threshold):
     method = prepared(guided(switch_epoch=1, threshold=threshold))
     seen = next(watch := shown_to(method.discriminator_b))
     batch = tiny_batch(1)
@@ -249,7 +235,7 @@ def test_discriminator_sees_the_foreground_alone_after_the_switch(threshold: flo
     watch.close()
 
 
-def test_every_weight_left_is_reached_after_the_switch() -> None:
+def test_every_weight_left_is_reached_after_the_switch():
     method = guided()
     method.start_epoch(31)
     for player, terms in method.losses(tiny_batch(2)):
@@ -259,7 +245,7 @@ def test_every_weight_left_is_reached_after_the_switch() -> None:
         assert any(gradient.abs().max() > 0 for gradient in gradients)
 
 
-def test_every_player_counts_its_own_steps() -> None:
+def test_every_player_counts_its_own_steps():
     # The released code's one Adam would count 1, 2, 3 and 4 in the first step.
     method = guided()
     steppers = build_steppers(method, device=CPU, precision=torch.float32)
@@ -269,7 +255,7 @@ def test_every_player_counts_its_own_steps() -> None:
         assert {float(s["step"]) for s in stepper.optimizer.state.values()} == {1.0}
 
 
-def test_learning_rate_is_that_of_the_released_formula() -> None:
+def test_learning_rate_is_that_of_the_released_formula():
     schedule = AttentionGuidedConfig().schedule
     released = [1.0 if epoch < 50 else 1.0 - (epoch - 50) / 50 for epoch in range(100)]
     ours = [schedule.factor(epoch + 1) for epoch in range(100)]
@@ -278,7 +264,7 @@ def test_learning_rate_is_that_of_the_released_formula() -> None:
     assert AttentionGuidedConfig().optimizer.lr == 1e-4
 
 
-def test_translation_is_the_source_where_the_mask_is_0() -> None:
+def test_translation_is_the_source_where_the_mask_is_0():
     method, images = guided(), tiny_batch(2).real_a
     with torch.no_grad():
         method.translator_ab.attention.decoder[2].conv.bias.fill_(-1000.0)
@@ -290,7 +276,7 @@ def test_translation_is_the_source_where_the_mask_is_0() -> None:
 
 
 @pytest.mark.parametrize("direction", ["a2b", "b2a"])
-def test_view_is_the_mask_of_the_translation_with_words_for_its_ends(direction: str) -> None:
+def test_view_is_the_mask_of_the_translation_with_words_for_its_ends(direction):
     method, images = guided(), tiny_batch(2).real_a
     views = method.views(images, direction=direction)
     mask = method.translate(images, direction=direction).masks["attention"].detach()
@@ -300,7 +286,7 @@ def test_view_is_the_mask_of_the_translation_with_words_for_its_ends(direction: 
         assert not view.mask.requires_grad
 
 
-def test_pool_keeps_each_picture_with_its_mask() -> None:
+def test_pool_keeps_each_picture_with_its_mask():
     method = guided(pool_size=1)
     first, second = tiny_batch(1, seed=1), tiny_batch(1, seed=2)
     for _ in method.losses(first):
@@ -318,7 +304,7 @@ def test_pool_keeps_each_picture_with_its_mask() -> None:
 
 
 @pytest.mark.parametrize("kind", ["fixed", "learned"])
-def test_structure_term_counts_in_both_directions(kind: str) -> None:
+def test_structure_term_counts_in_both_directions(kind):
     document = config_document(tiny_config(NAME)) | {
         "structure": StructureConfig(kind=kind, patch_size=4, num_patches=8).model_dump(mode="json")
     }
@@ -333,19 +319,19 @@ def test_structure_term_counts_in_both_directions(kind: str) -> None:
     assert names >= {"structure_a2b", "structure_b2a"}
 
 
-def test_unequal_channels_are_refused() -> None:
+def test_unequal_channels_are_refused():
     with pytest.raises(ValueError, match=r"data.channels_a == data.channels_b, got 3 and 1: where"):
         AttentionGuidedConfig().check_channels(3, 1)
 
 
-def test_preset_has_the_data_of_the_released_code() -> None:
+def test_preset_has_the_data_of_the_released_code():
     config = configure_run(NAME)
     data = config.data
     assert (data.pairing, data.interpolation, data.flip) == ("ordered", "bilinear", True)
     assert (data.resize, data.crop, data.batch_size) == (286, 256, 1)
 
 
-def run_document(root: Path, *, steps: int) -> dict[str, Any]:
+def run_document(root, *, steps):
     document = config_document(tiny_config(NAME, switch_epoch=1))
     return document | {
         "data": document["data"] | {"root": str(root)},
@@ -357,17 +343,15 @@ def run_document(root: Path, *, steps: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("late", [0, 1])
-def test_run_stopped_at_or_after_the_switch_goes_on_bit_for_bit(
-    picture_root: Path, tmp_path: Path, late: int
-) -> None:
+def test_run_stopped_at_or_after_the_switch_goes_on_bit_for_bit(picture_root, tmp_path, late):
     epoch = len(list((picture_root / "trainA").iterdir()))
     whole, parted = tmp_path / "whole", tmp_path / "parted"
 
-    def start(folder: Path, steps: int) -> None:
+    def start(folder, steps):
         document = run_document(picture_root, steps=steps)
         start_run(run_schema().model_validate(document), run_dir=folder)
 
-    def weights(folder: Path, step: int) -> dict[str, Tensor]:
+    def weights(folder, step):
         return dict(load_checkpoint(folder / "checkpoints" / f"step-{step:07d}.pt").weights)
 
     start(whole, epoch + 3)

@@ -1,22 +1,20 @@
 """What every registered method must hold; a new paper is picked up by itself."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from tiny import batch_for, tiny_batch, tiny_config, tiny_method
 
-from i2icli.methods import METHODS, Method
+from i2icli.methods import METHODS
 from i2icli.methods.shared.configure import run_schema
 
 pytestmark = pytest.mark.parametrize("name", sorted(METHODS))
 
 
-def _weights(method: Method, player: str) -> list[torch.nn.Parameter]:
+def _weights(method, player):
     return method.players[player].trainable()
 
 
-def _drive(method: Method, name: str, *, lr: float = 1e-3) -> list[tuple[str, dict[str, float]]]:
+def drive(method, name, *, lr=1e-3):
     """Train one step by plain gradient descent; return what was yielded."""
     seen = []
     for player, terms in method.losses(batch_for(name)):
@@ -31,13 +29,13 @@ def _drive(method: Method, name: str, *, lr: float = 1e-3) -> list[tuple[str, di
     return seen
 
 
-def test_every_trainable_weight_has_exactly_one_player(name: str) -> None:
+def test_every_trainable_weight_has_exactly_one_player(name):
     method = tiny_method(name)
     owned = [id(w) for player in method.players for w in _weights(method, player)]
     assert sorted(owned) == sorted(id(w) for w in method.parameters() if w.requires_grad)
 
 
-def test_terms_are_finite_scalars_of_declared_players_in_order(name: str) -> None:
+def test_terms_are_finite_scalars_of_declared_players_in_order(name):
     method = tiny_method(name)
     players = []
     for player, terms in method.losses(batch_for(name)):
@@ -49,7 +47,7 @@ def test_terms_are_finite_scalars_of_declared_players_in_order(name: str) -> Non
     assert list(dict.fromkeys(players)) == list(method.players)
 
 
-def test_each_player_reaches_all_its_weights_and_changes_nobody_else(name: str) -> None:
+def test_each_player_reaches_all_its_weights_and_changes_nobody_else(name):
     method = tiny_method(name)
     for player, terms in method.losses(batch_for(name)):
         before = {key: value.clone() for key, value in method.state_dict().items()}
@@ -68,7 +66,7 @@ def test_each_player_reaches_all_its_weights_and_changes_nobody_else(name: str) 
         assert not changed & foreign
 
 
-def test_losses_leave_the_batch_unchanged(name: str) -> None:
+def test_losses_leave_the_batch_unchanged(name):
     method, batch = tiny_method(name), batch_for(name)
     for _ in method.losses(batch):
         pass
@@ -76,7 +74,7 @@ def test_losses_leave_the_batch_unchanged(name: str) -> None:
         assert not isinstance(value, torch.Tensor) or torch.equal(getattr(batch, key), value)
 
 
-def test_translate_keeps_shape_and_range_in_each_direction(name: str) -> None:
+def test_translate_keeps_shape_and_range_in_each_direction(name):
     method, images = tiny_method(name), tiny_batch(size=40).real_a
     for direction in method.directions:
         with torch.inference_mode():
@@ -85,19 +83,19 @@ def test_translate_keeps_shape_and_range_in_each_direction(name: str) -> None:
         assert translated.abs().max() <= 1
 
 
-def test_smallest_side_translates(name: str) -> None:
+def test_smallest_side_translates(name):
     method = tiny_method(name)
     side = method.min_size
     with torch.inference_mode():
         assert method.translate(torch.zeros(1, 3, side, side)).images.isfinite().all()
 
 
-def test_config_round_trips_through_json(name: str) -> None:
+def test_config_round_trips_through_json(name):
     config = tiny_config(name)
     assert run_schema().model_validate_json(config.model_dump_json(exclude_none=True)) == config
 
 
-def test_weights_depend_on_the_seed_alone(name: str) -> None:
+def test_weights_depend_on_the_seed_alone(name):
     torch.manual_seed(5)
     state = torch.get_rng_state()
     first = tiny_method(name)
@@ -108,21 +106,21 @@ def test_weights_depend_on_the_seed_alone(name: str) -> None:
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_next_step_is_bitwise_equal_after_restoring_weights_and_memory(name: str) -> None:
+def test_next_step_is_bitwise_equal_after_restoring_weights_and_memory(name):
     method = tiny_method(name)
     for _ in range(3):
-        _drive(method, name)
+        drive(method, name)
     copy = tiny_method(name)
     copy.load_state_dict(method.state_dict())
     copy.load_memory(method.memory())
-    assert _drive(method, name) == _drive(copy, name)
+    assert drive(method, name) == drive(copy, name)
     assert all(
         torch.equal(a, b)
         for a, b in zip(method.state_dict().values(), copy.state_dict().values(), strict=True)
     )
 
 
-def test_one_picture_trains_as_well_as_two(name: str) -> None:
+def test_one_picture_trains_as_well_as_two(name):
     method = tiny_method(name)
     for player, terms in method.losses(batch_for(name, count=1)):
         gradients = torch.autograd.grad(sum(terms.values()), _weights(method, player))

@@ -1,7 +1,5 @@
 """Every way to less cost gives the same terms and gradients, for every method."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import pytest
@@ -20,11 +18,11 @@ each_kind = pytest.mark.parametrize("kind", list(KINDS))
 
 
 @cache
-def by_default(kind: str) -> Seen:
+def by_default(kind):
     return gradients_of_step(kind)
 
 
-def check(kind: str, seen: Seen) -> None:
+def check(kind, seen):
     expected = by_default(kind)
     assert list(seen) == list(expected)
     for player, values in expected.items():
@@ -37,27 +35,27 @@ def check(kind: str, seen: Seen) -> None:
 
 @pytest.mark.parametrize("name", sorted(METHODS))
 @pytest.mark.parametrize("lever", LEVERS)
-def test_a_step_is_the_same_with_one_lever_off(name: str, lever: str) -> None:
+def test_a_step_is_the_same_with_one_lever_off(name, lever):
     check(name, gradients_of_step(name, levers=LeversConfig(**{lever: False})))
 
 
 @each_kind
-def test_a_step_is_the_same_with_all_levers_off(kind: str) -> None:
+def test_a_step_is_the_same_with_all_levers_off(kind):
     check(kind, gradients_of_step(kind, levers=ALL_OFF))
 
 
 @each_kind
-def test_a_step_is_the_same_when_maps_are_computed_again(kind: str) -> None:
+def test_a_step_is_the_same_when_maps_are_computed_again(kind):
     check(kind, gradients_of_step(kind, recompute=True))
 
 
 @each_kind
-def test_a_step_is_the_same_with_channels_last(kind: str) -> None:
+def test_a_step_is_the_same_with_channels_last(kind):
     check(kind, gradients_of_step(kind, layout=torch.channels_last))
 
 
 @each_kind
-def test_half_precision_loses_no_gradient(kind: str) -> None:
+def test_half_precision_loses_no_gradient(kind):
     # Autocast keeps its copies of the weights for a whole forward pass: one made without gradient
     # cuts the gradient off where the same weights are used again. Without copies nothing can.
     options = {"dtype": torch.float32, "precision": torch.bfloat16}

@@ -1,10 +1,7 @@
 """Adding a paper takes one file and one preset: here is one that nobody wrote."""
 
-from __future__ import annotations
-
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -88,13 +85,12 @@ RULES = [value for key, value in vars(contract).items() if key.startswith("test_
 
 
 @pytest.fixture
-def preset(tmp_path: Path) -> Iterator[Path]:
+def preset(tmp_path):
     """Return a preset of a method that has just been added, as a file."""
     paper, preset = tmp_path / "tone.py", tmp_path / "tone.toml"
     paper.write_text(PAPER)
     preset.write_text(PRESET)
     spec = importlib.util.spec_from_file_location("made_up_tone", paper)
-    assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["made_up_tone"] = module
@@ -105,13 +101,11 @@ def preset(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__.removeprefix("test_"))
 @pytest.mark.usefixtures("preset")
-def test_it_holds_the_contract(rule: Callable[[str], None]) -> None:
+def test_it_holds_the_contract(rule):
     rule("tone")
 
 
-def test_it_trains_resumes_and_translates(
-    preset: Path, picture_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_trains_resumes_and_translates(preset, picture_root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run_i2i(monkeypatch, "train", "--preset", preset, "--data", picture_root) == 0
     (run,) = (tmp_path / "runs").iterdir()
@@ -126,6 +120,6 @@ def test_it_trains_resumes_and_translates(
         assert made.size == source.size
 
 
-def test_it_is_gone_afterwards() -> None:
+def test_it_is_gone_afterwards():
     assert "tone" not in METHODS
     assert not torch.is_inference_mode_enabled()

@@ -4,35 +4,26 @@ A pass is told by the first layer of the network that has weights. Batches are o
 each domain.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-
 import pytest
 import torch
 from lever_kit import KINDS, build_kind
 from tiny import batch_for
-from torch import nn
 
 from i2icli.config.sections import LeversConfig
-from i2icli.methods import Method
 from i2icli.networks.batches import send, ties_pictures
 
 ALL_OFF = LeversConfig(**dict.fromkeys(LeversConfig.model_fields, False))
 # By network: passes and pictures with all levers, then without.
 Counts = tuple[tuple[int, int], tuple[int, int]]
 
-CUT: dict[str, Counts] = {
-    "generator": ((2, 4), (5, 6)),
-    "discriminator": ((2, 3), (3, 3)),
-}
-CYCLE: dict[str, Counts] = {
+CUT = {"generator": ((2, 4), (5, 6)), "discriminator": ((2, 3), (3, 3))}
+CYCLE = {
     "generator_ab": ((2, 3), (3, 3)),
     "generator_ba": ((2, 3), (3, 3)),
     "discriminator_a": ((2, 3), (3, 3)),
     "discriminator_b": ((2, 3), (3, 3)),
 }
-TABLE: dict[str, dict[str, Counts]] = {
+TABLE = {
     "attention-guided": {
         "translator_ab.generator": ((4, 4), (4, 4)),
         "translator_ba.attention": ((4, 4), (4, 4)),
@@ -84,13 +75,13 @@ TABLE: dict[str, dict[str, Counts]] = {
 }
 
 
-def _count(kind: str, levers: LeversConfig, names: Mapping[str, Counts]) -> dict[str, object]:
+def _count(kind, levers, names):
     method = build_kind(kind)
     method.use_levers(levers)
     seen = {name: [0, 0] for name in names}
     for name, counts in seen.items():
 
-        def note(_module: nn.Module, args: tuple[torch.Tensor, ...], counts: list[int] = counts):
+        def note(_module, args, counts=counts):
             counts[0] += 1
             counts[1] += len(args[0])
 
@@ -100,31 +91,31 @@ def _count(kind: str, levers: LeversConfig, names: Mapping[str, Counts]) -> dict
     return {name: tuple(counts) for name, counts in seen.items()}
 
 
-def _first_layer(method: Method, name: str) -> nn.Module:
+def _first_layer(method, name):
     network = method.network(name) if name == "vgg16" else method.get_submodule(name)
     return next(module for module in network.modules() if _convolves(module))
 
 
-def _convolves(module: nn.Module) -> bool:
+def _convolves(module):
     weight = dict(module.named_parameters(recurse=False)).get("weight")
     return weight is not None and weight.dim() >= 4
 
 
 @pytest.mark.parametrize("kind", list(TABLE))
-def test_a_step_goes_through_each_network_as_often_as_it_must(kind: str) -> None:
+def test_a_step_goes_through_each_network_as_often_as_it_must(kind):
     expected = TABLE[kind]
     assert _count(kind, LeversConfig(), expected) == {n: on for n, (on, _) in expected.items()}
     assert _count(kind, ALL_OFF, expected) == {n: off for n, (_, off) in expected.items()}
 
 
-def test_every_method_is_in_the_table() -> None:
+def test_every_method_is_in_the_table():
     assert {KINDS[kind][0] for kind in TABLE} == {name for name, *_ in KINDS.values()}
 
 
-def test_batches_go_through_together_and_come_apart_however_deep_the_result() -> None:
-    calls: list[int] = []
+def test_batches_go_through_together_and_come_apart_however_deep_the_result():
+    calls = []
 
-    def run(images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    def run(images):
         calls.append(len(images))
         return 2 * images, [images, 3 * images]
 
@@ -135,20 +126,20 @@ def test_batches_go_through_together_and_come_apart_however_deep_the_result() ->
     torch.testing.assert_close(taps[1], 3 * second)
 
 
-def test_a_result_without_taps_comes_apart_too() -> None:
+def test_a_result_without_taps_comes_apart_too():
     images = torch.ones(1, 3, 4, 4)
     assert [taps for _, taps in send(lambda x: (x, []), [(images,)] * 2, together=True)] == [[], []]
 
 
-def test_pictures_of_different_sizes_go_alone() -> None:
-    sizes: list[int] = []
+def test_pictures_of_different_sizes_go_alone():
+    sizes = []
     batches = [(torch.ones(1, 3, side, side),) for side in (4, 8)]
     send(lambda images: sizes.append(images.shape[-1]), batches, together=True)
     assert sizes == [4, 8]
 
 
 @pytest.mark.parametrize(("norm", "is_tied"), [("batch", True), ("instance", False)])
-def test_batch_norm_ties_pictures(norm: str, is_tied: bool) -> None:
+def test_batch_norm_ties_pictures(norm, is_tied):
     method = build_kind("cut, batch norm" if norm == "batch" else "cut")
     assert ties_pictures(method.generator) is is_tied
     assert ties_pictures(method.discriminator) is is_tied

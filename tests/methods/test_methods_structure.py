@@ -1,19 +1,13 @@
-"""The structure term, on its own and beside the terms of a method."""
-
-from __future__ import annotations
-
-from typing import Any
-
 import pytest
 import torch
 from pydantic import ValidationError
+from test_methods_contract import drive
 from tiny import TinyVGG, tiny_batch, tiny_config
-from torch import Tensor
 
 from i2icli.config.method import StructureConfig
 from i2icli.errors import ConfigError
 from i2icli.losses.similarity import map_contrast, map_distance, similarity_maps
-from i2icli.methods import Method, build_method
+from i2icli.methods import build_method
 from i2icli.methods.shared.draws import Draws
 from i2icli.methods.shared.structure import StructureTerm, jitter_colours
 from i2icli.networks.vgg import VGG16Features, vgg16_channels
@@ -21,12 +15,12 @@ from i2icli.networks.vgg import VGG16Features, vgg16_channels
 KINDS = ["fixed", "learned"]
 
 
-def term(**changes: Any) -> StructureTerm:
+def term(**changes):
     torch.manual_seed(3)
     return StructureTerm(StructureConfig(**{"kind": "fixed", "num_patches": 9, **changes}))
 
 
-def build(name: str, kind: str, **changes: Any) -> Method:
+def build(name, kind, **changes):
     config = tiny_config(name, **changes)
     structure = config.structure.model_copy(update={"kind": kind, "num_patches": 16})
     method = build_method(config.model_copy(update={"structure": structure}))
@@ -34,7 +28,7 @@ def build(name: str, kind: str, **changes: Any) -> Method:
     return method
 
 
-def test_the_loss_is_the_weighted_mean_of_the_layers_distances() -> None:
+def test_the_loss_is_the_weighted_mean_of_the_layers_distances():
     batch, network = tiny_batch(), TinyVGG()
     structure = term(weight=3.0, compare="l1", patch_size=3)
     loss = structure.loss(network, batch.real_a, batch.real_b, Draws(5), name="s")
@@ -47,7 +41,7 @@ def test_the_loss_is_the_weighted_mean_of_the_layers_distances() -> None:
     torch.testing.assert_close(loss, 3.0 * sum(distances) / 3)
 
 
-def test_gradient_reaches_the_translation_and_neither_source_nor_network() -> None:
+def test_gradient_reaches_the_translation_and_neither_source_nor_network():
     batch, network = tiny_batch(), TinyVGG()
     source, translated = batch.real_a.requires_grad_(), batch.real_b.requires_grad_()
     term(kind="learned").loss(network, source, translated, Draws(), name="s").backward()
@@ -56,7 +50,7 @@ def test_gradient_reaches_the_translation_and_neither_source_nor_network() -> No
     assert all(weight.grad is None for weight in network.parameters())
 
 
-def test_the_contrast_trains_the_head_alone() -> None:
+def test_the_contrast_trains_the_head_alone():
     batch, structure = tiny_batch(), term(kind="learned")
     translated = (batch.real_a * 0.5).requires_grad_()
     arguments = (TinyVGG(), batch.real_a, translated, batch.real_b, Draws())
@@ -65,7 +59,7 @@ def test_the_contrast_trains_the_head_alone() -> None:
     assert all(weight.grad.isfinite().all() for weight in structure.parameters())
 
 
-def test_the_contrast_is_against_the_other_picture_upside_down_and_mirrored() -> None:
+def test_the_contrast_is_against_the_other_picture_upside_down_and_mirrored():
     batch, network = tiny_batch(), TinyVGG()
     structure = term(kind="learned", augment=False, layers=["relu3_1"])
     seen = structure.contrast(
@@ -78,7 +72,7 @@ def test_the_contrast_is_against_the_other_picture_upside_down_and_mirrored() ->
     torch.testing.assert_close(seen, map_contrast(*maps, temperature=0.07))
 
 
-def test_augmenting_tells_every_source_by_two_appearances_from_two_strangers() -> None:
+def test_augmenting_tells_every_source_by_two_appearances_from_two_strangers():
     batch, network = tiny_batch(), TinyVGG()
     structure = term(kind="learned", layers=["relu3_1"])
     given = batch.real_a, batch.real_a * 0.9, batch.real_b
@@ -92,7 +86,7 @@ def test_augmenting_tells_every_source_by_two_appearances_from_two_strangers() -
     torch.testing.assert_close(seen, map_contrast(*maps, temperature=0.07))
 
 
-def test_augmenting_doubles_targets_by_the_source_and_the_other_in_other_colours() -> None:
+def test_augmenting_doubles_targets_by_the_source_and_the_other_in_other_colours():
     batch, structure = tiny_batch(), term(kind="learned")
     source, target, other = structure._contrasted(
         batch.real_a, batch.real_a * 0.9, batch.real_b, Draws(1), "s"
@@ -105,7 +99,7 @@ def test_augmenting_doubles_targets_by_the_source_and_the_other_in_other_colours
     assert torch.equal(other[2:], jitter_colours(batch.real_b, draws, "").flip(2, 3))
 
 
-def test_jitter_changes_each_picture_in_its_own_way_and_stays_in_range() -> None:
+def test_jitter_changes_each_picture_in_its_own_way_and_stays_in_range():
     image = tiny_batch(count=1).real_a
     images = image.repeat(3, 1, 1, 1)
     jittered = jitter_colours(images, Draws(2), "j")
@@ -119,16 +113,16 @@ def test_jitter_changes_each_picture_in_its_own_way_and_stays_in_range() -> None
 class Middling(Draws):
     """Draws the middle of every range, which changes no colour."""
 
-    def uniform(self, _name: str, *, low: float, high: float) -> float:
+    def uniform(self, _name, *, low, high):
         return (low + high) / 2
 
 
-def test_jitter_in_the_middle_of_its_ranges_changes_nothing() -> None:
+def test_jitter_in_the_middle_of_its_ranges_changes_nothing():
     images = tiny_batch().real_a
     torch.testing.assert_close(jitter_colours(images, Middling(), "j"), images, atol=1e-5, rtol=0)
 
 
-def test_grey_pictures_are_compared_as_colour_ones() -> None:
+def test_grey_pictures_are_compared_as_colour_ones():
     batch, network = tiny_batch(), TinyVGG()
     grey = batch.real_a[:, :1]
     losses = [
@@ -138,13 +132,13 @@ def test_grey_pictures_are_compared_as_colour_ones() -> None:
     torch.testing.assert_close(losses[0], losses[1])  # one is not contiguous: other kernels
 
 
-def test_a_picture_of_the_other_domain_may_have_another_size() -> None:
+def test_a_picture_of_the_other_domain_may_have_another_size():
     batch = tiny_batch()
     arguments = (TinyVGG(), batch.real_a, batch.real_a, tiny_batch(size=40).real_b, Draws())
     assert term(kind="learned").contrast(*arguments, name="s").isfinite()
 
 
-def test_the_head_starts_small_and_fits_the_real_network() -> None:
+def test_the_head_starts_small_and_fits_the_real_network():
     structure = term(kind="learned")
     network = VGG16Features()
     network.load_state_dict(
@@ -159,17 +153,16 @@ def test_the_head_starts_small_and_fits_the_real_network() -> None:
     assert float(weights.std().detach()) == pytest.approx(0.02, rel=0.05)
 
 
-def test_layers_that_do_not_ascend_are_refused() -> None:
+def test_layers_that_do_not_ascend_are_refused():
     with pytest.raises(ValidationError, match="must be layers of VGG16 from the first on"):
         StructureConfig(layers=("relu4_1", "relu3_1"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    ("name", "terms"),
-    [("cut", ["structure"]), ("cyclegan", ["structure_a2b", "structure_b2a"])],
+    ("name", "terms"), [("cut", ["structure"]), ("cyclegan", ["structure_a2b", "structure_b2a"])]
 )
-def test_a_method_takes_the_term_up(name: str, terms: list[str], kind: str) -> None:
+def test_a_method_takes_the_term_up(name, terms, kind):
     method, seen = build(name, kind), []
     for player, values in method.losses(tiny_batch()):
         seen.append(player)
@@ -184,17 +177,17 @@ def test_a_method_takes_the_term_up(name: str, terms: list[str], kind: str) -> N
     assert owned == sum(1 for _ in method.parameters())
 
 
-def test_cyclegan_trains_the_head_on_both_directions() -> None:
+def test_cyclegan_trains_the_head_on_both_directions():
     method = build("cyclegan", "learned")
     terms = [values for player, values in method.losses(tiny_batch()) if player == "structure"]
     assert [list(each) for each in terms] == [["contrast_a2b"], ["contrast_b2a"]]
 
 
-def test_a_mirrored_step_compares_with_the_mirrored_source(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mirrored_step_compares_with_the_mirrored_source(monkeypatch):
     method, sources = build("cut", "fixed", flip_equivariance=True), []
     monkeypatch.setattr(method.draws, "flip", lambda _name: True)
 
-    def seen(_network: Any, source: Tensor, translated: Tensor, *_: Any, **__: Any) -> Tensor:
+    def seen(_network, source, translated, *_, **__):
         sources.append(source)
         return translated.mean()
 
@@ -204,34 +197,22 @@ def test_a_mirrored_step_compares_with_the_mirrored_source(monkeypatch: pytest.M
     assert torch.equal(sources[0], batch.real_a.flip(-1))
 
 
-def test_the_methods_own_initialisation_leaves_the_head_alone() -> None:
+def test_the_methods_own_initialisation_leaves_the_head_alone():
     method = build("cyclegan", "learned", init={"kind": "normal", "gain": 0.5})
     weights = torch.cat([w.flatten() for w in method.structure.parameters() if w.dim() > 1])
     assert float(weights.std().detach()) == pytest.approx(0.02, rel=0.05)
 
 
 @pytest.mark.parametrize("name", ["sesim", "cyclegan", "cut"])
-def test_a_learned_term_goes_on_bit_for_bit_from_weights_and_memory(name: str) -> None:
-    def drive(method: Method) -> list[float]:
-        seen = []
-        for player, terms in method.losses(tiny_batch()):
-            weights = method.players[player].trainable()
-            gradients = torch.autograd.grad(sum(terms.values()), weights)
-            with torch.no_grad():
-                for weight, gradient in zip(weights, gradients, strict=True):
-                    weight -= 1e-3 * gradient
-            seen += [float(value.detach()) for value in terms.values()]
-        return seen
-
-    method = build(name, "learned")
-    drive(method)
-    copy = build(name, "learned")
+def test_a_learned_term_goes_on_bit_for_bit_from_weights_and_memory(name):
+    method, copy = build(name, "learned"), build(name, "learned")
+    drive(method, name)
     copy.load_state_dict(method.state_dict())
     copy.load_memory(method.memory())
-    assert drive(method) == drive(copy)
+    assert drive(method, name) == drive(copy, name)
 
 
-def test_terms_are_in_single_precision_under_autocast() -> None:
+def test_terms_are_in_single_precision_under_autocast():
     method = build("sesim", "learned")
     turns = method.losses(tiny_batch())
     while True:
@@ -247,22 +228,22 @@ def test_terms_are_in_single_precision_under_autocast() -> None:
             assert all(gradient.isfinite().all() for gradient in gradients)
 
 
-def test_sesim_without_a_structure_term_is_refused() -> None:
+def test_sesim_without_a_structure_term_is_refused():
     with pytest.raises(ConfigError, match='structure.kind must be "fixed" or "learned", got'):
         build("sesim", "none")
 
 
-def test_a_method_that_segments_refuses_the_term() -> None:
+def test_a_method_that_segments_refuses_the_term():
     with pytest.raises(ConfigError, match="translates no pictures that could keep a structure"):
         build("danet", "fixed")
 
 
-def test_sesim_updates_the_head_then_discriminator_then_generator() -> None:
+def test_sesim_updates_the_head_then_discriminator_then_generator():
     assert list(build("sesim", "learned").players) == ["structure", "discriminator", "generator"]
     assert list(build("sesim", "fixed").players) == ["discriminator", "generator"]
 
 
-def test_sesim_shows_its_discriminator_past_translations() -> None:
+def test_sesim_shows_its_discriminator_past_translations():
     method = build("sesim", "fixed")
     for _ in method.losses(tiny_batch()):
         pass
@@ -270,7 +251,7 @@ def test_sesim_shows_its_discriminator_past_translations() -> None:
 
 
 @pytest.mark.parametrize("normalise", [True, False])
-def test_views_are_the_maps_that_the_term_compares(normalise: bool) -> None:
+def test_views_are_the_maps_that_the_term_compares(normalise):
     config = tiny_config("sesim")
     changes = {"normalise": normalise, "kind": "learned"}
     structure = config.structure.model_copy(update=changes)
@@ -292,7 +273,7 @@ def test_views_are_the_maps_that_the_term_compares(normalise: bool) -> None:
 
 
 @pytest.mark.parametrize("name", ["cyclegan", "munit", "cut", "attention-guided", "sincut"])
-def test_a_method_shows_the_maps_of_its_term_after_its_own(name: str) -> None:
+def test_a_method_shows_the_maps_of_its_term_after_its_own(name):
     method, images = build(name, "fixed").eval(), tiny_batch().real_a
     own = build(name, "none").eval().views(images)
     for direction in method.directions:

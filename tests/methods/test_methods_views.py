@@ -1,30 +1,20 @@
-"""What methods show of their own workings."""
-
-from __future__ import annotations
-
 import pytest
 import torch
 from tiny import tiny_batch, tiny_method
 
 from i2icli.losses.attention import global_entropy, global_rows, local_rows
-from i2icli.methods import METHODS, Method
-from i2icli.methods.shared.views import (
-    SIDES,
-    PositionView,
-    Side,
-    SimilarityForm,
-    SimilarityView,
-)
+from i2icli.methods import METHODS
+from i2icli.methods.shared.views import SIDES, PositionView, SimilarityView
 
 SELECTIONS = ("global", "local", "local-global")
 
 
-def attentive(**changes: object) -> Method:
+def attentive(**changes):
     return tiny_method("qs-attn", window=3, **changes).eval()
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
-def test_views_hold_one_entry_a_picture_without_gradient(name: str) -> None:
+def test_views_hold_one_entry_a_picture_without_gradient(name):
     views = tiny_method(name).eval().views(tiny_batch(count=2).real_a)
     assert len(views) == 2
     assert len(views[0]) == len(views[1])
@@ -38,19 +28,17 @@ def test_views_hold_one_entry_a_picture_without_gradient(name: str) -> None:
         assert all(side > 0 for side in view.size)
 
 
-def test_a_method_without_attention_shows_nothing() -> None:
+def test_a_method_without_attention_shows_nothing():
     assert tiny_method("cyclegan").views(tiny_batch(count=2).real_a) == [[], []]
 
 
 @pytest.mark.parametrize("selection", SELECTIONS)
-def test_qs_attn_shows_the_places_that_a_training_step_selects(
-    selection: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_qs_attn_shows_the_places_that_a_training_step_selects(selection, monkeypatch):
     method = attentive(selection=selection)
-    chosen: dict[str, torch.Tensor] = {}
+    chosen = {}
     lowest = method.draws.lowest
 
-    def spy(name: str, scores: torch.Tensor, *, count: int) -> torch.Tensor:
+    def spy(name, scores, *, count):
         chosen[name] = lowest(name, scores, count=count)
         return chosen[name]
 
@@ -69,7 +57,7 @@ def test_qs_attn_shows_the_places_that_a_training_step_selects(
             assert (view.selection, view.window, view.layout) == (selection, 3, "paper")
 
 
-def test_cut_shows_what_qs_attn_would_select() -> None:
+def test_cut_shows_what_qs_attn_would_select():
     cut, attn = tiny_method("cut").eval(), tiny_method("qs-attn").eval()
     attn.load_state_dict(cut.state_dict())
     images = tiny_batch(count=1).real_a
@@ -80,7 +68,7 @@ def test_cut_shows_what_qs_attn_would_select() -> None:
         assert torch.equal(ours.entropy, theirs.entropy)
 
 
-def test_the_translations_entropy_is_measured_in_its_own_features() -> None:
+def test_the_translations_entropy_is_measured_in_its_own_features():
     (view,) = attentive(nce_layers=[0, 4, 8, 12]).views(tiny_batch(count=1).real_a)[0]
     expected = global_entropy(view.translation[None])[0].view_as(view.entropy)
     torch.testing.assert_close(view.translation_entropy, expected)
@@ -88,7 +76,7 @@ def test_the_translations_entropy_is_measured_in_its_own_features() -> None:
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_rows_are_those_of_the_losses(side: str) -> None:
+def test_rows_are_those_of_the_losses(side):
     (view, _) = attentive(selection="local-global").views(tiny_batch(count=1).real_a)[0]
     places = torch.tensor([0, 9, 63])
     features = view.features(side)[None]
@@ -99,21 +87,21 @@ def test_rows_are_those_of_the_losses(side: str) -> None:
     torch.testing.assert_close(near.sum((1, 2)), torch.ones(3))
 
 
-def test_looking_draws_nothing_from_the_random_state() -> None:
+def test_looking_draws_nothing_from_the_random_state():
     method = attentive()
     before = method.draws.state().clone()
     method.views(tiny_batch(count=1).real_a)
     assert torch.equal(method.draws.state(), before)
 
 
-def similar(form: SimilarityForm, **changes: object) -> SimilarityView:
+def similar(form, **changes):
     random = torch.Generator().manual_seed(4)
     source, translation = torch.randn((2, 5, 3, 4), generator=random)
-    return SimilarityView("relu3_1", source, translation, form, **changes)  # type: ignore[arg-type]
+    return SimilarityView("relu3_1", source, translation, form, **changes)
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_cosine_rows_are_cosines_of_features(side: Side) -> None:
+def test_cosine_rows_are_cosines_of_features(side):
     view = similar("cosine")
     flat = view.features(side).flatten(1)
     for place, row in zip((0, 7), view.map_rows(side, torch.tensor([0, 7])), strict=True):
@@ -123,14 +111,14 @@ def test_cosine_rows_are_cosines_of_features(side: Side) -> None:
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_tanh_rows_are_those_of_scaled_products(side: Side) -> None:
+def test_tanh_rows_are_those_of_scaled_products(side):
     view = similar("tanh", scale=0.1)
     flat = view.features(side).flatten(1)
     wanted = torch.tanh(0.1 * flat.mT @ flat)[[0, 7]].view(2, 3, 4)
     assert torch.allclose(view.map_rows(side, torch.tensor([0, 7])), wanted, atol=1e-6)
 
 
-def test_position_rows_are_soft_maxima_of_queries_times_keys() -> None:
+def test_position_rows_are_soft_maxima_of_queries_times_keys():
     random = torch.Generator().manual_seed(4)
     queries, keys = torch.randn((2, 5, 3, 4), generator=random)
     (row,) = PositionView("position", queries, keys).map_rows(torch.tensor([6]))

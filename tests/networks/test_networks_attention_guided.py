@@ -1,7 +1,3 @@
-"""Networks of attention-guided translation against float64 formulas from their definitions."""
-
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -23,7 +19,7 @@ from i2icli.networks.attention_guided import (
 Weights = dict[str, Tensor]
 
 
-def scrambled(network: nn.Module, *, seed: int = 3) -> nn.Module:
+def scrambled(network, *, seed=3):
     """Give every weight a random value, biases and offsets too, in float64."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -32,7 +28,7 @@ def scrambled(network: nn.Module, *, seed: int = 3) -> nn.Module:
     return network.double()
 
 
-def pictures(*shape: int, seed: int = 4) -> Tensor:
+def pictures(*shape, seed=4):
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1
 
@@ -40,10 +36,10 @@ def pictures(*shape: int, seed: int = 4) -> Tensor:
 # The definitions. A convolution is a sum over shifted pictures; nothing here calls torch's own.
 
 
-def padded(x: Tensor, before: int, after: int, *, mirrored: bool = False) -> Tensor:
+def padded(x, before, after, *, mirrored=False):
     height, width = x.shape[-2:]
 
-    def places(side: int) -> Tensor:
+    def places(side):
         at = torch.arange(-before, side + after).abs()
         return torch.where(at >= side, 2 * (side - 1) - at, at)
 
@@ -54,7 +50,7 @@ def padded(x: Tensor, before: int, after: int, *, mirrored: bool = False) -> Ten
     return big
 
 
-def convolved(x: Tensor, w: Weights, *, stride: int = 1) -> Tensor:
+def convolved(x, w, *, stride=1):
     weight, bias = w["conv.weight"], w["conv.bias"]
     side = weight.shape[-1]
     rows, columns = ((n - side) // stride + 1 for n in x.shape[-2:])
@@ -66,7 +62,7 @@ def convolved(x: Tensor, w: Weights, *, stride: int = 1) -> Tensor:
     return total
 
 
-def doubled(x: Tensor, w: Weights) -> Tensor:
+def doubled(x, w):
     """Spread each place over the 3x3 places that a SAME convolution of stride 2 reads it from."""
     weight, bias = w["conv.weight"], w["conv.bias"]
     height, width = x.shape[-2:]
@@ -79,25 +75,25 @@ def doubled(x: Tensor, w: Weights) -> Tensor:
     return big[..., :-1, :-1] + bias.view(1, -1, 1, 1)
 
 
-def normed(x: Tensor, w: Weights) -> Tensor:
+def normed(x, w):
     mean = x.mean(dim=(2, 3), keepdim=True)
     spread = ((x - mean) ** 2).mean(dim=(2, 3), keepdim=True)
     scale, offset = (w[name].view(1, -1, 1, 1) for name in ("norm.scale", "norm.offset"))
     return scale * (x - mean) / (spread + 1e-5).sqrt() + offset
 
 
-def part(weights: Weights, name: str) -> Weights:
+def part(weights, name):
     return {k.removeprefix(f"{name}."): v for k, v in weights.items() if k.startswith(f"{name}.")}
 
 
-def block(x: Tensor, w: Weights, *, mirrored: bool) -> Tensor:
+def block(x, w, *, mirrored):
     first, second = part(w, "first"), part(w, "second")
     value = normed(convolved(padded(x, 1, 1, mirrored=mirrored), first), first).clamp(min=0)
     value = normed(convolved(padded(value, 1, 1, mirrored=mirrored), second), second)
     return (value + x).clamp(min=0)
 
 
-def generated(x: Tensor, weights: Weights, *, blocks: int) -> Tensor:
+def generated(x, weights, *, blocks):
     w = [part(weights, f"model.{number}") for number in range(blocks + 6)]
     x = normed(convolved(padded(x, 3, 3), w[0]), w[0]).clamp(min=0)
     for number in (1, 2):  # SAME on even sides: one row more at the end
@@ -109,7 +105,7 @@ def generated(x: Tensor, weights: Weights, *, blocks: int) -> Tensor:
     return convolved(padded(x, 3, 3), w[5 + blocks]).tanh()
 
 
-def judged(x: Tensor, weights: Weights, *, is_normed: bool) -> Tensor:
+def judged(x, weights, *, is_normed):
     for number, stride in enumerate((2, 2, 2, 1)):
         w = part(weights, f"inner.{number}")
         x = convolved(padded(x, 2, 2), w, stride=stride)
@@ -118,7 +114,7 @@ def judged(x: Tensor, weights: Weights, *, is_normed: bool) -> Tensor:
     return convolved(padded(x, 2, 2), part(weights, "last"))
 
 
-def attended(x: Tensor, weights: Weights, kernels: tuple[int, int, int]) -> Tensor:
+def attended(x, weights, kernels):
     first, second = part(weights, "first"), part(weights, "second")
     x = normed(convolved(padded(x, 3, 3, mirrored=True), first, stride=2), first).clamp(min=0)
     x = normed(convolved(padded(x, 0, 1), second, stride=2), second).clamp(min=0)
@@ -132,7 +128,7 @@ def attended(x: Tensor, weights: Weights, kernels: tuple[int, int, int]) -> Tens
     return 1 / (1 + (-x).exp())
 
 
-def assert_equal_with_gradient(network: nn.Module, reference: object, images: Tensor) -> None:
+def assert_equal_with_gradient(network, reference, images):
     """Compare values and the gradients of the pictures and of every weight."""
     assert callable(reference)
     weights = dict(network.named_parameters())
@@ -148,7 +144,7 @@ def assert_equal_with_gradient(network: nn.Module, reference: object, images: Te
 
 
 @pytest.mark.parametrize("size", [(1, 16, 20), (2, 12, 16)])
-def test_generator_equals_its_definition(size: tuple[int, int, int]) -> None:
+def test_generator_equals_its_definition(size):
     network = scrambled(GuidedGenerator(3, 2, width=3, blocks=2))
     images = pictures(size[0], 3, *size[1:])
     assert_equal_with_gradient(network, lambda x, w: generated(x, w, blocks=2), images)
@@ -156,9 +152,7 @@ def test_generator_equals_its_definition(size: tuple[int, int, int]) -> None:
 
 @pytest.mark.parametrize("is_normed", [True, False])
 @pytest.mark.parametrize("batch", [1, 2])
-def test_discriminator_equals_its_definition_with_norm_and_without(
-    batch: int, is_normed: bool
-) -> None:
+def test_discriminator_equals_its_definition_with_norm_and_without(batch, is_normed):
     network = scrambled(GuidedDiscriminator(3, width=3))
     network.use_norm(is_normed)
     images = pictures(batch, 3, 24, 20)
@@ -166,9 +160,7 @@ def test_discriminator_equals_its_definition_with_norm_and_without(
 
 
 @pytest.mark.parametrize(("layout", "kernels"), [("released", (1, 1, 1)), ("paper", (3, 3, 7))])
-def test_attention_network_equals_its_definition(
-    layout: str, kernels: tuple[int, int, int]
-) -> None:
+def test_attention_network_equals_its_definition(layout, kernels):
     network = scrambled(AttentionNetwork(3, width=3, layout=layout))
     assert_equal_with_gradient(
         network, lambda x, w: attended(x, w, kernels), pictures(1, 3, 16, 24)
@@ -177,9 +169,7 @@ def test_attention_network_equals_its_definition(
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("batch", [1, 2])
-def test_affine_norm_is_right_for_a_gradient_in_any_layout(
-    batch: int, layout: torch.memory_format
-) -> None:
+def test_affine_norm_is_right_for_a_gradient_in_any_layout(batch, layout):
     torch.manual_seed(0)
     images, incoming = torch.randn(2, batch, 8, 6, 7)
     norm = AffineInstanceNorm(8)
@@ -198,7 +188,7 @@ def test_affine_norm_is_right_for_a_gradient_in_any_layout(
 
 
 @pytest.mark.parametrize("side", [7, 8])
-def test_same_padding_puts_the_odd_pixel_last(side: int) -> None:
+def test_same_padding_puts_the_odd_pixel_last(side):
     unit = ConvUnit(1, 1, 3, stride=2, norm="none", slope=None, bias=False)
     with torch.no_grad():
         unit.conv.weight.zero_()
@@ -209,7 +199,7 @@ def test_same_padding_puts_the_odd_pixel_last(side: int) -> None:
     assert seen.tolist() == ([0.0, 2.0, 4.0, 6.0] if side % 2 else [1.0, 3.0, 5.0, 7.0])
 
 
-def test_doubling_is_the_adjoint_of_same_halving() -> None:
+def test_doubling_is_the_adjoint_of_same_halving():
     halving = ConvUnit(3, 4, 3, stride=2, norm="none", slope=None, bias=False).double()
     doubling = DoublingUnit(4, 3).double()
     with torch.no_grad():
@@ -221,7 +211,7 @@ def test_doubling_is_the_adjoint_of_same_halving() -> None:
     torch.testing.assert_close(there, back)
 
 
-def test_sizes_are_those_of_the_released_networks() -> None:
+def test_sizes_are_those_of_the_released_networks():
     sides, images = [], torch.zeros(1, 3, 256, 256)
     network = GuidedDiscriminator(3, width=2)
     for unit in (*network.inner, network.last):
@@ -232,7 +222,7 @@ def test_sizes_are_those_of_the_released_networks() -> None:
     assert GuidedGenerator(width=2, blocks=1)(images).shape == (1, 3, 256, 256)
 
 
-def test_norms_out_of_use_are_frozen_and_come_back() -> None:
+def test_norms_out_of_use_are_frozen_and_come_back():
     network = GuidedDiscriminator(3, width=2)
     network.use_norm(False)
     frozen = {name for name, w in network.named_parameters() if not w.requires_grad}
@@ -241,7 +231,7 @@ def test_norms_out_of_use_are_frozen_and_come_back() -> None:
     assert all(weight.requires_grad for weight in network.parameters())
 
 
-def test_no_attention_gives_the_source_back_and_full_attention_the_translation() -> None:
+def test_no_attention_gives_the_source_back_and_full_attention_the_translation():
     source, translated = pictures(2, 3, 8, 8), pictures(2, 3, 8, 8, seed=6)
     zero = source.new_zeros(2, 1, 8, 8)
     assert torch.equal(compose(translated, source, zero), source)
@@ -249,7 +239,7 @@ def test_no_attention_gives_the_source_back_and_full_attention_the_translation()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_closed_attention_network_leaves_the_picture_untouched(dtype: torch.dtype) -> None:
+def test_closed_attention_network_leaves_the_picture_untouched(dtype):
     translator = GuidedTranslator(AttentionNetwork(width=2), GuidedGenerator(width=2, blocks=1))
     with torch.no_grad():
         translator.attention.decoder[2].conv.bias.fill_(-1000.0)
@@ -260,7 +250,7 @@ def test_closed_attention_network_leaves_the_picture_untouched(dtype: torch.dtyp
     assert torch.equal(translated, source)
 
 
-def test_background_is_0_and_the_threshold_has_no_gradient() -> None:
+def test_background_is_0_and_the_threshold_has_no_gradient():
     images = torch.ones(1, 2, 1, 3, requires_grad=True)
     attention = torch.tensor([[[[0.09, 0.1, 0.9]]]], requires_grad=True)
     shown = keep_foreground(images, attention, 0.1)
@@ -270,7 +260,7 @@ def test_background_is_0_and_the_threshold_has_no_gradient() -> None:
     assert keep_foreground(images, attention, 0.0) is images
 
 
-def test_fresh_weights_are_cut_off_at_two_standard_deviations() -> None:
+def test_fresh_weights_are_cut_off_at_two_standard_deviations():
     torch.manual_seed(0)
     network = nn.ModuleList([GuidedGenerator(width=16, blocks=2), GuidedDiscriminator(width=16)])
     draw_truncated(network, 0.02)
@@ -287,7 +277,7 @@ def test_fresh_weights_are_cut_off_at_two_standard_deviations() -> None:
     assert all(bool((weight == 0).all()) for weight in others)
 
 
-def test_sides_of_a_reflected_definition_agree_with_torch() -> None:
+def test_sides_of_a_reflected_definition_agree_with_torch():
     # The definitions above stand on this one helper.
     x = pictures(1, 2, 5, 6)
     assert torch.equal(padded(x, 3, 2, mirrored=True), F.pad(x, (3, 2, 3, 2), mode="reflect"))

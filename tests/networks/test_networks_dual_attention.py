@@ -1,7 +1,3 @@
-"""Dual attention: formulas in float64, portions of rows, and its place in the generator."""
-
-from __future__ import annotations
-
 import pytest
 import torch
 
@@ -10,16 +6,16 @@ from i2icli.networks.dual_attention import ChannelAttention, DualAttention, Posi
 from i2icli.networks.resnet import ResnetGenerator
 
 
-def features(*shape: int) -> torch.Tensor:
+def features(*shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 
 
-def test_attention_starts_as_the_identity() -> None:
+def test_attention_starts_as_the_identity():
     given = features(2, 8, 5, 7)
     assert torch.equal(DualAttention(8).double()(given), given)
 
 
-def test_channels_of_the_paper_gather_from_like_channels_and_released_ones_from_unlike() -> None:
+def test_channels_of_the_paper_gather_from_like_channels_and_released_ones_from_unlike():
     given = features(1, 4, 6, 6)
     flat = given[0].flatten(1)
     products = torch.stack([torch.stack([(a * b).sum() for b in flat]) for a in flat])
@@ -30,9 +26,7 @@ def test_channels_of_the_paper_gather_from_like_channels_and_released_ones_from_
 
 
 @pytest.mark.parametrize("most", [1, 50, 200])
-def test_portions_of_rows_give_what_the_whole_gives(
-    monkeypatch: pytest.MonkeyPatch, most: int
-) -> None:
+def test_portions_of_rows_give_what_the_whole_gives(monkeypatch, most):
     attention = PositionAttention(16).double()
     torch.nn.init.constant_(attention.gamma, 0.7)
     given = features(2, 16, 4, 5)
@@ -42,11 +36,11 @@ def test_portions_of_rows_give_what_the_whole_gives(
         torch.testing.assert_close(attention(given), whole, rtol=1e-12, atol=1e-12)
 
 
-def test_memory_stays_bounded_at_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[int] = []
+def test_memory_stays_bounded_at_evaluation(monkeypatch):
+    seen = []
     real = dual_attention._attend
 
-    def watched(queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+    def watched(queries, keys):
         weights = real(queries, keys)
         seen.append(weights.numel())
         return weights
@@ -59,7 +53,7 @@ def test_memory_stays_bounded_at_evaluation(monkeypatch: pytest.MonkeyPatch) -> 
     assert sum(seen) == 120 * 120
 
 
-def test_whole_rows_serve_the_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whole_rows_serve_the_gradient(monkeypatch):
     monkeypatch.setattr(dual_attention, "_MOST_WEIGHTS", 1)
     attention = PositionAttention(8).double()
     torch.nn.init.constant_(attention.gamma, 0.3)
@@ -67,7 +61,7 @@ def test_whole_rows_serve_the_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.autograd.gradcheck(attention, (given,))
 
 
-def test_half_precision_keeps_its_type_and_computes_in_float32() -> None:
+def test_half_precision_keeps_its_type_and_computes_in_float32():
     attention = DualAttention(8)
     torch.nn.init.constant_(attention.position.gamma, 0.5)
     torch.nn.init.constant_(attention.channel.gamma, 0.5)
@@ -80,7 +74,7 @@ def test_half_precision_keeps_its_type_and_computes_in_float32() -> None:
     torch.testing.assert_close(rounded.float(), exact, rtol=0.05, atol=0.1)
 
 
-def test_generator_with_attention_keeps_numbers_names_and_at_first_the_pictures() -> None:
+def test_generator_with_attention_keeps_numbers_names_and_at_first_the_pictures():
     plain = ResnetGenerator(width=4, blocks=2)
     attending = ResnetGenerator(width=4, blocks=2, attention="dual")
     missing = attending.load_state_dict(plain.state_dict(), strict=False)
@@ -90,7 +84,6 @@ def test_generator_with_attention_keeps_numbers_names_and_at_first_the_pictures(
     layers = [0, 4, 13]
     expected, ours = plain(images, layers), attending(images, layers)
     assert torch.equal(ours[0], expected[0])
-    assert attending.attention is not None
     torch.nn.init.constant_(attending.attention.position.gamma, 1.0)
     changed, features_now = attending(images, layers)
     assert not torch.equal(changed, expected[0])

@@ -1,12 +1,10 @@
-from __future__ import annotations
-
 import math
 
 import pytest
 import torch
 from torch import nn
 
-from i2icli.networks.layers import InitKind, init_weights
+from i2icli.networks.layers import init_weights
 
 FAN_IN, FAN_OUT = 32 * 9, 64 * 9
 
@@ -20,9 +18,7 @@ FAN_IN, FAN_OUT = 32 * 9, 64 * 9
         ("orthogonal", 0.02 / math.sqrt(FAN_IN)),
     ],
 )
-def test_convolutions_start_with_the_deviation_of_their_kind(
-    kind: InitKind, deviation: float
-) -> None:
+def test_convolutions_start_with_the_deviation_of_their_kind(kind, deviation):
     torch.manual_seed(0)
     layer = nn.Conv2d(32, 64, 3)
     init_weights(layer, kind, 0.02)
@@ -30,7 +26,7 @@ def test_convolutions_start_with_the_deviation_of_their_kind(
     assert layer.bias.abs().max() == 0
 
 
-def test_every_layer_with_weights_is_drawn() -> None:
+def test_every_layer_with_weights_is_drawn():
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.ConvTranspose2d(2, 3, 3), nn.Sequential(nn.Linear(4, 5, bias=False)), nn.BatchNorm2d(400)
@@ -45,7 +41,7 @@ def test_every_layer_with_weights_is_drawn() -> None:
     assert network[2].bias.abs().max() == 0
 
 
-def test_the_global_generator_decides() -> None:
+def test_the_global_generator_decides():
     layers = [nn.Linear(3, 3), nn.Linear(3, 3)]
     for layer in layers:
         torch.manual_seed(5)

@@ -1,12 +1,10 @@
-from __future__ import annotations
-
 import pytest
 import torch
 
 from i2icli.networks.heads import ProjectionHead, scale_to_unit
 
 
-def test_full_projector_has_the_released_names_and_number_of_weights() -> None:
+def test_full_projector_has_the_released_names_and_number_of_weights():
     with torch.device("meta"):
         projector = ProjectionHead([3, 128, 256, 256, 256])
     assert sum(weight.numel() for weight in projector.parameters()) == 560_384
@@ -18,7 +16,7 @@ def test_full_projector_has_the_released_names_and_number_of_weights() -> None:
     }
 
 
-def test_projector_uses_the_perceptron_of_its_layer() -> None:
+def test_projector_uses_the_perceptron_of_its_layer():
     torch.manual_seed(0)
     projector, rows = ProjectionHead([4, 6], dim=5), torch.randn(2, 3, 6)
     weights = projector.state_dict()
@@ -28,18 +26,18 @@ def test_projector_uses_the_perceptron_of_its_layer() -> None:
     torch.testing.assert_close(projector(rows, 1), expected)
 
 
-def test_projector_without_perceptrons_only_scales() -> None:
+def test_projector_without_perceptrons_only_scales():
     projector, rows = ProjectionHead([4, 6], use_mlp=False), torch.randn(2, 3, 6)
     assert list(projector.parameters()) == []
     torch.testing.assert_close(projector(rows, 1), scale_to_unit(rows))
 
 
-def test_the_constant_is_added_to_the_length() -> None:
+def test_the_constant_is_added_to_the_length():
     short = torch.tensor([[3e-7, 4e-7]], dtype=torch.float64)
     assert scale_to_unit(short).norm().item() == pytest.approx(5 / 6)
 
 
-def test_an_all_zero_vector_stays_zero_and_passes_no_gradient() -> None:
+def test_an_all_zero_vector_stays_zero_and_passes_no_gradient():
     rows = torch.tensor([[0.0, 0.0], [3.0, 4.0]], requires_grad=True)
     scaled = scale_to_unit(rows)
     (gradient,) = torch.autograd.grad(scaled[:, 0].sum(), rows)
@@ -47,13 +45,13 @@ def test_an_all_zero_vector_stays_zero_and_passes_no_gradient() -> None:
     torch.testing.assert_close(gradient, torch.tensor([[0.0, 0.0], [0.128, -0.096]]))
 
 
-def test_scaling_has_the_right_gradient() -> None:
+def test_scaling_has_the_right_gradient():
     torch.manual_seed(1)
     rows = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(scale_to_unit, (rows,))
 
 
-def test_scaling_runs_in_float32_under_autocast() -> None:
+def test_scaling_runs_in_float32_under_autocast():
     projector, rows = ProjectionHead([4], dim=8), torch.randn(5, 4)
     with torch.autocast("cpu", torch.bfloat16):
         projected = projector(rows, 0)

@@ -1,7 +1,3 @@
-from __future__ import annotations
-
-from collections.abc import Sequence
-
 import pytest
 import torch
 from torch import nn
@@ -12,17 +8,17 @@ from i2icli.networks.resample import Downsample, ReflectionPad, Upsample
 from i2icli.networks.resnet import ResnetBlock, ResnetGenerator
 
 
-def tiny(**options: object) -> ResnetGenerator:
+def tiny(**options):
     torch.manual_seed(0)
     return ResnetGenerator(**{"width": 4, "blocks": 2, **options})
 
 
-def pictures(batch: int = 1, size: tuple[int, int] = (16, 12)) -> torch.Tensor:
+def pictures(batch=1, size=(16, 12)):
     torch.manual_seed(1)
     return torch.rand(batch, 3, *size) * 2 - 1
 
 
-def weight_numbers(generator: ResnetGenerator) -> list[int]:
+def weight_numbers(generator):
     """Return the numbers of the modules that carry weights, blocks left out."""
     return [
         number
@@ -40,9 +36,7 @@ def weight_numbers(generator: ResnetGenerator) -> list[int]:
         (False, True, [1, 4, 7, 20, 24, 28], [19, 23], 10),
     ],
 )
-def test_generator_numbers_its_modules_as_released(
-    down: bool, up: bool, weights: list[int], filters: list[int], blocks: int
-) -> None:
+def test_generator_numbers_its_modules_as_released(down, up, weights, filters, blocks):
     with torch.device("meta"):
         generator = ResnetGenerator(antialias_down=down, antialias_up=up)
     keys = {f"model.{n}.{kind}" for n in weights for kind in ("weight", "bias")}
@@ -57,20 +51,20 @@ def test_generator_numbers_its_modules_as_released(
 
 
 @pytest.mark.parametrize("antialias", [True, False])
-def test_full_generator_has_the_released_number_of_weights(antialias: bool) -> None:
+def test_full_generator_has_the_released_number_of_weights(antialias):
     with torch.device("meta"):
         generator = ResnetGenerator(antialias_down=antialias, antialias_up=antialias)
     assert sum(weight.numel() for weight in generator.parameters()) == 11_378_179
 
 
-def test_transposed_convolutions_store_input_channels_first() -> None:
+def test_transposed_convolutions_store_input_channels_first():
     shapes = {name: weight.shape for name, weight in tiny(antialias_up=False).named_parameters()}
     assert shapes["model.14.weight"] == (16, 8, 3, 3)
 
 
 @pytest.mark.parametrize("up", [True, False])
 @pytest.mark.parametrize("down", [True, False])
-def test_generator_keeps_the_size_and_stays_in_range(down: bool, up: bool) -> None:
+def test_generator_keeps_the_size_and_stays_in_range(down, up):
     generator = tiny(out_channels=1, antialias_down=down, antialias_up=up)
     images, features = generator(pictures(2))
     assert images.shape == (2, 1, 16, 12)
@@ -78,7 +72,7 @@ def test_generator_keeps_the_size_and_stays_in_range(down: bool, up: bool) -> No
     assert features == []
 
 
-def test_layers_of_the_antialiased_generator_are_the_published_ones() -> None:
+def test_layers_of_the_antialiased_generator_are_the_published_ones():
     kinds = [type(module) for module in tiny().model]
     conv, norm, relu = nn.Conv2d, InstanceNorm, nn.ReLU
     assert kinds == [
@@ -92,7 +86,7 @@ def test_layers_of_the_antialiased_generator_are_the_published_ones() -> None:
     ]
 
 
-def test_taps_are_the_outputs_of_their_modules() -> None:
+def test_taps_are_the_outputs_of_their_modules():
     generator, images = tiny(), pictures()
     layers = [0, 4, 8, 12, 13]
     _, features = generator(images, layers)
@@ -101,14 +95,14 @@ def test_taps_are_the_outputs_of_their_modules() -> None:
 
 
 @pytest.mark.parametrize("antialias", [True, False])
-def test_encode_gives_the_features_of_the_full_pass(antialias: bool) -> None:
+def test_encode_gives_the_features_of_the_full_pass(antialias):
     generator, layers = tiny(antialias_down=antialias, antialias_up=antialias), [0, 2, 5, 9]
     _, features = generator(pictures(), layers)
     for one, other in zip(features, generator.encode(pictures(), layers), strict=True):
         assert torch.equal(one, other)
 
 
-def test_encode_stops_after_the_last_tap() -> None:
+def test_encode_stops_after_the_last_tap():
     generator, entered = tiny(), []
     for number, module in enumerate(generator.model):
         module.register_forward_hook(lambda *_, number=number: entered.append(number))
@@ -117,7 +111,7 @@ def test_encode_stops_after_the_last_tap() -> None:
     assert generator.encode(pictures(), []) == []
 
 
-def test_a_tapped_norm_gives_its_value_after_the_relu_but_for_the_last_tap() -> None:
+def test_a_tapped_norm_gives_its_value_after_the_relu_but_for_the_last_tap():
     # index 8 without anti-aliasing: the released code overwrites the norm's output in place
     generator, images = tiny(antialias_down=False, antialias_up=False), pictures()
     before = generator.model[:9](images)
@@ -128,13 +122,13 @@ def test_a_tapped_norm_gives_its_value_after_the_relu_but_for_the_last_tap() -> 
     assert (last < 0).any()
 
 
-def test_a_convolution_without_norm_is_overwritten_too() -> None:
+def test_a_convolution_without_norm_is_overwritten_too():
     generator, images = tiny(norm="none"), pictures()
     first, _ = generator.encode(images, [4, 8])
     torch.testing.assert_close(first, F.relu(generator.model[:5](images)))
 
 
-def test_gradient_reaches_the_weights_through_taps_and_image_alike() -> None:
+def test_gradient_reaches_the_weights_through_taps_and_image_alike():
     generator, images, layers = tiny(), pictures(), [4, 12]
     image, features = generator(images, layers)
     weights = dict(generator.named_parameters())
@@ -146,14 +140,14 @@ def test_gradient_reaches_the_weights_through_taps_and_image_alike() -> None:
     torch.testing.assert_close(gradient.double(), expected, rtol=1e-3, atol=1e-4)
 
 
-def score(image: torch.Tensor, features: Sequence[torch.Tensor]) -> torch.Tensor:
+def score(image, features):
     """Read the features as contrastive losses do, so that their gradient is channels-last."""
     rows = [feature.permute(0, 2, 3, 1).flatten(1, 2)[:, :5] for feature in features]
     return image.pow(2).sum() + sum(row.pow(3).sum() for row in rows)
 
 
 @pytest.mark.parametrize("antialias", [True, False])
-def test_feature_channels_are_those_of_the_features(antialias: bool) -> None:
+def test_feature_channels_are_those_of_the_features(antialias):
     generator = tiny(antialias_down=antialias, antialias_up=antialias)
     layers = list(range(len(generator.model)))
     _, features = generator(pictures(), layers)
@@ -161,19 +155,19 @@ def test_feature_channels_are_those_of_the_features(antialias: bool) -> None:
 
 
 @pytest.mark.parametrize("layers", [[4, 0], [4, 4]])
-def test_layers_that_do_not_ascend_are_refused(layers: list[int]) -> None:
+def test_layers_that_do_not_ascend_are_refused(layers):
     message = rf"layers must ascend without repeats, got \[4, {layers[1]}\]"
     with pytest.raises(ValueError, match=message):
         tiny()(pictures(), layers)
 
 
 @pytest.mark.parametrize("layers", [[-1, 4], [0, 25]])
-def test_layers_that_are_not_there_are_refused(layers: list[int]) -> None:
+def test_layers_that_are_not_there_are_refused(layers):
     with pytest.raises(ValueError, match=r"must lie in 0\.\.24"):
         tiny().encode(pictures(), layers)
 
 
-def test_dropout_moves_the_second_convolution_and_acts_in_training_only() -> None:
+def test_dropout_moves_the_second_convolution_and_acts_in_training_only():
     generator, images = tiny(dropout=True), pictures()
     keys = {name for name, _ in generator.model[12].named_parameters()}
     assert keys == {f"conv_block.{n}.{kind}" for n in (1, 6) for kind in ("weight", "bias")}
@@ -182,21 +176,21 @@ def test_dropout_moves_the_second_convolution_and_acts_in_training_only() -> Non
     assert torch.equal(generator(images)[0], generator(images)[0])
 
 
-def test_batch_norm_has_running_statistics_and_leaves_out_biases_before_it() -> None:
+def test_batch_norm_has_running_statistics_and_leaves_out_biases_before_it():
     names = set(tiny(norm="batch").state_dict())
     assert "model.1.bias" not in names
     assert {"model.2.running_mean", "model.2.weight", "model.2.bias"} <= names
     assert "model.23.bias" in names  # the last convolution has no norm after it
 
 
-def test_generator_without_norm_keeps_the_numbers() -> None:
+def test_generator_without_norm_keeps_the_numbers():
     plain, normed = tiny(norm="none"), tiny()
     assert weight_numbers(plain) == weight_numbers(normed)
     assert "model.1.bias" not in plain.state_dict()
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_a_batch_gives_what_its_pictures_give_alone(memory_format: torch.memory_format) -> None:
+def test_a_batch_gives_what_its_pictures_give_alone(memory_format):
     generator = tiny().to(memory_format=memory_format)
     images = pictures(3).contiguous(memory_format=memory_format)
     together, _ = generator(images)

@@ -1,10 +1,5 @@
-"""Segmentation networks: torchvision's backbone, and both heads against formulas written out."""
-
-from __future__ import annotations
-
 import pytest
 import torch
-from torch import Tensor
 from torchvision.models import resnet18, resnet50
 
 from i2icli.networks.attention_to_scale import ScaleAttentionHead, resize_to_scale
@@ -12,11 +7,11 @@ from i2icli.networks.danet import DANetHead, enlarge
 from i2icli.networks.dilated_resnet import RESNETS, DilatedResnet
 
 
-def spread(*shape: int, seed: int = 0) -> Tensor:
+def spread(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def line(side: int, size: int) -> Tensor:
+def line(side, size):
     """Return the matrix that interpolates `side` numbers to `size`, corner on corner."""
     weights = torch.zeros(size, side, dtype=torch.float64)
     for place in range(size):
@@ -28,12 +23,12 @@ def line(side: int, size: int) -> Tensor:
     return weights
 
 
-def interpolated(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def interpolated(maps, size):
     rows, columns = line(maps.shape[2], size[0]), line(maps.shape[3], size[1])
     return torch.einsum("hi,bcij,wj->bchw", rows, maps, columns)
 
 
-def convolved(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def convolved(maps, weight, bias):
     """Convolve by a sum over shifts, zeros around."""
     reach = weight.shape[2] // 2
     padded = torch.nn.functional.pad(maps, (reach,) * 4)
@@ -46,12 +41,12 @@ def convolved(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return total
 
 
-def test_enlarging_is_bilinear_corner_on_corner() -> None:
+def test_enlarging_is_bilinear_corner_on_corner():
     maps = spread(2, 3, 4, 5)
     torch.testing.assert_close(enlarge(maps, (9, 13)), interpolated(maps, (9, 13)))
 
 
-def test_scales_are_merged_by_softmax_over_the_attention() -> None:
+def test_scales_are_merged_by_softmax_over_the_attention():
     head = ScaleAttentionHead(16, 3, 3, hidden=6).double().eval()
     given = [spread(2, 16, 6, 8), spread(2, 16, 5, 6, seed=1), spread(2, 16, 3, 4, seed=2)]
     norm = head.neck[1]
@@ -83,20 +78,20 @@ def test_scales_are_merged_by_softmax_over_the_attention() -> None:
     torch.testing.assert_close(scores.merged_features(), together)
 
 
-def test_pictures_are_scaled_to_rounded_sides() -> None:
+def test_pictures_are_scaled_to_rounded_sides():
     images = torch.rand(1, 3, 40, 50)
     assert resize_to_scale(images, 1.0) is images
     assert resize_to_scale(images, 0.75).shape == (1, 3, 30, 38)
     assert resize_to_scale(torch.rand(1, 3, 1, 1), 0.25).shape == (1, 3, 1, 1)
 
 
-def test_each_score_of_danet_comes_from_its_own_attention() -> None:
+def test_each_score_of_danet_comes_from_its_own_attention():
     head = DANetHead(16, 3).eval()
     for attention in (head.sa, head.sc):
         torch.nn.init.constant_(attention.gamma, 0.5)
     features = torch.rand(2, 16, 5, 6)
 
-    def reached(part: str) -> set[str]:
+    def reached(part):
         head.zero_grad()
         getattr(head(features), part).sum().backward()
         return {
@@ -111,7 +106,7 @@ def test_each_score_of_danet_comes_from_its_own_attention() -> None:
     assert reached("fused") == {*both, "conv8"}
 
 
-def test_backbone_is_torchvisions_with_strides_turned_into_dilation() -> None:
+def test_backbone_is_torchvisions_with_strides_turned_into_dilation():
     ours = DilatedResnet("resnet50").eval()
     theirs = resnet50(weights=None, replace_stride_with_dilation=[False, True, True]).eval()
     theirs.load_state_dict(ours.state_dict(), strict=False)
@@ -127,9 +122,9 @@ def test_backbone_is_torchvisions_with_strides_turned_into_dilation() -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet101"])
-def test_multi_grid_sets_the_dilations_of_the_last_stage(name: str) -> None:
+def test_multi_grid_sets_the_dilations_of_the_last_stage(name):
     assert name in RESNETS
-    network = DilatedResnet(name, multi_grid=(4, 8, 16))  # type: ignore[arg-type]
+    network = DilatedResnet(name, multi_grid=(4, 8, 16))
     kernels = [
         {layer.dilation for layer in block.modules() if getattr(layer, "kernel_size", 0) == (3, 3)}
         for block in network.layer4
@@ -139,7 +134,7 @@ def test_multi_grid_sets_the_dilations_of_the_last_stage(name: str) -> None:
         assert network.eval()(torch.rand(1, 3, 24, 17)).shape == (1, network.channels, 3, 3)
 
 
-def test_grey_pictures_are_repeated() -> None:
+def test_grey_pictures_are_repeated():
     network = DilatedResnet("resnet18").eval()
     grey = torch.rand(1, 1, 16, 16)
     with torch.no_grad():
@@ -147,7 +142,7 @@ def test_grey_pictures_are_repeated() -> None:
         torch.testing.assert_close(network(grey), network(grey.repeat(1, 3, 1, 1)))
 
 
-def test_weights_of_torchvision_are_taken_and_others_refused() -> None:
+def test_weights_of_torchvision_are_taken_and_others_refused():
     network = DilatedResnet("resnet18")
     published = resnet18(weights=None).state_dict()
     network.load_torchvision(published)

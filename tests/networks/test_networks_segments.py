@@ -1,13 +1,8 @@
-"""Keeping fewer maps for the gradient must change no number."""
-
-from __future__ import annotations
-
 from collections import Counter
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from i2icli.networks.norm import InstanceNorm
@@ -19,21 +14,19 @@ from i2icli.system.memory import LiveBytes
 TAPS = {True: [0, 4, 8, 12], False: [0, 2, 5, 7, 10]}
 
 
-def generator(*, antialias: bool = True, **options: Any) -> ResnetGenerator:
+def generator(*, antialias=True, **options):
     torch.manual_seed(0)
     return ResnetGenerator(
         width=4, blocks=2, antialias_down=antialias, antialias_up=antialias, **options
     )
 
 
-def pictures() -> Tensor:
+def pictures():
     torch.manual_seed(1)
     return torch.randn(2, 3, 16, 20)
 
 
-def trained(
-    network: ResnetGenerator, layers: list[int], *, recomputes: bool, precision: torch.dtype
-) -> list[Tensor]:
+def trained(network, layers, *, recomputes, precision):
     """Return translation, features and all gradients of one pass."""
     network.recomputes = recomputes
     network.zero_grad()
@@ -52,9 +45,7 @@ def trained(
 @pytest.mark.parametrize("dropout", [False, True])
 @pytest.mark.parametrize("antialias", [False, True])
 @pytest.mark.parametrize("norm", ["instance", "batch", "none"])
-def test_a_generator_that_recomputes_gives_the_same_bits(
-    norm: Any, antialias: bool, dropout: bool, precision: torch.dtype
-) -> None:
+def test_a_generator_that_recomputes_gives_the_same_bits(norm, antialias, dropout, precision):
     network = generator(antialias=antialias, norm=norm, dropout=dropout)
     layers = TAPS[antialias]
     kept = trained(network, layers, recomputes=False, precision=precision)
@@ -64,7 +55,7 @@ def test_a_generator_that_recomputes_gives_the_same_bits(
         assert torch.equal(one, other)
 
 
-def test_batch_norm_counts_each_picture_once() -> None:
+def test_batch_norm_counts_each_picture_once():
     network = generator(norm="batch")
     network.recomputes = True
     network(pictures())[0].sum().backward()
@@ -74,7 +65,7 @@ def test_batch_norm_counts_each_picture_once() -> None:
 
 
 @pytest.mark.parametrize("antialias", [False, True])
-def test_a_discriminator_that_recomputes_gives_the_same_bits(antialias: bool) -> None:
+def test_a_discriminator_that_recomputes_gives_the_same_bits(antialias):
     torch.manual_seed(0)
     network, found = PatchDiscriminator(width=4, antialias=antialias), []
     for network.recomputes in (False, True):
@@ -89,11 +80,11 @@ def test_a_discriminator_that_recomputes_gives_the_same_bits(antialias: bool) ->
 class _Convolutions(TorchDispatchMode):
     """Counts convolutions that mix channels."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
-        self.count: Counter[str] = Counter()
+        self.count = Counter()
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func is torch.ops.aten.convolution.default and args[8] == 1:
             self.count["forward"] += 1
         elif func is torch.ops.aten.convolution_backward.default and args[9] == 1:
@@ -101,7 +92,7 @@ class _Convolutions(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_no_convolution_runs_again() -> None:
+def test_no_convolution_runs_again():
     network, counts = generator(), []
     for network.recomputes in (False, True):
         with _Convolutions() as mode:
@@ -113,7 +104,7 @@ def test_no_convolution_runs_again() -> None:
     )
 
 
-def peak_bytes(*, recomputes: bool) -> int:
+def peak_bytes(*, recomputes):
     """Return the most that lives at once in a forward pass whose graph stays."""
     network, images = generator(), torch.zeros(1, 3, 64, 64)
     network.recomputes = recomputes
@@ -123,20 +114,20 @@ def peak_bytes(*, recomputes: bool) -> int:
     return live.peak
 
 
-def test_recomputing_keeps_half_of_the_maps() -> None:
+def test_recomputing_keeps_half_of_the_maps():
     assert peak_bytes(recomputes=True) < 0.6 * peak_bytes(recomputes=False)
 
 
-def test_an_activation_overwrites_what_a_norm_returned_and_nothing_else() -> None:
+def test_an_activation_overwrites_what_a_norm_returned_and_nothing_else():
     images = pictures().requires_grad_()
     before = images.detach().clone()
-    layers: list[nn.Module] = [nn.ReLU(), InstanceNorm(3), nn.LeakyReLU(0.2), nn.ReLU()]
+    layers = [nn.ReLU(), InstanceNorm(3), nn.LeakyReLU(0.2), nn.ReLU()]
     result = run_layers(layers, images)
     assert torch.equal(images, before)
     torch.testing.assert_close(result, nn.Sequential(*layers)(images))
 
 
-def test_a_norm_that_is_not_lean_is_followed_as_well() -> None:
+def test_a_norm_that_is_not_lean_is_followed_as_well():
     norm, images = InstanceNorm(3), pictures().requires_grad_()
     norm.is_lean = False
     layers = [norm, nn.ReLU(), nn.Conv2d(3, 2, 3)]

@@ -23,14 +23,7 @@ from i2icli.reports.page import (
     value_rows,
 )
 from i2icli.runs.folder import RunFolder
-from i2icli.viz.tiles import (
-    SampleRow,
-    Samples,
-    collect_samples,
-    cut_out,
-    encode,
-    read_rows,
-)
+from i2icli.viz.tiles import SampleRow, Samples, collect_samples, cut_out, encode, read_rows
 
 
 def report(**parts):

@@ -1,11 +1,10 @@
 import errno
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from echo import SMALL, Echo, noise
+from echo import SMALL, Echo, count_in, noise
 from PIL import Image
 
 from i2icli.errors import ConfigError, I2IError
@@ -22,19 +21,14 @@ from i2icli.translation.translator import Translator
 from i2icli.viz.grid import write_sheets
 
 
-@pytest.fixture
-def translator():
-    return Translator(Echo(), configure_run("cyclegan", SMALL), precision=torch.float32)
-
-
 def save(path, pixels, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     image.save(path, **options)
 
 
-def jobs_for(source, out, **options):
-    return plan_outputs(find_sources(str(source)), out, **options).jobs
+def jobs_for(folder, **options):
+    return plan_outputs(find_sources(str(folder / "in")), folder / "out", **options).jobs
 
 
 SIZES = [(1, 1), (3, 5), (7, 300), (16, 16), (17, 20), (19, 18), (17, 20), (40, 33), (20, 17)]
@@ -44,7 +38,7 @@ SIZES = [(1, 1), (3, 5), (7, 300), (16, 16), (17, 20), (19, 18), (17, 20), (40, 
 def test_every_picture_is_written_once_in_its_own_size(tmp_path, translator, batch_size):
     for number, size in enumerate(SIZES):
         save(tmp_path / f"in/{number % 3}/{number}.png", noise(*size, seed=number))
-    jobs = jobs_for(tmp_path / "in", tmp_path / "out")
+    jobs = jobs_for(tmp_path)
     report = translate_jobs(translator, jobs, FolderOptions(batch_size=batch_size))
     assert (report.found, len(report.written), report.skipped) == (len(SIZES), len(SIZES), 0)
     assert report.failures == ()
@@ -66,9 +60,7 @@ def test_a_method_on_a_gpu_would_see_batches_of_one_padded_size(tmp_path, transl
     monkeypatch.setattr(pipeline, "translate_images", record)
     for number, size in enumerate(SIZES):
         save(tmp_path / f"in/{number}.png", noise(*size))
-    translate_jobs(
-        translator, jobs_for(tmp_path / "in", tmp_path / "out"), FolderOptions(batch_size=3)
-    )
+    translate_jobs(translator, jobs_for(tmp_path), FolderOptions(batch_size=3))
     assert [(20, 17), (18, 19), (20, 17)] in taken
     assert sum(map(len, taken)) == len(SIZES)
 
@@ -79,7 +71,7 @@ def test_depth_alpha_and_grey_come_back_as_the_networks_give_them(tmp_path, tran
     save(tmp_path / "in/grey.png", noise(9, 9, 1))
     Image.fromarray(noise(9, 9)).convert("P").save(tmp_path / "in/palette.png")
     Image.fromarray(noise(9, 9)).convert("CMYK").save(tmp_path / "in/press.jpg")
-    jobs = jobs_for(tmp_path / "in", tmp_path / "out")
+    jobs = jobs_for(tmp_path)
     report = translate_jobs(translator, jobs)
     assert report.failures == ()
     for job in jobs:
@@ -96,7 +88,7 @@ def test_deep_grey_stays_deep_grey(tmp_path):
     translator = Translator(method, configure_run("cyclegan", SMALL), precision=torch.bfloat16)
     pixels = noise(30, 21, 1, bits=16)
     save(tmp_path / "in/scan.tif", pixels)
-    translate_jobs(translator, jobs_for(tmp_path / "in", tmp_path / "out", format="keep"))
+    translate_jobs(translator, jobs_for(tmp_path, format="keep"))
     written = read_picture(tmp_path / "out/scan.tif", channels=None)
     assert written.bits == 16
     assert np.array_equal(written.pixels, pixels)
@@ -109,9 +101,7 @@ def test_unreadable_pictures_are_named_and_the_rest_is_written(tmp_path, transla
     (tmp_path / "in/d.png").symlink_to("gone.png")
     heard = []
     report = translate_jobs(
-        translator,
-        jobs_for(tmp_path / "in", tmp_path / "out"),
-        on_done=lambda job, error: heard.append((job.name, error)),
+        translator, jobs_for(tmp_path), on_done=lambda job, error: heard.append((job.name, error))
     )
     assert [failure.path.name for failure in report.failures] == ["b.png", "d.png"]
     assert "does not exist" in report.failures[1].error
@@ -123,7 +113,7 @@ def test_unreadable_pictures_are_named_and_the_rest_is_written(tmp_path, transla
 def test_a_picture_that_its_format_cannot_hold_fails_alone(tmp_path, translator):
     save(tmp_path / "in/long.png", noise(1, 17000))
     save(tmp_path / "in/short.png", noise(5, 5))
-    jobs = jobs_for(tmp_path / "in", tmp_path / "out", format="webp")
+    jobs = jobs_for(tmp_path, format="webp")
     report = translate_jobs(translator, jobs)
     assert [failure.path.name for failure in report.failures] == ["long.png"]
     assert [job.name for job in report.written] == ["short.png"]
@@ -133,7 +123,7 @@ def test_existing_outputs_are_overwritten_or_on_request_left(tmp_path, translato
     for name in ("a.png", "b.png"):
         save(tmp_path / "in" / name, noise(5, 5))
     save(tmp_path / "out/a.png", noise(2, 2))
-    jobs = jobs_for(tmp_path / "in", tmp_path / "out")
+    jobs = jobs_for(tmp_path)
     report = translate_jobs(translator, jobs, FolderOptions(skip_existing=True))
     assert (report.found, len(report.written), report.skipped) == (2, 1, 1)
     assert read_picture(tmp_path / "out/a.png").size == (2, 2)
@@ -154,7 +144,7 @@ def test_memory_that_runs_out_halves_the_batch_and_says_so(tmp_path, translator,
     monkeypatch.setattr(pipeline, "translate_images", hungry)
     for number in range(16):
         save(tmp_path / f"in/{number:02d}.png", noise(16, 20, seed=number))
-    jobs = jobs_for(tmp_path / "in", tmp_path / "out")
+    jobs = jobs_for(tmp_path)
     options = FolderOptions(batch_size=8)
     report = translate_jobs(translator, jobs, options)
     assert sizes[:3] == [8, 4, 2]
@@ -185,7 +175,7 @@ def test_memory_too_small_for_one_picture_is_an_error_that_names_it(
     monkeypatch.setattr(pipeline, "translate_images", starve)
     save(tmp_path / "in/big.png", noise(16, 20))
     with pytest.raises(I2IError, match=r"cpu has too little memory to translate .*big\.png"):
-        translate_jobs(translator, jobs_for(tmp_path / "in", tmp_path / "out"))
+        translate_jobs(translator, jobs_for(tmp_path))
 
 
 def test_other_faults_of_a_method_are_not_hidden(tmp_path, translator, monkeypatch):
@@ -195,7 +185,7 @@ def test_other_faults_of_a_method_are_not_hidden(tmp_path, translator, monkeypat
     monkeypatch.setattr(pipeline, "translate_images", fail)
     save(tmp_path / "in/a.png", noise(16, 20))
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        translate_jobs(translator, jobs_for(tmp_path / "in", tmp_path / "out"))
+        translate_jobs(translator, jobs_for(tmp_path))
 
 
 def test_a_full_disk_stops_with_one_sentence_and_no_half_files(tmp_path, translator, monkeypatch):
@@ -209,7 +199,7 @@ def test_a_full_disk_stops_with_one_sentence_and_no_half_files(tmp_path, transla
     monkeypatch.setattr(encode, "write_whole", fill)
     for number in range(40):
         save(tmp_path / f"in/{number:02d}.png", noise(5, 5))
-    jobs = jobs_for(tmp_path / "in", tmp_path / "out")
+    jobs = jobs_for(tmp_path)
     with pytest.raises(I2IError, match=r"No space left on device\. Make room, .*--skip-existing"):
         translate_jobs(translator, jobs)
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
@@ -220,7 +210,7 @@ def test_an_output_that_cannot_be_written_fails_alone(tmp_path, translator):
     for name in ("a.png", "b.png"):
         save(tmp_path / "in" / name, noise(5, 5))
     (tmp_path / "out/a.png").mkdir(parents=True)
-    report = translate_jobs(translator, jobs_for(tmp_path / "in", tmp_path / "out"))
+    report = translate_jobs(translator, jobs_for(tmp_path))
     assert [failure.path.name for failure in report.failures] == ["a.png"]
     assert [job.name for job in report.written] == ["b.png"]
 
@@ -233,7 +223,7 @@ def test_an_interruption_ends_all_threads_and_leaves_whole_files(tmp_path, trans
         if job.name == "05.png":
             raise KeyboardInterrupt
 
-    jobs = jobs_for(tmp_path / "in", tmp_path / "out")
+    jobs = jobs_for(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         translate_jobs(translator, jobs, on_done=interrupt)
     assert not [t for t in threading.enumerate() if t.name.startswith(("read", "write"))]
@@ -261,7 +251,7 @@ def test_reading_stays_a_bounded_number_of_pictures_ahead(tmp_path, translator, 
         done.append(job)
         behind.append(len(read) - len(done))
 
-    translate_jobs(translator, jobs_for(tmp_path / "in", tmp_path / "out"), on_done=note)
+    translate_jobs(translator, jobs_for(tmp_path), on_done=note)
     assert len(done) == 120
     assert max(behind) <= 8 * pipeline._THREADS + 8
 
@@ -270,7 +260,7 @@ def test_pictures_of_all_sizes_do_not_pile_up(tmp_path, translator, monkeypatch)
     monkeypatch.setattr(pipeline, "_AHEAD_PIXELS", 2000)
     for number in range(12):
         save(tmp_path / f"in/{number:02d}.png", noise(16 + 4 * number, 40))
-    jobs = jobs_for(tmp_path / "in", tmp_path / "out")
+    jobs = jobs_for(tmp_path)
     report = translate_jobs(translator, jobs, FolderOptions(batch_size=8))
     assert report.written == tuple(jobs)
 
@@ -290,16 +280,9 @@ def test_contact_sheets_show_each_source_beside_its_translation(tmp_path, transl
     assert [path.name for path in written] == ["grid-001.png", "grid-002.png"]
     first, second = (np.asarray(Image.open(path)) for path in written)
     for number in range(8):
-        assert _count(first, noise(20, 24, seed=number)) == 2
-    assert _count(second, noise(20, 24, seed=8)) == 2
+        assert count_in(first, noise(20, 24, seed=number)) == 2
+    assert count_in(second, noise(20, 24, seed=8)) == 2
     assert second.shape[1] < 1200  # the wide picture is scaled down
-    assert isinstance(written[0], Path)
-
-
-def _count(sheet, pixels):
-    """Return how often `pixels` stand in the sheet."""
-    windows = np.lib.stride_tricks.sliding_window_view(sheet[..., 0], pixels.shape[:2])
-    return int((windows == pixels[..., 0]).all(axis=(2, 3)).sum())
 
 
 def test_files_are_read_and_written_while_the_networks_compute(tmp_path, translator, monkeypatch):
@@ -326,5 +309,5 @@ def test_files_are_read_and_written_while_the_networks_compute(tmp_path, transla
     monkeypatch.setattr(pipeline, "translate_images", compute)
     for number in range(2):
         save(tmp_path / f"in/{number}.png", noise(16, 16))
-    translate_jobs(translator, jobs_for(tmp_path / "in", tmp_path / "out"))
+    translate_jobs(translator, jobs_for(tmp_path))
     assert overlaps == [True, True]

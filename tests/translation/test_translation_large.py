@@ -10,8 +10,6 @@ from PIL import Image
 from i2icli.cli.app import main
 from i2icli.errors import ConfigError, I2IError
 from i2icli.methods import build_method, configure_run
-from i2icli.methods.shared.base import Method
-from i2icli.networks.resnet import ResnetGenerator
 from i2icli.networks.tiles import cut_tiles
 from i2icli.pictures.images import Picture, to_tensor
 from i2icli.system import memory as memory_module
@@ -24,7 +22,7 @@ from i2icli.translation.pipeline import BatchRunner
 from i2icli.translation.tiling_fast import _weights, measure_fast, reduced, run_fast
 
 
-def build(preset: str = "cyclegan", *overrides: str) -> Method:
+def build(preset="cyclegan", *overrides):
     torch.manual_seed(0)
     method = build_method(configure_run(preset, [*SMALL, *overrides])).eval()
     for weights in method.parameters():
@@ -32,18 +30,18 @@ def build(preset: str = "cyclegan", *overrides: str) -> Method:
     return method.requires_grad_(False)
 
 
-def pictures_of(method: Method, **options: object) -> LargePictures:
+def pictures_of(method, **options):
     return LargePictures(
         method,
         "b2a" if "b2a" in method.directions else "a2b",
         precision=torch.float32,
-        options=TilesOptions(**options),  # type: ignore[arg-type]
+        options=TilesOptions(**options),
     )
 
 
 @pytest.mark.parametrize("size", [(61, 83), (64, 64), (7, 300)])
 @pytest.mark.parametrize("bits", [8, 16])
-def test_exact_tiles_give_the_translation_of_the_whole(size: tuple[int, int], bits: int) -> None:
+def test_exact_tiles_give_the_translation_of_the_whole(size, bits):
     method, said = build(), collect_messages()
     picture = Picture(noise(*size, bits=bits))
     tiled = pictures_of(method, tiles="exact").translate(picture, "exact")
@@ -56,9 +54,7 @@ def test_exact_tiles_give_the_translation_of_the_whole(size: tuple[int, int], bi
     ]
 
 
-def test_a_picture_goes_in_tiles_where_the_whole_does_not_fit(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_picture_goes_in_tiles_where_the_whole_does_not_fit(monkeypatch):
     large = pictures_of(build(), memory=10 << 30)
     need = large.needed(1)
     monkeypatch.setattr(large_module, "_SURELY", 2 * need)
@@ -67,7 +63,7 @@ def test_a_picture_goes_in_tiles_where_the_whole_does_not_fit(
     assert [large.way((1, pixels, 8)) for pixels in (400, 999, 1001)] == ["whole", "whole", "exact"]
 
 
-def test_what_the_process_holds_counts_in_the_memory_that_is_allowed() -> None:
+def test_what_the_process_holds_counts_in_the_memory_that_is_allowed():
     method = build()
     tight = pictures_of(method, memory=resident_bytes() + (1 << 20))
     assert tight.way((1024, 1024, 8)) == "exact"
@@ -75,7 +71,7 @@ def test_what_the_process_holds_counts_in_the_memory_that_is_allowed() -> None:
     assert pictures_of(method, memory=1, tiles="off").way((1024, 1024, 8)) == "whole"
 
 
-def test_the_need_of_a_whole_picture_grows_with_its_pixels_and_channels() -> None:
+def test_the_need_of_a_whole_picture_grows_with_its_pixels_and_channels():
     narrow, wide = (
         pictures_of(build("cyclegan", f"method.generator.width={width}")) for width in (4, 8)
     )
@@ -84,30 +80,28 @@ def test_the_need_of_a_whole_picture_grows_with_its_pixels_and_channels() -> Non
 
 
 @pytest.mark.parametrize("tiles", ["exact", "fast"])
-def test_tiles_are_refused_for_methods_that_cannot_work_in_them(tiles: str) -> None:
+def test_tiles_are_refused_for_methods_that_cannot_work_in_them(tiles):
     attentive = build("cyclegan", "method.generator.attention=dual")
     for method in (attentive, Echo()):
         with pytest.raises(ConfigError, match=rf"--tiles {tiles} is for .* residual generator"):
             pictures_of(method, tiles=tiles)
 
 
-def test_too_large_a_picture_for_a_method_without_tiles_is_refused_if_memory_was_bounded() -> None:
+def test_too_large_a_picture_for_a_method_without_tiles_is_refused_if_memory_was_bounded():
     attentive = build("cyclegan", "method.generator.attention=dual")
     bounded = pictures_of(attentive, memory=resident_bytes() + (1 << 20))
     with pytest.raises(I2IError, match=r"2048 x 1024 pixels needs .*cannot work in tiles"):
         bounded.way((1024, 2048, 8))
 
 
-def test_a_bound_below_the_picture_itself_is_refused() -> None:
+def test_a_bound_below_the_picture_itself_is_refused():
     picture = Picture(noise(64, 64), path=Path("sea.png"))
     large = pictures_of(build(), memory=1000)
     with pytest.raises(I2IError, match=r"too little for sea.png, 64 x 64 pixels"):
         large.translate(picture, "exact")
 
 
-def test_where_memory_runs_out_after_all_a_picture_is_done_in_tiles(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_where_memory_runs_out_after_all_a_picture_is_done_in_tiles(monkeypatch):
     method, said = build(), collect_messages()
     runner = BatchRunner(method, "a2b", precision=torch.float32, batch_size=2)
     pictures = [Picture(noise(40, 40, seed=seed)) for seed in (0, 1)]
@@ -120,7 +114,7 @@ def test_where_memory_runs_out_after_all_a_picture_is_done_in_tiles(
         torch.testing.assert_close(one.images, whole.images, rtol=0, atol=1e-4)
 
 
-def test_weights_of_fast_tiles_add_up_to_one() -> None:
+def test_weights_of_fast_tiles_add_up_to_one():
     total = torch.zeros(300, 500)
     for tile in cut_tiles(300, 500, side=64, halo=64):
         rows, columns = tile.rows, tile.columns
@@ -129,18 +123,16 @@ def test_weights_of_fast_tiles_add_up_to_one() -> None:
     torch.testing.assert_close(total, torch.ones_like(total))
 
 
-def test_fast_tiles_are_exact_where_there_is_no_norm_and_they_see_far_enough() -> None:
+def test_fast_tiles_are_exact_where_there_is_no_norm_and_they_see_far_enough():
     network = build("cyclegan", "method.generator.norm=none").generator_of("a2b")
-    assert isinstance(network, ResnetGenerator)
     torch.manual_seed(0)
     image = torch.rand(3, 200, 264) * 2 - 1
     result = run_fast(network, image, side=96, pixels=64 * 64)
     torch.testing.assert_close(result, network(image[None])[0][0], rtol=0, atol=1e-5)
 
 
-def test_fast_tiles_have_no_error_but_that_of_statistics_and_the_measurement_finds_it() -> None:
+def test_fast_tiles_have_no_error_but_that_of_statistics_and_the_measurement_finds_it():
     network = build().generator_of("a2b")
-    assert isinstance(network, ResnetGenerator)
     torch.manual_seed(0)
     image = torch.rand(3, 200, 264) * 2 - 1
     before = network(image[None])[0][0]
@@ -153,14 +145,14 @@ def test_fast_tiles_have_no_error_but_that_of_statistics_and_the_measurement_fin
     assert torch.equal(network(image[None])[0][0], before)  # its norms are its own again
 
 
-def test_a_reduced_picture_keeps_its_shape_and_enough_pixels() -> None:
+def test_a_reduced_picture_keeps_its_shape_and_enough_pixels():
     image = torch.rand(3, 400, 800)
     assert reduced(image, 20_000).shape == (3, 100, 200)
     assert reduced(image, 10).shape == (3, 64, 64)
     assert reduced(image, 10**6) is image
 
 
-def test_live_bytes_count_what_is_alive_at_once() -> None:
+def test_live_bytes_count_what_is_alive_at_once():
     with LiveBytes() as live:
         values = torch.zeros(1000)
         other = values + 1
@@ -173,10 +165,8 @@ def test_live_bytes_count_what_is_alive_at_once() -> None:
     assert live.largest == 4000
 
 
-def test_memory_is_told_where_the_c_library_cannot_be_asked(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def refuse(_: object) -> None:  # as ctypes does on Windows for a library without a name
+def test_memory_is_told_where_the_c_library_cannot_be_asked(monkeypatch):
+    def refuse(_):  # as ctypes does on Windows for a library without a name
         raise TypeError("argument of type 'NoneType' is not iterable")
 
     before = resident_bytes()
@@ -189,8 +179,8 @@ def test_memory_is_told_where_the_c_library_cannot_be_asked(
     assert memory_module.free_bytes(torch.device("cpu")) is None
 
 
-def test_a_bound_ends_the_keeping_of_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[str] = []
+def test_a_bound_ends_the_keeping_of_freed_memory(monkeypatch):
+    calls = []
     monkeypatch.setattr(large_module, "return_freed_memory", lambda: calls.append("returned"))
     pictures_of(build())
     assert not calls
@@ -198,12 +188,12 @@ def test_a_bound_ends_the_keeping_of_freed_memory(monkeypatch: pytest.MonkeyPatc
     assert calls
 
 
-def test_fast_tiles_that_are_mostly_overlap_say_so() -> None:
+def test_fast_tiles_that_are_mostly_overlap_say_so():
     assert large_module._advice(256) == ""
     assert "tiles of 100 pixels only" in large_module._advice(100)
 
 
-def test_fast_tiles_leave_room_for_the_kernels_of_their_libraries() -> None:
+def test_fast_tiles_leave_room_for_the_kernels_of_their_libraries():
     method = build()
     held = resident_bytes()
     tight = pictures_of(method, tiles="fast", memory=held + large_module._FAST_LIBRARIES // 2)
@@ -211,7 +201,7 @@ def test_fast_tiles_leave_room_for_the_kernels_of_their_libraries() -> None:
         tight.translate(Picture(noise(300, 300)), "fast")
 
 
-def test_amounts_of_memory_are_read_and_said() -> None:
+def test_amounts_of_memory_are_read_and_said():
     read = [parse_bytes(text) for text in ("4G", "1.5GiB", "800m", "1000", "2 kB")]
     assert read == [4 << 30, 3 << 29, 800 << 20, 1000, 2048]
     assert [in_words(count) for count in (3 << 29, 5 << 20)] == ["1.5 GiB", "5 MiB"]
@@ -223,13 +213,13 @@ def test_amounts_of_memory_are_read_and_said() -> None:
 
 
 def test_the_command_says_that_it_works_in_tiles_and_by_how_much_they_differ(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+    tmp_path, monkeypatch, capsys
+):
     save_fresh(tmp_path / "last.pt")
     Image.fromarray(noise(300, 310)).save(tmp_path / "in.png")
     monkeypatch.setattr(large_module, "_STATISTICS_PIXELS", 128 * 128)
 
-    def made(tiles: str) -> tuple[np.ndarray, str]:
+    def made(tiles):
         words = ["translate", tmp_path / "last.pt", tmp_path / "in.png", tmp_path / f"{tiles}.png"]
         monkeypatch.setattr(
             "sys.argv", ["i2i", *map(str, words), "--tiles", tiles, "--memory", "1T"]

@@ -1,7 +1,5 @@
 """What 0.1.0 showed in its pages can be imported under the old names for one version."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 
@@ -17,7 +15,7 @@ import pytest
         ("data.images", "pictures.images", ["Picture", "read_picture"]),
     ],
 )
-def test_old_names_are_the_new_ones_and_say_so(old: str, new: str, names: list[str]) -> None:
+def test_old_names_are_the_new_ones_and_say_so(old, new, names):
     sys.modules.pop(f"i2icli.{old}", None)
     with pytest.warns(DeprecationWarning, match=f"i2icli.{old} is i2icli.{new} now"):
         before = importlib.import_module(f"i2icli.{old}")

@@ -1,20 +1,14 @@
-"""Methods that give more than one picture: styles, masks, label maps."""
-
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from echo import Echo, noise, translate_tensor
-from many_sided import Segmenter, configure_tiny, many_sided
+from echo import Echo, count_in, noise, translate_tensor
+from many_sided import Segmenter
 from PIL import Image
 from plain_data import assert_same_picture
 
 from i2icli.errors import ConfigError, DataError
-from i2icli.methods import Method, build_method
 from i2icli.pictures import encode
 from i2icli.pictures.encode import write_labels
 from i2icli.pictures.images import read_picture
@@ -23,32 +17,17 @@ from i2icli.translation.folder import FolderOptions, translate_jobs
 from i2icli.translation.pictures import translate_images, translate_pictures
 from i2icli.translation.sources import Source, find_sources
 from i2icli.translation.styles import random_styles, style_names, styles_of_pictures
-from i2icli.translation.targets import Job, plan_outputs
-from i2icli.translation.translator import Translator
+from i2icli.translation.targets import plan_outputs
 from i2icli.viz.grid import write_sheets
 
-Load = Callable[..., Translator]
-
 
 @pytest.fixture
-def load() -> Iterator[Load]:
-    """Return what makes a translator of a small method."""
-    with many_sided():
-
-        def make(name: str, **sections: object) -> Translator:
-            config = configure_tiny(name, **sections)
-            return Translator(build_method(config), config, precision=torch.float32)
-
-        yield make
-
-
-@pytest.fixture
-def styled(load: Load) -> Method:
+def styled(load):
     return load("tiny-styled").method
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def pictures(tmp_path):
     """Return a folder of three pictures of two sizes."""
     for number, size in enumerate([(17, 20), (17, 20), (9, 12)]):
         path = tmp_path / "in" / f"{'abc'[number]}.png"
@@ -57,7 +36,7 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def test_all_that_a_method_makes_is_cut_to_its_picture(load: Load) -> None:
+def test_all_that_a_method_makes_is_cut_to_its_picture(load):
     images = [torch.rand(1, 3, 17, 20) * 2 - 1, torch.rand(2, 3, 19, 18) * 2 - 1]
     masked = translate_images(load("tiny-masked").method, images)
     assert [one.images.shape for one in masked] == [image.shape for image in images]
@@ -70,23 +49,22 @@ def test_all_that_a_method_makes_is_cut_to_its_picture(load: Load) -> None:
             assert tensor.untyped_storage().nbytes() == tensor.numel() * 4  # a copy of its own
 
 
-def test_label_maps_are_cut_to_their_pictures_too(load: Load) -> None:
+def test_label_maps_are_cut_to_their_pictures_too(load):
     method = load("tiny-segmenter", labels={"classes": 4}).method
     images = [torch.linspace(-1, 0.99, 17 * 3).view(1, 1, 17, 3).expand(1, 3, 17, 3)]
     (made,) = translate_images(method, images)
-    assert made.labels is not None
     assert made.labels.dtype == torch.int64
     assert torch.equal(made.labels[0], ((images[0][0, 0] + 1) * 2).long())
 
 
-def test_images_alone_are_those_of_the_full_translation(styled: Method) -> None:
+def test_images_alone_are_those_of_the_full_translation(styled):
     images = [torch.rand(2, 3, 5, 7), torch.rand(1, 3, 6, 8)]
     full = translate_images(styled, images)
     for one, image in zip(full, images, strict=True):
         assert torch.equal(one.images, translate_tensor(styled, image))
 
 
-def test_a_style_is_for_all_pictures_or_one_each_and_the_default_else(styled: Method) -> None:
+def test_a_style_is_for_all_pictures_or_one_each_and_the_default_else(styled):
     images = [torch.zeros(2, 3, 16, 16), torch.zeros(1, 3, 15, 15)]
     codes = torch.arange(9.0).view(3, 3)
     each = translate_images(styled, images, style=codes)
@@ -98,19 +76,19 @@ def test_a_style_is_for_all_pictures_or_one_each_and_the_default_else(styled: Me
 
 
 @pytest.mark.parametrize("shape", [(2,), (2, 3), (3, 2), (1, 3, 1)])
-def test_a_style_of_another_shape_is_refused(styled: Method, shape: tuple[int, ...]) -> None:
+def test_a_style_of_another_shape_is_refused(styled, shape):
     with pytest.raises(ValueError, match=r"give \(3,\), or \(3, 3\) for 3 pictures"):
         translate_images(styled, [torch.zeros(3, 3, 16, 16)], style=torch.zeros(shape))
 
 
-def test_a_style_for_a_method_without_styles_is_refused() -> None:
+def test_a_style_for_a_method_without_styles_is_refused():
     with pytest.raises(ConfigError, match="has no styles, it makes one translation of a picture"):
         translate_images(Echo(), [torch.zeros(1, 3, 16, 16)], style=torch.zeros(3))
     with pytest.raises(ConfigError, match="has no styles"):
         random_styles(Echo(), 2)
 
 
-def test_random_styles_depend_on_the_seed_alone_and_begin_alike(styled: Method) -> None:
+def test_random_styles_depend_on_the_seed_alone_and_begin_alike(styled):
     state = torch.random.get_rng_state()
     few, many = random_styles(styled, 3, seed=5), random_styles(styled, 30, seed=5)
     assert torch.equal(few, many[:3])
@@ -119,13 +97,13 @@ def test_random_styles_depend_on_the_seed_alone_and_begin_alike(styled: Method) 
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_numbered_names_sort() -> None:
+def test_numbered_names_sort():
     assert style_names(2) == ("style1", "style2")
     assert style_names(1) == ("style1",)
     assert list(style_names(12)) == sorted(style_names(12))
 
 
-def test_styles_of_pictures_are_called_by_their_stems(styled: Method, pictures: Path) -> None:
+def test_styles_of_pictures_are_called_by_their_stems(styled, pictures):
     styled.train()
     Image.fromarray(noise(16, 24)).save(pictures / "b.png")
     names, codes = styles_of_pictures(styled, [str(pictures), str(pictures / "b.png")], "a2b")
@@ -137,13 +115,13 @@ def test_styles_of_pictures_are_called_by_their_stems(styled: Method, pictures: 
     assert np.allclose(codes[1].numpy() / 10, mean, atol=1e-6)
 
 
-def plan(names: list[str], **options: object) -> list[list[str]]:
+def plan(names, **options):
     sources = [Source(Path("in") / name, Path(name)) for name in names]
-    jobs = plan_outputs(sources, Path("out"), **options).jobs  # type: ignore[arg-type]
+    jobs = plan_outputs(sources, Path("out"), **options).jobs
     return [[path.relative_to("out").as_posix() for path in job.files] for job in jobs]
 
 
-def test_outputs_are_named_by_style_and_mask() -> None:
+def test_outputs_are_named_by_style_and_mask():
     both = {"styles": ("s1", "s2"), "masks": ("m",), "suffix": "_z", "format": "jpg"}
     assert plan(["d/a.png"], **both) == [
         ["d/a_z_s1.jpg", "d/a_z_s2.jpg", "d/a_z_s1_m.png", "d/a_z_s2_m.png"]
@@ -166,20 +144,18 @@ def test_outputs_are_named_by_style_and_mask() -> None:
         ),
     ],
 )
-def test_no_output_takes_the_name_of_another_mask(
-    names: list[str], wanted: list[list[str]]
-) -> None:
+def test_no_output_takes_the_name_of_another_mask(names, wanted):
     assert plan(names, masks=("m",)) == wanted
 
 
-def test_styles_of_one_name_are_refused() -> None:
+def test_styles_of_one_name_are_refused():
     with pytest.raises(ConfigError, match=r"two outputs of a\.png would be called a_red\.png: re"):
         plan(["a.png"], styles=("red", "blue", "red"))
     with pytest.raises(ConfigError, match=r"a_red_m\.png"):
         plan(["a.png"], styles=("red", "red_m"), masks=("m",))
 
 
-def test_a_file_gives_its_stem_to_styles_and_masks() -> None:
+def test_a_file_gives_its_stem_to_styles_and_masks():
     source = Source(Path("in/a.jpg"), Path("a.jpg"))
     (job,) = plan_outputs(
         [source], Path("out/b.webp"), is_file=True, styles=("s1",), masks=("m",)
@@ -187,7 +163,7 @@ def test_a_file_gives_its_stem_to_styles_and_masks() -> None:
     assert job.files == (Path("out/b_s1.webp"), Path("out/b_s1_m.png"))
 
 
-def test_a_mask_never_replaces_an_input(pictures: Path) -> None:
+def test_a_mask_never_replaces_an_input(pictures):
     (pictures / "a.png").rename(pictures / "b_m.png")
     (pictures / "b.png").rename(pictures / "b.jpg")
     source = Source(pictures / "b.jpg", Path("b.jpg"))
@@ -196,14 +172,12 @@ def test_a_mask_never_replaces_an_input(pictures: Path) -> None:
         plan_outputs([source, other], pictures, masks=("m",))
 
 
-def jobs_of(pictures: Path, out: Path, **names: tuple[str, ...]) -> tuple[Job, ...]:
-    return plan_outputs(find_sources(str(pictures)), out, **names).jobs  # type: ignore[arg-type]
+def jobs_of(pictures, out, **names):
+    return plan_outputs(find_sources(str(pictures)), out, **names).jobs
 
 
 @pytest.mark.parametrize("batch_size", [None, 8])
-def test_every_style_of_every_picture_is_written(
-    load: Load, pictures: Path, tmp_path: Path, batch_size: int | None
-) -> None:
+def test_every_style_of_every_picture_is_written(load, pictures, tmp_path, batch_size):
     translator = load("tiny-styled")
     codes, heard = translator.styles(3), []
     jobs = jobs_of(pictures, tmp_path / "out", styles=style_names(3))
@@ -222,9 +196,7 @@ def test_every_style_of_every_picture_is_written(
     assert len(list((tmp_path / "out").iterdir())) == 9
 
 
-def test_each_picture_may_have_styles_of_its_own(
-    load: Load, pictures: Path, tmp_path: Path
-) -> None:
+def test_each_picture_may_have_styles_of_its_own(load, pictures, tmp_path):
     translator = load("tiny-styled")
     codes = {name: random_styles(translator.method, 2, seed=ord(name[0])) for name in
              ("a.png", "b.png", "c.png")}  # fmt: skip
@@ -236,9 +208,7 @@ def test_each_picture_may_have_styles_of_its_own(
         assert_same_picture(read_picture(job.targets[1]).pixels, wanted.pixels)
 
 
-def test_masks_are_grey_pictures_of_8_bits_beside_their_picture(
-    load: Load, pictures: Path, tmp_path: Path
-) -> None:
+def test_masks_are_grey_pictures_of_8_bits_beside_their_picture(load, pictures, tmp_path):
     translator = load("tiny-masked")
     jobs = jobs_of(pictures, tmp_path / "out", masks=translator.mask_names)
     assert translate_jobs(translator, jobs).written == jobs
@@ -252,7 +222,7 @@ def test_masks_are_grey_pictures_of_8_bits_beside_their_picture(
         assert_same_picture(read_picture(job.target).pixels, made.pixels)
 
 
-def test_label_maps_are_palette_pictures_without_alpha(load: Load, tmp_path: Path) -> None:
+def test_label_maps_are_palette_pictures_without_alpha(load, tmp_path):
     (tmp_path / "in").mkdir()
     Image.fromarray(noise(9, 12, 4)).save(tmp_path / "in" / "a.png")
     translator = load("tiny-segmenter", labels={"classes": 5})
@@ -267,7 +237,7 @@ def test_label_maps_are_palette_pictures_without_alpha(load: Load, tmp_path: Pat
     assert np.array_equal(colours, made.pixels)
 
 
-def test_ids_keep_their_number_and_those_without_colour_are_black(tmp_path: Path) -> None:
+def test_ids_keep_their_number_and_those_without_colour_are_black(tmp_path):
     labels = np.array([[0, 1, 2, 255]])
     write_labels(tmp_path / "x.png", labels, [(1, 2, 3), (4, 5, 6), (7, 8, 9)])
     with Image.open(tmp_path / "x.png") as image:
@@ -284,15 +254,13 @@ def test_ids_keep_their_number_and_those_without_colour_are_black(tmp_path: Path
         ("x.png", -1, "its ids run from -1 to 0"),
     ],
 )
-def test_label_maps_that_a_palette_does_not_hold_are_refused(
-    tmp_path: Path, name: str, label: int, message: str
-) -> None:
+def test_label_maps_that_a_palette_does_not_hold_are_refused(tmp_path, name, label, message):
     with pytest.raises(DataError, match=message):
         write_labels(tmp_path / name, np.array([[0, label]]), [])
     assert not list(tmp_path.iterdir())
 
 
-def test_a_partly_written_set_is_not_there_yet(load: Load, pictures: Path, tmp_path: Path) -> None:
+def test_a_partly_written_set_is_not_there_yet(load, pictures, tmp_path):
     translator = load("tiny-styled")
     jobs = jobs_of(pictures, tmp_path / "out", styles=style_names(2))
     options = FolderOptions(skip_existing=True, styles_of=lambda _job: translator.styles(2))
@@ -307,14 +275,12 @@ def test_a_partly_written_set_is_not_there_yet(load: Load, pictures: Path, tmp_p
     assert (report.written, report.skipped) == ((masks[0],), 2)
 
 
-def test_a_picture_one_of_whose_styles_fails_fails_once(
-    load: Load, pictures: Path, tmp_path: Path
-) -> None:
+def test_a_picture_one_of_whose_styles_fails_fails_once(load, pictures, tmp_path):
     translator = load("tiny-styled")
     jobs = jobs_of(pictures, tmp_path / "out", styles=style_names(3))
     for place in (0, 2):
         jobs[1].targets[place].mkdir(parents=True)
-    heard: list[tuple[str, bool]] = []
+    heard = []
     report = translate_jobs(
         translator,
         jobs,
@@ -327,19 +293,19 @@ def test_a_picture_one_of_whose_styles_fails_fails_once(
 
 
 def test_outputs_waiting_to_be_written_are_bounded_however_many_styles_there_are(
-    load: Load, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    load, pictures, tmp_path, monkeypatch
+):
     monkeypatch.setattr(pipeline, "_AHEAD_PIXELS", 700)
     translator, real = load("tiny-styled"), encode.write_whole
     written, made, waiting = [], [], []
     translate = translator.method.translate
 
-    def count(*args: object, **options: object) -> object:
+    def count(*args, **options):
         made.append(1)
         waiting.append(len(made) - len(written))
-        return translate(*args, **options)  # type: ignore[arg-type]
+        return translate(*args, **options)
 
-    def note(path: Path, content: bytes, **options: bool) -> None:
+    def note(path, content, **options):
         real(path, content, **options)
         written.append(path)
 
@@ -351,9 +317,7 @@ def test_outputs_waiting_to_be_written_are_bounded_however_many_styles_there_are
     assert max(waiting) <= 8
 
 
-def test_a_sheet_has_a_column_a_style_and_a_mask(
-    load: Load, pictures: Path, tmp_path: Path
-) -> None:
+def test_a_sheet_has_a_column_a_style_and_a_mask(load, pictures, tmp_path):
     translator = load("tiny-masked")
     plan = plan_outputs(
         find_sources(str(pictures)),
@@ -369,15 +333,10 @@ def test_a_sheet_has_a_column_a_style_and_a_mask(
     sheet = np.asarray(Image.open(path))
     for job in plan.jobs:
         for made in job.files:
-            assert _count(sheet, read_picture(made, channels=3).pixels) >= 1
+            assert count_in(sheet, read_picture(made, channels=3).pixels) >= 1
 
 
-def _count(sheet: np.ndarray, pixels: np.ndarray) -> int:
-    windows = np.lib.stride_tricks.sliding_window_view(sheet[..., 0], pixels.shape[:2])
-    return int((windows == pixels[..., 0]).all(axis=(2, 3)).sum())
-
-
-def test_full_translations_of_several_sizes_keep_their_order(load: Load, pictures: Path) -> None:
+def test_full_translations_of_several_sizes_keep_their_order(load, pictures):
     method = load("tiny-masked").method
     sources = [read_picture(path) for path in sorted(pictures.iterdir())]
     made = translate_pictures(method, sources, batch_size=2)
@@ -385,7 +344,7 @@ def test_full_translations_of_several_sizes_keep_their_order(load: Load, picture
     assert [one.masks["dark"].shape for one in made] == [(17, 20), (17, 20), (9, 12)]
 
 
-def test_the_translator_says_what_a_checkpoint_makes(load: Load) -> None:
+def test_the_translator_says_what_a_checkpoint_makes(load):
     names = ("tiny-styled", "tiny-masked", "tiny-segmenter")
     made = [load(name, labels={"classes": 2}) for name in names]
     assert [one.style_size for one in made] == [3, 0, 0]
@@ -394,7 +353,7 @@ def test_the_translator_says_what_a_checkpoint_makes(load: Load) -> None:
     assert isinstance(made[2].method, Segmenter)
 
 
-def test_python_code_chooses_a_style_by_number_or_by_picture(load: Load) -> None:
+def test_python_code_chooses_a_style_by_number_or_by_picture(load):
     translator = load("tiny-styled")
     pixels, other = noise(16, 16), np.full((16, 16, 3), 200, np.uint8)
     code = translator.encode_style(other)

@@ -9,14 +9,6 @@ from i2icli.methods import build_method, configure_run
 from i2icli.translation.pictures import pad_to_suit, padded_side, translate_images
 
 
-@pytest.mark.parametrize(
-    "size", [(1, 1), (3, 5), (7, 300), (16, 16), (17, 33), (255, 257), (256, 256)]
-)
-def test_a_translation_has_the_size_and_place_of_its_source(size):
-    images = torch.rand(2, 3, *size) * 2 - 1
-    assert torch.equal(translate_tensor(Echo(), images), images)
-
-
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 70), st.integers(1, 70))
 def test_a_method_sees_only_sizes_that_it_takes(height, width):

@@ -1,18 +1,9 @@
-"""Methods made ready: layouts and compiled networks give the same pictures."""
-
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import pytest
 import torch
 from echo import translate_tensor
 
 from i2icli.config.sections import RuntimeConfig
 from i2icli.methods import build_method, configure_run
-from i2icli.methods.shared.base import Method
 from i2icli.system.choices import Work
 from i2icli.system.compiling import Compiled
 from i2icli.system.messages import collect_messages
@@ -29,16 +20,16 @@ TRAINING, TRANSLATING = Work(), Work(trains=False)
 
 
 @pytest.fixture
-def method() -> Method:
+def method():
     return build_method(configure_run("cut", SMALL))
 
 
-def is_last(method: Method) -> bool:
+def is_last(method):
     weights = [weight for weight in method.parameters() if weight.dim() == 4]
     return all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
 
 
-def test_channels_last_lays_out_weights_and_keeps_their_values(method: Method) -> None:
+def test_channels_last_lays_out_weights_and_keeps_their_values(method):
     before = {name: weight.clone() for name, weight in method.state_dict().items()}
     prepare(method, RuntimeConfig(channels_last="on"), crop=32, work=TRAINING)
     assert is_last(method)
@@ -49,7 +40,7 @@ def test_channels_last_lays_out_weights_and_keeps_their_values(method: Method) -
     assert all(weight.is_contiguous() for weight in method.parameters())
 
 
-def test_channels_last_translates_the_same_up_to_rounding(method: Method) -> None:
+def test_channels_last_translates_the_same_up_to_rounding(method):
     pictures = torch.rand(2, 3, 32, 24, dtype=torch.float64) * 2 - 1
     method.double()
     usual = translate_tensor(method, pictures)
@@ -59,14 +50,14 @@ def test_channels_last_translates_the_same_up_to_rounding(method: Method) -> Non
     torch.testing.assert_close(other, usual, rtol=0, atol=1e-6)
 
 
-def test_channels_last_translates_a_batch_like_its_pictures(method: Method) -> None:
+def test_channels_last_translates_a_batch_like_its_pictures(method):
     prepare(method, RuntimeConfig(channels_last="on"), crop=32, work=TRANSLATING)
     pictures = torch.rand(3, 3, 32, 24) * 2 - 1
     singly = torch.cat([translate_tensor(method, picture[None]) for picture in pictures])
     assert torch.equal(translate_tensor(method, pictures), singly)
 
 
-def test_small_networks_are_not_tried(method: Method) -> None:
+def test_small_networks_are_not_tried(method):
     choices = prepare(method, RuntimeConfig(), crop=64, work=TRAINING)
     assert choices.reasons["channels_last"] == "networks too small to matter"
 
@@ -74,12 +65,8 @@ def test_small_networks_are_not_tried(method: Method) -> None:
 @pytest.mark.parametrize("trains", [True, False])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_trial_computes_and_leaves_the_method_alone(
-    method: Method,
-    trains: bool,
-    precision: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    method, trains, precision, tmp_path, monkeypatch
+):
     monkeypatch.setenv("I2I_HOME", str(tmp_path))
     monkeypatch.setattr(prepare_module, "_WORTH_TRYING", 0)
     runtime = RuntimeConfig(precision=precision)
@@ -91,10 +78,8 @@ def test_trial_computes_and_leaves_the_method_alone(
     assert choices.channels_last is is_last(method)
 
 
-def test_compiling_keeps_the_names_of_weights_and_can_be_done_again(
-    method: Method, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_compiler(function: Callable[..., Any], **_: Any) -> Callable[..., Any]:
+def test_compiling_keeps_the_names_of_weights_and_can_be_done_again(method, monkeypatch):
+    def no_compiler(function, **_):
         return function
 
     monkeypatch.setattr(torch, "compile", no_compiler)
@@ -112,9 +97,7 @@ def test_compiling_keeps_the_names_of_weights_and_can_be_done_again(
     assert not isinstance(part.plain, Compiled)
 
 
-def test_without_a_compiler_networks_stay_as_they_are(
-    method: Method, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_compiler_networks_stay_as_they_are(method, monkeypatch):
     monkeypatch.setattr(prepare_module, "compiler_fault", lambda _: "there is no C++ compiler")
     said = collect_messages()
     prepare(method, RuntimeConfig(compile="on"), crop=32, work=TRAINING)

@@ -8,12 +8,10 @@ import tarfile
 import numpy as np
 import pytest
 import torch
-from echo import SMALL, Echo, noise
-from many_sided import configure_tiny, many_sided
+from echo import noise
 from PIL import Image
 
 from i2icli.errors import ConfigError, DataError, I2IError
-from i2icli.methods import build_method, configure_run
 from i2icli.pictures import tar_shards as data_shards
 from i2icli.pictures.encode import encode_picture
 from i2icli.pictures.tar_sets import find_shards
@@ -21,12 +19,6 @@ from i2icli.pictures.tar_shards import ShardWriter
 from i2icli.system.manifest import Manifest
 from i2icli.translation.folder import FolderOptions
 from i2icli.translation.tar_shards import ShardOptions, translate_shards
-from i2icli.translation.translator import Translator
-
-
-@pytest.fixture
-def translator():
-    return Translator(Echo(), configure_run("cyclegan", SMALL), precision=torch.float32)
 
 
 def png(seed, height=9, width=11, channels=3):
@@ -165,17 +157,6 @@ def test_pictures_of_one_sample_keep_its_key_and_names_of_their_own(tmp_path, tr
     assert [failure.name for failure in report.failures] == ["s.tar/2.jpg"]
     run(translator, [shard], tmp_path / "kept", ShardOptions(format="keep"))
     assert list(content(tmp_path / "kept/s.tar")) == ["1.a.png", "1.png", "1.jpg"]
-
-
-@pytest.fixture
-def load():
-    with many_sided():
-
-        def make_translator(name, **sections):
-            config = configure_tiny(name, **sections)
-            return Translator(build_method(config), config, precision=torch.float32)
-
-        yield make_translator
 
 
 def test_styles_are_files_of_the_same_key(tmp_path, load):

@@ -12,7 +12,7 @@ from plain_data import assert_same_picture
 
 import i2icli
 from i2icli.errors import CheckpointError, ConfigError, DataError
-from i2icli.methods import build_method
+from i2icli.methods import build_method, configure_run
 from i2icli.pictures.images import Picture, from_tensor, read_picture, to_tensor
 from i2icli.runs.checkpoint import CheckpointState, load_checkpoint, save_checkpoint
 from i2icli.training.samples import Sample, SampleDrawer
@@ -34,14 +34,8 @@ def translator(checkpoint):
 
 
 def echo(**channels):
-    config = load_config()
+    config = configure_run("cyclegan", SMALL)
     return Translator(Echo(**channels), config, precision=torch.float32)
-
-
-def load_config():
-    from i2icli.methods import configure_run
-
-    return configure_run("cyclegan", SMALL)
 
 
 def test_a_translator_says_what_it_is(translator):
@@ -79,10 +73,7 @@ def test_a_run_folder_stands_for_its_last_checkpoint(checkpoint, of, translator)
 
 
 def test_a_folder_without_a_checkpoint_is_refused_with_what_a_run_holds(tmp_path):
-    with pytest.raises(
-        CheckpointError,
-        match=r"a run folder holds config\.toml and checkpoints",
-    ):
+    with pytest.raises(CheckpointError, match=r"a run folder holds config\.toml and checkpoints"):
         load_translator(tmp_path)
 
 

@@ -1,28 +1,16 @@
-"""Sheets, strips and films of attention: what is in them and where."""
-
-from __future__ import annotations
-
 import io
 import math
 
 import numpy as np
 import pytest
 import torch
-from attention_kit import make_look, make_view
+from attention_kit import drawn, make_look, make_view, texts
 from matplotlib.axes import Axes
 from PIL import Image
 
 from i2icli.viz.attention import bound, draw_sheet, explain, nats
 from i2icli.viz.looks import Moment, ranks, spread, window_map
 from i2icli.viz.strip import draw_film, draw_strip, film_bytes
-
-
-def axes_of(figure):
-    return figure.findobj(Axes)
-
-
-def texts(figure) -> str:
-    return "\n".join(text.get_text() for text in figure.findobj(lambda a: hasattr(a, "get_text")))
 
 
 @pytest.mark.parametrize(
@@ -37,8 +25,7 @@ def texts(figure) -> str:
 def test_a_sheet_shows_every_query_in_source_and_translation(selection, layout, maps, windows):
     view = make_view(selection, layout=layout)
     figure = draw_sheet(make_look(view), view, [0, 20])
-    seen = [image for axes in axes_of(figure) for image in axes.images]
-    shapes = [image.get_array().shape for image in seen]
+    shapes = [array.shape for array in drawn(figure)]
     # two maps of entropy, and one of weights for each query and side
     assert shapes.count((6, 8)) == 2 + maps
     assert shapes.count((7, 7)) == windows
@@ -63,7 +50,7 @@ def test_the_heat_map_is_the_attention_row_under_a_square_root():
     figure = draw_sheet(make_look(view), view, [11])
     row = view.map_rows("source", torch.tensor([11]))[0]
     wanted = (row / row.max()).sqrt().numpy()
-    arrays = [im.get_array() for ax in axes_of(figure) for im in ax.images]
+    arrays = drawn(figure)
     assert any(a.shape == wanted.shape and np.allclose(a, wanted, atol=1e-6) for a in arrays)
 
 
@@ -71,7 +58,9 @@ def test_selected_places_are_drawn_at_their_pixels():
     view = make_view()
     look = make_look(view)
     figure = draw_sheet(look, view, [])
-    (dots,) = [c for ax in axes_of(figure) for c in ax.collections if len(c.get_offsets()) == 9]
+    (dots,) = [
+        c for ax in figure.findobj(Axes) for c in ax.collections if len(c.get_offsets()) == 9
+    ]
     best = int(view.places[0])
     row, column = divmod(best, 8)
     # drawn last, so that it lies on top; a place is 4 x 4 pixels of the padded picture
@@ -131,16 +120,13 @@ def test_tiny_entropies_are_told_from_none(value, text):
     assert nats(torch.tensor(value)) == text
 
 
-def moments(count: int) -> list[Moment]:
+def moments(count):
     random = np.random.default_rng(1)
     return [
         Moment(
             100 * number,
             random.integers(0, 256, (22, 30, 3), dtype=np.uint8),
-            (
-                torch.rand(6, 8, generator=torch.Generator().manual_seed(number)),
-                torch.rand(6, 8, generator=torch.Generator().manual_seed(50 + number)),
-            ),
+            tuple(torch.tensor(random.random((2, 6, 8)), dtype=torch.float32)),
         )
         for number in range(count)
     ]

@@ -1,9 +1,6 @@
-"""What `write_exhibits` makes of a method that shows every kind of view."""
-
-from __future__ import annotations
-
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -59,34 +56,43 @@ def translator(monkeypatch):
     return translator_of(Shower(), monkeypatch)
 
 
+def show(folder, translator, *steps, **options):
+    """Write the exhibits of one picture, of 24 x 32 pixels; return the report and the names."""
+    write_picture(folder / "in" / "a.png", noise(24, 32))
+    jobs = plan_outputs(find_sources(str(folder / "in")), folder / "out").jobs
+    files = [StepFile(step, folder / f"{step}.pt") for step in steps or (5,)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exhibit, "load_translator", lambda path, *, device: translator)
+        options = ExhibitOptions(device="cpu", **options)
+        report = write_exhibits(files, jobs, folder / "out", options)
+    return report, sorted(path.name for path in (folder / "out").iterdir())
+
+
 @pytest.fixture
-def shown(translator, monkeypatch, tmp_path):
-    """Write the exhibits of one picture, of 24 x 32 pixels; return the report and the folder."""
-    monkeypatch.setattr(exhibit, "load_translator", lambda path, *, device: translator)
-    (tmp_path / "in").mkdir()
-    write_picture(tmp_path / "in" / "a.png", noise(24, 32))
-
-    def call(*steps, **options):
-        out = tmp_path / "out"
-        jobs = plan_outputs(find_sources(str(tmp_path / "in")), out).jobs
-        files = [StepFile(step, tmp_path / f"{step}.pt") for step in steps or (5,)]
-        report = write_exhibits(files, jobs, out, ExhibitOptions(device="cpu", **options))
-        return report, sorted(path.name for path in out.iterdir())
-
-    return call
+def shown(translator, tmp_path):
+    return partial(show, tmp_path, translator)
 
 
-def test_every_view_has_a_sheet_and_says_its_kind(shown):
-    report, names = shown()
-    assert names == sorted([f"a-{key}.png" for key in KINDS] + ["a.npz"])
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    """Write all that there is, with a page, once; return the report, the names and the arrays."""
+    folder = tmp_path_factory.mktemp("everything")
+    with pytest.MonkeyPatch.context() as patch:
+        translator = translator_of(Shower(), patch)
+        found = show(folder, translator, points=((9, 13),), with_page=True)
+    return *found, np.load(folder / "out" / "a.npz")
+
+
+def test_every_view_has_a_sheet_and_says_its_kind(everything):
+    report, names, _ = everything
+    assert names == sorted([*(f"a-{key}.png" for key in KINDS), "a.npz", "attention.html"])
     kinds = [layer["kind"] for layer in report.exhibits[0].layers]
     assert kinds == list(KINDS.values())
     assert json.dumps(report.exhibits[0].layers)
 
 
-def test_the_arrays_are_named_by_layer(shown, tmp_path):
-    shown(points=((9, 13),))
-    arrays = np.load(tmp_path / "out" / "a.npz")
+def test_the_arrays_are_named_by_layer(everything):
+    arrays = everything[2]
     assert arrays["mask_mask"].shape == (24, 32)
     assert arrays["relu-tanh_source_rows"].shape == (1, 6, 8)
     assert arrays["relu-tanh_queries"].tolist() == [3 * 8 + 2]
@@ -138,18 +144,14 @@ def test_strips_and_films_are_made_of_all_that_can_change(shown, tmp_path):
         assert film.n_frames in (1, 2)  # equal frames are one
 
 
-def test_the_page_holds_every_kind_and_stays_small(shown):
-    report, names = shown(with_page=True)
-    assert "attention.html" in names
+def test_the_page_holds_every_kind_and_stays_small(everything):
+    report = everything[0]
     text = report.page.read_text()
     assert all(f'"kind":"{kind}"' in text for kind in KINDS.values())
     assert report.page_facts["bytes"] < 200_000
 
 
-def test_what_a_segmenter_makes_is_called_a_segmentation(monkeypatch):
-    segmenter = translator_of(Segmenter(), monkeypatch)
-    assert look_at(segmenter, Picture(noise(24, 32)), name="a").made == "segmentation"
-
-
-def test_what_a_translator_makes_is_called_a_translation(translator):
-    assert look_at(translator, Picture(noise(24, 32)), name="a").made == "translation"
+@pytest.mark.parametrize(("kind", "made"), [(Segmenter, "segmentation"), (Shower, "translation")])
+def test_what_is_made_is_called_what_it_is(kind, made, monkeypatch):
+    looking = translator_of(kind(), monkeypatch)
+    assert look_at(looking, Picture(noise(24, 32)), name="a").made == made

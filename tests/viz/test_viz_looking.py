@@ -1,7 +1,3 @@
-"""A checkpoint and pictures become views, and views become files."""
-
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
@@ -31,7 +27,7 @@ ARRAYS = (
 QS = ("qs-attn-global", "method.projection_dim=8", "method.window=3", *LAYERS)
 
 
-def small(preset: str = "qs-attn-global", *more: str) -> tuple[str, ...]:
+def small(preset="qs-attn-global", *more):
     return (preset, *QS[1:], *more)
 
 
@@ -166,13 +162,8 @@ def test_a_folder_without_checkpoints_is_refused(tmp_path):
 @pytest.fixture
 def pictures(tmp_path):
     for number, name in enumerate(("a.png", "deep/b.png")):
-        write_picture_at(tmp_path / "in" / name, noise(20, 24, seed=number))
+        write_picture(tmp_path / "in" / name, noise(20, 24, seed=number))
     return tmp_path / "in"
-
-
-def write_picture_at(path, pixels):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(path, pixels)
 
 
 def exhibit(files, folder, out, **options):
@@ -240,7 +231,7 @@ def test_local_modes_give_windows(preset, wanted, pictures, tmp_path):
 
 
 def test_a_query_is_a_pixel_of_the_picture_on_disk(checkpoint, tmp_path):
-    write_picture_at(tmp_path / "in" / "a.png", noise(40, 48))
+    write_picture(tmp_path / "in" / "a.png", noise(40, 48))
     report = exhibit(
         [StepFile(0, checkpoint)], tmp_path / "in", tmp_path / "out", layers=(12,), max_side=24,
         points=((0, 0), (47, 39), (10, 17)),

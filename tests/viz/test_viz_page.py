@@ -1,7 +1,3 @@
-"""The interactive page: what it holds, how much of it, and how exactly."""
-
-from __future__ import annotations
-
 import base64
 import json
 import re
@@ -9,27 +5,19 @@ import re
 import numpy as np
 import pytest
 import torch
-from attention_kit import make_look, make_view
+from attention_kit import KINDS, make_look, make_view
 
 from i2icli.viz.page import LIMIT, Part, affordable, build_page, build_part, fitting
 from i2icli.viz.quantise import pack
 
-KINDS = [
-    ("global", "paper"),
-    ("local", "paper"),
-    ("local", "released"),
-    ("local-global", "paper"),
-    ("local-global", "released"),
-]
 
-
-def data_of(page: str) -> dict:
+def data_of(page):
     return json.loads(
         re.search(r'<script id="data" type="application/json">(.*?)</script>', page)[1]
     )
 
 
-def array(text: str, kind: str) -> np.ndarray:
+def array(text, kind):
     return np.frombuffer(base64.b64decode(text), kind)
 
 
@@ -81,7 +69,7 @@ def test_flat_features_are_packed_without_division_by_zero():
 
 
 @pytest.fixture(scope="module")
-def page() -> str:
+def page():
     look = make_look(make_view(), make_view(layer=16))
     parts = [build_part(look, step=step) for step in (100, 200)]
     return build_page(parts, title="<b>run</b> & co", method="qs-attn", notes=["Left out."])
@@ -121,7 +109,7 @@ def test_colours_of_the_page_are_those_of_the_sheets(page):
     assert heat[255].min() > 150
 
 
-def part(size: int, name: str = "a", step: int = 1) -> Part:
+def part(size, name="a", step=1):
     return Part(step, name, "", "x" * size, 0.0)
 
 

@@ -1,7 +1,5 @@
 """Sheets, numbers, strips and page parts of every kind of view besides query-selected attention."""
 
-from __future__ import annotations
-
 import base64
 import io
 import json
@@ -10,24 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from attention_kit import make_look
+from attention_kit import drawn, make_look, texts
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
-from views_kit import (
-    make_all,
-    make_channel,
-    make_mask,
-    make_position,
-    make_scale,
-    make_similarity,
-)
+from views_kit import make_all, make_channel, make_mask, make_position, make_scale, make_similarity
 
 from i2icli.viz.channels import gathered, small_matrix
 from i2icli.viz.drawer import slug
 from i2icli.viz.drawers import DRAWERS, drawer_of
-from i2icli.viz.looks import Moment, even_positions, smaller
+from i2icli.viz.looks import even_positions, smaller
 from i2icli.viz.masks import edge_of, explain, share_above
 from i2icli.viz.page import build_page, build_part
 from i2icli.viz.panels import faded
@@ -41,15 +32,7 @@ OTHERS = make_all()[1:]
 by_kind = pytest.mark.parametrize("view", OTHERS, ids=lambda view: view.layer)
 
 
-def texts(figure) -> str:
-    return "\n".join(text.get_text() for text in figure.findobj(Text))
-
-
-def drawn(figure) -> list[np.ndarray]:
-    return [np.asarray(im.get_array()) for ax in figure.findobj(Axes) for im in ax.images]
-
-
-def unseen(figure) -> set[Text]:
+def unseen(figure):
     """Return the labels of ticks beyond the ends of their axes, which are not drawn."""
     return {
         label
@@ -62,7 +45,7 @@ def unseen(figure) -> set[Text]:
     }
 
 
-def is_drawn(figure, wanted: torch.Tensor) -> bool:
+def is_drawn(figure, wanted):
     return any(
         array.shape == tuple(wanted.shape) and np.allclose(array, wanted.numpy(), atol=1e-6)
         for array in drawn(figure)
@@ -296,7 +279,7 @@ def test_every_scale_has_a_map_and_its_part_of_the_picture(count):
 # --- through training ----------------------------------------------------------------------------
 
 
-def moments_of(view, count: int = 3) -> list[Moment]:
+def moments_of(view, count=3):
     look, drawer = make_look(view), drawer_of(view)
     queries = drawer.choose(look, view, 1)
     made = [drawer.remember(look, view, queries, 100 * step) for step in range(count)]
@@ -343,7 +326,7 @@ def test_maps_of_a_film_are_small():
 # --- the page ------------------------------------------------------------------------------------
 
 
-def array(text: str, kind: str) -> np.ndarray:
+def array(text, kind):
     return np.frombuffer(base64.b64decode(text), kind)
 
 
