@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from picture_folders import PICTURES
 from tiny import TinyVGG, tiny_batch, tiny_config, tiny_method
 
 from i2icli.config.document import config_document
@@ -17,6 +18,7 @@ from i2icli.training.run import resume_run, start_run
 from i2icli.training.step import train_step
 
 NAME = "attention-guided"
+EPOCH = PICTURES  # steps
 CPU = torch.device("cpu")
 
 
@@ -331,36 +333,42 @@ def test_preset_has_the_data_of_the_released_code():
     assert (data.resize, data.crop, data.batch_size) == (286, 256, 1)
 
 
-def run_document(root, *, steps):
+def start(root, folder, steps):
     document = config_document(tiny_config(NAME, switch_epoch=1))
-    return document | {
+    document |= {
         "data": document["data"] | {"root": str(root)},
         "train": {"steps": steps},
         "checkpoint": {"every_steps": 1, "keep_every_steps": 1},
         "samples": {"every_steps": 0},
         "log": {"every_steps": 1, "tensorboard": "off"},
     }
+    start_run(run_schema().model_validate(document), run_dir=folder)
+
+
+@pytest.fixture(scope="module")
+def through(picture_root, tmp_path_factory):
+    """Return a run that nobody stopped, three steps beyond its one epoch before the switch."""
+    folder = tmp_path_factory.mktemp("through") / "run"
+    start(picture_root, folder, EPOCH + 3)
+    return folder
+
+
+def weights_at(folder, step):
+    return dict(load_checkpoint(folder / "checkpoints" / f"step-{step:07d}.pt").weights)
 
 
 @pytest.mark.parametrize("late", [0, 1])
-def test_run_stopped_at_or_after_the_switch_goes_on_bit_for_bit(picture_root, tmp_path, late):
-    epoch = len(list((picture_root / "trainA").iterdir()))
-    whole, parted = tmp_path / "whole", tmp_path / "parted"
-
-    def start(folder, steps):
-        document = run_document(picture_root, steps=steps)
-        start_run(run_schema().model_validate(document), run_dir=folder)
-
-    def weights(folder, step):
-        return dict(load_checkpoint(folder / "checkpoints" / f"step-{step:07d}.pt").weights)
-
-    start(whole, epoch + 3)
-    start(parted, epoch + late)
-    resume_run(parted, steps=epoch + 3)
-    first, entering, last = (weights(whole, step) for step in (1, epoch, epoch + 3))
-    resumed = weights(parted, epoch + 3)
+def test_run_stopped_at_or_after_the_switch_goes_on_bit_for_bit(
+    picture_root, through, tmp_path, late
+):
+    start(picture_root, tmp_path / "run", EPOCH + late)
+    resume_run(tmp_path / "run", steps=EPOCH + 3)
+    last, resumed = (weights_at(folder, EPOCH + 3) for folder in (through, tmp_path / "run"))
     assert all(torch.equal(last[name], resumed[name]) for name in last)
 
+
+def test_attention_is_frozen_by_the_switch_and_the_rest_is_not(through):
+    first, entering, last = (weights_at(through, step) for step in (1, EPOCH, EPOCH + 3))
     attention = [n for n in last if ".attention." in n and n.endswith("conv.weight")]
     others = [n for n in last if ".attention." not in n and n.endswith("conv.weight")]
     assert not any(torch.equal(first[name], entering[name]) for name in attention)

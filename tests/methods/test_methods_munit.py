@@ -106,7 +106,7 @@ def test_terms_of_weight_0_are_left_out():
 
 def test_only_the_perceptual_and_the_structure_term_need_pretrained_weights():
     structured = Task(structure=StructureConfig(kind="fixed"))
-    perceptual = MUNITConfig(lambda_perceptual=1.0)
+    perceptual = MUNITConfig(lambda_perceptual=1.0, generator={"width": 1})
     assert MUNIT(MUNITConfig(generator={"width": 1})).pretrained == ()
     assert MUNIT(perceptual).pretrained == ("vgg16",)
     assert MUNIT(perceptual, structured).pretrained == ("vgg16",)
