@@ -199,7 +199,7 @@ def run_tests(names: list[str]) -> bool:
     environment.pop("COVERAGE_FILE", None)
     try:
         done = subprocess.run(
-            [*command, *names], cwd=ROOT, env=environment, capture_output=True, timeout=900
+            [*command, *names], cwd=ROOT, env=environment, capture_output=True, timeout=300
         )
     except subprocess.TimeoutExpired:
         return True

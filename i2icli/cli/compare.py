@@ -59,8 +59,7 @@ def compare(
 ) -> None:
     """Show the same pictures translated by several checkpoints, and their figures in a table."""
     from i2icli.evaluation.compare import compare as compare_all
-    from i2icli.evaluation.compare import find_contenders
-    from i2icli.evaluation.compare_metrics import plan_measuring
+    from i2icli.evaluation.compare import find_contenders, plan_measuring
     from i2icli.translation.sources import find_sources
 
     contenders = find_contenders(checkpoints)
