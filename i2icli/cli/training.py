@@ -24,7 +24,7 @@ from i2icli.training.reporter import Progress, Reporter
 from i2icli.training.run import RunResult
 
 
-class PlainView:
+class PlainView(Reporter):
     """One line on stderr a log line; for files, pipes and schedulers."""
 
     def started(self, progress: Progress) -> None:
@@ -54,7 +54,7 @@ class _Bar(rich_progress.Progress):
             yield Text(self.values, overflow="fold")
 
 
-class BarView:
+class BarView(Reporter):
     """A progress bar on stderr with the newest losses."""
 
     def __init__(self, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""What a loader hands to a method."""
+"""The batch that a loader hands to a method."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from torch import Tensor
 
 
 class _Tensors:
-    """Moves all tensors of a record together."""
-
     def to(self, device: torch.device) -> Self:
         """Return the batch with its tensors on `device`."""
         return self._with({k: v.to(device, non_blocking=True) for k, v in self._tensors().items()})
@@ -62,19 +60,12 @@ class _Tensors:
 
 @dataclass(frozen=True)
 class Batch(_Tensors):
-    """Training crops of both domains.
+    """Training crops of both domains."""
 
-    Attributes:
-        real_a: crops of domain A, (B, C_A, H, W) in [-1, 1].
-        real_b: crops of domain B, (B, C_B, H, W) in [-1, 1].
-        names_a: the files they came from, B of them, for error messages.
-        names_b: the same for domain B.
-    """
-
-    real_a: Tensor
-    real_b: Tensor
-    names_a: tuple[str, ...] = ()
-    names_b: tuple[str, ...] = ()
+    real_a: Tensor  # crops of domain A, (B, C_A, H, W) in [-1, 1]
+    real_b: Tensor  # crops of domain B, (B, C_B, H, W) in [-1, 1]
+    names_a: tuple[str, ...] = ()  # the files they came from, B of them, for error messages
+    names_b: tuple[str, ...] = ()  # the same for domain B
 
     def __len__(self) -> int:
         """Return the pictures of each domain."""
@@ -93,17 +84,11 @@ class Batch(_Tensors):
 
 @dataclass(frozen=True)
 class LabelledBatch(_Tensors):
-    """Training crops with what each of their pixels shows.
+    """Training crops with what each of their pixels shows."""
 
-    Attributes:
-        images: crops, (B, C, H, W) in [-1, 1].
-        labels: class ids, (B, H, W) int64; `labels.ignore` where nothing is known.
-        names: the files of the pictures, B of them, for error messages.
-    """
-
-    images: Tensor
-    labels: Tensor
-    names: tuple[str, ...] = ()
+    images: Tensor  # crops, (B, C, H, W) in [-1, 1]
+    labels: Tensor  # class ids, (B, H, W) int64; `labels.ignore` where nothing is known
+    names: tuple[str, ...] = ()  # the files of the pictures, B of them, for error messages
 
     def __len__(self) -> int:
         """Return the pictures."""

@@ -14,21 +14,13 @@ from i2icli.pictures.listing import folder_names, list_pictures, missing_folder,
 
 @dataclass(frozen=True)
 class Domains:
-    """The pictures of a data set, each list sorted by its path inside its folder.
+    """The pictures of a data set, each list sorted by its path inside its folder."""
 
-    Attributes:
-        train_a: training pictures of domain A.
-        train_b: training pictures of domain B.
-        test_a: test pictures of A; none where no split was given.
-        test_b: test pictures of B.
-        root: the folder that holds them; None for plain folders.
-    """
-
-    train_a: tuple[Path, ...]
-    train_b: tuple[Path, ...]
-    test_a: tuple[Path, ...] = ()
-    test_b: tuple[Path, ...] = ()
-    root: Path | None = None
+    train_a: tuple[Path, ...]  # training pictures of domain A
+    train_b: tuple[Path, ...]  # training pictures of domain B
+    test_a: tuple[Path, ...] = ()  # test pictures of A; none where no split was given
+    test_b: tuple[Path, ...] = ()  # test pictures of B
+    root: Path | None = None  # the folder that holds them; None for plain folders
 
 
 LAYOUT = "train with the pictures, trainannot with their label maps, and val and valannot for tests"
@@ -42,10 +34,6 @@ def find_domains(config: DataConfig, kind: DatasetKind = "unpaired") -> Domains:
     Either `data.root` holds trainA and trainB, or `data.domain_a` and `data.domain_b` name plain
     folders, all of whose pictures are for training; where there are pictures for tests, see
     `held_out_folders`. For labelled data see `find_labelled`.
-
-    Args:
-        config: which folders.
-        kind: of the data set.
 
     Raises:
         DataError: when a folder is missing or holds no pictures, saying what is there instead.
@@ -102,7 +90,11 @@ def find_labelled(config: DataConfig) -> Domains:
     elif config.domain_a is not None and config.domain_b is not None:
         root = None
         train = (Path(config.domain_a).expanduser(), Path(config.domain_b).expanduser())
-        _check_plain_tests(config)
+        if (config.test_a is None) != (config.test_b is None):
+            raise ConfigError(
+                "data.test_a (pictures) and data.test_b (their label maps) are given together or "
+                "not at all."
+            )
     else:
         raise ValueError("the configuration names no labelled data")
     train_a, train_b = match_maps(*train)
@@ -139,7 +131,14 @@ def _check_two_way_layout(root: Path) -> None:
         raise DataError(missing_folder(root))
     for name in ("trainA", "trainB"):
         if not (root / name).is_dir():
-            raise DataError(_missing_part(root, name))
+            folders = folder_names(root)
+            present = ", ".join(folders[:8]) + (", ..." if len(folders) > 8 else "")
+            near = nearest_folder(name, root)
+            hint = f" (is it {near}?)" if near else ""
+            raise DataError(
+                f"{root} has no folder {name}{hint}: expected trainA and trainB, and testA and "
+                f"testB for test pictures; found {present or 'no folders'}. Rename, or {_PREPARE}"
+            )
 
 
 def _pictures(folder: Path, *, takes_files: bool, may_be_empty: bool = False) -> tuple[Path, ...]:
@@ -154,21 +153,9 @@ def _pictures(folder: Path, *, takes_files: bool, may_be_empty: bool = False) ->
     return pictures
 
 
-def _missing_part(root: Path, name: str) -> str:
-    folders = folder_names(root)
-    present = ", ".join(folders[:8]) + (", ..." if len(folders) > 8 else "")
-    near = nearest_folder(name, root)
-    hint = f" (is it {near}?)" if near else ""
-    return (
-        f"{root} has no folder {name}{hint}: expected trainA and trainB, and testA and testB for "
-        f"test pictures; found {present or 'no folders'}. Rename, or {_PREPARE}"
-    )
-
-
 def _by_stem(folder: Path) -> dict[str, Path]:
-    """Map names below the folder, without suffix, to the pictures, sorted."""
     pictures: dict[str, Path] = {}
-    for path in list_pictures(folder):
+    for path in _pictures(folder, takes_files=False):
         stem = path.relative_to(folder).with_suffix("").as_posix()
         if stem in pictures:
             raise DataError(
@@ -176,11 +163,6 @@ def _by_stem(folder: Path) -> dict[str, Path]:
                 "maps are matched by their names without suffix, so keep one of them."
             )
         pictures[stem] = path
-    if not pictures:
-        raise DataError(
-            f"no pictures in {folder} or the folders inside it: expected files that end in "
-            f"{', '.join(sorted(SUFFIXES))}"
-        )
     return pictures
 
 
@@ -197,12 +179,4 @@ def _check_labelled_layout(root: Path) -> None:
         raise DataError(
             f"{root} has no folder {missing[0]}: labelled data lie in {LAYOUT}; found {present}. "
             "Folders of other names: `--set data.domain_a=PICTURES --set data.domain_b=MAPS`."
-        )
-
-
-def _check_plain_tests(config: DataConfig) -> None:
-    if (config.test_a is None) != (config.test_b is None):
-        raise ConfigError(
-            "data.test_a (pictures) and data.test_b (their label maps) are given together or not "
-            "at all."
         )

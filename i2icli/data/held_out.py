@@ -1,4 +1,4 @@
-"""Where the test pictures of a data set are, and what belongs to them."""
+"""The test pictures of a data set, and what belongs to them."""
 
 from __future__ import annotations
 
@@ -13,21 +13,13 @@ _NAMES, _LABELLED = ("testA", "testB"), ("val", "valannot")
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Folders of test pictures, none of which a run was trained on.
+    """Folders of test pictures, none of which a run was trained on."""
 
-    Attributes:
-        inputs: pictures that are translated or segmented; the folder need not be there.
-        reals: pictures of the target, or the label maps; None where there is none.
-        truth: the true translations of `inputs`, under their names; None where not known.
-        masks: object masks of `inputs`, under their names; None where there are none.
-        root: the data set that holds them; None for plain folders.
-    """
-
-    inputs: Path
-    reals: Path | None = None
-    truth: Path | None = None
-    masks: Path | None = None
-    root: Path | None = None
+    inputs: Path  # pictures that are translated or segmented; the folder need not be there
+    reals: Path | None = None  # pictures of the target, or the label maps; None where there is none
+    truth: Path | None = None  # true translations of `inputs`, under their names
+    masks: Path | None = None  # object masks of `inputs`, under their names
+    root: Path | None = None  # the data set that holds them; None for plain folders
 
 
 def held_out_folders(
@@ -36,15 +28,9 @@ def held_out_folders(
     """Return the folders of a configuration's test pictures, whether or not they are there.
 
     Either `data.root` holds testA, testB, testA_truth and testA_mask, or val and valannot for
-    labelled data; or `data.test_a` and `data.test_b` name plain folders.
-
-    Args:
-        data: its own direction b2a swaps A and B.
-        kind: of the data set.
-        direction: of the translator, a2b or b2a.
-
-    Returns:
-        None where plain folders are named for training and none for tests.
+    labelled data; or `data.test_a` and `data.test_b` name plain folders. None where plain folders
+    are named for training and none for tests. Of two directions that differ, the translator's and
+    `data.direction`, A and B are swapped.
     """
     is_swapped = data.direction != direction
     if data.root is None:
@@ -66,16 +52,10 @@ def find_held_out(
     root: Path | None = None,
     direction: str = "a2b",
 ) -> HeldOut:
-    """Find the test pictures of a run, or those of another data set.
-
-    Args:
-        data: the run's configuration.
-        kind: of the data set.
-        root: another data set; None: the run's own.
-        direction: of the translator, a2b or b2a.
+    """Find the test pictures of a run, or those of another data set at `root`.
 
     Raises:
-        ConfigError: the direction is neither.
+        ConfigError: the direction is neither a2b nor b2a.
         DataError: there are none, or of labelled data no label maps.
     """
     if direction not in ("a2b", "b2a"):
@@ -109,7 +89,7 @@ def find_held_out(
 
 
 def folders_beside(inputs: Path) -> HeldOut:
-    """Return what lies beside a folder of pictures under names that belong to its own.
+    """Return the folders beside one of test pictures, under names that belong to its own.
 
     For testA these are testB, testA_truth and testA_mask; for B likewise.
     """

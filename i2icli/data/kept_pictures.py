@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from i2icli.config.sections import DataConfig
@@ -27,32 +26,18 @@ def training_folder(side: str, config: DataConfig) -> str:
     return "trainA" if (side == "a") == (config.direction == "a2b") else "trainB"
 
 
-@dataclass(frozen=True)
-class KeptPictures:
-    """The caches of both domains, by domain and by whether crops have jitter.
-
-    Attributes:
-        caches: those that can be used; what is missing is read from files.
-        notes: what a user should know of it, one sentence each.
-    """
-
-    caches: dict[tuple[str, bool], PixelCache]
-    notes: tuple[str, ...] = ()
-
-
 def open_kept(
     domains: Domains, config: DataConfig, files: dict[str, Sequence[str]]
-) -> KeptPictures:
+) -> tuple[dict[tuple[str, bool], PixelCache], tuple[str, ...]]:
     """Open the caches of a run's root that fit its configuration.
 
-    Args:
-        domains: of the run.
-        config: the data section.
-        files: the training pictures of domains "a" and "b" in their order, as text.
+    Returns:
+        The caches by domain and by whether crops have jitter, and sentences for the user. What
+        is missing is read from files.
     """
     root = domains.root
     if root is None or not (root / FOLDER).is_dir():
-        return KeptPictures({})
+        return {}, ()
     caches: dict[tuple[str, bool], PixelCache] = {}
     reasons: dict[str, None] = {}
     for side, names in files.items():
@@ -68,7 +53,7 @@ def open_kept(
                 caches[side, jitter] = opened[step]
             except UnusableCacheError as fault:
                 reasons[str(fault)] = None
-    return KeptPictures(caches, tuple(_notes(root, caches, list(reasons), files)))
+    return caches, tuple(_notes(root, caches, list(reasons), files))
 
 
 def _jitters(config: DataConfig) -> list[bool]:

@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 
 
 class KeyedDraws:
-    """A short stream of choices that depends on the seed and the key, and on nothing else."""
+    """A short stream of choices that depends on the seed and the key, and on nothing else.
+
+    The seed is 0 to 2**64 - 1; the key whole numbers, each 0 to 2**32 - 1, for example epoch,
+    index, domain.
+    """
 
     def __init__(self, seed: int, *key: int) -> None:
-        """Start the stream of one key.
-
-        Args:
-            seed: 0 to 2**64 - 1.
-            key: whole numbers, each 0 to 2**32 - 1, for example epoch, index, domain.
-        """
         # The seed always takes two words: else (seed, key) pairs could run together.
         words = (seed & 0xFFFFFFFF, seed >> 32, *key)
         self._bits = np.random.Philox(np.random.SeedSequence(words))

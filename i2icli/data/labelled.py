@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +19,7 @@ from i2icli.data.batch import LabelledBatch
 from i2icli.data.folders import Domains
 from i2icli.data.keyed import KeyedDraws
 from i2icli.data.transforms import choose_crop, make_crop, make_label_crop, plan_crop
-from i2icli.data.unpaired import check_one_size
+from i2icli.data.unpaired import check_one_size, read_or_next
 from i2icli.errors import DataError
 from i2icli.pictures.images import Picture, read_picture
 from i2icli.pictures.label_maps import (
@@ -38,10 +38,6 @@ MAX_CLASSES = 1000
 
 def resolve_labels(labels: LabelsConfig, maps: Sequence[Path]) -> LabelsConfig:
     """Return the section as a run keeps it: classes counted, colours instead of their file.
-
-    Args:
-        labels: the section; `classes` of 0 is counted in the maps.
-        maps: all label maps of training.
 
     Raises:
         ConfigError: for a palette that is not there.
@@ -104,7 +100,6 @@ def _ids_of(stored: Labels | Palette, path: Path, scheme: LabelScheme) -> Labels
 
 
 def _count_classes(labels: LabelsConfig, maps: Sequence[Path]) -> int:
-    """Return the highest id of the maps plus one; ignored pixels left out."""
     palette = None if labels.palette == "auto" else load_palette(labels.palette)
     known = MAX_CLASSES if palette is None else len(scored_colours(labels.palette))
     scheme = LabelScheme(known, labels.ignore, palette)
@@ -127,8 +122,6 @@ def _count_classes(labels: LabelsConfig, maps: Sequence[Path]) -> int:
 
 
 def _highest_ids(maps: Sequence[Path], scheme: LabelScheme) -> Iterator[tuple[Path, int]]:
-    """Yield the highest id of each map, -1 where all is ignored."""
-
     def highest(path: Path) -> int:
         ids = _ids_of(read_labels(path), path, scheme)
         return int(ids[ids != scheme.ignore].max(initial=-1))
@@ -137,55 +130,38 @@ def _highest_ids(maps: Sequence[Path], scheme: LabelScheme) -> Iterator[tuple[Pa
         yield from zip(maps, pool.map(highest, maps), strict=True)
 
 
-_MAX_UNREADABLE = 10
 # What a stream of choices is for; part of its key.
 _ORDER, _CROP = range(2)
 
 
 @dataclass(frozen=True)
 class LabelledKey:
-    """All that decides a training sample.
+    """All that decides a training sample."""
 
-    Attributes:
-        seed: of the run.
-        epoch: counted from 1.
-        number: which sample of the epoch, counted from 0.
-        picture: index of the picture.
-        jitter: whether pictures are resized beyond the crop.
-    """
-
-    seed: int
-    epoch: int
-    number: int
-    picture: int
-    jitter: bool = True
+    seed: int  # of the run
+    epoch: int  # counted from 1
+    number: int  # which sample of the epoch, counted from 0
+    picture: int  # index of the picture
+    jitter: bool = True  # whether pictures are resized beyond the crop
 
 
 @dataclass(frozen=True)
 class LabelledSample:
-    """A crop and what its pixels show.
+    """A crop and what its pixels show."""
 
-    Attributes:
-        image: (C, H, W) in [-1, 1].
-        labels: class ids, (H, W) int64.
-        name: the file of the picture.
-        skipped: what was wrong with files that others stood in for, one sentence each.
-    """
-
-    image: Tensor
-    labels: Tensor
-    name: str
-    skipped: tuple[str, ...] = ()
+    image: Tensor  # (C, H, W) in [-1, 1]
+    labels: Tensor  # class ids, (H, W) int64
+    name: str  # the file of the picture
+    skipped: tuple[str, ...] = ()  # faults of files that others stood in for
 
 
 class LabelledSet(Dataset[LabelledSample]):
     """Training crops with their label maps; a pure function from a key to a sample.
 
-    Args:
-        domains: pictures as A and their label maps as B, as `find_labelled` returns them.
-        config: how pictures become crops, and what an unreadable file does.
-        labels: what the maps hold; `classes` is resolved.
+    Pictures are domain A and their maps domain B; `labels.classes` is resolved.
     """
+
+    notes: tuple[str, ...] = ()
 
     def __init__(self, domains: Domains, config: DataConfig, labels: LabelsConfig) -> None:
         self.pictures = domains.train_a
@@ -197,11 +173,6 @@ class LabelledSet(Dataset[LabelledSample]):
         """Return the samples of one epoch: the number of pictures."""
         return len(self.pictures)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Nothing: its pictures are read from their files."""
-        return ()
-
     def __getitem__(self, key: LabelledKey) -> LabelledSample:
         """Read a picture and its label map, and crop both alike.
 
@@ -210,7 +181,9 @@ class LabelledSet(Dataset[LabelledSample]):
                 cannot be read and `data.corrupt` is "error", or too many in a row.
         """
         skipped: list[str] = []
-        picture, stored, path = self._read(key.picture, skipped.append)
+        picture, stored, path = read_or_next(
+            self._read, key.picture, count=len(self), corrupt=self.config.corrupt, skipped=skipped
+        )
         ids = to_ids(stored, path, self._scheme)
         height, width = ids.shape
         if picture.size != (width, height):
@@ -259,19 +232,6 @@ class LabelledSet(Dataset[LabelledSample]):
     def _scheme(self) -> LabelScheme:
         return label_scheme(self.labels)
 
-    def _read(
-        self, index: int, report: Callable[[str], None]
-    ) -> tuple[Picture, Labels | Palette, Path]:
-        """Read a picture and its map, or by `data.corrupt` the next readable ones after them."""
-        attempts = min(_MAX_UNREADABLE, len(self))
-        for offset in range(attempts):
-            position = (index + offset) % len(self)
-            try:
-                picture = read_picture(self.pictures[position], channels=self.config.channels_a)
-                return picture, read_labels(self.maps[position]), self.maps[position]
-            except DataError as error:
-                if self.config.corrupt == "error":
-                    raise
-                report(str(error))
-                last = error
-        raise DataError(f"{attempts} training pictures in a row cannot be read, the last: {last}")
+    def _read(self, position: int) -> tuple[Picture, Labels | Palette, Path]:
+        picture = read_picture(self.pictures[position], channels=self.config.channels_a)
+        return picture, read_labels(self.maps[position]), self.maps[position]

@@ -54,20 +54,12 @@ def build_loader(
     pin: bool,
     part: tuple[int, int] = (0, 1),
 ) -> BatchStream:
-    """Start loading batches.
+    """Start loading batches, endlessly, from the step after `start_step` on.
 
-    Args:
-        dataset: the training pictures.
-        config: batch size, and whether the jitter stays in the decay half.
-        seed: of the run.
-        start_step: steps already done; the first batch is that of the next step.
-        is_decaying: says of an epoch, counted from 1, whether the learning rate decays.
-        workers: processes that load; 0 loads in this one. The batches are the same.
-        pin: put batches into page-locked memory, for a GPU.
-        part: load the i-th, counted from 0, of n equal slices of every batch.
-
-    Returns:
-        An endless iterator; close it, or use it in a `with`, so that its processes end.
+    They are the same for any number of `workers`; 0 loads in this process. `pin` puts them into
+    page-locked memory, for a GPU; `part` loads the i-th, counted from 0, of n equal slices of each.
+    Each unreadable file is logged once. Close the stream, or use it in a `with`, so that its
+    processes end.
 
     Raises:
         ConfigError: when `I2I_MAX_PIXELS` is no number.
@@ -142,11 +134,8 @@ class BatchStream(Iterator[AnyBatch]):
         self.close()
 
     def _take(self, loaded: Iterator[_Loaded]) -> _Loaded:
-        """Take the next load; if the processes are gone, start them again, once.
-
-        They go when a signal to the whole process group ends them, while this process still has
-        to finish its step and save.
-        """
+        # Loading processes go when a signal to the whole group ends them, while this process still
+        # has to finish its step and save: started again, once.
         try:
             return next(loaded)
         except _WORKER_GONE as error:
@@ -185,8 +174,7 @@ class BatchStream(Iterator[AnyBatch]):
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A batch, or why there is none; errors travel as text, not as a worker's traceback."""
-
+    # Errors travel as text, not as a worker's traceback.
     batch: AnyBatch | None = None
     error: str | None = None
     skipped: tuple[str, ...] = ()
@@ -196,8 +184,6 @@ class _Loaded:
 
 
 class _Guarded(Dataset[AnySample | str]):
-    """The data set, with a DataError's text instead of the error."""
-
     def __init__(self, dataset: TrainingSet) -> None:
         self._dataset = dataset
 
@@ -208,7 +194,6 @@ class _Guarded(Dataset[AnySample | str]):
             return str(error)
 
     def collate(self, samples: Sequence[AnySample | str]) -> _Loaded:
-        """Put samples into a batch."""
         good = [sample for sample in samples if not isinstance(sample, str)]
         skipped = tuple(sentence for sample in good for sentence in sample.skipped)
         for sample in samples:
@@ -221,8 +206,6 @@ class _Guarded(Dataset[AnySample | str]):
 
 
 class _BatchKeys:
-    """The sample keys of every batch from the first step on."""
-
     def __init__(
         self,
         dataset: TrainingSet,
@@ -243,7 +226,6 @@ class _BatchKeys:
         self._steps = steps_per_epoch(dataset, config.batch_size)
 
     def from_step(self, step: int) -> Iterator[list[Any]]:
-        """Yield the key lists of all batches after `step` finished steps, without end."""
         while True:
             epoch, first = step // self._steps + 1, step % self._steps
             jitter = self._jitters_in_decay or not self._is_decaying(epoch)
@@ -251,12 +233,13 @@ class _BatchKeys:
                 seed=self._seed, epoch=epoch, jitter=jitter, start=first * self._batch_size
             )
             for _ in range(first, self._steps):
+                # Keys are those of the whole batch, so that every process counts alike.
                 yield [next(keys) for _ in range(self._batch_size)][self._slice]
                 step += 1
 
 
 def _prepare_worker(_index: int) -> None:
-    """Leave signals to the main process: it finishes its step and ends the workers itself."""
+    # Signals are left to the main process: it finishes its step and ends the workers itself.
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -272,7 +255,7 @@ def _end_with_parent() -> None:
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:
-    """End quietly: torch raises an error in the main process for a worker killed by a signal."""
+    # Quietly: torch raises an error in the main process for a worker killed by a signal.
     os._exit(0)
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -19,7 +18,7 @@ from i2icli.data.batch import Batch
 from i2icli.data.folders import Domains
 from i2icli.data.keyed import KeyedDraws
 from i2icli.data.transforms import CropChoice, make_crop, plan_patch, resize_pixels
-from i2icli.data.unpaired import Sample
+from i2icli.data.unpaired import Sample, stack_samples
 from i2icli.errors import ConfigError, DataError
 from i2icli.pictures.encode import to_8_bits
 from i2icli.pictures.images import Pixels, read_picture
@@ -30,33 +29,25 @@ _ZOOM, _CELLS, _PATCH = (0, 1), (2, 3), (4, 5)
 
 @dataclass(frozen=True)
 class PatchKey:
-    """All that decides a training sample: crops of one batch follow each other.
+    """All that decides a training sample: crops of one batch follow each other."""
 
-    Attributes:
-        seed: of the run.
-        epoch: counted from 1.
-        number: which sample of the epoch, counted from 0.
-    """
-
-    seed: int
-    epoch: int
-    number: int
+    seed: int  # of the run
+    epoch: int  # counted from 1
+    number: int  # which sample of the epoch, counted from 0
 
 
 class SingleSet(Dataset[Sample]):
-    """Crops of one picture of each domain; a pure function from a key to a sample."""
+    """Crops of one picture of each domain; a pure function from a key to a sample.
+
+    Raises:
+        ConfigError: if `data.preprocess` is not "zoom-and-patch".
+        DataError: if a domain has more than one picture.
+    """
+
+    notes: tuple[str, ...] = ()
 
     def __init__(self, domains: Domains, config: DataConfig) -> None:
-        """Take the two pictures; they are read when first needed.
-
-        Args:
-            domains: as `find_domains` returns them.
-            config: how pictures become crops.
-
-        Raises:
-            ConfigError: if `data.preprocess` is not "zoom-and-patch".
-            DataError: if a domain has more than one picture.
-        """
+        # Pictures are read when first needed.
         if config.preprocess != "zoom-and-patch":
             raise ConfigError(
                 "a method that trains on one picture of each domain cuts zoomed patches: "
@@ -71,11 +62,6 @@ class SingleSet(Dataset[Sample]):
     def __len__(self) -> int:
         """Return the samples of one epoch: `data.patches_per_epoch`."""
         return self.config.patches_per_epoch
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Nothing: its pictures are read from their files."""
-        return ()
 
     def __getitem__(self, key: PatchKey) -> Sample:
         """Cut the two crops of a key.
@@ -100,17 +86,10 @@ class SingleSet(Dataset[Sample]):
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Put samples into a batch; all crops have one size."""
-        return Batch(
-            real_a=torch.stack([sample.real_a for sample in samples]),
-            real_b=torch.stack([sample.real_b for sample in samples]),
-            names_a=tuple(sample.name_a for sample in samples),
-            names_b=tuple(sample.name_b for sample in samples),
-        )
+        return stack_samples(samples)
 
 
 class _Side:
-    """The picture of one domain, decoded once in a process, and its copy at the last zoom."""
-
     def __init__(self, path: Path, config: DataConfig, channels: int, *, number: int) -> None:
         self.path = path
         self._config = config
@@ -120,7 +99,6 @@ class _Side:
         self._zoomed: tuple[tuple[int, int], Pixels] | None = None
 
     def cut(self, key: PatchKey) -> Tensor:
-        """Return the crop of a key, (C, h, w) in [-1, 1]."""
         config, crop, n = self._config, self._config.crop, self._number
         batch, within = divmod(key.number, config.batch_size)
         # Departs from the official code: the crops of a batch do share their zoom, and zooms are
@@ -140,7 +118,7 @@ class _Side:
         return make_crop(patch, plan_patch(config), choice)
 
     def _draw_size(self, draws: KeyedDraws) -> tuple[int, int]:
-        """Draw the size that the picture has in a batch, each side on its own."""
+        # Each side on its own.
         config = self._config
         height, width = self._original().shape[:2]
         zooms = [config.zoom_min + (1 - config.zoom_min) * draws.share() for _ in range(2)]
@@ -151,7 +129,7 @@ class _Side:
         return wide, high
 
     def _at(self, size: tuple[int, int]) -> Pixels:
-        """Return the picture at a size, kept for the rest of the batch."""
+        # Kept for the rest of the batch.
         if self._zoomed is None or self._zoomed[0] != size:
             pixels = resize_pixels(self._original(), size, self._config.interpolation)
             self._zoomed = (size, pixels)
@@ -165,11 +143,6 @@ class _Side:
 
 
 def _only(pictures: Sequence[Path], domain: str) -> Path:
-    """Return the one picture of a domain.
-
-    Raises:
-        DataError: if there are more.
-    """
     if len(pictures) != 1:
         names = ", ".join(path.name for path in pictures[:3])
         names += ", ..." if len(pictures) > 3 else ""

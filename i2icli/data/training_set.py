@@ -19,7 +19,7 @@ class AnySample(Protocol):
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        """What was wrong with files that others stood in for, one sentence each."""
+        """Faults of files that others stood in for, one sentence each."""
 
 
 class TrainingSet(Protocol):
@@ -27,7 +27,7 @@ class TrainingSet(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What to know of where the pictures come from, one sentence each."""
+        """The origin of the pictures where it is not their files, one sentence each."""
 
     def __len__(self) -> int:
         """Return the samples of one epoch."""
@@ -54,12 +54,6 @@ def open_training_set(
     kind: DatasetKind, domains: Domains, config: DataConfig, labels: LabelsConfig
 ) -> TrainingSet:
     """Return the data set that a method of this kind trains on.
-
-    Args:
-        kind: of the data set.
-        domains: its pictures.
-        config: how they become crops.
-        labels: what label maps hold, where there are some.
 
     Raises:
         ConfigError: if the crops do not suit the kind.

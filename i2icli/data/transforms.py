@@ -15,14 +15,11 @@ from torch import Tensor
 
 from i2icli.config.sections import DataConfig, Preprocess
 from i2icli.data.keyed import KeyedDraws
-from i2icli.pictures.encode import to_8_bits
+from i2icli.pictures.encode import to_8_bits, to_image
 from i2icli.pictures.images import Pixels, to_tensor
 from i2icli.pictures.label_maps import Labels
 
-_FILTERS = {
-    "bicubic": Image.Resampling.BICUBIC,
-    "bilinear": Image.Resampling.BILINEAR,
-}
+_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 _MULTIPLE = 4
 # Of ImageNet, 0 to 255.
 _MEAN: dict[str, int | tuple[int, int, int]] = {"L": 116, "RGB": (124, 116, 104)}
@@ -30,51 +27,34 @@ _MEAN: dict[str, int | tuple[int, int, int]] = {"L": 116, "RGB": (124, 116, 104)
 
 @dataclass(frozen=True)
 class CropPlan:
-    """What happens to a picture, its random choices apart.
+    """The steps from a picture to a crop, its random choices apart."""
 
-    Attributes:
-        preprocess: which of the released ways.
-        width: side after resizing, pixels; of the shorter side for "scale-shorter-and-crop";
-            what the longer side is half to twice of for "random-scale-and-crop".
-        height: height after resizing, pixels; only for the ways that resize to a fixed size.
-        crop: side of the crop, pixels.
-        interpolation: bicubic or bilinear.
-        flip: whether half of the crops are mirrored.
-        zoom_min: smallest zoom of a side for "zoom-and-patch".
-    """
-
-    preprocess: Preprocess
+    preprocess: Preprocess  # which of the released ways
+    # side after resizing, pixels; of the shorter side for "scale-shorter-and-crop"; what the longer
+    # side is half to twice of for "random-scale-and-crop"
     width: int
-    height: int
-    crop: int
-    interpolation: str = "bicubic"
-    flip: bool = True
-    zoom_min: float = 1.0
+    height: int  # height after resizing, pixels; only for the ways that resize to a fixed size
+    crop: int  # side of the crop, pixels
+    interpolation: str = "bicubic"  # bicubic or bilinear
+    flip: bool = True  # whether half of the crops are mirrored
+    zoom_min: float = 1.0  # smallest zoom of a side for "zoom-and-patch"
 
 
 @dataclass(frozen=True)
 class CropChoice:
-    """Where to cut, in pixels of the resized picture, and whether to mirror the crop.
+    """The random choices of one crop."""
 
-    Attributes:
-        x, y: upper left corner.
-        flip: whether to mirror.
-        longer: the longer side after resizing, for "random-scale-and-crop", pixels.
-    """
-
-    x: int = 0
+    x: int = 0  # upper left corner
     y: int = 0
-    flip: bool = False
-    longer: int = 0
+    flip: bool = False  # whether to mirror
+    longer: int = 0  # the longer side after resizing, for "random-scale-and-crop", pixels
 
 
 def plan_crop(config: DataConfig, *, jitter: bool = True) -> CropPlan:
-    """Read the plan off a configuration.
+    """Return the plan of a configuration.
 
-    Args:
-        config: the data section of a run.
-        jitter: whether pictures are resized beyond the crop; the released code of CUT and
-            QS-Attn stops that once the learning rate decays, flips go on.
+    The released code of CUT and QS-Attn stops resizing beyond the crop (`jitter`) once the learning
+    rate decays; flips go on.
     """
     width, height = config.resize, config.resize_height or config.resize
     # Departs from the official code: ways without a crop keep their size in the decay half,
@@ -97,10 +77,7 @@ def plan_crop(config: DataConfig, *, jitter: bool = True) -> CropPlan:
 def choose_crop(plan: CropPlan, size: tuple[int, int], draws: KeyedDraws) -> CropChoice:
     """Draw the position of the crop, uniformly, and the flip.
 
-    Args:
-        plan: what happens to the picture.
-        size: width and height of the picture as it was read, pixels.
-        draws: a fresh stream of this picture's own.
+    `size` is width and height of the picture as it was read, pixels; `draws` its own stream.
     """
     is_flipped = draws.coin() and plan.flip
     if "crop" not in plan.preprocess:
@@ -116,13 +93,7 @@ def choose_crop(plan: CropPlan, size: tuple[int, int], draws: KeyedDraws) -> Cro
 
 
 def resized_size(plan: CropPlan, size: tuple[int, int], *, longer: int = 0) -> tuple[int, int]:
-    """Return (width, height) of a picture after the first resize, before the crop.
-
-    Args:
-        plan: what happens to the picture.
-        size: width and height of the picture as it was read, pixels.
-        longer: as `CropChoice` says.
-    """
+    """Return (width, height), pixels, of a picture after the first resize, before the crop."""
     width, height = size
     if plan.preprocess in ("resize", "resize-and-crop"):
         return plan.width, plan.height
@@ -142,29 +113,16 @@ def resized_size(plan: CropPlan, size: tuple[int, int], *, longer: int = 0) -> t
 
 
 def make_crop(pixels: Pixels, plan: CropPlan, choice: CropChoice) -> Tensor:
-    """Turn a picture into a training crop.
+    """Turn a picture, (H, W, 1 or 3), into a training crop, float32 (C, h, w) in [-1, 1].
 
-    Resize, crop, bring both sides to a multiple of 4, mirror, scale to [-1, 1]. 16-bit pictures
-    are scaled to 8 bits first.
-
-    Args:
-        pixels: (H, W, 1 or 3) uint8 or uint16.
-        plan: what to do.
-        choice: where to cut, and whether to mirror.
-
-    Returns:
-        float32 (C, h, w) in [-1, 1].
+    Resize, crop, bring both sides to a multiple of 4, mirror, scale. 16-bit pictures are scaled
+    to 8 bits first.
     """
     return finish_crop(resize_first(pixels, plan, longer=choice.longer), plan, choice)
 
 
 def resize_first(pixels: Pixels, plan: CropPlan, *, longer: int = 0) -> Pixels:
     """Take the first step of `make_crop`, which needs no random choice but `longer`.
-
-    Args:
-        pixels: (H, W, 1 or 3) uint8 or uint16.
-        plan: what to do.
-        longer: as `CropChoice` says.
 
     Returns:
         (h, w, 1 or 3) uint8, of the size that `resized_size` gives.
@@ -177,16 +135,7 @@ def resize_first(pixels: Pixels, plan: CropPlan, *, longer: int = 0) -> Pixels:
 
 
 def finish_crop(pixels: Pixels, plan: CropPlan, choice: CropChoice) -> Tensor:
-    """Take the other steps of `make_crop`: cut, bring to a multiple of 4, mirror, scale.
-
-    Args:
-        pixels: as `resize_first` returns them.
-        plan: what to do.
-        choice: where to cut, and whether to mirror.
-
-    Returns:
-        float32 (C, h, w) in [-1, 1].
-    """
+    """Take the other steps of `make_crop`: cut, bring to a multiple of 4, mirror, scale."""
     if "crop" in plan.preprocess:
         # Departs from the official code: a side shorter than the crop stays as it is, because the
         # released crop fills up with black there, or stops.
@@ -194,7 +143,7 @@ def finish_crop(pixels: Pixels, plan: CropPlan, choice: CropChoice) -> Tensor:
     if plan.preprocess == "random-scale-and-crop" and min(pixels.shape[:2]) < plan.crop:
         # Departs from the official code: what is missing is filled with the mean colour of
         # ImageNet, because black is as far from what the networks expect as colours get.
-        image = _to_image(pixels)
+        image = to_image(pixels)
         pixels = _to_pixels(_fill_up(image, plan.crop, _MEAN[image.mode]))
     size = _nearest_multiples((pixels.shape[1], pixels.shape[0]))
     if size != (pixels.shape[1], pixels.shape[0]):
@@ -203,18 +152,9 @@ def finish_crop(pixels: Pixels, plan: CropPlan, choice: CropChoice) -> Tensor:
 
 
 def make_label_crop(ids: Labels, plan: CropPlan, choice: CropChoice, *, ignore: int) -> Tensor:
-    """Turn a label map into the crop that belongs to its picture's `make_crop`.
+    """Turn ids, (H, W) below 2**31, into the int64 (h, w) that belong to their picture's crop.
 
     Nearest neighbours where the picture is resampled; what is missing becomes `ignore`.
-
-    Args:
-        ids: (H, W), each below 2**31.
-        plan: what to do.
-        choice: the picture's.
-        ignore: id of pixels that do not count.
-
-    Returns:
-        int64 (h, w).
     """
     nearest = Image.Resampling.NEAREST
     image = Image.fromarray(ids.astype(np.int32))
@@ -236,11 +176,7 @@ def plan_patch(config: DataConfig) -> CropPlan:
 
 def resize_pixels(pixels: Pixels, size: tuple[int, int], interpolation: str) -> Pixels:
     """Resize a picture of 8 bits, (H, W, 1 or 3), to (width, height)."""
-    return _to_pixels(_resize(_to_image(pixels), size, interpolation))
-
-
-def _to_image(pixels: Pixels) -> Image.Image:
-    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    return _to_pixels(_resize(to_image(pixels), size, interpolation))
 
 
 def _to_pixels(image: Image.Image) -> Pixels:
@@ -249,12 +185,10 @@ def _to_pixels(image: Image.Image) -> Pixels:
 
 
 def _resize(image: Image.Image, size: tuple[int, int], interpolation: str) -> Image.Image:
-    """Resize along one axis, then along the other.
-
-    The order shows in single grey levels, and Pillow's has changed: rows first up to version 12,
-    and from 13 on columns first where the height shrinks by more than twice as much as the width.
-    The newer order is fixed here, so that a run sees the same pixels under every version.
-    """
+    # One axis after the other. The order shows in single grey levels, and Pillow's has changed:
+    # rows first up to version 12, from 13 on columns first where the height shrinks by more than
+    # twice as much as the width. The newer order is fixed, so that every version gives the same
+    # pixels.
     width, height = size
     shrinks_height = image.height - height > max(0, 2 * (image.width - width))
     middle = (image.width, height) if shrinks_height else (width, image.height)
@@ -265,7 +199,6 @@ def _resize(image: Image.Image, size: tuple[int, int], interpolation: str) -> Im
 
 
 def _cut(image: Image.Image, side: int, choice: CropChoice) -> Image.Image:
-    """Cut a square, or as much of it as the picture has."""
     width, height = image.size
     # A side shorter than the crop stays as it is, as in `finish_crop`.
     box = (choice.x, choice.y, min(choice.x + side, width), min(choice.y + side, height))
@@ -273,7 +206,6 @@ def _cut(image: Image.Image, side: int, choice: CropChoice) -> Image.Image:
 
 
 def _fill_up(image: Image.Image, side: int, colour: int | tuple[int, int, int]) -> Image.Image:
-    """Fill a picture up on the right and at the bottom, so that both sides are at least `side`."""
     width, height = image.size
     if min(width, height) >= side:
         return image
@@ -283,6 +215,6 @@ def _fill_up(image: Image.Image, side: int, colour: int | tuple[int, int, int]) 
 
 
 def _nearest_multiples(size: tuple[int, int]) -> tuple[int, int]:
-    """Round both sides to a multiple of 4, halves to the even multiple, never below 4."""
+    # Halves go to the even multiple.
     width, height = (max(_MULTIPLE, round(side / _MULTIPLE) * _MULTIPLE) for side in size)
     return width, height

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -19,16 +20,14 @@ from i2icli.data.transforms import choose_crop, finish_crop, plan_crop, resize_f
 from i2icli.errors import DataError
 from i2icli.pictures.images import Pixels, read_picture
 
-_MAX_UNREADABLE = 10
+T = TypeVar("T")
+_MAX_UNREADABLE = 10  # in a row, before it looks like a fault of the whole set
 # What a stream of choices is for; part of its key.
 _ORDER, _PARTNER, _CROP_A, _CROP_B = range(4)
 
 
 def check_one_size(crops: Sequence[tuple[str, Tensor]]) -> None:
-    """Refuse crops that cannot lie in one batch.
-
-    Args:
-        crops: of each the file and the crop, (C, H, W).
+    """Refuse crops, (C, H, W) with their files, that cannot lie in one batch.
 
     Raises:
         DataError: naming two that differ.
@@ -49,54 +48,62 @@ def _size(crop: Tensor) -> str:
 
 @dataclass(frozen=True)
 class SampleKey:
-    """All that decides a training sample.
+    """All that decides a training sample."""
 
-    Attributes:
-        seed: of the run.
-        epoch: counted from 1.
-        number: which sample of the epoch, counted from 0.
-        picture_a: index of the picture of domain A.
-        picture_b: index of the picture of domain B.
-        jitter: whether pictures are resized beyond the crop.
-    """
-
-    seed: int
-    epoch: int
-    number: int
-    picture_a: int
-    picture_b: int
-    jitter: bool = True
+    seed: int  # of the run
+    epoch: int  # counted from 1
+    number: int  # which sample of the epoch, counted from 0
+    picture_a: int  # index of the picture of domain A
+    picture_b: int  # index of the picture of domain B
+    jitter: bool = True  # whether pictures are resized beyond the crop
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A crop of each domain.
+    """A crop of each domain."""
 
-    Attributes:
-        real_a: (C_A, H, W) in [-1, 1].
-        real_b: (C_B, H, W) in [-1, 1].
-        name_a: the file it came from.
-        name_b: the same for domain B.
-        skipped: what was wrong with files that others stood in for, one sentence each.
+    real_a: Tensor  # (C_A, H, W) in [-1, 1]
+    real_b: Tensor  # (C_B, H, W) in [-1, 1]
+    name_a: str  # the file it came from
+    name_b: str  # the same for domain B
+    skipped: tuple[str, ...] = ()  # faults of files that others stood in for
+
+
+def stack_samples(samples: Sequence[Sample]) -> Batch:
+    """Return samples of one size as a batch."""
+    return Batch(
+        real_a=torch.stack([sample.real_a for sample in samples]),
+        real_b=torch.stack([sample.real_b for sample in samples]),
+        names_a=tuple(sample.name_a for sample in samples),
+        names_b=tuple(sample.name_b for sample in samples),
+    )
+
+
+def read_or_next(
+    read: Callable[[int], T], index: int, *, count: int, corrupt: str, skipped: list[str]
+) -> T:
+    """Return `read` of an index, or by `data.corrupt` of the next of `count` that can be read.
+
+    Raises:
+        DataError: if it cannot be read and `corrupt` is "error", or too many in a row.
     """
-
-    real_a: Tensor
-    real_b: Tensor
-    name_a: str
-    name_b: str
-    skipped: tuple[str, ...] = ()
+    attempts = min(_MAX_UNREADABLE, count)
+    for offset in range(attempts):
+        try:
+            return read((index + offset) % count)
+        except DataError as error:
+            if corrupt == "error":
+                raise
+            skipped.append(str(error))
+    raise DataError(
+        f"{attempts} training pictures in a row cannot be read, the last: {skipped[-1]}"
+    )
 
 
 class UnpairedSet(Dataset[Sample]):
     """Training crops of two domains; a pure function from a key to a sample."""
 
     def __init__(self, domains: Domains, config: DataConfig) -> None:
-        """Take the training pictures of a data set.
-
-        Args:
-            domains: as `find_domains` returns them.
-            config: how pictures become crops, and what an unreadable one does.
-        """
         # As text: 100,000 paths would take a second to reach each loading process where it does
         # not begin as a copy of this one.
         self.files: dict[str, Sequence[str]] = {
@@ -104,16 +111,11 @@ class UnpairedSet(Dataset[Sample]):
             "b": [str(path) for path in domains.train_b],
         }
         self.config = config
-        self._kept = open_kept(domains, config, self.files)
+        self._caches, self.notes = open_kept(domains, config, self.files)
 
     def __len__(self) -> int:
         """Return the samples of one epoch: the size of the larger domain."""
         return max(len(files) for files in self.files.values())
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What to know of where the pictures come from, one sentence each."""
-        return self._kept.notes
 
     def __getitem__(self, key: SampleKey) -> Sample:
         """Read and crop the two pictures of a key.
@@ -126,7 +128,13 @@ class UnpairedSet(Dataset[Sample]):
         skipped: list[str] = []
 
         def crop(side: str, index: int, use: int) -> tuple[Tensor, str]:
-            source = self._read(side, index, key.jitter, skipped.append)
+            source = read_or_next(
+                lambda position: self._read(side, position, key.jitter),
+                index,
+                count=len(self.files[side]),
+                corrupt=self.config.corrupt,
+                skipped=skipped,
+            )
             draws = KeyedDraws(key.seed, key.epoch, key.number, use)
             choice = choose_crop(plan, source.size, draws)
             pixels = source.pixels
@@ -164,42 +172,19 @@ class UnpairedSet(Dataset[Sample]):
         """
         check_one_size([(sample.name_a, sample.real_a) for sample in samples])
         check_one_size([(sample.name_b, sample.real_b) for sample in samples])
-        return Batch(
-            real_a=torch.stack([sample.real_a for sample in samples]),
-            real_b=torch.stack([sample.real_b for sample in samples]),
-            names_a=tuple(sample.name_a for sample in samples),
-            names_b=tuple(sample.name_b for sample in samples),
-        )
+        return stack_samples(samples)
 
-    def _read(self, side: str, index: int, jitter: bool, report: Callable[[str], None]) -> _Source:
-        """Read a picture, or by `data.corrupt` the next readable one after it."""
-        files = self.files[side]
-        attempts = min(_MAX_UNREADABLE, len(files))
-        cache = self._kept.caches.get((side, jitter))
-        for offset in range(attempts):
-            position = (index + offset) % len(files)
-            name = files[position]
-            if cache is not None and (kept := cache.take(position, name)):
-                return _Source(name, kept.pixels, kept.size, is_resized=True)
-            try:
-                picture = read_picture(Path(name), channels=channels_of(side, self.config))
-            except DataError as error:
-                if self.config.corrupt == "error":
-                    raise
-                report(str(error))
-                last = error
-            else:
-                return _Source(name, picture.pixels, picture.size)
-        raise DataError(f"{attempts} training pictures in a row cannot be read, the last: {last}")
+    def _read(self, side: str, position: int, jitter: bool) -> _Source:
+        name = self.files[side][position]
+        cache = self._caches.get((side, jitter))
+        if cache is not None and (kept := cache.take(position, name)):
+            return _Source(name, kept.pixels, kept.size, is_resized=True)
+        picture = read_picture(Path(name), channels=channels_of(side, self.config))
+        return _Source(name, picture.pixels, picture.size)
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A picture from its file, or from a cache and then resized already.
-
-    Its size is that of the original, (width, height).
-    """
-
     name: str
     pixels: Pixels
     size: tuple[int, int]

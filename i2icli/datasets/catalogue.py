@@ -22,106 +22,54 @@ _AFHQ = "https://www.dropbox.com/s/t9l9o3vsx2jai3z/afhq.zip?dl=1"
 
 @dataclass(frozen=True)
 class DataSet:
-    """A registered data set.
+    """A registered data set."""
 
-    Attributes:
-        name: as given to `i2i data get`.
-        domains: what A and B are, in words.
-        counts: pictures in trainA, trainB, testA, testB; None where not known.
-        urls: tried in this order; none: the set must be got by hand.
-        size: bytes of the archive; None where not known.
-        sha256: of the archive; None where not known.
-        instructions: how to get the set by hand.
-        folders: for archives of another layout, where each part lies in the archive.
-    """
-
-    name: str
-    domains: str
+    name: str  # as given to `i2i data get`
+    domains: str  # what A and B are, in words
+    # pictures in trainA, trainB, testA, testB; None where not known
     counts: tuple[int | None, int | None, int | None, int | None] = (None, None, None, None)
-    urls: tuple[str, ...] = ()
-    size: int | None = None
-    sha256: str | None = None
-    instructions: str = ""
-    folders: Mapping[str, str] = field(default_factory=dict)
+    urls: tuple[str, ...] = ()  # tried in this order; none: the set must be got by hand
+    size: int | None = None  # bytes of the archive; None where not known
+    sha256: str | None = None  # of the archive; None where not known
+    instructions: str = ""  # how to get the set by hand
+    folders: Mapping[str, str] = field(default_factory=dict)  # parts in another layout
 
 
-def _from_cyclegan(
-    name: str, domains: str, counts: tuple[int, int, int, int], *, size: int, sha256: str
-) -> DataSet:
-    urls = (_CYCLEGAN.format(name=name), _CYCLEGAN_PLAIN.format(name=name))
-    return DataSet(name, domains, counts, urls, size, sha256)
-
+# Name, domains; pictures in trainA, trainB, testA, testB; bytes and SHA-256 of the archive.
+_CYCLEGAN_SETS = (
+    ("horse2zebra", "horses, zebras", (1067, 1334, 120, 140), 116_867_962,
+     "a74d9d392eecca9966b51287a76ca126af473d9de4f3e8fc0e9cda08fa1730a1"),
+    ("apple2orange", "apples, oranges", (995, 1019, 266, 248), 78_456_409,
+     "845a191e9af8926408ea597001cd03a452e3300a1f44a79fe329b3d59f6e3eb8"),
+    ("summer2winter_yosemite", "Yosemite in summer, in winter", (1231, 962, 309, 238), 132_640_856,
+     "167fe1726807a9d22bd106b4a6c0bd7953b688af924ac1bf967439c4961e49f9"),
+    ("monet2photo", "paintings by Monet, photographs", (1072, 6287, 121, 751), 305_231_073,
+     "88f91b00fc228f97c9411fbf1880ec1d119c98f1722e4cfcfaa2fb35fac05b04"),
+    ("cezanne2photo", "paintings by Cezanne, photographs", (525, 6287, 58, 751), 279_885_071,
+     "3a6c10ca21f9485862f1cbd707744b9dc258954a04631271d23a3605eeb63cff"),
+    ("ukiyoe2photo", "ukiyo-e prints, photographs", (562, 6287, 263, 751), 292_946_532,
+     "02a2a2fb5ecf425ca1bf86aca7304377da64a2a1d3b86df54eb65e4068bf3b08"),
+    ("vangogh2photo", "paintings by van Gogh, photographs", (400, 6287, 400, 751), 306_590_349,
+     "362c3473e70be0944bda08d49d660eafdc2854df55d697835b8186d1d79caaff"),
+    ("maps", "aerial photographs, maps", (1096, 1096, 1098, 1098), 1_476_754_427,
+     "639534f69dbf9f36bef8d6292a7698006361221f83f0285d7c9ca78afe6e8a9e"),
+    ("facades", "facades, their label maps", (400, 400, 106, 106), 35_135_868,
+     "9a31ebf3a31b9b5cd195dd5bf62e9308e00cb94604d1019e3889ac84248695c0"),
+    ("iphone2dslr_flower", "flowers by phone, by camera", (1812, 3325, 569, 480), 339_964_458,
+     "8fcb5e374d631b107e1d961b8c4cd0a186aa2a4ff3e279923f4c426128de7113"),
+)  # fmt: skip
 
 _ALL = (
-    _from_cyclegan(
-        "horse2zebra",
-        "horses, zebras",
-        (1067, 1334, 120, 140),
-        size=116_867_962,
-        sha256="a74d9d392eecca9966b51287a76ca126af473d9de4f3e8fc0e9cda08fa1730a1",
-    ),
-    _from_cyclegan(
-        "apple2orange",
-        "apples, oranges",
-        (995, 1019, 266, 248),
-        size=78_456_409,
-        sha256="845a191e9af8926408ea597001cd03a452e3300a1f44a79fe329b3d59f6e3eb8",
-    ),
-    _from_cyclegan(
-        "summer2winter_yosemite",
-        "Yosemite in summer, in winter",
-        (1231, 962, 309, 238),
-        size=132_640_856,
-        sha256="167fe1726807a9d22bd106b4a6c0bd7953b688af924ac1bf967439c4961e49f9",
-    ),
-    _from_cyclegan(
-        "monet2photo",
-        "paintings by Monet, photographs",
-        (1072, 6287, 121, 751),
-        size=305_231_073,
-        sha256="88f91b00fc228f97c9411fbf1880ec1d119c98f1722e4cfcfaa2fb35fac05b04",
-    ),
-    _from_cyclegan(
-        "cezanne2photo",
-        "paintings by Cezanne, photographs",
-        (525, 6287, 58, 751),
-        size=279_885_071,
-        sha256="3a6c10ca21f9485862f1cbd707744b9dc258954a04631271d23a3605eeb63cff",
-    ),
-    _from_cyclegan(
-        "ukiyoe2photo",
-        "ukiyo-e prints, photographs",
-        (562, 6287, 263, 751),
-        size=292_946_532,
-        sha256="02a2a2fb5ecf425ca1bf86aca7304377da64a2a1d3b86df54eb65e4068bf3b08",
-    ),
-    _from_cyclegan(
-        "vangogh2photo",
-        "paintings by van Gogh, photographs",
-        (400, 6287, 400, 751),
-        size=306_590_349,
-        sha256="362c3473e70be0944bda08d49d660eafdc2854df55d697835b8186d1d79caaff",
-    ),
-    _from_cyclegan(
-        "maps",
-        "aerial photographs, maps",
-        (1096, 1096, 1098, 1098),
-        size=1_476_754_427,
-        sha256="639534f69dbf9f36bef8d6292a7698006361221f83f0285d7c9ca78afe6e8a9e",
-    ),
-    _from_cyclegan(
-        "facades",
-        "facades, their label maps",
-        (400, 400, 106, 106),
-        size=35_135_868,
-        sha256="9a31ebf3a31b9b5cd195dd5bf62e9308e00cb94604d1019e3889ac84248695c0",
-    ),
-    _from_cyclegan(
-        "iphone2dslr_flower",
-        "flowers by phone, by camera",
-        (1812, 3325, 569, 480),
-        size=339_964_458,
-        sha256="8fcb5e374d631b107e1d961b8c4cd0a186aa2a4ff3e279923f4c426128de7113",
+    *(
+        DataSet(
+            name,
+            domains,
+            counts,
+            (_CYCLEGAN.format(name=name), _CYCLEGAN_PLAIN.format(name=name)),
+            size,
+            sha256,
+        )
+        for name, domains, counts, size, sha256 in _CYCLEGAN_SETS
     ),
     DataSet(
         "grumpifycat",

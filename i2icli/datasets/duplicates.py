@@ -75,7 +75,6 @@ def _stack(prints: Sequence[Print], name: str, width: int) -> NDArray[np.uint8]:
 def _join_band(
     looks: NDArray[np.uint8], thumbnails: NDArray[np.int16], parents: NDArray[np.int64], band: int
 ) -> None:
-    """Join pictures that share one part of the hash and pass both comparisons; in place."""
     width = HASH_BYTES // _BANDS
     keys = looks[:, band * width : (band + 1) * width].astype(np.int64)
     values = keys[:, 0] * 256 + keys[:, 1]
@@ -91,10 +90,7 @@ def _join_band(
 
 
 def _alike(
-    looks: NDArray[np.uint8],
-    thumbnails: NDArray[np.int16],
-    one: int,
-    others: NDArray[np.int64],
+    looks: NDArray[np.uint8], thumbnails: NDArray[np.int16], one: int, others: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
     bits = _BIT_COUNTS[looks[others] ^ looks[one]].sum(axis=1)
     near: NDArray[np.bool_] = bits <= MAX_BITS

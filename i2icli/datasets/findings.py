@@ -1,4 +1,4 @@
-"""What the findings of a check mean, in plain words, and what to do about each."""
+"""The findings of a check in plain words, with what to do about each."""
 
 from __future__ import annotations
 
@@ -18,23 +18,16 @@ Level = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to know about a data set.
+    """One thing to know about a data set."""
 
-    Attributes:
-        level: `error` must be mended, `warning` should be looked at, `note` is good to know.
-        code: a word for programs.
-        message: what it is and what to do.
-        files: groups of files it is about, each with a remark.
-    """
-
-    level: Level
-    code: str
-    message: str
-    files: tuple[tuple[Entry, ...], ...] = ()
+    level: Level  # `error` must be mended, `warning` should be looked at, `note` is good to know
+    code: str  # a word for programs
+    message: str  # what it is and what to do
+    files: tuple[tuple[Entry, ...], ...] = ()  # groups of files it is about, each with a remark
 
 
 def find_duplicates(groups: Sequence[Group]) -> list[Finding]:
-    """Say which equal or nearly equal pictures lie where."""
+    """Return findings on equal or nearly equal pictures."""
     sorted_groups: dict[tuple[str, bool], list[Group]] = {}
     for group in groups:
         sorted_groups.setdefault((_parts_of(group), group.is_exact), []).append(group)
@@ -68,87 +61,54 @@ _PARTS: dict[str, tuple[Level, str]] = {
 
 
 def _parts_of(group: Group) -> str:
-    domains = {part[-1] for part in group.parts}
-    if len(domains) > 1:
+    if len({part[-1] for part in group.parts}) > 1:
         return "across-domains"
     return "across-splits" if len(group.parts) > 1 else "within"
 
 
 def find_differences(prints: Sequence[Print]) -> list[Finding]:
-    """Say how A and B differ in what is no part of their content: size, shape, compression."""
-    domain_a, domain_b = _domain(prints, "A"), _domain(prints, "B")
+    """Return the differences of A and B in size, shape and compression, which are no content."""
+    domain_a, domain_b = (
+        [p for p in prints if p.part == f"train{letter}" and p.error is None] for letter in "AB"
+    )
     if not domain_a or not domain_b:
         return []
-    findings = [
-        _size_difference(domain_a, domain_b),
-        _shape_difference(domain_a, domain_b),
-        _format_difference(domain_a, domain_b),
-        _quality_difference(domain_a, domain_b),
-    ]
-    return [finding for finding in findings if finding is not None]
-
-
-def _domain(prints: Sequence[Print], letter: str) -> list[Print]:
-    return [p for p in prints if p.part == f"train{letter}" and p.error is None]
-
-
-def _size_difference(domain_a: Sequence[Print], domain_b: Sequence[Print]) -> Finding | None:
-    side_a, side_b = (median((p.width * p.height) ** 0.5 for p in d) for d in (domain_a, domain_b))
-    if max(side_a, side_b) <= 1.5 * min(side_a, side_b):
-        return None
-    larger = "A" if side_a > side_b else "B"
-    return Finding(
-        "warning",
-        "size-difference",
-        f"Pictures of {larger} are larger (typical side {side_a:.0f} in A, {side_b:.0f} in B "
-        "pixels): scaled to one size, one domain is sharper, and the translator learns that too. "
-        "Bring both near one size: i2i data prepare A/ B/ --out DIR --resize N.",
-    )
-
-
-def _shape_difference(domain_a: Sequence[Print], domain_b: Sequence[Print]) -> Finding | None:
-    shape_a, shape_b = (median(p.width / p.height for p in d) for d in (domain_a, domain_b))
-    if max(shape_a, shape_b) <= 1.25 * min(shape_a, shape_b):
-        return None
-    return Finding(
-        "warning",
-        "shape-difference",
-        f"Pictures have other shapes (width to height {shape_a:.2f} in A, {shape_b:.2f} in B): "
-        "resized to squares, one domain looks stretched. Crop them to one shape, or train with "
-        "--set data.preprocess=scale-width-and-crop.",
-    )
-
-
-def _format_difference(domain_a: Sequence[Print], domain_b: Sequence[Print]) -> Finding | None:
-    share_a, share_b = (sum(p.format == "JPEG" for p in d) / len(d) for d in (domain_a, domain_b))
-    if abs(share_a - share_b) <= 0.25:
-        return None
-    return Finding(
-        "warning",
-        "format-difference",
-        f"{share_a:.0%} of A and {share_b:.0%} of B are JPEG: the translator learns to add or "
-        "remove compression, and FID measures it. Take both from sources of one kind.",
-    )
-
-
-def _quality_difference(domain_a: Sequence[Print], domain_b: Sequence[Print]) -> Finding | None:
-    qualities = [[p.quality for p in d if p.quality is not None] for d in (domain_a, domain_b)]
-    if not all(qualities):
-        return None
-    quality_a, quality_b = (median(values) for values in qualities)
-    if abs(quality_a - quality_b) < 8:
-        return None
-    return Finding(
-        "warning",
-        "quality-difference",
-        f"JPEG quality is about {quality_a:.0f} in A and {quality_b:.0f} in B: the translator "
-        "learns to add or remove compression, and FID measures it. Take both from sources of one "
-        "quality.",
-    )
+    both = (domain_a, domain_b)
+    said: dict[str, str] = {}
+    side_a, side_b = (median((p.width * p.height) ** 0.5 for p in domain) for domain in both)
+    if max(side_a, side_b) > 1.5 * min(side_a, side_b):
+        said["size-difference"] = (
+            f"Pictures of {'A' if side_a > side_b else 'B'} are larger (typical side {side_a:.0f} "
+            f"in A, {side_b:.0f} in B pixels): scaled to one size, one domain is sharper, and the "
+            "translator learns that too. Bring both near one size: i2i data prepare A/ B/ --out "
+            "DIR --resize N."
+        )
+    shape_a, shape_b = (median(p.width / p.height for p in domain) for domain in both)
+    if max(shape_a, shape_b) > 1.25 * min(shape_a, shape_b):
+        said["shape-difference"] = (
+            f"Pictures have other shapes (width to height {shape_a:.2f} in A, {shape_b:.2f} in B): "
+            "resized to squares, one domain looks stretched. Crop them to one shape, or train with "
+            "--set data.preprocess=scale-width-and-crop."
+        )
+    share_a, share_b = (sum(p.format == "JPEG" for p in domain) / len(domain) for domain in both)
+    if abs(share_a - share_b) > 0.25:
+        said["format-difference"] = (
+            f"{share_a:.0%} of A and {share_b:.0%} of B are JPEG: the translator learns to add or "
+            "remove compression, and FID measures it. Take both from sources of one kind."
+        )
+    qualities = [[p.quality for p in domain if p.quality is not None] for domain in both]
+    quality_a, quality_b = (median(values) if values else 0 for values in qualities)
+    if all(qualities) and abs(quality_a - quality_b) >= 8:
+        said["quality-difference"] = (
+            f"JPEG quality is about {quality_a:.0f} in A and {quality_b:.0f} in B: the translator "
+            "learns to add or remove compression, and FID measures it. Take both from sources of "
+            "one quality."
+        )
+    return [Finding("warning", code, message) for code, message in said.items()]
 
 
 def find_oddities(prints: Sequence[Print], *, crop: int) -> list[Finding]:
-    """Say which pictures need more than reading."""
+    """Return findings on pictures that need more than reading."""
     good = [p for p in prints if p.error is None]
     findings = [
         _list(
@@ -204,7 +164,6 @@ def _grey_finding(good: Sequence[Print], letter: str) -> Finding | None:
 def _list(
     kind: tuple[Level, str], prints: Sequence[tuple[Print, str]], message: str
 ) -> Finding | None:
-    """Return a finding about single pictures, each with a remark; None without pictures."""
     if not prints:
         return None
     counts = Counter(p.part for p, _ in prints)

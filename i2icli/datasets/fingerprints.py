@@ -1,4 +1,4 @@
-"""What `i2i data check` learns from one picture: its form, its pixels' hash and its look.
+"""The print that `i2i data check` takes of a picture: form, hash of the pixels, look.
 
 The look is a difference hash of 128 bits: the picture in grey at 9x9, each cell compared with its
 right and its lower neighbour. Re-encoded, resized or slightly brightened copies differ in a few
@@ -12,25 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from i2icli.errors import DataError
 from i2icli.pictures.decode import open_picture
+from i2icli.pictures.encode import WRITABLE, to_image
 from i2icli.pictures.images import Picture, read_picture, to_8_bits
 
 HASH_BYTES = 16
 THUMBNAIL = 12  # side in pixels
-_FORMATS = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".png": "PNG",
-    ".webp": "WEBP",
-    ".bmp": "BMP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".gif": "GIF",
-}
+_FORMATS = WRITABLE | {".gif": "GIF"}
 # Luminance table at quality 50 (ITU-T T.81, table K.1), in any order: only its sum is compared.
 _LUMINANCE = (
     16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56,
@@ -41,40 +32,23 @@ _LUMINANCE = (
 
 @dataclass(frozen=True)
 class Print:
-    """One picture's findings.
-
-    Attributes:
-        path: the file.
-        part: where it belongs: trainA, trainB, testA or testB.
-        error: why it cannot be read; then nothing below is known.
-        width, height: upright, pixels.
-        bits: a channel, 8 or 16.
-        has_alpha: some pixel is not opaque.
-        is_grey: all pixels are grey, however they are stored.
-        is_animated: it holds several frames, of which the first counts.
-        format: the content's, in Pillow's words.
-        has_wrong_suffix: the suffix belongs to another format.
-        quality: JPEG quality, 1 to 100, estimated from the quantisation table.
-        pixels: hash of the decoded pixels with their shape.
-        look: the difference hash.
-        thumbnail: grey, THUMBNAIL x THUMBNAIL values.
-    """
+    """One picture's findings."""
 
     path: Path
-    part: str
-    error: str | None = None
-    width: int = 0
+    part: str  # where it belongs: trainA, trainB, testA or testB
+    error: str | None = None  # why it cannot be read; then nothing below is known
+    width: int = 0  # upright, pixels
     height: int = 0
-    bits: int = 8
-    has_alpha: bool = False
-    is_grey: bool = False
-    is_animated: bool = False
-    format: str = ""
-    has_wrong_suffix: bool = False
-    quality: int | None = None
-    pixels: bytes = b""
-    look: bytes = b""
-    thumbnail: bytes = b""
+    bits: int = 8  # a channel, 8 or 16
+    has_alpha: bool = False  # some pixel is not opaque
+    is_grey: bool = False  # all pixels are grey, however they are stored
+    is_animated: bool = False  # it holds several frames, of which the first counts
+    format: str = ""  # the content's, in Pillow's words
+    has_wrong_suffix: bool = False  # the suffix belongs to another format
+    quality: int | None = None  # JPEG quality, 1 to 100, estimated from the quantisation table
+    pixels: bytes = b""  # hash of the decoded pixels with their shape
+    look: bytes = b""  # the difference hash
+    thumbnail: bytes = b""  # grey, THUMBNAIL x THUMBNAIL values
 
 
 def take_print(path: Path, part: str) -> Print:
@@ -117,8 +91,7 @@ def _hash(picture: Picture) -> bytes:
 
 
 def _looks(picture: Picture) -> tuple[bytes, bytes]:
-    pixels = to_8_bits(picture.pixels)
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).convert("L")
+    image = to_image(to_8_bits(picture.pixels)).convert("L")
     cells = np.asarray(image.resize((9, 9), Image.Resampling.BOX), np.int16)
     across = cells[:8, :8] > cells[:8, 1:]
     down = cells[:8, :8] > cells[1:, :8]
@@ -143,13 +116,9 @@ def _is_grey(picture: Picture) -> bool:
 
 
 def _quality(tables: dict[int, list[int]]) -> int:
-    """Return the quality whose standard luminance table has the nearest sum."""
-    return int(np.abs(_table_sums() - sum(tables[min(tables)])).argmin()) + 1
-
-
-def _table_sums() -> NDArray[np.int64]:
+    # The quality whose table, scaled as libjpeg does, has the nearest sum.
     quality = np.arange(1, 101)
     scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
     table = (np.array(_LUMINANCE)[None, :] * scale[:, None] + 50) // 100
-    sums: NDArray[np.int64] = np.clip(table, 1, 255).sum(axis=1)
-    return sums
+    sums = np.clip(table, 1, 255).sum(axis=1)
+    return int(np.abs(sums - sum(tables[min(tables)])).argmin()) + 1

@@ -22,23 +22,14 @@ MARKER = "data-set.json"
 
 @dataclass(frozen=True)
 class Obtained:
-    """A data set that is here.
+    """A data set that is here."""
 
-    Attributes:
-        name: its registered name.
-        folder: where it is.
-        was_there: it was here before, so nothing was done.
-        counts: pictures of each part.
-        expected: registered counts; None where not known.
-        differences: parts whose count is not the registered one, in words.
-    """
-
-    name: str
-    folder: Path
-    was_there: bool
-    counts: Mapping[str, int]
-    expected: Mapping[str, int | None]
-    differences: tuple[str, ...]
+    name: str  # its registered name
+    folder: Path  # where it is
+    was_there: bool  # it was here before, so nothing was done
+    counts: Mapping[str, int]  # pictures of each part
+    expected: Mapping[str, int | None]  # registered counts; None where not known
+    differences: tuple[str, ...]  # parts whose count is not the registered one, in words
 
     as_document = as_plain
 
@@ -52,11 +43,6 @@ class Obtained:
         ]
 
 
-def default_folder(name: str) -> Path:
-    """Return the folder of a set without `--out`."""
-    return home() / "datasets" / name
-
-
 def obtain(
     data_set: DataSet,
     *,
@@ -66,22 +52,16 @@ def obtain(
     progress: Progress | None = None,
     patience: Patience | None = None,
 ) -> Obtained:
-    """Bring a data set here; a set that is here already is left as it is.
+    """Bring a data set to `folder`, else to `I2I_HOME/datasets/NAME`, unless it is there.
 
-    Args:
-        data_set: which.
-        folder: where to; none: `I2I_HOME/datasets/NAME`.
-        archive: unpack this file instead of downloading.
-        is_offline: never use the network.
-        progress: called while downloading.
-        patience: attempts and timeouts.
+    It comes from the archive at hand, else from the network, unless `is_offline`.
 
     Raises:
         ConfigError: `folder` holds something else.
         DataError: the archive is unsafe, damaged, or not this data set.
         WeightsError: the set is not here and cannot be downloaded.
     """
-    folder = folder or default_folder(data_set.name)
+    folder = folder or home() / "datasets" / data_set.name
     if _is_there(data_set, folder):
         return _describe(data_set, folder, was_there=True)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -117,10 +97,11 @@ def _fetch(
 
 
 def _install(data_set: DataSet, archive: Path, folder: Path) -> None:
-    """Unpack beside `folder`, arrange and look at it there, then move it to its name."""
     with whole_folder(folder) as fresh:
         unpack(archive, fresh)
-        _arrange(data_set, fresh)
+        for part, source in data_set.folders.items():
+            if (fresh / source).is_dir() and not (fresh / part).exists():
+                (fresh / source).rename(fresh / part)
         for part in PARTS[:2]:
             if not (fresh / part).is_dir() or not list_pictures(fresh / part):
                 present = ", ".join(sorted(entry.name for entry in fresh.iterdir())[:8])
@@ -129,13 +110,6 @@ def _install(data_set: DataSet, archive: Path, folder: Path) -> None:
                     f"(at its top: {present or 'nothing'})."
                 )
         (fresh / MARKER).write_text(json.dumps({"name": data_set.name}) + "\n", encoding="ascii")
-
-
-def _arrange(data_set: DataSet, folder: Path) -> None:
-    """Move the parts of an archive of another layout to their names."""
-    for part, source in data_set.folders.items():
-        if (folder / source).is_dir() and not (folder / part).exists():
-            (folder / source).rename(folder / part)
 
 
 def _is_there(data_set: DataSet, folder: Path) -> bool:

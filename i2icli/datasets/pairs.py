@@ -14,7 +14,6 @@ from i2icli.datasets.placing import Placer, Resize, unique_names
 from i2icli.datasets.prepare import (
     Prepared,
     SplitRule,
-    Tally,
     Transfer,
     check_out,
     describe,
@@ -38,18 +37,11 @@ def prepare_pairs(
     transfer: Transfer = "link",
     resize: Resize | None = None,
 ) -> Prepared:
-    """Build a data set from pairs.
+    """Build a data set from pictures that hold both domains, or folders A and B with equal names.
 
     A split that is there is kept: folders `train` and `test` (else `val`) inside `pairs`, or for
-    the layout `folders` inside its `A` and `B`.
-
-    Args:
-        pairs: pictures that hold both domains; or folders A and B with equal names in them.
-        out: does not exist, or is empty.
-        layout: where A is: left half, right half, or in its own folder.
-        rule: how many are for testing where no split is there, a tenth by default.
-        transfer: for the layout `folders`; halves are always written, as PNG.
-        resize: applied to each half.
+    the layout `folders` inside its `A` and `B`; elsewhere a tenth is for testing, or by `rule`.
+    Halves are always written, as PNG, and each is resized.
 
     Raises:
         ConfigError: `out` is in use.
@@ -58,19 +50,18 @@ def prepare_pairs(
     rule = rule or SplitRule()
     rule.check()
     check_out(out, (pairs,))
-    tally = Tally()
     placer = Placer(transfer=transfer, resize=resize)
     with whole_folder(out) as fresh:
         if layout == "folders":
-            _from_folders(pairs, fresh, rule=rule, placer=placer, tally=tally)
+            _from_folders(pairs, fresh, rule=rule, placer=placer)
         else:
             is_swapped = layout == "side-by-side-ba"
-            _from_halves(pairs, fresh, rule=rule, placer=placer, tally=tally, is_swapped=is_swapped)
-    return describe(out, placer, tally)
+            _from_halves(pairs, fresh, rule=rule, placer=placer, is_swapped=is_swapped)
+    return describe(out, placer)
 
 
 def _from_halves(
-    pairs: Path, fresh: Path, *, rule: SplitRule, placer: Placer, tally: Tally, is_swapped: bool
+    pairs: Path, fresh: Path, *, rule: SplitRule, placer: Placer, is_swapped: bool
 ) -> None:
     parts = _split_of(pairs, rule)
     for part, paths in parts.items():
@@ -79,13 +70,13 @@ def _from_halves(
             try:
                 left, right = read_halves(path)
             except DataError as error:
-                tally.failed.append(str(error))
+                placer.failed.append(str(error))
                 continue
             half_a, half_b = (right, left) if is_swapped else (left, right)
             placer.write(half_a, fresh / f"{part}A" / names[path])
             for folder in _places_of_b(part):
                 placer.write(half_b, fresh / folder / names[path])
-    _check_some(fresh, pairs, tally)
+    _check_some(fresh, pairs, placer)
 
 
 def read_halves(path: Path) -> tuple[Picture, Picture]:
@@ -107,9 +98,7 @@ def read_halves(path: Path) -> tuple[Picture, Picture]:
     return half(0), half(width // 2)
 
 
-def _from_folders(
-    pairs: Path, fresh: Path, *, rule: SplitRule, placer: Placer, tally: Tally
-) -> None:
+def _from_folders(pairs: Path, fresh: Path, *, rule: SplitRule, placer: Placer) -> None:
     folder_a, folder_b = (_subfolder(pairs, letter) for letter in "AB")
     paths_a, paths_b = _by_stem(folder_a), _by_stem(folder_b)
     partner = {path: paths_b[stem] for stem, path in paths_a.items() if stem in paths_b}
@@ -119,7 +108,7 @@ def _from_folders(
         )
     alone = sorted(set(paths_a.values()) ^ set(partner))
     alone += sorted(set(paths_b.values()) ^ set(partner.values()))
-    tally.unmatched.extend(str(path) for path in alone)
+    placer.unmatched.extend(str(path) for path in alone)
     parts = {
         part: [path for path in paths if path in partner]
         for part, paths in _split_of(folder_a, rule).items()
@@ -127,14 +116,13 @@ def _from_folders(
     for part, paths in parts.items():
         names = unique_names(paths, folder_a, suffix=placer.suffix)
         for path in paths:
-            _place_pair(path, partner[path], part, names[path], fresh, placer, tally)
-    _check_some(fresh, pairs, tally)
+            _place_pair(path, partner[path], part, names[path], fresh, placer)
+    _check_some(fresh, pairs, placer)
 
 
 def _place_pair(
-    path_a: Path, path_b: Path, part: str, name: str, fresh: Path, placer: Placer, tally: Tally
+    path_a: Path, path_b: Path, part: str, name: str, fresh: Path, placer: Placer
 ) -> None:
-    """Put both in place under one stem, or neither."""
     name_b = Path(name).stem + (placer.suffix or path_b.suffix)
     # The truth is found by the source's full name.
     targets = [(path_a, fresh / f"{part}A" / name)]
@@ -151,7 +139,7 @@ def _place_pair(
     except DataError as error:
         for target in placed:
             target.unlink()
-        tally.failed.append(str(error))
+        placer.failed.append(str(error))
 
 
 def _places_of_b(part: str) -> tuple[str, ...]:
@@ -159,7 +147,6 @@ def _places_of_b(part: str) -> tuple[str, ...]:
 
 
 def _split_of(folder: Path, rule: SplitRule) -> Mapping[str, Sequence[Path]]:
-    """Return the split that is there, else one by the rule."""
     if not (folder / "train").is_dir():
         return split(some_pictures(folder), folder, "", rule)
     test = next((folder / name for name in ("test", "val") if (folder / name).is_dir()), None)
@@ -186,7 +173,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     }
 
 
-def _check_some(fresh: Path, pairs: Path, tally: Tally) -> None:
+def _check_some(fresh: Path, pairs: Path, placer: Placer) -> None:
     if not (fresh / "trainA").is_dir():
-        reason = f": {tally.failed[0]}" if tally.failed else ""
+        reason = f": {placer.failed[0]}" if placer.failed else ""
         raise DataError(f"No pair in {pairs} could be used for training{reason}.")

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,21 +14,18 @@ import numpy as np
 from PIL import Image
 
 from i2icli.errors import ConfigError, DataError, I2IError
+from i2icli.pictures.encode import to_image
 from i2icli.pictures.images import Picture, Pixels, read_picture, write_picture
 
 
 @dataclass(frozen=True)
 class Resize:
-    """How pictures are resized: bicubic and antialiased, as in training.
+    """A new size for pictures: bicubic and antialiased, as in training."""
 
-    Attributes:
-        side: pixels.
-        shape: `exact` gives side x side whatever the picture's shape, the released pipeline's
-            first step, so that training on the result equals training on the originals;
-            `shorter` scales the shorter side and keeps the shape, and enlarges nothing.
-    """
-
-    side: int
+    side: int  # pixels
+    # `exact` gives side x side whatever the picture's shape, the released pipeline's first step, so
+    # that training on the result equals training on the originals; `shorter` scales the shorter
+    # side and keeps the shape, and enlarges nothing
     shape: Literal["exact", "shorter"] = "shorter"
 
     def check(self) -> None:
@@ -50,19 +47,15 @@ class Resize:
 
 @dataclass
 class Placer:
-    """Puts pictures in place and counts how.
+    """Puts pictures in place and counts how."""
 
-    Attributes:
-        transfer: hard links, falling back to copies; copies; or moving, for files of our own.
-        resize: decode and resize instead.
-        linked, copied, written: pictures placed so far, by the way it was done.
-    """
-
-    transfer: Literal["link", "copy", "move"] = "link"
-    resize: Resize | None = None
-    linked: int = 0
+    transfer: Literal["link", "copy", "move"] = "link"  # else copies; move: files of ours
+    resize: Resize | None = None  # decode and resize instead
+    linked: int = 0  # pictures placed so far, by the way it was done
     copied: int = 0
     written: int = 0
+    failed: list[str] = field(default_factory=list)  # why pictures were left out, one each
+    unmatched: list[str] = field(default_factory=list)  # pictures of a paired set on their own
 
     def __post_init__(self) -> None:
         if self.resize is not None:
@@ -112,8 +105,7 @@ def resize_pixels(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     if size == (pixels.shape[1], pixels.shape[0]):
         return pixels
     if pixels.dtype == np.uint8:
-        image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-        resized = np.asarray(image.resize(size, Image.Resampling.BICUBIC))
+        resized = np.asarray(to_image(pixels).resize(size, Image.Resampling.BICUBIC))
         return resized.reshape(size[1], size[0], -1)
     planes = [
         np.asarray(
@@ -172,7 +164,6 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _link(source: Path, target: Path) -> bool:
-    """Make a hard link to the file behind `source`; say whether the file system allowed it."""
     try:
         os.link(source.resolve(), target)
     except OSError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -25,17 +25,11 @@ Transfer = Literal["link", "copy"]
 
 @dataclass(frozen=True)
 class SplitRule:
-    """How many pictures of each domain are for testing.
+    """The number of pictures of each domain that are for testing."""
 
-    Attributes:
-        fraction: their share, used where `count` is None.
-        count: their number.
-        seed: draws which.
-    """
-
-    fraction: float = 0.1
-    count: int | None = None
-    seed: int = 0
+    fraction: float = 0.1  # their share, used where `count` is None
+    count: int | None = None  # their number
+    seed: int = 0  # draws which
 
     def check(self) -> None:
         """Refuse impossible numbers.
@@ -60,24 +54,15 @@ class SplitRule:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was built.
+    """The data set that was built."""
 
-    Attributes:
-        folder: the data set.
-        counts: pictures of each part.
-        linked, copied, written: files that share their content with the source, were copied, or
-            were decoded and written anew.
-        failed: pictures left out because they could not be read, with the reason.
-        unmatched: pictures of a paired set left out because they have no partner.
-    """
-
-    folder: Path
-    counts: Mapping[str, int]
-    linked: int
+    folder: Path  # the data set
+    counts: Mapping[str, int]  # pictures of each part
+    linked: int  # files that share their content with the source
     copied: int
-    written: int
-    failed: tuple[str, ...] = ()
-    unmatched: tuple[str, ...] = ()
+    written: int  # decoded and written anew
+    failed: tuple[str, ...] = ()  # pictures that could not be read, with the reason
+    unmatched: tuple[str, ...] = ()  # pictures of a paired set without a partner
 
     as_document = as_plain
 
@@ -95,14 +80,6 @@ class Prepared:
         return lines
 
 
-@dataclass
-class Tally:
-    """What went wrong on the way."""
-
-    failed: list[str] = field(default_factory=list)
-    unmatched: list[str] = field(default_factory=list)
-
-
 def prepare_folders(
     domain_a: Path,
     domain_b: Path,
@@ -113,17 +90,10 @@ def prepare_folders(
     resize: Resize | None = None,
     every: int = 1,
 ) -> Prepared:
-    """Build a data set from two folders, either of which may be a video file.
+    """Build a data set from two folders of any depth, either of which may be a video file.
 
-    Args:
-        domain_a: pictures of domain A, in any depth of folders; or a video.
-        domain_b: the same of domain B.
-        out: does not exist, or is empty.
-        rule: how many are for testing, a tenth by default. The test frames of a video are its
-            last ones: neighbouring frames are alike, and a random split would leak.
-        transfer: hard links where the file system allows, else copies; or always copies.
-        resize: decode, resize and write as PNG.
-        every: of a video take one frame in so many.
+    A tenth is for testing, or by `rule`. The test frames of a video are its last ones: neighbouring
+    frames are alike, and a random split would leak. `every` takes one frame in so many.
 
     Raises:
         ConfigError: `out` is in use, or numbers are out of range.
@@ -134,25 +104,15 @@ def prepare_folders(
     check_out(out, (domain_a, domain_b))
     if domain_a.resolve() == domain_b.resolve():
         raise ConfigError(f"{domain_a} is given as both domains; name a folder for each.")
-    tally = Tally()
+    placer = Placer(transfer=transfer, resize=resize)
     with whole_folder(out) as fresh:
-        placer = Placer(transfer=transfer, resize=resize)
         for letter, source in (("A", domain_a), ("B", domain_b)):
-            _prepare_domain(
-                letter, source, fresh, rule=rule, placer=placer, every=every, tally=tally
-            )
-    return describe(out, placer, tally)
+            _prepare_domain(letter, source, fresh, rule=rule, placer=placer, every=every)
+    return describe(out, placer)
 
 
 def _prepare_domain(
-    letter: str,
-    source: Path,
-    fresh: Path,
-    *,
-    rule: SplitRule,
-    placer: Placer,
-    every: int,
-    tally: Tally,
+    letter: str, source: Path, fresh: Path, *, rule: SplitRule, placer: Placer, every: int
 ) -> None:
     if source.suffix.lower() in VIDEO_SUFFIXES and not source.is_dir():
         frames = fresh / f"frames{letter}"
@@ -160,21 +120,16 @@ def _prepare_domain(
         paths = list_pictures(frames)
         first_test = len(paths) - rule.number(len(paths))
         parts = {"train": paths[:first_test], "test": paths[first_test:]}
-        _place_domain(letter, parts, frames, fresh, placer.moving(), tally)
+        _place_domain(letter, parts, frames, fresh, placer.moving())
         placer.written += len(paths)
         shutil.rmtree(frames)
         return
     paths = some_pictures(source)
-    _place_domain(letter, split(paths, source, letter, rule), source, fresh, placer, tally)
+    _place_domain(letter, split(paths, source, letter, rule), source, fresh, placer)
 
 
 def _place_domain(
-    letter: str,
-    parts: Mapping[str, Sequence[Path]],
-    source: Path,
-    fresh: Path,
-    placer: Placer,
-    tally: Tally,
+    letter: str, parts: Mapping[str, Sequence[Path]], source: Path, fresh: Path, placer: Placer
 ) -> None:
     everything = sorted(path for paths in parts.values() for path in paths)
     names = unique_names(everything, source, suffix=placer.suffix)
@@ -185,7 +140,7 @@ def _place_domain(
             try:
                 placer.place(path, folder / names[path])
             except DataError as error:
-                tally.failed.append(str(error))
+                placer.failed.append(str(error))
 
 
 def split(
@@ -229,7 +184,7 @@ def check_out(out: Path, sources: Sequence[Path]) -> None:
             )
 
 
-def describe(out: Path, placer: Placer, tally: Tally) -> Prepared:
+def describe(out: Path, placer: Placer) -> Prepared:
     """Return a description of the set in `out` and of its making."""
     folders = sorted(entry for entry in out.iterdir() if entry.is_dir())
     return Prepared(
@@ -238,6 +193,6 @@ def describe(out: Path, placer: Placer, tally: Tally) -> Prepared:
         linked=placer.linked,
         copied=placer.copied,
         written=placer.written,
-        failed=tuple(tally.failed),
-        unmatched=tuple(tally.unmatched),
+        failed=tuple(placer.failed),
+        unmatched=tuple(placer.unmatched),
     )

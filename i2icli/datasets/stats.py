@@ -1,4 +1,4 @@
-"""What training on a data set amounts to: epochs, steps, repeats, hours."""
+"""Training on a data set in numbers: epochs, steps, repeats, hours."""
 
 from __future__ import annotations
 
@@ -15,49 +15,30 @@ from i2icli.pictures.images import read_size
 
 @dataclass(frozen=True)
 class PartStats:
-    """Sizes of the pictures of one part, from their headers.
+    """Sizes of the pictures of one part, from their headers."""
 
-    Attributes:
-        pictures: their number.
-        unreadable: those whose header cannot be read; `i2i data check` names them.
-        width, height: median, pixels.
-        smallest, largest: shortest and longest side of all, pixels.
-        megabytes: of the files.
-    """
-
-    pictures: int
-    unreadable: int
-    width: int
+    pictures: int  # their number
+    unreadable: int  # those whose header cannot be read; `i2i data check` names them
+    width: int  # median, pixels
     height: int
-    smallest: int
-    largest: int
-    megabytes: float
+    smallest: int  # shortest side of all, pixels
+    largest: int  # longest
+    megabytes: float  # of the files
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a schedule means for this data set.
+    """A schedule on this data set."""
 
-    Attributes:
-        batch_size: pictures of each domain a step.
-        steps_per_epoch: the larger domain, once; or `crops`.
-        epochs: of the whole schedule.
-        steps: of the whole schedule.
-        uses_a, uses_b: how often each picture of A and of B is used an epoch, on average.
-        unseen_b: expected share of B that an epoch leaves out, where B is drawn at random.
-        hours: None where the time of a step is not known.
-        crops: of each picture an epoch, for methods that train on one of a domain; else None.
-    """
-
-    batch_size: int
-    steps_per_epoch: int
-    epochs: int
+    batch_size: int  # pictures of each domain a step
+    steps_per_epoch: int  # the larger domain, once; or `crops`
+    epochs: int  # of the whole schedule
     steps: int
-    uses_a: float
+    uses_a: float  # how often each picture of A is used an epoch, on average
     uses_b: float
-    unseen_b: float | None
-    hours: float | None
-    crops: int | None = None
+    unseen_b: float | None  # expected share that an epoch leaves out, where B is drawn at random
+    hours: float | None  # None where the time of a step is not known
+    crops: int | None = None  # an epoch, for methods that train on one picture of a domain
 
 
 def measure_part(paths: Sequence[Path]) -> PartStats:
@@ -90,14 +71,6 @@ def plan_training(
     crops: int | None = None,
 ) -> Plan:
     """Work out what a schedule means; an epoch is one pass over the larger domain, or `crops`.
-
-    Args:
-        domains: the data set.
-        batch_size: pictures of each domain a step.
-        total_steps: returns the steps of the schedule, given those of an epoch.
-        is_random_pairing: pictures of B are drawn at random.
-        seconds_per_step: to estimate the time; None: no estimate.
-        crops: that make an epoch, of methods that train on one picture of a domain.
 
     Raises:
         ConfigError: `seconds_per_step` is not above 0.

@@ -99,11 +99,7 @@ def open_picture(path: Path, content: bytes | None = None) -> Iterator[ImageFile
 
 
 def decode(image: Image.Image, path: Path) -> tuple[Pixels, Pixels | None]:
-    """Decode an opened picture: upright, in sRGB, its alpha channel apart.
-
-    Args:
-        image: as `open_picture` yields it.
-        path: its file, for error messages.
+    """Decode a picture of `open_picture`: upright, in sRGB, its alpha channel apart.
 
     Returns:
         Pixels in their native number of channels, (H, W, 1 or 3) uint8 or uint16, and alpha,
@@ -135,14 +131,7 @@ def upright_size(image: ImageFile.ImageFile) -> tuple[int, int]:
 
 
 def luma(pixels: Pixels) -> Pixels:
-    """Reduce colour to grey by ITU-R 601 luma, with Pillow's rounding.
-
-    Args:
-        pixels: (H, W, 3) uint8 or uint16.
-
-    Returns:
-        (H, W, 1) of the same type.
-    """
+    """Reduce colour, (H, W, 3), to grey, (H, W, 1), by ITU-R 601 luma, with Pillow's rounding."""
     weights = np.array([19595, 38470, 7471], dtype=np.uint64)
     total = pixels.astype(np.uint64) @ weights
     grey: Pixels = ((total + 0x8000) >> np.uint64(16)).astype(pixels.dtype)[..., None]
@@ -173,7 +162,7 @@ def _check_is_file(path: Path) -> None:
 
 
 def _open_header(stream: IO[bytes]) -> ImageFile.ImageFile:
-    """Open without Pillow's limit on the size, since `_check_size` applies our own."""
+    # Without Pillow's limit on the size, since `_check_size` applies our own.
     with _quietly():
         pillow_limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
@@ -185,11 +174,8 @@ def _open_header(stream: IO[bytes]) -> ImageFile.ImageFile:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Silence Pillow's warnings on odd metadata.
-
-    Warning filters and Pillow's limit are global, hence the lock; one a process, since a lock
-    that another thread holds during a fork would stay closed in the child.
-    """
+    # Warning filters and Pillow's limit are global, hence the lock; one a process, since a lock
+    # that another thread holds during a fork would stay closed in the child.
     lock = _HEADER_LOCKS.setdefault(os.getpid(), threading.Lock())
     with lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -207,7 +193,6 @@ def _check_size(image: Image.Image, path: Path) -> None:
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
-    """Return the error for a file that a decoder gave up on, with its words in one short line."""
     lines = str(error).strip().splitlines()
     reason = (lines[0][:120] if lines else type(error).__name__).rstrip(".")
     return DataError(
@@ -216,7 +201,7 @@ def _damaged(path: Path, error: Exception) -> DataError:
 
 
 def _turn_upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; Pillow has already done so for TIFF and dropped the tag."""
+    # Pillow has already turned TIFF and dropped the tag.
     method = None if image.format == "TIFF" else _UPRIGHT.get(_orientation(image))
     if method is None:
         return image
@@ -226,7 +211,6 @@ def _turn_upright(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 where there is none that can be read."""
     try:
         with _quietly():
             return int(image.getexif().get(_ORIENTATION, 1))
@@ -235,7 +219,6 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _has_late_metadata(image: ImageFile.ImageFile) -> bool:
-    """Say whether a PNG may tell its orientation behind its pixels."""
     stream = image.fp
     assert stream is not None, "an opened picture has its file"
     position = stream.tell()
@@ -249,11 +232,8 @@ def _has_late_metadata(image: ImageFile.ImageFile) -> bool:
 
 
 def _decode_deep_grey(image: Image.Image, path: Path) -> tuple[Pixels, Pixels | None]:
-    """Bring grey of more than 8 bits to 16.
-
-    Integers are taken as they are and must lie in 0..65535. Real numbers that all lie in [0, 1]
-    are scaled by 65535, others are rounded and must lie in 0..65535.
-    """
+    # Integers are taken as they are; real numbers that all lie in [0, 1] are scaled by 65535,
+    # others are rounded. All must lie in 0..65535.
     values = np.asarray(image)
     low, high = float(values.min()), float(values.max())
     scale = 65535.0 if image.mode == "F" and high <= 1.0 else 1.0
@@ -273,10 +253,6 @@ def _decode_deep_grey(image: Image.Image, path: Path) -> tuple[Pixels, Pixels | 
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
-    """Return an 8-bit picture without alpha as "L" or "RGB" in sRGB.
-
-    An embedded profile that does not fit the picture is ignored, as browsers do.
-    """
     if image.mode == "LAB":
         return _lab_transform().apply(image)
     profile = image.info.get("icc_profile")
@@ -291,10 +267,7 @@ def _to_srgb(image: Image.Image) -> Image.Image:
 
 @lru_cache(maxsize=32)
 def _srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """Build the conversion from an embedded profile to sRGB; None: nothing to convert.
-
-    A profile that calls itself sRGB is left alone, so that such pictures keep their exact values.
-    """
+    # A profile that calls itself sRGB is left alone, so that such pictures keep their exact values.
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         if mode == "RGB" and "srgb" in ImageCms.getProfileDescription(source).lower():

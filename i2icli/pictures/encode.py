@@ -62,12 +62,9 @@ def write_picture(
 def write_labels(
     path: Path, labels: NDArray[np.int64], colours: Sequence[tuple[int, int, int]]
 ) -> None:
-    """Write a label map as palette PNG, all of it or nothing: the ids are its indices.
+    """Write ids, (H, W) from 0 to 255, as palette PNG, all of it or nothing: they are its indices.
 
-    Args:
-        path: where to write; ends in .png.
-        labels: ids, (H, W), 0 to 255.
-        colours: (R, G, B) of the ids from 0 on; the others are black.
+    Colours are those of the ids from 0 on; the others are black.
 
     Raises:
         DataError: for another suffix, or ids that a byte does not hold.
@@ -118,7 +115,7 @@ def encode_picture(
             return _save(Image.fromarray(pixels[..., 0]), name, quality)
         pixels = to_8_bits(pixels)
         alpha = None if alpha is None else to_8_bits(alpha)
-    return _save(_to_image(pixels, alpha), name, quality)
+    return _save(to_image(pixels, alpha), name, quality)
 
 
 def to_8_bits(values: Pixels) -> Pixels:
@@ -129,12 +126,7 @@ def to_8_bits(values: Pixels) -> Pixels:
 
 
 def encode_png16(pixels: Pixels, alpha: Pixels | None = None) -> bytes:
-    """Encode a PNG of 16 bits a channel, which Pillow writes for grey alone.
-
-    Args:
-        pixels: (H, W, 1 or 3) uint16.
-        alpha: (H, W) uint16.
-    """
+    """Encode uint16, (H, W, 1 or 3) and alpha (H, W), as PNG, which Pillow does for grey alone."""
     layers = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
     height, width, count = layers.shape
     colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[count]
@@ -160,7 +152,6 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def _flatten(pixels: Pixels, alpha: Pixels, matte: tuple[int, int, int]) -> Pixels:
-    """Lay a picture over a colour; grey stays grey on a grey matte only."""
     top = int(np.iinfo(pixels.dtype).max)
     colour = np.array(matte, dtype=np.float64) * (top / 255)
     if pixels.shape[2] == 1 and len(set(matte)) == 1:
@@ -171,7 +162,8 @@ def _flatten(pixels: Pixels, alpha: Pixels, matte: tuple[int, int, int]) -> Pixe
     return flat
 
 
-def _to_image(pixels: Pixels, alpha: Pixels | None) -> Image.Image:
+def to_image(pixels: Pixels, alpha: Pixels | None = None) -> Image.Image:
+    """Return pixels, (H, W, 1 or 3) uint8, and alpha, (H, W), as a Pillow image."""
     layers = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
     return Image.fromarray(layers[..., 0] if layers.shape[2] == 1 else np.ascontiguousarray(layers))
 
@@ -196,7 +188,6 @@ def _save(image: Image.Image, name: str, quality: int) -> bytes:
 
 
 def _write_file(path: Path, content: bytes) -> None:
-    """Write a file and the folders above it, all of it or nothing."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content, is_shared=True)

@@ -14,10 +14,7 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".m
 
 
 def extract_frames(video: Path, folder: Path, *, every: int = 1) -> int:
-    """Write one frame in `every` of `video` to `folder` as PNG, upright, named by its number.
-
-    Returns:
-        Frames written.
+    """Write one frame in `every` of `video` to `folder` as PNG, upright, and return their number.
 
     Raises:
         ConfigError: the extra `video` is not installed, or `every` is below 1.

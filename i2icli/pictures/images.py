@@ -82,11 +82,14 @@ def read_picture(path: Path, *, channels: int | None = 3, content: bytes | None 
     with open_picture(path, content) as image:
         name = "JPEG" if image.format == "MPO" else image.format
         pixels, alpha = decode(image, path)
-    if channels == 1 and pixels.shape[2] == 3:
-        pixels = luma(pixels)
-    elif channels == 3 and pixels.shape[2] == 1:
-        pixels = np.repeat(pixels, 3, axis=2)
-    return Picture(pixels=pixels, alpha=alpha, path=path, format=name)
+    return Picture(with_channels(pixels, channels), alpha=alpha, path=path, format=name)
+
+
+def with_channels(pixels: Pixels, channels: int | None) -> Pixels:
+    """Bring pixels, (H, W, C), to 1 channel by luma or to 3 by repetition; None keeps them."""
+    if channels in (None, pixels.shape[2]):
+        return pixels
+    return luma(pixels) if channels == 1 else np.repeat(pixels, 3, axis=2)
 
 
 def read_size(path: Path) -> tuple[int, int]:

@@ -49,23 +49,16 @@ _CHUNK = 1 << 16
 
 @dataclass(frozen=True)
 class LabelScheme:
-    """What label maps hold.
-
-    Attributes:
-        classes: number of classes; ids run from 0.
-        ignore: id of pixels that are not scored; may be that of a class.
-        palette: colours of the classes, (K, 3), for colour maps; those from `classes` on mean
-            `ignore`.
-        names: of the classes, as far as they have one.
+    """The contents of label maps.
 
     Raises:
         ConfigError: `classes` is below 1, or the palette has fewer colours.
     """
 
-    classes: int
-    ignore: int = 255
-    palette: Palette | None = None
-    names: tuple[str, ...] = ()
+    classes: int  # ids run from 0
+    ignore: int = 255  # id of pixels that are not scored; may be that of a class
+    palette: Palette | None = None  # (K, 3), for colour maps; from `classes` on they mean `ignore`
+    names: tuple[str, ...] = ()  # of the classes, as far as they have one
 
     def __post_init__(self) -> None:
         if self.classes < 1:
@@ -145,9 +138,7 @@ def scored_colours(name: str) -> Palette:
 def class_colours(palette: str, classes: int) -> tuple[tuple[int, int, int], ...]:
     """Return a colour (R, G, B), 0 to 255, a class, to draw label maps with.
 
-    Args:
-        palette: as `load_palette` takes it; "auto": as many distinct colours as there are classes.
-        classes: number of classes.
+    "auto" has as many distinct colours as there are classes; see `load_palette`.
 
     Raises:
         ConfigError: neither a known name nor such a file, or too few colours.
@@ -164,7 +155,6 @@ def class_colours(palette: str, classes: int) -> tuple[tuple[int, int, int], ...
 
 
 def _distinct_colour(label: int) -> tuple[int, int, int]:
-    """Return the colour of PASCAL VOC's scheme: the bits of `label + 1`, dealt to the channels."""
     rest, channels = label + 1, [0, 0, 0]
     for bit in range(7, -1, -1):
         for channel in range(3):
@@ -201,15 +191,7 @@ def read_labels(path: Path) -> Labels | Palette:
 
 
 def colours_to_ids(colours: Palette, scheme: LabelScheme) -> Labels:
-    """Give every pixel the id of the palette's nearest colour (L1; of equally near the first).
-
-    Args:
-        colours: (H, W, 3).
-        scheme: with a palette.
-
-    Returns:
-        Ids, (H, W).
-    """
+    """Give every pixel, (H, W, 3), the id of the nearest colour of the palette (L1, first tie)."""
     assert scheme.palette is not None, "colours are read by a palette"
     # A label map has few colours, so each is looked up once.
     packed = colours.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)

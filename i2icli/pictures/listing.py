@@ -36,8 +36,6 @@ Stamp = tuple[int, int, int, int]
 
 @dataclass
 class _Scan:
-    """A walk through the folders: what was found, and what it takes to trust it later."""
-
     names: list[str] = field(default_factory=list)
     stamps: dict[str, Stamp] = field(default_factory=dict)
     entered: set[tuple[int, int]] = field(default_factory=set)
@@ -45,10 +43,7 @@ class _Scan:
 
 
 def list_names(folder: Path) -> list[str]:
-    """List the pictures below a folder, as `folders.list_pictures` describes.
-
-    Returns:
-        Paths below the folder with `/` between their parts, sorted.
+    """List the pictures below a folder, as `list_pictures` does: paths with `/`, sorted.
 
     Raises:
         DataError: when a folder is not readable.
@@ -67,7 +62,6 @@ def list_names(folder: Path) -> list[str]:
 
 
 def _scan(top: str) -> _Scan:
-    """Walk through `top` and the folders inside it."""
     scan = _Scan()
     waiting = deque([""])
     while waiting:
@@ -80,10 +74,6 @@ def _scan(top: str) -> _Scan:
 
 
 def _scan_one(top: str, below: str, scan: _Scan, folders: deque[str], links: list[str]) -> None:
-    """Add what lies in one folder, unless it was entered before.
-
-    The name of the folder, `below`, is empty for `top` and ends in `/` otherwise.
-    """
     directory = os.path.join(top, below) if below else top
     try:
         # Before its content is read: a change in between then shows.
@@ -123,7 +113,6 @@ def _stamp(folder: str) -> Stamp:
 
 
 def _load(directory: str) -> list[str] | None:
-    """Return the kept names; None where there are none, they are damaged, or a folder changed."""
     try:
         digest, body = _path(directory).read_bytes().split(b"\n", 1)
         if digest != hashlib.sha256(body).hexdigest().encode():
@@ -141,7 +130,7 @@ def _load(directory: str) -> list[str] | None:
 
 
 def _store(directory: str, scan: _Scan) -> None:
-    """Keep a listing; several processes may do so at once. A full or read-only disk is no fault."""
+    # Several processes may do so at once. A full or read-only disk is no fault.
     kept = {"format": _FORMAT, "folder": directory, "stamps": scan.stamps, "names": scan.names}
     body = json.dumps(kept).encode()  # names that are not UTF-8 are escaped
     path = _path(directory)

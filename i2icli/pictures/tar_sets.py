@@ -47,7 +47,6 @@ def find_shards(named: str, *, out: Path | None = None) -> list[Path] | None:
 
 
 def _shards_inside(folder: Path) -> list[Path]:
-    """Return the tar shards directly inside a folder, which must not hold pictures beside them."""
     names = [entry.name for entry in os.scandir(folder) if not entry.name.startswith(".")]
     shards = [folder / name for name in names if name.lower().endswith(".tar")]
     picture = next((name for name in names if Path(name).suffix.lower() in SUFFIXES), None)
@@ -60,7 +59,6 @@ def _shards_inside(folder: Path) -> list[Path]:
 
 
 def _ranged(text: str) -> list[str]:
-    """Write out the ranges of numbers in a pattern; leading zeros count."""
     match = _RANGE.search(text)
     if match is None:
         return [text]
@@ -96,19 +94,12 @@ def _check_shards(shards: Sequence[Path], out: Path | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PackedPicture:
-    """A picture inside a tar shard.
+    """A picture inside a tar shard."""
 
-    Attributes:
-        shard: the .tar file.
-        name: of the file in it.
-        start: its first byte in the shard.
-        size: bytes.
-    """
-
-    shard: Path
-    name: str
-    start: int
-    size: int
+    shard: Path  # the .tar file
+    name: str  # of the file in it
+    start: int  # its first byte in the shard
+    size: int  # bytes
 
     @property
     def path(self) -> Path:
@@ -133,13 +124,10 @@ class PackedPicture:
 
 
 def index_shards(shards: Sequence[Path]) -> tuple[PackedPicture, ...]:
-    """Return the pictures of all shards, in the order of the shards and of each archive.
+    """Return the pictures of all tar shards, in the order of the shards and of each archive.
 
-    By the rules of `shards.read_samples` for what a sample is, but nothing is passed over: what
+    By the rules of `tar_shards.read_samples` for what a sample is, but nothing is passed over: what
     that function would only note is an error here.
-
-    Args:
-        shards: .tar files.
 
     Raises:
         DataError: naming a shard that cannot be read, is damaged or incomplete, or holds links or
@@ -156,7 +144,9 @@ def _index(shard: Path) -> Iterator[PackedPicture]:
                 vars(archive)["members"] = []  # else its list grows with the shard
                 if info.isdir():
                     continue
-                _check_plain(shard, info)
+                if not info.isreg() or info.issparse():
+                    said = f"{info.name} is a link, a device or sparse, and shards hold files"
+                    raise _refused(shard, said)
                 key, rest = split_name(info.name)
                 if key.rpartition("/")[2] == "" or not rest:
                     continue  # hidden files, and such without a suffix, as WebDataset has it
@@ -178,11 +168,6 @@ def _index(shard: Path) -> Iterator[PackedPicture]:
         raise DataError(f"cannot read {shard}: {fault.strerror or fault}") from fault
     except tarfile.TarError as fault:
         raise _refused(shard, f"it is no tar archive, or damaged ({fault})") from fault
-
-
-def _check_plain(shard: Path, info: tarfile.TarInfo) -> None:
-    if not info.isreg() or info.issparse():
-        raise _refused(shard, f"{info.name} is a link, a device or sparse, and shards hold files")
 
 
 def _refused(shard: Path, reason: str) -> DataError:

@@ -34,25 +34,19 @@ from i2icli.version import __version__
 if sys.platform != "win32":
     import fcntl
 
-_ENVIRONMENT = {
-    "i2i": "i2i",
-    "torch": "torch",
-    "torchvision": "torchvision",
-    "python": "Python",
-    "numpy": "NumPy",
-    "pillow": "Pillow",
-    "platform": "platform",
-    "device": "device",
-    "precision": "precision",
-    "threads": "threads",
-    "started": "started",
-    "executable": "Python executable",
+# What comes first of env.json, and how it is spelled where not as there.
+_ENVIRONMENT = (
+    *("i2i", "torch", "torchvision", "python", "numpy", "pillow", "platform"),
+    *("device", "precision", "threads", "started", "executable"),
+)
+_SPELLED = {"python": "Python", "numpy": "NumPy", "pillow": "Pillow"} | {
+    "executable": "Python executable"
 }
 
 
 @dataclass
 class _Run:
-    """What is known of a run while its report is made; `missing` grows as parts turn out absent."""
+    """A run as far as it is known; `missing` grows as parts turn out absent."""
 
     folder: RunFolder
     lines: list[Line]
@@ -63,13 +57,11 @@ class _Run:
 
     @property
     def step(self) -> int:
-        """The last step known of."""
         logged = max((int(line["step"]) for line in self.lines), default=0)
         return max(logged, self.state.step if self.state else 0)
 
     @cached_property
     def last_step(self) -> int | None:
-        """The step the run was to reach; None where that is not known."""
         if self.config is None:
             return None
         train = self.config.train
@@ -88,17 +80,13 @@ class _Run:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Training pictures of A and of B; nothing where the checkpoint does not say."""
         if self.state is None or not {"a", "b"} <= set(self.state.data):
             return ()
         return tuple(int(self.state.data[key]["count"]) for key in ("a", "b"))
 
 
 def report_run(path: Path) -> RunReport:
-    """Gather all that a run folder tells.
-
-    Args:
-        path: the folder, or a checkpoint or folder within it.
+    """Gather all that the folder of a run tells; `path` may also name something within it.
 
     Raises:
         CheckpointError: if there is no run.
@@ -150,7 +138,6 @@ def report_run(path: Path) -> RunReport:
 
 
 def _open(folder: RunFolder) -> _Run:
-    """Read what there is; what cannot be read is said, not fatal."""
     missing: list[str] = []
     document: dict[str, Any] = {}
     config = None
@@ -200,7 +187,7 @@ def _status(run: _Run) -> Status:
 
 
 def _is_busy(folder: RunFolder) -> bool:
-    """Say whether a process is training in this folder; nothing is written to find out."""
+    # Nothing is written to find out.
     if sys.platform == "win32":
         return False  # there, asking would take the lock
     try:
@@ -267,7 +254,6 @@ def _changes(config: AnyRunConfig | None) -> tuple[ConfigChange, ...] | None:
 
 
 def _entropy(run: _Run) -> tuple[Any, ...]:
-    """Return entropy maps of the samples with the newest weights, where the method has any."""
     grids = find_grids(run.folder)
     if not grids or run.state is None or run.config is None:
         return ()
@@ -292,7 +278,7 @@ def _environment(run: _Run) -> tuple[Fact, ...]:
         run.missing.append("The environment: env.json is no JSON object.")
         return ()
     named = [
-        Fact(_ENVIRONMENT[key], str(environment[key])) for key in _ENVIRONMENT if key in environment
+        Fact(_SPELLED.get(k, k), str(environment[k])) for k in _ENVIRONMENT if k in environment
     ]
     others = [Fact(str(key), str(value)) for key, value in items if key not in _ENVIRONMENT]
     return (*named, *others)

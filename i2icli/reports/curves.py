@@ -48,17 +48,11 @@ _STYLE = {
 
 @dataclass(frozen=True)
 class Curve:
-    """Values over steps.
+    """Values over steps."""
 
-    Attributes:
-        name: what the legend calls it.
-        steps: where, rising.
-        values: as many; those that are not finite leave a gap.
-    """
-
-    name: str
-    steps: tuple[int, ...]
-    values: tuple[float, ...]
+    name: str  # what the legend calls it
+    steps: tuple[int, ...]  # where, rising
+    values: tuple[float, ...]  # as many; those that are not finite leave a gap
 
     @property
     def last(self) -> float:
@@ -74,19 +68,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves that share their axes.
+    """Curves that share their axes."""
 
-    Attributes:
-        title: heading.
-        curves: at most `MAX_COLOURS`; see `build_charts`.
-        note: said beside the title, for example a unit.
-        from_zero: whether the axis begins at zero, for amounts; it is not logarithmic then.
-    """
-
-    title: str
-    curves: tuple[Curve, ...]
-    note: str = ""
-    from_zero: bool = False
+    title: str  # heading
+    curves: tuple[Curve, ...]  # at most `MAX_COLOURS`; see `build_charts`
+    note: str = ""  # said beside the title, for example a unit
+    from_zero: bool = False  # for amounts: begins at zero, never logarithmic
 
     @property
     def is_log(self) -> bool:
@@ -108,18 +95,13 @@ class Chart:
 
 @dataclass(frozen=True)
 class DrawnChart:
-    """A chart for a page.
+    """A chart for a page."""
 
-    Attributes:
-        chart: what is drawn.
-        svg: the picture; colours are `currentColor`, `var(--faint)` and `var(--c0)`, ...
-        readout: what a script needs to read values off: the plot's `left`, `right`, `top` and
-            `bottom` in units of the SVG, its first and last step, `steps`, and `curves`, each
-            with `name` and a value or null for every step.
-    """
-
-    chart: Chart
-    svg: str
+    chart: Chart  # what is drawn
+    svg: str  # the picture; colours are `currentColor`, `var(--faint)` and `var(--c0)`, ..
+    # what a script needs to read values off: the plot's `left`, `right`, `top` and `bottom` in
+    # units of the SVG, its first and last step, `steps`, and `curves`, each with `name` and a value
+    # or null for every step
     readout: Mapping[str, object]
 
 
@@ -184,7 +166,6 @@ def _draw_curve(axes: Axes, curve: Curve, colour: str, *, is_smoothed: bool) -> 
 
 
 def _running_mean(values: Sequence[float]) -> NDArray[np.float64]:
-    """Return the mean of each value's neighbourhood, a thirtieth of the curve wide."""
     reach = max(1, len(values) // 60)
     known = np.nan_to_num(np.asarray(values, dtype=np.float64), posinf=np.nan, neginf=np.nan)
     window = np.ones(2 * reach + 1)
@@ -246,12 +227,10 @@ def _readout(axes: Axes, chart: Chart) -> dict[str, object]:
 
 
 def _plain(value: float | None) -> float | None:
-    """Return a value that JSON can hold, with the digits that a reader needs."""
     return float(f"{value:.5g}") if value is not None and math.isfinite(value) else None
 
 
 def _for_page(svg: str) -> str:
-    """Return the <svg> element with the page's colours and without what it does not need."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""What a run's log and results say: curves, scores and alarms for its report."""
+"""Curves, scores and alarms of a run's log and results, for its report."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def progress_charts(lines: Sequence[Line]) -> tuple[DrawnChart, ...]:
     # Players on one schedule share a curve, where the last one would hide the others.
     shared = [Curve(", ".join(names), *points) for points, names in rates.items()]
     charts = build_charts("learning rate", shared, from_zero=True)
-    speed = [_named(curves[key], name) for key, name in _SPEED.items() if key in curves]
+    speed = [replace(curves[key], name=name) for key, name in _SPEED.items() if key in curves]
     return _draw([*charts, *(Chart(curve.name, (curve,), from_zero=True) for curve in speed)])
 
 
@@ -61,7 +61,7 @@ def measured_charts(lines: Sequence[Line]) -> tuple[tuple[DrawnChart, ...], str]
         group, _, name = key.partition("/")
         if group == "eval" and name:
             family, _, part = name.partition("_")
-            families.setdefault(family, []).append(_named(curve, part or family))
+            families.setdefault(family, []).append(replace(curve, name=part or family))
     charts = _draw(
         chart
         for family, curves in families.items()
@@ -112,7 +112,6 @@ def has_broken_term(lines: Sequence[Line]) -> bool:
 
 
 def _curves(lines: Sequence[Line]) -> dict[str, Curve]:
-    """Return every number of the log by its key, in the order of first appearance."""
     points: dict[str, dict[int, float]] = {}
     for line in lines:
         for key, value in line.items():
@@ -128,16 +127,11 @@ def _curves(lines: Sequence[Line]) -> dict[str, Curve]:
     }
 
 
-def _named(curve: Curve, name: str) -> Curve:
-    return Curve(name, curve.steps, curve.values)
-
-
 def _draw(charts: Sequence[Chart] | Iterator[Chart]) -> tuple[DrawnChart, ...]:
     return tuple(draw_chart(chart) for chart in charts)
 
 
 def _scores(document: Mapping[str, Any], *, origin: str) -> Iterator[Score]:
-    """Yield the numbers of one `i2i eval --json`; of several checkpoints the last one's."""
     checkpoint = document.get("checkpoint") or {}
     for name, result in document["metrics"].items():
         if result is None:
@@ -149,7 +143,11 @@ def _scores(document: Mapping[str, Any], *, origin: str) -> Iterator[Score]:
             value=format_number(float(result["value"])),
             interval=_interval(result.get("interval")),
             facts=(
-                *(Fact(_word(key), str(fact)) for key, fact in facts.items() if fact is not None),
+                *(
+                    Fact(str(key).replace("_", " "), str(fact))
+                    for key, fact in facts.items()
+                    if fact is not None
+                ),
                 *_over_training(document, str(name)),
             ),
             warnings=tuple(map(str, result.get("warnings", ()))),
@@ -157,12 +155,7 @@ def _scores(document: Mapping[str, Any], *, origin: str) -> Iterator[Score]:
         )
 
 
-def _word(key: object) -> str:
-    return str(key).replace("_", " ")
-
-
 def _over_training(document: Mapping[str, Any], name: str) -> list[Fact]:
-    """Return a metric of every checkpoint that `i2i eval --all-checkpoints` measured."""
     values = []
     for entry in document.get("checkpoints", ()):
         if metric := entry["metrics"].get(name):

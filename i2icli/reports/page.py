@@ -30,7 +30,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Status:
-    """How the run stands: a word, a mood that colours it, and a sentence."""
+    """The state of the run: a word, a mood that colours it, and a sentence."""
 
     word: str
     mood: Mood
@@ -48,79 +48,47 @@ class ConfigChange:
 
 @dataclass(frozen=True)
 class Score:
-    """A measured number and how it was measured.
+    """A measured number and how it was measured."""
 
-    Attributes:
-        name: for example "fid".
-        value: rounded for reading.
-        interval: the same, and its level; none where there is none.
-        facts: counts and protocol.
-        warnings: what limits the number.
-        origin: the file it comes from.
-    """
-
-    name: str
-    value: str
-    interval: str
-    facts: tuple[Fact, ...]
-    warnings: tuple[str, ...]
-    origin: str
+    name: str  # for example "fid"
+    value: str  # rounded for reading
+    interval: str  # the same, and its level; none where there is none
+    facts: tuple[Fact, ...]  # counts and protocol
+    warnings: tuple[str, ...]  # what limits the number
+    origin: str  # the file it comes from
 
 
 @dataclass(frozen=True)
 class AlarmLine:
-    """An alarm that training raised.
+    """An alarm that training raised."""
 
-    Attributes:
-        step: when it went up.
-        name: which.
-        direction: of the translations that show it; none where it is about the whole run.
-        saw: the figures that show it.
-        remedy: what to do.
-        cleared: step at which it cleared; None: it is up still.
-    """
-
-    step: int
-    name: str
-    direction: str
-    saw: str
-    remedy: str
-    cleared: int | None = None
+    step: int  # when it went up
+    name: str  # which
+    direction: str  # of the translations that show it; none where it is about the whole run
+    saw: str  # the figures that show it
+    remedy: str  # what to do
+    cleared: int | None = None  # step at which it cleared; None: it is up still
 
 
 @dataclass(frozen=True)
 class EntropyMap:
-    """Entropy of one picture at one layer.
+    """Entropy of one picture at one layer."""
 
-    Attributes:
-        picture: data URI of the source.
-        map: data URI of the entropies.
-        title: names the picture.
-    """
-
-    title: str
-    picture: str
-    map: str
+    title: str  # names the picture
+    picture: str  # data URI of the source
+    map: str  # data URI of the entropies
 
 
 @dataclass(frozen=True)
 class EntropyLayer:
-    """Entropy of several pictures at one layer, on one scale.
+    """Entropy of several pictures at one layer, on one scale."""
 
-    Attributes:
-        layer: number of the tapped module.
-        size: height and width of the map, places.
-        low, high: ends of the scale, nats.
-        most: entropy of attending everywhere alike, nats.
-        maps: one a picture.
-    """
-
-    layer: int
-    size: tuple[int, int]
-    low: float
+    layer: int  # number of the tapped module
+    size: tuple[int, int]  # height and width of the map, places
+    low: float  # ends of the scale, nats
     high: float
-    most: float
-    maps: tuple[EntropyMap, ...]
+    most: float  # entropy of attending everywhere alike, nats
+    maps: tuple[EntropyMap, ...]  # one a picture
 
 
 @dataclass(frozen=True)
@@ -153,7 +121,13 @@ class RunReport:
 
 def render_report(report: RunReport) -> str:
     """Return the page."""
-    return _template().render(report=report, **_helpers())
+    return _template().render(
+        report=report,
+        number=format_number,
+        describe=describe_chart,
+        value_rows=value_rows,
+        smallest=_smallest,
+    )
 
 
 def value_rows(chart: DrawnChart) -> list[tuple[int, tuple[float | None, ...]]]:
@@ -192,21 +166,7 @@ def describe_chart(chart: DrawnChart) -> str:
 
 
 def _smallest(curves: Sequence[Curve]) -> list[tuple[str, float, int, float]]:
-    """Return name, smallest value, its step, and the last value of every curve."""
-    rows = []
-    for curve in curves:
-        if smallest := curve.smallest:
-            rows.append((curve.name, smallest[0], smallest[1], curve.last))
-    return rows
-
-
-def _helpers() -> dict[str, object]:
-    return {
-        "number": format_number,
-        "describe": describe_chart,
-        "value_rows": value_rows,
-        "smallest": _smallest,
-    }
+    return [(curve.name, *low, curve.last) for curve in curves if (low := curve.smallest)]
 
 
 @cache

@@ -77,15 +77,9 @@ def show_samples(folder: RunFolder, config: AnyRunConfig | None) -> Samples | No
 def show_entropy(
     translator: Translator, grid: Path, rows: Sequence[GridRow]
 ) -> tuple[EntropyLayer, ...]:
-    """Return the entropy maps of the first few samples.
+    """Return the entropy maps, one a layer, of the first few samples, cut out of a grid.
 
-    Args:
-        translator: the newest weights.
-        grid: a sample grid, whose sources are looked at.
-        rows: where they are.
-
-    Returns:
-        One a layer; none where the method shows no entropy.
+    There are none where the method shows no entropy.
     """
     views: dict[int, list[tuple[GridRow, AttentionView]]] = {}
     for row in [row for row in rows if row.title.startswith("a2b ")][:_ENTROPY_PICTURES]:
@@ -96,7 +90,6 @@ def show_entropy(
 
 
 def _work_out_rows(config: AnyRunConfig) -> tuple[tuple[int, int], tuple[GridRow, ...]]:
-    """Return the size and the rows of the grids that a run with this configuration draws."""
     method = method_of(config)
     directions = method.directions
     try:
@@ -113,7 +106,6 @@ def _work_out_rows(config: AnyRunConfig) -> tuple[tuple[int, int], tuple[GridRow
 
 
 def _views(translator: Translator, picture: Image.Image) -> Sequence[AnyView]:
-    """Return the views of a method on a picture; nothing where it has none."""
     multiple = translator.size_multiple
     width, height = (side // multiple * multiple for side in picture.size)
     if min(width, height) < translator.method.min_size:
@@ -153,14 +145,12 @@ def _entropy_layer(
 
 
 def _reach(view: AttentionView) -> int:
-    """Return the number of positions that a position can attend to."""
     return view.window**2 if view.has_window else int(view.entropy.numel())
 
 
 def _coloured(
     values: np.ndarray[tuple[int, ...], np.dtype[np.float32]], low: float, high: float
 ) -> Image.Image:
-    """Return (H, W) values in the colours of the page's scale."""
     unit = np.clip((values - low) / max(high - low, 1e-12), 0.0, 1.0)
     colours = matplotlib.colormaps["viridis"](unit, bytes=True)
     return Image.fromarray(np.ascontiguousarray(colours[..., :3]))

@@ -24,44 +24,27 @@ from i2icli.system.files import WholeFile, link_whole
 
 @dataclass(frozen=True)
 class CheckpointState:
-    """The whole state of a run after `step` steps; plain types and tensors only.
+    """The whole state of a run after `step` steps; plain types and tensors only."""
 
-    Attributes:
-        config: the run's configuration as a plain document, see `config.document`.
-        weights: the method's state dict.
-        step: steps done; epoch and position in the epoch follow from it.
-        epoch: the epoch of the last step, counted from 1; 0 before the first step.
-        ema: averaged weights of the translating modules under their names in `weights`; None
-            where no average is kept.
-        optimizers: by player, the optimizer's state and that of the float16 gradient scaler.
-        memory: the method's random choices and image pools.
-        rng: torch's global random states by device type.
-        meters: sums of the terms since the last log line, so that a resumed log has no gap.
-        best: the lowest measured error so far and its step; empty where nothing was measured.
-        data: fingerprint of the training pictures.
-        versions: of i2i, torch and Python, as text.
-        origin: of an imported checkpoint: `files`, names of files by network, and `fresh`, the
-            networks that came from none; empty of a run's.
-        others: where several processes trained: `memory`, `rng` and `meters` of ranks 1, 2, ...;
-            those above are of rank 0.
-        choices: what `auto` of the runtime settings came to, as far as it decides the rounding.
-    """
-
-    config: Mapping[str, Any]
-    weights: Mapping[str, Tensor]
-    step: int
-    epoch: int = 0
-    ema: Mapping[str, Tensor] | None = None
-    optimizers: Mapping[str, Any] = field(default_factory=dict)
-    memory: Mapping[str, Any] = field(default_factory=dict)
-    rng: Mapping[str, Any] = field(default_factory=dict)
-    meters: Mapping[str, Any] = field(default_factory=dict)
-    best: Mapping[str, Any] = field(default_factory=dict)
-    data: Mapping[str, Any] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, Any]  # the run's configuration as a plain document, see `config.document`
+    weights: Mapping[str, Tensor]  # the method's state dict
+    step: int  # steps done; epoch and position in the epoch follow from it
+    epoch: int = 0  # the epoch of the last step, counted from 1; 0 before the first step
+    ema: Mapping[str, Tensor] | None = None  # averages, by their names in `weights`
+    optimizers: Mapping[str, Any] = field(default_factory=dict)  # by player, with scalers
+    memory: Mapping[str, Any] = field(default_factory=dict)  # random choices, image pools
+    rng: Mapping[str, Any] = field(default_factory=dict)  # of torch, by device type
+    meters: Mapping[str, Any] = field(default_factory=dict)  # sums since the last log line
+    best: Mapping[str, Any] = field(default_factory=dict)  # lowest error so far, its step
+    data: Mapping[str, Any] = field(default_factory=dict)  # fingerprint of the training pictures
+    versions: Mapping[str, str] = field(default_factory=dict)  # of i2i, torch and Python, as text
+    # of an imported checkpoint: `files`, names of files by network, and `fresh`, the networks that
+    # came from none; empty of a run's
     origin: Mapping[str, Any] = field(default_factory=dict)
+    # where several processes trained: `memory`, `rng` and `meters` of ranks 1, 2, ...; those above
+    # are of rank 0
     others: Sequence[Mapping[str, Any]] = ()
-    choices: Mapping[str, str | bool] = field(default_factory=dict)
+    choices: Mapping[str, str | bool] = field(default_factory=dict)  # what `auto` came to
 
     def translating_weights(self) -> dict[str, Tensor]:
         """Return the state dict to translate with: averaged weights where there are any."""
@@ -77,8 +60,7 @@ _ADDED: dict[str, Any] = {"origin": {}, "others": [], "choices": {}}
 
 
 class _Sink:
-    """A file that remembers why a write failed; torch reports only that one did."""
-
+    # Torch reports only that a write failed, not why.
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.fault: OSError | None = None
@@ -196,7 +178,7 @@ def _unreadable(path: Path) -> CheckpointError:
 
 
 def _plain(value: Any) -> Any:
-    """Return `value` with every mapping a plain dict, which the safe reader requires."""
+    # The safe reader takes plain dicts only.
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

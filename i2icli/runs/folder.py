@@ -65,7 +65,7 @@ class RunFolder:
 
     @property
     def resume_command(self) -> str:
-        """What to type to go on with this run."""
+        """The command that goes on with this run."""
         return f"i2i resume {shlex.quote(str(self.path))}"
 
     def numbered(self, step: int) -> Path:
@@ -147,12 +147,7 @@ class RunFolder:
 
 
 def create_folder(path: Path | None, *, preset: str, parent: Path = Path("runs")) -> RunFolder:
-    """Make the folder of a new run.
-
-    Args:
-        path: the folder itself; None takes the next free number under `parent`.
-        preset: name for a numbered folder.
-        parent: where numbered folders lie.
+    """Make the folder of a new run: `path`, or the next free number of the preset under `parent`.
 
     Raises:
         ConfigError: if `path` is there already with something in it, or cannot be made.

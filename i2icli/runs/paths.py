@@ -75,9 +75,6 @@ def find_last(folder: RunFolder) -> Path | None:
 def checkpoints_of(path: str | Path) -> list[StepFile]:
     """Return all checkpoints of a run that stand for a step, oldest first, each step once.
 
-    Args:
-        path: the run folder, or any checkpoint in it.
-
     Raises:
         CheckpointError: if there is none.
         ConfigError: if there is only one.
@@ -165,7 +162,6 @@ def _above(path: Path) -> Path:
 
 
 def _short(name: str) -> str:
-    """Return a checkpoint's name without `.pt` and without leading zeros of its step."""
     return re.sub(r"^step-0*(?=\d)", "step-", name.removesuffix(".pt"))
 
 

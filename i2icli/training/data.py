@@ -96,7 +96,6 @@ def _hash_names(paths: Sequence[Path]) -> str:
 
 
 def _names_below(base: str, texts: Sequence[str]) -> list[str]:
-    """Return paths relative to a folder that holds them all, with `/` between their parts."""
     start = os.path.join(base, "") if base else ""
     if all(text.startswith(start) and ".." not in text for text in texts):
         # `os.path.relpath` says the same, but would take seconds for 100,000 names.
@@ -114,11 +113,7 @@ def scale_note(data: DataConfig, pictures: Sequence[Path]) -> str | None:
 
     Released code squashes test pictures to the training size, so that the scales agree by force;
     translate keeps sizes, and a network trained on small copies sees objects of a size it never
-    saw.
-
-    Args:
-        data: how training prepares pictures.
-        pictures: training pictures, of which some are looked at.
+    saw. Some of the training pictures are looked at.
     """
     if data.preprocess in ("crop", "none", "zoom-and-patch"):
         return None
@@ -141,7 +136,6 @@ def scale_note(data: DataConfig, pictures: Sequence[Path]) -> str | None:
 
 
 def _sides(pictures: Sequence[Path], *, shorter: bool) -> list[int]:
-    """Return the widths, or the shorter sides, of the pictures that can be read."""
     sides = []
     for path in pictures:
         try:

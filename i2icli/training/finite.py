@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,17 +18,11 @@ from i2icli.training.step import StepLosses
 
 @dataclass(frozen=True)
 class Fault:
-    """The first thing that was not finite.
+    """The first thing that was not finite."""
 
-    Attributes:
-        what: for example "term 'gan' of player 'generator'".
-        step: the step that computed it, counted from 1.
-        files: pictures of that step's batch.
-    """
-
-    what: str
-    step: int
-    files: tuple[str, ...]
+    what: str  # for example "term 'gan' of player 'generator'"
+    step: int  # the step that computed it, counted from 1
+    files: tuple[str, ...]  # pictures of that step's batch
 
 
 @dataclass(frozen=True)
@@ -65,7 +58,8 @@ class FiniteGuard:
         if not seen:
             return None
         flags = torch.cat([entry.flags for entry in seen]).tolist()
-        for (entry, player, term), is_finite in zip(_terms(seen), flags, strict=True):
+        named = [(entry, *names) for entry in seen for names in entry.terms]
+        for (entry, player, term), is_finite in zip(named, flags, strict=True):
             if not is_finite:
                 what = f"term {term!r} of player {player!r}"
                 return Fault(what, entry.step, entry.files)
@@ -82,12 +76,6 @@ class FiniteGuard:
             if not is_finite:
                 return Fault(f"weight {name!r}", step, self._files)
         return None
-
-
-def _terms(seen: Sequence[_Seen]) -> Iterator[tuple[_Seen, str, str]]:
-    for entry in seen:
-        for player, term in entry.terms:
-            yield entry, player, term
 
 
 def diverged(

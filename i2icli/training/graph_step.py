@@ -44,21 +44,11 @@ def build_step(
     steppers: Mapping[str, Stepper],
     choices: Choices,
 ) -> Step:
-    """Return a function that takes a training step on a batch on the device; see `train_step`.
-
-    Args:
-        method: the method, on the device, as trained as it is.
-        steppers: one a player, from `chosen_steppers`.
-        choices: where and how to compute.
-    """
+    """Return a function that takes a training step on a batch on the device; see `train_step`."""
     method.draws.pins = choices.device.type == "cuda"
 
     take = partial(
-        train_step,
-        method,
-        steppers=steppers,
-        device=choices.device,
-        precision=choices.precision,
+        train_step, method, steppers=steppers, device=choices.device, precision=choices.precision
     )
     if not choices.cuda_graphs:
         return take
@@ -97,7 +87,7 @@ def obstacle(method: Method, steppers: Mapping[str, Stepper], choices: Choices) 
 
 
 class Backend(Protocol):
-    """How work on the device is recorded."""
+    """The recorder of work on a device."""
 
     def warm_up(self, work: Callable[[], T]) -> T:
         """Do the work now, where recording would do it."""
@@ -106,8 +96,8 @@ class Backend(Protocol):
         """Record the work without doing it.
 
         Returns:
-            What does it, on the same memory each time; and what `work` returned, whose tensors
-            hold values after that.
+            What does it, on the same memory each time; and what `work` returned, whose tensors hold
+            values after that.
 
         Raises:
             RuntimeError: the work cannot be recorded.
@@ -164,19 +154,11 @@ class CudaBackend:
 
 @dataclass(frozen=True)
 class _Recorded:
-    """A step that can be done again with other numbers.
-
-    Attributes:
-        script: its draws, whose tensors are the memory that it reads.
-        losses: the memory that it writes its terms to.
-    """
-
-    script: Sequence[Made]
+    script: Sequence[Made]  # its draws, whose tensors are the memory that it reads
     replay: Callable[[], None]
-    losses: StepLosses
+    losses: StepLosses  # the memory that it writes its terms to
 
     def take(self, script: Sequence[Made]) -> StepLosses:
-        """Step with these draws; return terms that the next step leaves alone."""
         for ours, theirs in zip(self.script, script, strict=True):
             if isinstance(ours.drawn, Tensor):
                 assert isinstance(theirs.drawn, Tensor), "equal calls draw alike"
@@ -195,12 +177,6 @@ class GraphedStep:
     What else a step depends on, the trainable weights and the plain attributes of the method,
     makes a stage: when one of them changes, all is recorded anew. A batch of another shape than
     the stage's first is not replayed.
-
-    Args:
-        method: the method; it holds no state besides weights and draws.
-        steppers: one a player, `capturable`.
-        take: takes a step kernel by kernel.
-        backend: records.
     """
 
     def __init__(
@@ -250,7 +226,6 @@ class GraphedStep:
         self._stage, self._batch = stage, batch.clone()
 
     def _drop(self) -> None:
-        """Forget all that was recorded."""
         if self._recorded:
             self._backend.start_over()
         self._batch, self._recorded = None, {}
@@ -258,7 +233,6 @@ class GraphedStep:
         self._tape = Tape(self._draws)
 
     def _take_drawing(self, batch: AnyBatch) -> StepLosses:
-        """Take a step kernel by kernel, and note what it draws."""
         tape = self._tape
         with self._drawing_from(tape):
             losses = self._backend.warm_up(lambda: self._take(batch))
@@ -273,8 +247,12 @@ class GraphedStep:
         return losses
 
     def _record(self, kind: Decisions, script: Sequence[Made]) -> None:
-        """Record a step of a kind, without taking it; or give up."""
-        ready = [Made(made.call, _memory_for(made.drawn, self._batch)) for made in script]
+        assert self._batch is not None, "a stage has one"
+        device = self._batch.sources.device
+        ready = [
+            Made(m.call, m.drawn.to(device, copy=True)) if isinstance(m.drawn, Tensor) else m
+            for m in script
+        ]
         moments = self._moments()
 
         def work() -> StepLosses:
@@ -304,7 +282,6 @@ class GraphedStep:
         log.warning(f"no CUDA graphs from here on (runtime.cuda_graphs): {reason}")
 
     def _moments(self) -> dict[str, set[Any]]:
-        """Return the weights that have moments, by player."""
         return {
             name: set(stepper.optimizer.state)
             for name, stepper in self._steppers.items()
@@ -312,7 +289,6 @@ class GraphedStep:
         }
 
     def _forget_moments(self, known: Mapping[str, set[Any]]) -> bool:
-        """Drop moments that a recording made; say whether there were any."""
         is_any = False
         for name, weights in self._moments().items():
             state = self._steppers[name].optimizer.state  # type: ignore[union-attr]  # has moments
@@ -330,15 +306,8 @@ class GraphedStep:
             self._method.draws = self._draws
 
 
-def _memory_for(drawn: Any, batch: AnyBatch | None) -> Any:
-    """Return a tensor's copy on the device of a batch; other draws as they are."""
-    if not isinstance(drawn, Tensor) or batch is None:
-        return drawn
-    return torch.empty_like(drawn, device=batch.sources.device).copy_(drawn)
-
-
 def _cause(error: BaseException) -> str:
-    """Return the first line of the first error: those that follow speak of the recording alone."""
+    # The first error of the chain: those that follow speak of the recording alone.
     while error.__context__ is not None:
         error = error.__context__
     return (str(error).splitlines() or [type(error).__name__])[0]

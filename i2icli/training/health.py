@@ -40,17 +40,11 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True)
 class Event:
-    """An alarm that goes up, or that clears.
+    """An alarm that goes up, or that clears."""
 
-    Attributes:
-        name: of the alarm.
-        direction: of the translations that show it; "" where it is about the run as a whole.
-        alarm: what it says; None: it clears.
-    """
-
-    name: str
-    direction: str
-    alarm: Alarm | None
+    name: str  # of the alarm
+    direction: str  # of the translations that show it; "" where it is about the run as a whole
+    alarm: Alarm | None  # what it says; None: it clears
 
     def line(self) -> Line:
         """Return the event for metrics.jsonl, step and epoch left to the caller."""
@@ -68,13 +62,7 @@ class Event:
 
 
 class HealthWatch:
-    """Says what changed since it last looked.
-
-    Args:
-        config: the run's configuration.
-        domains: the data set, whose training pictures translations are compared with.
-        lines: of metrics.jsonl so far.
-    """
+    """Tells the alarms that changed since it last looked, or since `lines` of metrics.jsonl."""
 
     def __init__(
         self, config: AnyRunConfig, domains: Domains, lines: Iterable[Mapping[str, Any]] = ()
@@ -127,18 +115,14 @@ class HealthWatch:
     def _changes(
         self, names: Sequence[str], direction: str, alarms: Sequence[Alarm]
     ) -> list[Event]:
-        """Return the alarms that go up or clear, and remember them."""
         now: dict[str, Alarm] = {alarm.name: alarm for alarm in alarms}
         events = []
         for name in names:
-            if (name in now) != self._is_up(name, direction):
+            if (name in now) != ((name, direction) in self._up):
                 event = Event(name, direction, now.get(name))
                 self._recall(event.line())
                 events.append(event)
         return events
-
-    def _is_up(self, name: str, direction: str = "") -> bool:
-        return (name, direction) in self._up
 
     def _recall(self, line: Mapping[str, Any]) -> None:
         direction = str(line.get("direction", ""))
@@ -150,7 +134,6 @@ class HealthWatch:
             self._follow(line)
 
     def _follow(self, line: Mapping[str, Any]) -> tuple[str, float, float] | None:
-        """Keep count of how long a discriminator has won, and return which has."""
         terms = {
             key: value
             for key, value in line.items()
@@ -174,12 +157,8 @@ class HealthWatch:
         return won
 
     def _references_of(self, direction: str) -> References | None:
-        """Return the look of the target's training pictures, read when first asked for."""
-        if direction not in self._references:
-            self._references[direction] = self._read_references(direction)
-        return self._references[direction]
-
-    def _read_references(self, direction: str) -> References | None:
+        if direction in self._references:
+            return self._references[direction]
         domains, data = self._domains, self._config.data
         paths = domains.train_b if direction == "a2b" else domains.train_a
         channels = data.channels_from("b2a" if direction == "a2b" else "a2b")
@@ -188,11 +167,11 @@ class HealthWatch:
         )
         pictures = (_read(path, channels) for path in chosen)
         references = describe_references(pixels for pixels in pictures if pixels is not None)
-        return references if len(references.thumbnails) else None
+        self._references[direction] = references if len(references.thumbnails) else None
+        return self._references[direction]
 
 
 def _read(path: Path, channels: int) -> Pixels | None:
-    """Return a training picture, None where it cannot be read: training names such files."""
     try:
         return read_picture(path, channels=channels).pixels
     except DataError:

@@ -18,25 +18,16 @@ _COLUMNS = ("loaded", "fresh", "mismatched", "unused")
 
 @dataclass(frozen=True)
 class Loaded:
-    """What became of each weight of the new method.
+    """The fate of each weight of the new method."""
 
-    Attributes:
-        source: the checkpoint.
-        step: the steps it had behind it.
-        loaded: names taken from the checkpoint.
-        fresh: names that the checkpoint does not have, or has fresh as well.
-        untrained: networks that are fresh in the checkpoint, for they were not imported.
-        mismatched: names it has in another shape, with its shape and the one needed.
-        unused: names that only the checkpoint has.
-    """
-
-    source: Path
-    step: int
-    loaded: tuple[str, ...]
-    fresh: tuple[str, ...]
+    source: Path  # the checkpoint
+    step: int  # the steps it had behind it
+    loaded: tuple[str, ...]  # names taken from the checkpoint
+    fresh: tuple[str, ...]  # names that the checkpoint does not have, or has fresh as well
+    # names it has in another shape, with its shape and the one needed
     mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
-    unused: tuple[str, ...]
-    untrained: tuple[str, ...] = ()
+    unused: tuple[str, ...]  # names that only the checkpoint has
+    untrained: tuple[str, ...] = ()  # networks that were not imported: fresh in the checkpoint
 
     def lines(self) -> list[str]:
         """Return a table of weights by network, and by name those that do not fit.
@@ -82,10 +73,6 @@ def load_initial_weights(method: Method, path: Path) -> Loaded:
     Only weights: the optimizers, the step and the random choices start anew. Averaged weights
     are taken where the checkpoint has them.
 
-    Args:
-        method: changed in place.
-        path: a checkpoint, or a run folder for its last one.
-
     Raises:
         CheckpointError: if it is no checkpoint.
         ConfigError: if not one weight fits.
@@ -125,11 +112,7 @@ def load_initial_weights(method: Method, path: Path) -> Loaded:
 
 
 def start_from_pretrained(method: Method, names: Sequence[str]) -> None:
-    """Fill a fresh method with the pretrained weights that it starts from.
-
-    Args:
-        method: changed in place.
-        names: of `i2i weights`, or paths of files of weights.
+    """Fill a fresh method with pretrained weights: names of `i2i weights`, or paths of files.
 
     Raises:
         ConfigError: if they do not fit the method's networks.
@@ -142,7 +125,6 @@ def start_from_pretrained(method: Method, names: Sequence[str]) -> None:
 
 
 def _by_network(names: Iterable[str]) -> Counter[str]:
-    """Count weights by the network they belong to."""
     return Counter(name.split(".", 1)[0] for name in names)
 
 
@@ -151,7 +133,6 @@ def _sides(shape: tuple[int, ...]) -> str:
 
 
 def _some(kind: str, names: tuple[str, ...]) -> list[str]:
-    """Return a line with the first few names, or none."""
     if not names:
         return []
     more = f", and {len(names) - 4} more" if len(names) > 4 else ""

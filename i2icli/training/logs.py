@@ -1,4 +1,4 @@
-"""What a run writes down: means and times between two lines, metrics.jsonl, TensorBoard events."""
+"""The records of a run: means and times between two lines, metrics.jsonl, TensorBoard events."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -134,12 +133,7 @@ class MetricsLog:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        fault: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._file.close()
         if self._board is not None:
             self._board.close()

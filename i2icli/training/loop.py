@@ -112,7 +112,6 @@ class Trainer:
                 self._save(is_best=is_best, is_kept=is_kept)
 
     def _next(self, batches: Iterator[AnyBatch]) -> AnyBatch | None:
-        """Return the next batch on the device; None if a signal stops us, or hit the loader."""
         if self._stop:
             return None
         try:
@@ -125,7 +124,7 @@ class Trainer:
             raise
 
     def _agree_to_stop(self, batch: AnyBatch | None) -> bool:
-        """Say whether any process has to stop: then all do, after the same step."""
+        # All processes stop after the same step.
         must_stop = self._ranks.any(batch is None)
         if must_stop and not self._stop:
             self._stop.by = "a signal to another process"
@@ -183,7 +182,6 @@ class Trainer:
             session.best = {}
 
     def _measure(self) -> tuple[bool, bool]:
-        """Log the numbers of this step; say whether it is the best, and whether to stop."""
         session, board, config = self.session, self._board, self.session.config.eval
         assert session.measurer is not None, "eval.every_steps without something to measure"
         with session.average.in_place() if session.average else nullcontext():
@@ -211,7 +209,6 @@ class Trainer:
             log.warning(f"step {session.step}: {event.sentence()}")
 
     def _save(self, *, is_best: bool = False, is_kept: bool = False) -> None:
-        """Write last.pt, if everything is finite, and the copies that are due."""
         self._check_terms()
         if fault := self._guard.weight_fault(self.session.method, step=self.session.step):
             raise self._diverged(fault)
@@ -245,7 +242,6 @@ class Trainer:
 
 
 def _open_board(session: Session, lines: Sequence[Line]) -> Scoreboard:
-    """Return the measurements so far; an empty board where nothing is measured."""
     measurer = session.measurer
     if measurer is None:
         return Scoreboard("", "")
@@ -255,5 +251,4 @@ def _open_board(session: Session, lines: Sequence[Line]) -> Scoreboard:
 
 
 def _is_due(step: int, every: int, *, is_last: bool) -> bool:
-    """Say whether something that happens `every` so many steps happens now; 0 means never."""
     return every > 0 and (is_last or step % every == 0)

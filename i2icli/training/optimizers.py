@@ -17,19 +17,12 @@ from i2icli.methods.shared.base import Method, Player
 
 @dataclass(frozen=True)
 class Stepper:
-    """What it takes to update one player.
+    """The optimizer of one player, with its weights and scaler."""
 
-    Attributes:
-        player: the player.
-        weights: its trainable weights by their names in the method; may be empty.
-        optimizer: None where there is nothing to train.
-        scaler: keeps float16 gradients in range; None in the other precisions.
-    """
-
-    player: Player
-    weights: Mapping[str, nn.Parameter]
-    optimizer: Optimizer | None
-    scaler: torch.amp.GradScaler | None
+    player: Player  # the player
+    weights: Mapping[str, nn.Parameter]  # trainable ones by their names in the method
+    optimizer: Optimizer | None  # None where there is nothing to train
+    scaler: torch.amp.GradScaler | None  # keeps float16 gradients in range; else None
 
     def set_learning_rate(self, moment: Moment) -> None:
         """Take the schedule's learning rate of a step."""
@@ -76,11 +69,8 @@ class Stepper:
             self.scaler.load_state_dict(dict(state["scaler"]))
 
     def _hosted(self, moments: Mapping[str, Any]) -> dict[str, Any]:
-        """Return one weight's moments with the count of steps where this optimizer reads it.
-
-        Torch brings the count to the weight's device for a fused or capturable optimizer, but
-        leaves it on the GPU for a plain one, which would wait for it every step.
-        """
+        # Torch brings the count of steps to the weight's device for a fused or capturable
+        # optimizer, but leaves it on the GPU for a plain one, which would wait for it every step.
         assert self.optimizer is not None, "moments are an optimizer's"
         options = self.optimizer.defaults
         if "step" not in moments or options.get("fused") or options.get("capturable"):
@@ -98,14 +88,10 @@ def build_steppers(
 ) -> dict[str, Stepper]:
     """Return the stepper of every player of a method that is on `device` already.
 
-    Args:
-        method: the method.
-        device: where it is.
-        precision: the autocast type; float16 needs a scaler.
-        fused: update all weights in one kernel, rather than one after the other; None: on CUDA
-            devices.
-        capturable: keep the learning rate, in float32, and the counts of steps on the device, so
-            that Adam's update can be part of a CUDA graph.
+    `fused` updates all weights in one kernel; None: on CUDA devices. `capturable` keeps the
+    learning
+    rate, in float32, and the counts of steps on the device, so that Adam's update can be part of a
+    CUDA graph.
     """
     is_fused = device.type == "cuda" if fused is None else fused
     names = {weight: name for name, weight in method.named_parameters()}
@@ -141,9 +127,5 @@ def _build_optimizer(
             **way,
         )
     return SGD(
-        groups,
-        lr=config.lr,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        **way,
+        groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, **way
     )

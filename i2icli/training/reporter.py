@@ -1,29 +1,22 @@
-"""How a run tells whoever watches it; the command line draws it, the Python API is silent."""
+"""The watchers of a run; the command line draws it, the Python API is silent."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands.
+    """The point that a run has reached."""
 
-    Attributes:
-        step: steps done.
-        last_step: where it stops.
-        epoch: epoch of the last step, counted from 1.
-    """
-
-    step: int
-    last_step: int
-    epoch: int
+    step: int  # steps done
+    last_step: int  # where it stops
+    epoch: int  # epoch of the last step, counted from 1
 
 
-class Reporter(Protocol):
-    """Someone who watches a run."""
+class Reporter:
+    """Someone who watches a run; by itself silent."""
 
     def started(self, progress: Progress) -> None:
         """Training begins, or goes on, from here."""
@@ -38,17 +31,4 @@ class Reporter(Protocol):
         """Training has ended, for whatever reason."""
 
 
-class Silent:
-    """A reporter that says nothing."""
-
-    def started(self, progress: Progress) -> None:
-        """Say nothing."""
-
-    def stepped(self, progress: Progress) -> None:
-        """Say nothing."""
-
-    def logged(self, progress: Progress, line: Mapping[str, float | int | bool]) -> None:
-        """Say nothing."""
-
-    def finished(self) -> None:
-        """Say nothing."""
+Silent = Reporter

@@ -28,31 +28,20 @@ log = logging.getLogger(__package__)
 
 @dataclass(frozen=True)
 class Sample:
-    """A fixed picture.
+    """A fixed picture."""
 
-    Attributes:
-        name: stem of its file.
-        direction: in which it is translated.
-        picture: at the size it is translated at.
-    """
-
-    name: str
-    direction: str
-    picture: Picture
+    name: str  # stem of its file
+    direction: str  # in which it is translated
+    picture: Picture  # at the size it is translated at
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A fixed picture and what became of it.
+    """A fixed picture and what became of it."""
 
-    Attributes:
-        sample: the picture.
-        output: its translation, (H, W, C).
-        masks: maps by name that came with it, (H, W) float32 in [0, 1]; empty for most methods.
-    """
-
-    sample: Sample
-    output: Pixels
+    sample: Sample  # the picture
+    output: Pixels  # its translation, (H, W, C)
+    # maps by name that came with it, (H, W) float32 in [0, 1]; empty for most methods
     masks: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
@@ -63,13 +52,10 @@ class SampleDrawer:
     samples: tuple[Sample, ...]
 
     def draw(self, method: Method, path: Path, *, precision: torch.dtype) -> tuple[Drawn, ...]:
-        """Translate the fixed pictures, write the grid to `path`, whole or not at all.
+        """Translate the fixed pictures, write the grid to `path`, and return the translations.
 
         The pixels are those of `i2i translate` with the same weights. The random states and
         the training mode are afterwards what they were. Without pictures there is no grid.
-
-        Returns:
-            The translations.
         """
         if not self.samples:
             return ()
@@ -96,21 +82,12 @@ def build_drawer(
 ) -> SampleDrawer:
     """Read the fixed pictures: evenly spaced in the test pictures, else in the training ones.
 
-    Args:
-        config: how many, and how large.
-        data: says how many channels a domain has, and what an unreadable picture does.
-        domains: the data set.
-        directions: those that the method translates in.
-
     Raises:
         DataError: if a picture cannot be read and `data.corrupt` is "error".
     """
     if not config.every_steps:
         return SampleDrawer(())
-    pictures = {
-        "a2b": domains.test_a or domains.train_a,
-        "b2a": domains.test_b or domains.train_b,
-    }
+    pictures = {"a2b": domains.test_a or domains.train_a, "b2a": domains.test_b or domains.train_b}
     samples = []
     for direction in directions:
         channels = data.channels_from(direction)
@@ -130,7 +107,6 @@ def build_drawer(
 def _draw_rows(
     drawn: Sequence[Drawn], mask_names: Sequence[str]
 ) -> tuple[Image.Image, PngImagePlugin.PngInfo]:
-    """Draw a row a picture: source, translation, masks; and say where the pictures are."""
     rows = [
         (one.sample.picture.pixels, one.output, *(mask_pixels(one.masks[n]) for n in mask_names))
         for one in drawn

@@ -27,20 +27,15 @@ class Point:
 
 @dataclass
 class Scoreboard:
-    """What was measured under one protocol.
+    """The measurements under one protocol.
 
     All of it follows from metrics.jsonl and the checkpoint's best, so a run that goes on knows
     what the one that never stopped knows.
-
-    Attributes:
-        deciding: name of the number that decides, lower is better.
-        protocol: what the numbers were computed from.
-        points: the measurements in order of their steps.
     """
 
-    deciding: str
-    protocol: str
-    points: list[Point] = field(default_factory=list)
+    deciding: str  # name of the number that decides, lower is better
+    protocol: str  # what the numbers were computed from
+    points: list[Point] = field(default_factory=list)  # the measurements in order of their steps
 
     def read(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Take in lines of metrics.jsonl; those of another protocol are left out."""
@@ -96,13 +91,7 @@ _COLOURS = ("#20639b", "#d1495b", "#3c8c5a")
 
 
 def draw_curve(folder: Path, board: Scoreboard, best: Mapping[str, Any]) -> None:
-    """Draw all measurements of a run over its steps, whole or not at all.
-
-    Args:
-        folder: of the run.
-        board: the measurements, one or more.
-        best: the best of them, marked.
-    """
+    """Draw all measurements of a run over its steps, whole or not at all."""
     # Slow to import, and not pyplot: that one keeps figures and looks for a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

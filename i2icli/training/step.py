@@ -31,13 +31,6 @@ def train_step(
     reaches the weights of its own player alone. Processes that share the batch (`method.ranks`)
     average that player's gradients before its step. Nothing here waits for the device.
 
-    Args:
-        method: the method, on `device`.
-        batch: crops on `device`.
-        steppers: one a player.
-        device: where to compute.
-        precision: the autocast type; float32 means none.
-
     Returns:
         By player, its terms, detached and still on the device.
     """
@@ -55,7 +48,6 @@ def train_step(
 
 
 def _update(player: str, terms: Terms, steppers: Mapping[str, Stepper], method: Method) -> None:
-    """Step one player down the sum of its terms; weights the sum does not reach stay."""
     stepper, ranks = steppers[player], method.ranks
     if stepper.optimizer is None or not terms:
         return
@@ -81,11 +73,8 @@ def _update(player: str, terms: Terms, steppers: Mapping[str, Stepper], method: 
 
 
 def _send_back(loss: Tensor, weights: Sequence[nn.Parameter], others: Sequence[Stepper]) -> None:
-    """Compute the gradients of `weights`; plainly, and thrown away elsewhere, if others are named.
-
-    Sparing the others needs no `requires_grad_(False)`: a convolution keeps its input for the
-    gradient either way.
-    """
+    # Sparing the others needs no `requires_grad_(False)`: a convolution keeps its input for the
+    # gradient either way.
     if not others:
         torch.autograd.backward(loss, inputs=weights)
         return
@@ -120,12 +109,7 @@ def build_send(choices: Choices) -> Send:
 
 
 class SideCopy:
-    """Copies batches on a stream of its own.
-
-    Args:
-        device: the CUDA device.
-        stream: of that device; nothing else runs on it.
-    """
+    """Copies batches on a CUDA stream on which nothing else runs."""
 
     def __init__(self, device: torch.device, stream: torch.cuda.Stream) -> None:
         self._device = device

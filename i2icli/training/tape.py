@@ -24,17 +24,11 @@ Decisions = tuple[Drawn, ...]
 
 @dataclass(frozen=True)
 class Call:
-    """A draw that a method asked for.
+    """A draw that a method asked for."""
 
-    Attributes:
-        kind: the method of `Draws`.
-        name: which draw.
-        arguments: the others, by name.
-    """
-
-    kind: str
-    name: str
-    arguments: tuple[tuple[str, Any], ...]
+    kind: str  # the method of `Draws`
+    name: str  # which draw
+    arguments: tuple[tuple[str, Any], ...]  # the others, by name
 
     @property
     def decides(self) -> bool:
@@ -60,8 +54,7 @@ class UnforeseenDrawError(RuntimeError):
 
 
 class _Asked(Draws):
-    """Turns every draw into a `Call`; what is no random choice goes to the method's own draws."""
-
+    # What is no random choice goes to the method's own draws.
     def __init__(self, real: Draws) -> None:
         super().__init__()
         self._real = real
@@ -105,17 +98,12 @@ class _Asked(Draws):
 
 @dataclass(frozen=True)
 class _Stretch:
-    """The draws up to and with the next decision, or to the end of the step."""
-
     calls: tuple[Call, ...]
     is_last: bool
 
 
 class Tape(_Asked):
     """Stands in for a method's draws in steps that it takes draw by draw.
-
-    Args:
-        real: the method's own draws, of a process that has its batches for itself.
 
     Attributes:
         made: the draws of this step so far.
@@ -170,7 +158,6 @@ class Tape(_Asked):
         return made.drawn
 
     def _return_to_the_step(self) -> None:
-        """Take back what was drawn ahead and not asked for."""
         self.is_astray = True
         self._ahead.clear()
         self._real.restore(self._start)
@@ -179,12 +166,7 @@ class Tape(_Asked):
 
 
 class Playback(_Asked):
-    """Stands in for a method's draws in a step that is recorded: gives what lies ready.
-
-    Args:
-        real: the method's own draws.
-        script: the draws of the step, their tensors on the device.
-    """
+    """Stands in for a method's draws in a step that is recorded: gives what lies ready."""
 
     def __init__(self, real: Draws, script: Sequence[Made]) -> None:
         super().__init__(real)

@@ -37,21 +37,13 @@ class Failure:
 
 @dataclass(frozen=True)
 class FolderReport:
-    """What became of the pictures.
+    """The fate of the pictures of a run over many files."""
 
-    Attributes:
-        found: pictures there were; the sum of the three below.
-        written: jobs all of whose outputs were written, in order.
-        skipped: pictures all of whose outputs were there already.
-        failures: pictures that could not be read or written, in order.
-        seconds: time from the first read to the last write.
-    """
-
-    found: int
-    written: tuple[Job, ...]
-    skipped: int
-    failures: tuple[Failure, ...]
-    seconds: float
+    found: int  # pictures there were; the sum of the three below
+    written: tuple[Job, ...]  # jobs all of whose outputs were written, in order
+    skipped: int  # pictures all of whose outputs were there already
+    failures: tuple[Failure, ...]  # pictures that could not be read or written, in order
+    seconds: float  # time from the first read to the last write
 
     @property
     def images_per_s(self) -> float:
@@ -118,8 +110,7 @@ class FolderWork:
 
 
 class _FolderRun:
-    """One run over many files; all but reading and writing happens in the calling thread."""
-
+    # All but reading and writing happens in the calling thread.
     def __init__(
         self,
         translator: Translator,

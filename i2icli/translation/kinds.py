@@ -9,8 +9,9 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from i2icli.pictures.decode import decode, luma
-from i2icli.pictures.images import Picture, Pixels, read_picture, to_8_bits
+from i2icli.pictures.decode import decode
+from i2icli.pictures.encode import to_image
+from i2icli.pictures.images import Picture, Pixels, read_picture, to_8_bits, with_channels
 
 Kind = str | Path | Image.Image | Picture | Pixels
 
@@ -42,7 +43,7 @@ def to_picture(value: object, *, channels: int) -> Picture:
             f"cannot translate a {type(value).__name__}: give a path, a Pillow image, a NumPy "
             "array, a tensor, or a list of these"
         )
-    return replace(picture, pixels=_with_channels(picture.pixels, channels))
+    return replace(picture, pixels=with_channels(picture.pixels, channels))
 
 
 def to_batch(images: Tensor, direction: str, *, channels: int) -> Tensor:
@@ -65,12 +66,9 @@ def to_batch(images: Tensor, direction: str, *, channels: int) -> Tensor:
 
 
 def to_kind_of(value: object, pixels: Pixels, picture: Picture) -> Image.Image | Picture | Pixels:
-    """Bring a translation to the kind of what was translated; for a path to a Pillow image.
+    """Bring pixels, (H, W, C'), to the kind of what was translated; for a path to a Pillow image.
 
-    Args:
-        value: what was translated.
-        pixels: its translation, (H, W, C').
-        picture: `value` as `to_picture` returned it, for its alpha.
+    Alpha is that of `picture`, which `to_picture` made of `value`.
     """
     if isinstance(value, Picture):
         return replace(value, pixels=pixels)
@@ -95,16 +93,8 @@ def _split_array(array: Pixels) -> Picture:
     return Picture(layers)
 
 
-def _with_channels(pixels: Pixels, channels: int) -> Pixels:
-    if pixels.shape[2] == channels:
-        return pixels
-    return luma(pixels) if channels == 1 else np.repeat(pixels, channels, axis=2)
-
-
 def _to_image(pixels: Pixels, alpha: Pixels | None) -> Image.Image:
     # Pillow holds 16 bits in grey pictures without alpha alone.
     if pixels.dtype == np.uint16 and pixels.shape[2] == 1 and alpha is None:
         return Image.fromarray(pixels[..., 0])
-    layers = [to_8_bits(pixels)] + ([] if alpha is None else [to_8_bits(alpha)[..., None]])
-    planes = np.concatenate(layers, axis=2)
-    return Image.fromarray(planes[..., 0] if planes.shape[2] == 1 else planes)
+    return to_image(to_8_bits(pixels), None if alpha is None else to_8_bits(alpha))

@@ -49,16 +49,10 @@ _MOST_TILE, _LEAST_TILE = 1024, 64  # pixels
 
 @dataclass(frozen=True)
 class TilesOptions:
-    """When and how pictures are translated in tiles.
+    """When and how pictures are translated in tiles."""
 
-    Attributes:
-        tiles: "auto": exactly, where the whole does not fit; "exact" and "fast": always; "off".
-        memory: bytes that the process may take, on a GPU those that it may take there; None: what
-            is free.
-    """
-
-    tiles: Tiles = "auto"
-    memory: int | None = None
+    tiles: Tiles = "auto"  # exactly, where the whole does not fit; else always or never
+    memory: int | None = None  # bytes, on a GPU those there; None: what is free
 
 
 def parse_tiles(tiles: str, memory: str | None) -> TilesOptions:
@@ -75,12 +69,6 @@ def parse_tiles(tiles: str, memory: str | None) -> TilesOptions:
 
 class LargePictures:
     """Decides how a picture goes through a method, and sends large ones through in tiles.
-
-    Args:
-        method: the method, on the device that computes.
-        direction: one of the method's.
-        precision: type of the autocast region.
-        options: when to use tiles.
 
     Raises:
         ConfigError: if tiles are asked for that the method cannot do.
@@ -160,7 +148,7 @@ class LargePictures:
         return Translation(result[None, :, :height, :width])
 
     def needed(self, pixels: int) -> float:
-        """Return about how many bytes the translation of a whole picture takes."""
+        """Return the bytes, roughly, that the translation of a whole picture takes."""
         if self._per_pixel is None:
             channels = source_channels(self._method, self._direction)
             probe = torch.zeros(1, channels, _PROBE, _PROBE)
@@ -203,7 +191,6 @@ class LargePictures:
         return result
 
     def _statistics_pixels(self, pixels: int, left: int | None = None) -> int:
-        """Return the most pixels of the reduced picture of fast tiles."""
         if left is None:
             available = self._available()
             if available is None:
@@ -212,7 +199,7 @@ class LargePictures:
         return min(_STATISTICS_PIXELS, int(left * _FAST_SHARE / self.needed(1)))
 
     def _available(self) -> int | None:
-        """Return the bytes that may still be taken; None where that is not known."""
+        # None where that is not known.
         free = free_bytes(self._device)
         share = None if free is None else int(free * _SHARE)
         allowed = self._options.memory
@@ -223,7 +210,7 @@ class LargePictures:
         return max(0, allowed - held if share is None else min(allowed - held, share))
 
     def _left_for_tiles(self, picture: Picture) -> int:
-        """Return the bytes that remain beside a picture and its translation."""
+        # What remains beside the picture and its translation.
         available = self._available()
         if available is None:
             return _MOST_UNKNOWN
@@ -254,7 +241,6 @@ def _name(picture: Picture) -> str:
 
 
 def _advice(side: int) -> str:
-    """Return advice on tiles that are small next to what they see of their neighbours."""
     if side >= 4 * OVERLAP:
         return ""
     return (

@@ -53,13 +53,9 @@ def translate_pictures(
 ) -> list[TranslatedPicture]:
     """Translate decoded pictures of any sizes; the result does not depend on what they are with.
 
-    Args:
-        method: the method, on the device that computes.
-        pictures: read with as many channels as `source_channels` says.
-        direction: one of `method.directions`.
-        precision: type of the autocast region; 16-bit pictures are translated in float32.
-        batch_size: pictures of one size that go through the networks together.
-        style: a style code, (style_size,); None: the method's default, if it has styles.
+    Each has the channels of `source_channels`. Those of one size go through the networks together,
+    `batch_size` at most; 16-bit pictures are translated in float32. A style is (style_size,); None:
+    the method's default, if it has styles.
 
     Returns:
         For each picture all that the method makes of it; the pixels are of the picture's own
@@ -192,20 +188,7 @@ def target_channels(method: Method, direction: str) -> int:
 
 
 def _styles_for(method: Method, style: Tensor | None, *, count: int) -> Tensor | None:
-    """Return a style code for each of `count` pictures, (count, style_size), float32.
-
-    Args:
-        method: whose styles they are.
-        style: (style_size,) or (count, style_size); None: the method's `default_style`.
-        count: pictures.
-
-    Returns:
-        None where the method has no styles.
-
-    Raises:
-        ConfigError: if there is a style, and the method has none.
-        ValueError: if the style has another shape.
-    """
+    """Return a style code for each of `count` pictures, (count, style_size); None: no styles."""
     size = method.style_size
     if size == 0:
         if style is not None:
@@ -245,26 +228,16 @@ def check_direction(method: Method, direction: str) -> None:
 
 
 def padded_side(method: Method, side: int) -> int:
-    """Return the side that a picture's side is padded to, pixels.
-
-    It is the smallest multiple of `method.size_multiple` that holds `side` and `method.min_size`.
-    """
+    """Return the smallest multiple of `size_multiple` that holds `side` and `min_size`, pixels."""
     return -(-max(side, method.min_size) // method.size_multiple) * method.size_multiple
 
 
 def pad_to_suit(method: Method, images: Tensor) -> Tensor:
-    """Pad pictures on the right and at the bottom to a size that the method takes.
+    """Pad pictures, (B, C, H, W), on the right and at the bottom to a size that the method takes.
 
     The top left pixel stays where it is, so the networks' strides fall on the picture as in
     training. Pixels are mirrored at the border; on an axis where the picture is not larger than
-    the padding, its last pixel is repeated.
-
-    Args:
-        method: says what sizes it takes.
-        images: (B, C, H, W).
-
-    Returns:
-        (B, C, H', W'), `images` itself where nothing is missing.
+    the padding, its last pixel is repeated. Where nothing is missing, `images` itself returns.
     """
     height, width = images.shape[-2:]
     right = padded_side(method, width) - width

@@ -44,28 +44,18 @@ T_contra = TypeVar("T_contra", contravariant=True)
 
 @dataclass(frozen=True)
 class FolderOptions:
-    """How pictures are translated and written.
+    """The way in which pictures are translated and written."""
 
-    Attributes:
-        direction: one of the translator's.
-        batch_size: pictures of one size that are translated together; None: as memory allows.
-        quality: of lossy formats, 1 to 100.
-        skip_existing: leave a picture whose outputs are all there.
-        styles_of: returns the style codes of a job's targets, (N, style_size); None: the method's
-            default style, if it has styles.
-        tiles: when large pictures go in tiles, and the memory that they may take.
-    """
-
-    direction: str = "a2b"
-    batch_size: int | None = None
-    quality: int = 95
-    skip_existing: bool = False
-    styles_of: Callable[[Any], Tensor] | None = None
-    tiles: TilesOptions = TilesOptions()
+    direction: str = "a2b"  # one of the translator's
+    batch_size: int | None = None  # of one size, translated together; None: by memory
+    quality: int = 95  # of lossy formats, 1 to 100
+    skip_existing: bool = False  # leave a picture whose outputs are all there
+    styles_of: Callable[[Any], Tensor] | None = None  # of a job's targets, (N, style_size)
+    tiles: TilesOptions = TilesOptions()  # for pictures that memory does not hold
 
 
 class Ends(Protocol[T_contra, W]):
-    """Where pictures come from and where they go; `read` and `write` run in threads."""
+    """The source and the destination of pictures; `read` and `write` run in threads."""
 
     def outputs(self, item: T_contra) -> int:
         """Return the number of outputs of a picture, one a style; the same for all."""
@@ -95,14 +85,9 @@ class _Read(Generic[T]):
 
 
 class BatchRunner:
-    """Translates batches, and halves them when memory runs out.
+    """Translates batches of one padded size, and halves them when memory runs out.
 
-    Args:
-        method: the method, on the device that computes.
-        direction: one of the method's.
-        precision: type of the autocast region.
-        batch_size: pictures at once; None: chosen by their size and the free memory.
-        tiles: when pictures go in tiles; None: when they do not fit whole.
+    Without a `batch_size` it follows from the size of the pictures and the free memory.
 
     Raises:
         ConfigError: if the method does not translate in that direction, or not in tiles.
@@ -142,11 +127,7 @@ class BatchRunner:
     def translate(
         self, pictures: Sequence[Picture], style: Tensor | None = None
     ) -> list[Translation]:
-        """Translate pictures that have one `batch_key`.
-
-        Args:
-            pictures: B of them.
-            style: their style codes, (B, style_size); None: the method's default, if it has any.
+        """Translate B pictures of one `batch_key`, in the styles (B, style_size).
 
         Returns:
             For each picture its translation, a batch of one, on the CPU.
@@ -181,7 +162,6 @@ class BatchRunner:
         return self._ways[key]
 
     def _try(self, batch: Sequence[Picture], style: Tensor | None) -> list[Translation] | None:
-        """Return the translations; None where memory ran out."""
         try:
             return translate_images(
                 self._method,
@@ -217,11 +197,6 @@ class BatchRunner:
 class Pipeline(Generic[T, W]):
     """Sends pictures through a translator; what is under way is bounded by its pixels.
 
-    Args:
-        translator: what translates.
-        options: how.
-        ends: what reads and writes.
-
     Raises:
         ConfigError: if the translator does not offer the direction.
     """
@@ -248,9 +223,6 @@ class Pipeline(Generic[T, W]):
     def run(self, items: Iterable[T]) -> None:
         """Translate every item; one that fails stops no other.
 
-        Args:
-            items: taken a bounded number ahead of their use, in the calling thread.
-
         Raises:
             I2IError: if memory does not suffice for one picture.
         """
@@ -268,7 +240,6 @@ class Pipeline(Generic[T, W]):
             self._writers.shutdown(cancel_futures=True)
 
     def _read_in_order(self, items: Iterable[T]) -> Iterator[_Read[T]]:
-        """Yield what can be read, a bounded number of pixels ahead of its use."""
         waiting = iter(items)
         ahead: deque[tuple[T, Future[_Read[T]]]] = deque()
         largest = 1
@@ -291,7 +262,6 @@ class Pipeline(Generic[T, W]):
         return _Read(item, self._ends.read(item))
 
     def _collect(self, read: _Read[T]) -> None:
-        """Put a picture to others of its size, and translate those that are enough."""
         key = batch_key(self._method, read.picture)
         bucket = self._buckets.setdefault(key, [])
         bucket.append(read)
@@ -302,12 +272,14 @@ class Pipeline(Generic[T, W]):
             self._flush(max(self._buckets, key=lambda k: len(self._buckets[k])))
 
     def _flush(self, key: tuple[int, int, int]) -> None:
-        """Translate a bucket, in one style after the other."""
         reads = self._buckets.pop(key)
         pixels = max(read.pixels for read in reads)
+        styles_of = self._options.styles_of
         for style in range(self._ends.outputs(reads[0].item)):
-            styles = self._styles(reads, style)
-            made = self._runner.translate([read.picture for read in reads], styles)
+            codes = None
+            if styles_of is not None:
+                codes = torch.stack([styles_of(read.item)[style] for read in reads])
+            made = self._runner.translate([read.picture for read in reads], codes)
             for read, translation in zip(reads, made, strict=True):
                 future = self._writers.submit(
                     self._ends.write, read.item, read.picture, style, translation
@@ -315,14 +287,8 @@ class Pipeline(Generic[T, W]):
                 self._writes.append((read, future))
             self._take_finished(leave=max(2, min(4 * _THREADS, _AHEAD_PIXELS // pixels)))
 
-    def _styles(self, reads: Sequence[_Read[T]], style: int) -> Tensor | None:
-        styles_of = self._options.styles_of
-        if styles_of is None:
-            return None
-        return torch.stack([styles_of(read.item)[style] for read in reads])
-
     def _take_finished(self, *, leave: int) -> None:
-        """Take note of finished writes; wait until at most `leave` are not."""
+        # Writes that are over; wait until at most `leave` are not.
         while self._writes and (len(self._writes) > leave or self._writes[0][1].done()):
             read, future = self._writes.popleft()
             try:
@@ -348,12 +314,11 @@ def raise_if_hopeless(fault: I2IError | OSError, target: object) -> None:
 
 
 def words_of(fault: I2IError | OSError) -> str:
-    """Return a fault in the words of a report."""
+    """Return the words of a fault in a report."""
     return f"{fault.strerror or fault}" if isinstance(fault, OSError) else str(fault)
 
 
 def _affordable_pixels(device: torch.device) -> float:
-    """Return the pixels to translate at once; 0: one picture, since more gain nothing."""
     if device.type != "cuda":
         return 0
     free, _ = torch.cuda.mem_get_info(device)

@@ -41,11 +41,7 @@ def prepare(
 ) -> Choices:
     """Resolve the runtime settings, and apply those that concern networks and memory.
 
-    Args:
-        method: the method, on the device that computes.
-        runtime: the settings.
-        crop: side of the pictures of its training, pixels.
-        work: what is to be computed; a way to try layouts is added.
+    Layouts are tried at `crop`, the side of the training's pictures, pixels.
 
     Raises:
         ConfigError: for a precision that is none.
@@ -82,7 +78,6 @@ def compile_networks(method: Method, device: torch.device, *, trains: bool) -> N
 
 
 def _compile(network: nn.Module, part: str, title: str, **options: Any) -> None:
-    """Replace a function of one network; names of its weights stay."""
     function = getattr(network, part)
     plain = function.plain if isinstance(function, Compiled) else function
     setattr(network, part, Compiled(plain, title=title, **options))
@@ -91,11 +86,12 @@ def _compile(network: nn.Module, part: str, title: str, **options: Any) -> None:
 def _try_layout(
     method: Method, device: torch.device, precision: torch.dtype, *, crop: int, trains: bool
 ) -> Trial:
-    """Compare the layouts on layers of the method's generator, at half the size."""
     generators = [part for part in method.modules() if isinstance(part, ResnetGenerator)]
     if not generators:
         return Trial(None, "tried for residual generators alone")
-    layers = _sample_of(generators[0])
+    blocks = [part for part in generators[0].model if isinstance(part, ResnetBlock)]
+    # One block stands for all.
+    layers = nn.Sequential(*(part for part in generators[0].model if part not in blocks[1:]))
     channels = max(part.out_channels for part in layers if isinstance(part, nn.Conv2d)) // 4
     if channels**2 * crop**2 < _WORTH_TRYING:
         return Trial(None, "networks too small to matter")
@@ -120,13 +116,6 @@ def _try_layout(
     return try_once(key, device, make)
 
 
-def _sample_of(generator: ResnetGenerator) -> nn.Sequential:
-    """Return a generator's layers with one of its residual blocks."""
-    layers = list(generator.model)
-    blocks = [part for part in layers if isinstance(part, ResnetBlock)]
-    return nn.Sequential(*(part for part in layers if part not in blocks[1:]))
-
-
 def _layouts(
     layers: nn.Sequential,
     *,
@@ -136,8 +125,6 @@ def _layouts(
     precision: torch.dtype,
     trains: bool,
 ) -> Ways:
-    """Return one pass through copies of the layers, in the usual layout and channels last."""
-
     def way(memory_format: torch.memory_format) -> Callable[[], object]:
         # In evaluation mode, where nothing is drawn from the global random state.
         network = (

@@ -36,54 +36,41 @@ class RowOp(ABC):
 
     @abstractmethod
     def run(self, rows: Tensor, start: int, first: int, last: int, height: int) -> Tensor:
-        """Return rows `first` up to `last` of the result.
+        """Return rows `first` up to `last` of the result, of a map of `height` rows.
 
-        Args:
-            rows: those that `needs` named, (1, C, h, W).
-            start: number of the first of them.
-            first: of the wanted rows.
-            last: one after the wanted rows.
-            height: rows of the whole map.
+        `rows`, (1, C, h, W), are those that `needs` named; the first of them has the number
+        `start`.
         """
 
 
-class Pointwise(RowOp):
-    """A layer whose pixels depend on the same pixel only: activations, fixed norms."""
-
+class _Pointwise(RowOp):
+    # Pixels depend on the same pixel only: activations, fixed norms.
     def __init__(self, layer: nn.Module) -> None:
         self._layer = layer
 
     def shape(self, shape: Shape) -> Shape:
-        """Return `shape`."""
         return shape
 
     def needs(self, first: int, last: int, height: int) -> tuple[int, int]:  # noqa: ARG002
-        """Return the same rows."""
         return first, last
 
     def run(self, rows: Tensor, start: int, first: int, last: int, height: int) -> Tensor:  # noqa: ARG002
-        """Run the layer."""
         result: Tensor = self._layer(rows)
         return result
 
 
-class Reflect(RowOp):
-    """Padding by reflection, the same on all sides."""
-
+class _Reflect(RowOp):
     def __init__(self, pad: int) -> None:
         self._pad = pad
 
     def shape(self, shape: Shape) -> Shape:
-        """Return the padded shape."""
         return shape[0], shape[1] + 2 * self._pad, shape[2] + 2 * self._pad
 
     def needs(self, first: int, last: int, height: int) -> tuple[int, int]:
-        """Return the span of the rows that are mirrored or copied."""
         rows = self._rows(first, last, height)
         return int(rows.min()), int(rows.max()) + 1
 
     def run(self, rows: Tensor, start: int, first: int, last: int, height: int) -> Tensor:
-        """Put the rows where they belong, and pad left and right."""
         chosen = (self._rows(first, last, height) - start).to(rows.device)
         return F.pad(rows.index_select(2, chosen), (self._pad, self._pad, 0, 0), mode="reflect")
 
@@ -92,29 +79,24 @@ class Reflect(RowOp):
         return height - 1 - (height - 1 - rows).abs()
 
 
-class Convolve(RowOp):
-    """A convolution with padding by zeros or none."""
-
+class _Convolve(RowOp):
     def __init__(self, weight: Tensor, bias: Tensor | None, *, stride: int, pad: int, groups: int):
         self._weight, self._bias = weight, bias
         self._stride, self._pad, self._groups = stride, pad, groups
         self._kernel: int = weight.shape[2]
 
     def shape(self, shape: Shape) -> Shape:
-        """Return the shape of the convolved map."""
         height, width = (
             (side + 2 * self._pad - self._kernel) // self._stride + 1 for side in shape[1:]
         )
         return self._weight.shape[0], height, width
 
     def needs(self, first: int, last: int, height: int) -> tuple[int, int]:
-        """Return the rows under the kernel, without those of the padding."""
         top = first * self._stride - self._pad
         bottom = (last - 1) * self._stride - self._pad + self._kernel
         return max(0, top), min(height, bottom)
 
     def run(self, rows: Tensor, start: int, first: int, last: int, height: int) -> Tensor:  # noqa: ARG002
-        """Pad by zeros where the picture ends, and convolve."""
         above = start - (first * self._stride - self._pad)
         below = (last - 1) * self._stride - self._pad + self._kernel - start - rows.shape[2]
         padded = F.pad(rows, (0, 0, above, below)) if above or below else rows
@@ -128,16 +110,13 @@ class Convolve(RowOp):
         )
 
 
-class ConvolveTransposed(RowOp):
-    """A transposed convolution."""
-
+class _ConvolveTransposed(RowOp):
     def __init__(self, layer: nn.ConvTranspose2d) -> None:
         self._layer = layer
         self._kernel, self._stride = layer.kernel_size[0], layer.stride[0]
         self._pad, self._extra = int(layer.padding[0]), layer.output_padding[0]
 
     def shape(self, shape: Shape) -> Shape:
-        """Return the shape of the enlarged map."""
         height, width = (
             (side - 1) * self._stride - 2 * self._pad + self._kernel + self._extra
             for side in shape[1:]
@@ -145,14 +124,12 @@ class ConvolveTransposed(RowOp):
         return self._layer.out_channels, height, width
 
     def needs(self, first: int, last: int, height: int) -> tuple[int, int]:
-        """Return the rows whose kernels reach the wanted ones."""
         top = -((self._kernel - 1 - first - self._pad) // self._stride)
         bottom = (last - 1 + self._pad) // self._stride + 1
         top = min(max(0, top), height - 1)
         return top, max(top + 1, min(height, bottom))
 
     def run(self, rows: Tensor, start: int, first: int, last: int, height: int) -> Tensor:  # noqa: ARG002
-        """Enlarge with all rows that the kernels reach, and cut the wanted ones."""
         layer = self._layer
         whole = F.conv_transpose2d(
             rows,
@@ -166,22 +143,17 @@ class ConvolveTransposed(RowOp):
         return whole[:, :, top : top + last - first]
 
 
-class Double(RowOp):
-    """Bilinear doubling."""
-
+class _Double(RowOp):
     def __init__(self, layer: Upsample) -> None:
         self._layer = layer
 
     def shape(self, shape: Shape) -> Shape:
-        """Return doubled sides."""
         return shape[0], 2 * shape[1], 2 * shape[2]
 
     def needs(self, first: int, last: int, height: int) -> tuple[int, int]:
-        """Return the rows and one neighbour on each side."""
         return max(0, first // 2 - 1), min(height, (last + 1) // 2 + 1)
 
     def run(self, rows: Tensor, start: int, first: int, last: int, height: int) -> Tensor:  # noqa: ARG002
-        """Double, and cut what depends on rows that are not there."""
         doubled: Tensor = self._layer(rows)
         return doubled[:, :, first - 2 * start : last - 2 * start]
 
@@ -213,40 +185,32 @@ def row_ops(layer: nn.Module) -> list[RowOp]:
         I2IError: if the layer is of a kind that is not known here.
     """
     if isinstance(layer, nn.ReflectionPad2d):
-        return [Reflect(layer.padding[0])]
-    if isinstance(layer, nn.Conv2d) and _is_plain(layer):
+        return [_Reflect(layer.padding[0])]
+    is_plain = getattr(layer, "padding_mode", "") == "zeros" and layer.dilation == (1, 1)
+    if isinstance(layer, nn.Conv2d) and is_plain:
         stride, pad, groups = layer.stride[0], int(layer.padding[0]), layer.groups
-        return [Convolve(layer.weight, layer.bias, stride=stride, pad=pad, groups=groups)]
+        return [_Convolve(layer.weight, layer.bias, stride=stride, pad=pad, groups=groups)]
     if isinstance(layer, nn.ConvTranspose2d) and layer.groups == 1 and layer.dilation == (1, 1):
-        return [ConvolveTransposed(layer)]
+        return [_ConvolveTransposed(layer)]
     if isinstance(layer, Downsample):
-        blur = Convolve(layer.filt, None, stride=2, pad=0, groups=len(layer.filt))
-        return [Reflect(1), blur]
+        blur = _Convolve(layer.filt, None, stride=2, pad=0, groups=len(layer.filt))
+        return [_Reflect(1), blur]
     if isinstance(layer, Upsample):
-        return [Double(layer)]
+        return [_Double(layer)]
     if isinstance(layer, nn.ReLU | nn.Tanh | nn.Dropout | nn.Identity | nn.BatchNorm2d | Normalise):
-        return [Pointwise(layer)]
+        return [_Pointwise(layer)]
     raise I2IError(
         f"a generator with {type(layer).__name__} cannot be translated in tiles: "
         "use a smaller picture, or --tiles off."
     )
 
 
-def _is_plain(layer: nn.Conv2d) -> bool:
-    return layer.padding_mode == "zeros" and layer.dilation == (1, 1)
-
-
 @dataclass(frozen=True)
 class Chain:
-    """Layers one after the other, from a stored map; nothing between them is stored whole.
+    """Layers one after the other, from a stored map; nothing between them is stored whole."""
 
-    Attributes:
-        source: where rows come from.
-        ops: the layers.
-    """
-
-    source: RowMap
-    ops: Sequence[RowOp]
+    source: RowMap  # where rows come from
+    ops: Sequence[RowOp]  # the layers
 
     @property
     def shapes(self) -> list[Shape]:

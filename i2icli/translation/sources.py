@@ -17,15 +17,10 @@ _MAGIC = frozenset("*?[")
 
 @dataclass(frozen=True)
 class Source:
-    """One picture to read.
+    """One picture to read."""
 
-    Attributes:
-        path: where it is.
-        relative: its path below what the user named, which its output mirrors.
-    """
-
-    path: Path
-    relative: Path
+    path: Path  # where it is
+    relative: Path  # its path below what the user named, which its output mirrors
 
 
 def find_sources(named: str, *, lines: Sequence[str] = (), out: Path | None = None) -> list[Source]:
@@ -82,7 +77,7 @@ def _read_list(path: Path) -> list[str]:
 
 
 def _listed(lines: Sequence[str]) -> list[Source]:
-    """Return the named files, placed below the deepest folder that holds them all."""
+    # Relative to the deepest folder that holds them all.
     paths = list(dict.fromkeys(Path(line.strip()).expanduser() for line in lines if line.strip()))
     if not paths:
         return []
@@ -95,7 +90,6 @@ def _listed(lines: Sequence[str]) -> list[Source]:
 
 
 def _matching(pattern: Path, *, skipped: Path | None) -> list[Source]:
-    """Return the pictures that a pattern matches, placed below its part without wildcards."""
     fixed = next(i for i, part in enumerate(pattern.parts) if _MAGIC & set(part))
     base = Path(*pattern.parts[:fixed])
     files = set(_expand(base, pattern.parts[fixed:])) if base.is_dir() else set()
@@ -128,7 +122,6 @@ def _is_match(parts: Sequence[str], pattern: Sequence[str]) -> bool:
 
 
 def _relative_to(paths: Sequence[Path], base: Path, *, skipped: Path | None) -> list[Source]:
-    """Return the pictures with their paths below `base`, without those inside `skipped`."""
     inner = skipped.resolve() if skipped else None
     is_inside: dict[Path, bool] = {}
     for folder in {path.parent for path in paths}:

@@ -21,17 +21,9 @@ from i2icli.translation.sources import find_sources, is_picture
 
 
 def random_styles(method: Method, count: int, *, seed: int = 0) -> Tensor:
-    """Draw style codes from the normal distribution that methods with styles train on.
+    """Draw style codes, (count, style_size) on the CPU, from the normal distribution of training.
 
     The first codes of a seed are the same however many there are, on every device.
-
-    Args:
-        method: whose styles they are.
-        count: how many.
-        seed: of the random numbers.
-
-    Returns:
-        (count, style_size), on the CPU.
 
     Raises:
         ConfigError: if the method has no styles.
@@ -44,18 +36,10 @@ def random_styles(method: Method, count: int, *, seed: int = 0) -> Tensor:
 
 
 def encode_picture_style(method: Method, picture: Picture, direction: str = "a2b") -> Tensor:
-    """Return the style of a picture of the domain that `direction` leads to.
+    """Return the style, (style_size,), of a picture of the domain that `direction` leads to.
 
-    The picture is taken at its own size, padded as translation pads; the code is computed in
-    float32.
-
-    Args:
-        method: the method, on the device that computes.
-        picture: read with as many channels as `target_channels` says.
-        direction: one of `method.directions`.
-
-    Returns:
-        (style_size,), on the CPU.
+    The picture, of `target_channels` channels, is taken at its own size, padded as translation
+    pads; the code is computed in float32 and returned on the CPU.
 
     Raises:
         ConfigError: if the method has no styles, or does not translate in that direction.
@@ -89,15 +73,7 @@ def style_names(count: int) -> tuple[str, ...]:
 def styles_of_pictures(
     method: Method, named: Sequence[str], direction: str
 ) -> tuple[tuple[str, ...], Tensor]:
-    """Return the styles of picture files, called by their stems.
-
-    Args:
-        method: the method, on the device that computes.
-        named: pictures or folders, as `find_sources` takes them.
-        direction: one of `method.directions`.
-
-    Returns:
-        Their names, and their codes, (N, style_size).
+    """Return the names (stems) and the codes, (N, style_size), of picture files and folders.
 
     Raises:
         ConfigError: if the method has no styles, or a picture does not exist.

@@ -33,24 +33,17 @@ Files = dict[str, bytes]
 
 @dataclass(frozen=True)
 class ShardOptions:
-    """How tar shards are translated and written.
+    """The way in which tar shards are translated and written."""
 
-    Attributes:
-        flow: as for files; `skip_existing` is without meaning, since finished shards are skipped.
-        format: "keep", or a suffix without the dot; masks are PNG.
-        styles: names of the styles, each with an output of its own; none: one output.
-        with_masks: also write the method's masks.
-    """
-
-    flow: FolderOptions = field(default_factory=FolderOptions)
-    format: str = "png"
-    styles: tuple[str, ...] = ()
-    with_masks: bool = False
+    flow: FolderOptions = field(default_factory=FolderOptions)  # finished shards are always skipped
+    format: str = "png"  # "keep", or a suffix without the dot; masks are PNG
+    styles: tuple[str, ...] = ()  # names, each with an output of its own; none: one output
+    with_masks: bool = False  # also write the method's masks
 
 
 @dataclass(frozen=True)
 class ShardFailure:
-    """What of a tar shard has no translation, a sample or more, and why."""
+    """The samples of a tar shard, one or more, without a translation, and the reason."""
 
     name: str
     error: str
@@ -58,23 +51,14 @@ class ShardFailure:
 
 @dataclass(frozen=True)
 class ShardReport:
-    """What became of the samples.
+    """The fate of the samples of a run over tar shards."""
 
-    Attributes:
-        written: samples that were written now.
-        skipped: samples of tar shards that were finished before.
-        failures: those without a translation, also of shards that were finished before.
-        shards: how many tar shards were finished now.
-        skipped_shards: how many were finished before.
-        seconds: time from the first read to the last write.
-    """
-
-    written: int
-    skipped: int
-    failures: tuple[ShardFailure, ...]
-    shards: int
-    skipped_shards: int
-    seconds: float
+    written: int  # samples that were written now
+    skipped: int  # samples of tar shards that were finished before
+    failures: tuple[ShardFailure, ...]  # also of shards that were finished before
+    shards: int  # how many tar shards were finished now
+    skipped_shards: int  # how many were finished before
+    seconds: float  # time from the first read to the last write
 
     @property
     def images_per_s(self) -> float:
@@ -97,18 +81,8 @@ def translate_shards(
 
     A shard that the manifest calls finished, whose source has not changed since and whose result
     is there, is skipped. Files that are no pictures are copied; a sample one of whose pictures
-    fails is left out.
-
-    Args:
-        translator: what translates.
-        shards: .tar files of different names.
-        out: the folder, which is there.
-        options: how.
-        manifest: of `out`.
-        on_shard: called when a shard is over.
-        on_failure: called with a name and a reason for each failure, those of shards that were
-            finished before too.
-        executor: does the work, a shard at a time; None: this process.
+    fails is left out. `on_failure` is told a name and a reason, also of shards that were finished
+    before; `executor` does a shard at a time, None: in this process.
 
     Raises:
         ConfigError: if the translator does not offer the direction, or `out` holds shards that
@@ -203,7 +177,6 @@ def _check_makers(
 
 
 def _is_finished(known: Mapping[str, Entry], shard: Path, out: Path) -> bool:
-    """Say whether a tar shard is as the manifest says, source and result."""
     try:
         entry, result = known[shard.name], (out / shard.name).stat()
         return bool(_source_of(shard) == entry["source"] and result.st_size == entry["bytes"])
@@ -218,8 +191,6 @@ def _source_of(shard: Path) -> dict[str, int]:
 
 @dataclass
 class _Sample:
-    """A sample under way: it is written when all its pictures are there."""
-
     source: Sample
     names: dict[str, tuple[str, ...]]  # for each picture its outputs without suffix, one a style
     left: int
@@ -234,8 +205,7 @@ class _Item:
 
 
 class _ShardRun:
-    """One tar shard; all but decoding and encoding happens in the calling thread."""
-
+    # All but decoding and encoding happens in the calling thread.
     def __init__(
         self,
         translator: Translator,
@@ -256,7 +226,7 @@ class _ShardRun:
         self._count = 0
 
     def run(self) -> Entry:
-        """Translate the tar shard and return its entry; without source where it cannot be read."""
+        # Without a source where the tar shard cannot be read.
         started = time.perf_counter()
         try:
             source = _source_of(self._shard)
@@ -302,10 +272,7 @@ class _ShardRun:
         if made.labels is None:
             suffix = _suffix(item.name, self._options.format)
             content = encode_picture(
-                made.pixels,
-                suffix=suffix,
-                alpha=picture.alpha,
-                quality=self._options.flow.quality,
+                made.pixels, suffix=suffix, alpha=picture.alpha, quality=self._options.flow.quality
             )
         else:
             suffix = ".png"
@@ -353,11 +320,8 @@ def _suffix(name: str, format: str) -> str:
 def _output_names(
     sample: Sample, styles: Sequence[str], masks: Sequence[str], format: str
 ) -> dict[str, tuple[str, ...]]:
-    """Give each picture of a sample names of its own, which keep the key of the sample.
-
-    Styles and masks follow behind a dot (`0001.style1.png`). Where two outputs would have one
-    name, those of the later picture keep its own suffix (`0001.jpg.png`).
-    """
+    # Styles and masks follow behind a dot (`0001.style1.png`). Where two outputs would have one
+    # name, those of the later picture keep its own suffix (`0001.jpg.png`).
     taken: set[str] = set()
     names = {}
     for picture in sample.pictures:

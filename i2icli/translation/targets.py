@@ -1,4 +1,4 @@
-"""Decide where every translation goes, before the first one is written."""
+"""The target of every translation, decided before the first one is written."""
 
 from __future__ import annotations
 
@@ -17,19 +17,12 @@ GRID_ROWS = 8
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to translate.
+    """One picture to translate."""
 
-    Attributes:
-        source: the file to read.
-        targets: the files to write, one a style; one where there are no styles.
-        name: what captions and messages call it.
-        masks: for each target the files of its masks, in the order of their names.
-    """
-
-    source: Path
-    targets: tuple[Path, ...]
-    name: str
-    masks: tuple[tuple[Path, ...], ...] = ()
+    source: Path  # the file to read
+    targets: tuple[Path, ...]  # the files to write, one a style; one where there are no styles
+    name: str  # what captions and messages call it
+    masks: tuple[tuple[Path, ...], ...] = ()  # for each target the files of its masks
 
     @property
     def target(self) -> Path:
@@ -44,21 +37,17 @@ class Job:
 
 @dataclass(frozen=True)
 class _Naming:
-    """How outputs are called: stem, suffix, style, mask, format."""
-
     format: str
     suffix: str
     styles: tuple[str, ...]
     masks: tuple[str, ...]
 
     def targets(self, base: Path) -> tuple[Path, ...]:
-        """Return the outputs of a picture whose one output would be `base`."""
         if not self.styles:
             return (base,)
         return tuple(_extended(base, f"_{style}") for style in self.styles)
 
     def mask_files(self, base: Path) -> tuple[tuple[Path, ...], ...]:
-        """Return the masks of each of `targets`; empty where none are wanted."""
         if not self.masks:
             return ()
         return tuple(
@@ -67,31 +56,22 @@ class _Naming:
         )
 
     def keys(self, base: Path) -> set[str]:
-        """Return the keys of all that is written for `base`."""
         masks = (path for paths in self.mask_files(base) for path in paths)
         return {_key(path) for path in (*self.targets(base), *masks)}
 
     def job(self, source: Source, base: Path) -> Job:
-        """Return the job of a picture whose one output would be `base`."""
         name = source.relative.as_posix()
         return Job(source.path, self.targets(base), name, self.mask_files(base))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a translation reads and writes.
+    """The files that a translation reads and writes."""
 
-    Attributes:
-        jobs: one for every picture, in order.
-        grids: contact sheets, one for every `GRID_ROWS` jobs; empty where none are wanted.
-        styles: names of each job's targets; none: one target.
-        masks: names of the masks beside each target.
-    """
-
-    jobs: tuple[Job, ...]
-    grids: tuple[Path, ...] = ()
-    styles: tuple[str, ...] = ()
-    masks: tuple[str, ...] = ()
+    jobs: tuple[Job, ...]  # one for every picture, in order
+    grids: tuple[Path, ...] = ()  # contact sheets, one for every `GRID_ROWS` jobs
+    styles: tuple[str, ...] = ()  # names of each job's targets; none: one target
+    masks: tuple[str, ...] = ()  # names of the masks beside each target
 
 
 def plan_outputs(
@@ -155,7 +135,6 @@ def _check_naming(format: str, suffix: str) -> None:
 
 
 def _name(relative: Path, *, format: str, suffix: str) -> Path:
-    """Return the output's name where nothing collides."""
     # A listed file may have any suffix, since its content decides how it is read; nor is every
     # format written that is read.
     keeps = format == "keep" and relative.suffix.lower() in WRITABLE
@@ -167,7 +146,6 @@ def _name(relative: Path, *, format: str, suffix: str) -> Path:
 def _distinct(
     sources: Sequence[Source], wanted: Sequence[Path], naming: _Naming, *, taken: set[str]
 ) -> list[Path]:
-    """Return `wanted` with those names told apart whose outputs collide."""
     keys = [naming.keys(name) for name in wanted]
     uses = Counter(key for some in keys for key in some)
     names: list[Path | None] = [None] * len(wanted)
@@ -184,7 +162,7 @@ def _distinct(
 
 
 def _free_name(source: Source, wanted: Path, naming: _Naming, taken: set[str]) -> Path:
-    """Return a name with the source's own suffix in it, and claim all it stands for."""
+    # The source's own suffix tells it apart.
     own = source.relative.suffix
     candidate = _extended(wanted, own)
     number = 2
@@ -196,7 +174,7 @@ def _free_name(source: Source, wanted: Path, naming: _Naming, taken: set[str]) -
 
 
 def _extended(path: Path, text: str, *, ending: str | None = None) -> Path:
-    """Return a path with text between its stem and its suffix, or `ending` in the suffix' place."""
+    """Return a path with text between its stem and its suffix, or with `ending` for a suffix."""
     stem = path.name.removesuffix(path.suffix)
     return path.with_name(f"{stem}{text}{path.suffix if ending is None else ending}")
 
@@ -207,7 +185,7 @@ def _key(name: Path) -> str:
 
 
 def _check_names_differ(plan: Plan) -> None:
-    """Refuse styles of one name, and one that is called like another with a mask."""
+    # Two pictures of --style-from may have one stem, or a style be called like another's mask.
     for job in plan.jobs[:1]:  # of one picture as of all
         names = Counter(_key(path) for path in job.files)
         for path in job.files:

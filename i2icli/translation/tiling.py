@@ -19,22 +19,17 @@ from i2icli.networks.norm import InstanceNorm
 from i2icli.networks.resnet import ResnetBlock, ResnetGenerator
 from i2icli.system.memory import in_words
 from i2icli.translation.row_maps import MapStore, MemoryMap, RowMap
-from i2icli.translation.row_ops import Chain, Normalise, Pointwise, RowOp, row_ops
+from i2icli.translation.row_ops import Chain, Normalise, RowOp, row_ops
 
 _MOST_BAND = 256 << 20  # bytes; larger bands are no faster, their borders cost little already
 
 
 @dataclass(frozen=True)
 class Room:
-    """What memory a translation may take.
+    """The memory that a translation may take."""
 
-    Attributes:
-        bands: bytes for what is being computed, on the device.
-        maps: bytes for stored maps, in host memory; the rest goes to disk.
-    """
-
-    bands: int
-    maps: int
+    bands: int  # bytes for what is being computed, on the device
+    maps: int  # bytes for stored maps, in host memory; the rest goes to disk
 
 
 class Moments:
@@ -107,7 +102,7 @@ def run_in_bands(
         source, pending = run.through(network.model, MemoryMap(image))
         chain = Chain(source, pending)
         result = torch.empty(chain.shapes[-1], dtype=torch.float32)
-        run.fill(chain, MemoryMap(result))
+        run.stored(chain, target=MemoryMap(result))
     finally:
         run.store.close()
     return result, run.store.spilled
@@ -122,8 +117,6 @@ def _flat(layers: Iterable[nn.Module]) -> Iterable[nn.Module]:
 
 
 class _Run:
-    """One picture on its way through a network."""
-
     def __init__(self, device: torch.device, room: Room, on_band: Callable[[], None]) -> None:
         self.store = MapStore(room.maps)
         self._device = device
@@ -135,10 +128,7 @@ class _Run:
     ) -> tuple[RowMap, list[RowOp]]:
         """Run layers; return the last stored map and the layers that are still to be run on it.
 
-        Args:
-            layers: in order.
-            source: what they run on.
-            keep: leave `source` as it is; else it is freed once it is not needed.
+        `source` is freed once it is not needed, unless `keep` is set.
         """
         current, pending = source, list[RowOp]()
 
@@ -150,24 +140,18 @@ class _Run:
         for layer in layers:
             if isinstance(layer, InstanceNorm):
                 moments = Moments()
-                current = advance(self._stored(Chain(current, pending), moments))
-                pending = [Pointwise(moments.norm())]
+                current = advance(self.stored(Chain(current, pending), moments))
+                pending = row_ops(moments.norm())
             elif isinstance(layer, ResnetBlock):
                 if pending:
-                    current = advance(self._stored(Chain(current, pending)))
+                    current = advance(self.stored(Chain(current, pending)))
                 current = advance(self._block(layer, current))
                 pending = []
             else:
                 pending += row_ops(layer)
         return current, pending
 
-    def fill(self, chain: Chain, target: RowMap, moments: Moments | None = None) -> None:
-        """Compute a chain band by band into a map that is there."""
-        for first, last in self._bands(chain):
-            self._put(target, first, chain.rows(first, last, self._device), moments)
-
     def _block(self, block: ResnetBlock, source: RowMap) -> RowMap:
-        """Return a new map with what the block makes of `source`, which stays."""
         inner, pending = self.through(block.conv_block, source, keep=True)
         change = Chain(inner, pending)
         target: RowMap | None = None
@@ -181,9 +165,9 @@ class _Run:
             self.store.free(inner)
         return target
 
-    def _stored(self, chain: Chain, moments: Moments | None = None) -> RowMap:
-        """Compute a chain into a new map."""
-        target: RowMap | None = None
+    def stored(
+        self, chain: Chain, moments: Moments | None = None, target: RowMap | None = None
+    ) -> RowMap:
         for first, last in self._bands(chain):
             rows = chain.rows(first, last, self._device)
             # only now is the type known, which autocast chooses
@@ -199,7 +183,6 @@ class _Run:
         self._on_band()
 
     def _bands(self, chain: Chain) -> Iterable[tuple[int, int]]:
-        """Return the rows of each band, as many as fit."""
         height = chain.shapes[-1][1]
         count = height
         while count > 1 and chain.cost(count) > self._band_bytes:

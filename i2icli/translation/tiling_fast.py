@@ -29,17 +29,11 @@ _LEAST_SIDE = 64  # pixels of a reduced picture: below, statistics say little
 
 @dataclass(frozen=True)
 class Deviation:
-    """How far tiles are from the whole picture, in grey levels of 255.
+    """The distance of tiles from the whole picture, in grey levels of 255."""
 
-    Attributes:
-        mean: over all numbers.
-        largest: of them.
-        size: height and width of the picture that it was measured on.
-    """
-
-    mean: float
-    largest: float
-    size: tuple[int, int]
+    mean: float  # over all numbers
+    largest: float  # of them
+    size: tuple[int, int]  # height and width of the picture that it was measured on
 
 
 @torch.inference_mode()
@@ -73,16 +67,10 @@ def run_fast(network: ResnetGenerator, image: Tensor, *, side: int, pixels: int)
 
 @torch.inference_mode()
 def measure_fast(network: ResnetGenerator, image: Tensor, *, side: int, pixels: int) -> Deviation:
-    """Measure what `run_fast` deviates by, on the reduced picture, which fits whole.
+    """Measure the deviation of `run_fast` on the reduced picture, which fits whole.
 
     Its statistics come from a picture reduced once more by the same factor, and its tiles are at
     most half as large as it is.
-
-    Args:
-        network: as for `run_fast`.
-        image: as for `run_fast`.
-        side: as for `run_fast`.
-        pixels: as for `run_fast`.
     """
     device = next(network.parameters()).device
     small = reduced(image, pixels)
@@ -111,7 +99,6 @@ def reduced(image: Tensor, pixels: int) -> Tensor:
 
 
 def _learn_norms(network: nn.Module, image: Tensor) -> dict[nn.Module, Normalise]:
-    """Return each norm of the network with the statistics of a picture, (C, H, W)."""
     moments: dict[nn.Module, Moments] = {}
 
     def note(module: nn.Module, given: tuple[Any, ...]) -> None:
@@ -134,10 +121,7 @@ def _learn_norms(network: nn.Module, image: Tensor) -> dict[nn.Module, Normalise
 
 @contextmanager
 def _fixed(norms: Mapping[nn.Module, Normalise]) -> Iterator[None]:
-    """Make norms use given statistics.
-
-    They are replaced for the time, not corrected by a hook, which would normalise twice.
-    """
+    # Replaced for the time, not corrected by a hook, which would normalise twice.
     for module, fixed in norms.items():
         vars(module)["forward"] = fixed.forward
     try:
@@ -148,11 +132,8 @@ def _fixed(norms: Mapping[nn.Module, Normalise]) -> Iterator[None]:
 
 
 def _weights(span: Span, length: int) -> Tensor:
-    """Return the weight of each position of a tile along one axis.
-
-    Across a border between tiles it falls from 1 to 0 over `OVERLAP` pixels, half of them on
-    each side, so that the weights of all tiles add up to 1.
-    """
+    # Across a border between tiles a weight falls from 1 to 0 over OVERLAP pixels, half of them on
+    # each side, so that the weights of all tiles add up to 1.
     positions = torch.arange(span.first, span.last) + 0.5
     weights = torch.ones(len(positions))
     if span.start > 0:

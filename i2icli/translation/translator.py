@@ -114,7 +114,7 @@ class Translator:
 
     @property
     def device(self) -> torch.device:
-        """Where the networks are."""
+        """The device of the networks."""
         return next(self.method.parameters()).device
 
     @overload
@@ -213,12 +213,7 @@ class Translator:
     def translate_full(
         self, picture: Kind, direction: str = "a2b", *, style: Tensor | None = None
     ) -> TranslatedPicture:
-        """Translate one picture, and return its label map and masks with its pixels.
-
-        Args:
-            picture: as `translate` takes it, but no tensor and no list.
-            direction: one of `directions`.
-            style: as in `translate`.
+        """Translate one picture, no tensor, and return its label map and masks with its pixels.
 
         Raises:
             ConfigError, DataError, TypeError, ValueError: as `translate`.

@@ -20,29 +20,17 @@ _WIDTH, _PICTURES, _PANEL = 12.0, 3.1, 2.05  # inches
 
 @dataclass(frozen=True)
 class LossPanel:
-    """The values of one loss.
+    """The values of one loss."""
 
-    Attributes:
-        title: its name.
-        sets: values by the name of the set, the aligned pairs first; as many as there are colours.
-        note: what they say, one line.
-    """
-
-    title: str
-    sets: Mapping[str, NDArray[np.float64]]
-    note: str
+    title: str  # its name
+    sets: Mapping[str, NDArray[np.float64]]  # by name, the aligned pairs first
+    note: str  # what they say, one line
 
 
 def draw_separations(
     pictures: Sequence[tuple[str, Pixels]], panels: Sequence[LossPanel], *, about: str
 ) -> Figure:
-    """Draw example pictures over a panel a loss.
-
-    Args:
-        pictures: caption and pixels, (H, W, 3) uint8: what is compared with what.
-        panels: one a loss.
-        about: a line at the foot.
-    """
+    """Draw example pictures, (H, W, 3) uint8 with captions, over a panel a loss."""
     rows = -(-len(panels) // _COLUMNS)
     heights = [_PICTURES, *[_PANEL] * rows, 0.3]
     figure = Figure(
@@ -78,7 +66,6 @@ def _draw_pictures(figure: SubFigure, pictures: Sequence[tuple[str, Pixels]]) ->
 
 
 def _draw_panel(axes: Axes, panel: LossPanel, *, is_labelled: bool) -> None:
-    """Draw every value as a dot, a set a line, its median as a bar."""
     random = np.random.default_rng(0)  # spreads the dots of a line
     for row, (values, colour) in enumerate(zip(panel.sets.values(), _COLOURS, strict=True)):
         heights = -row + random.uniform(-0.26, 0.26, len(values))

@@ -15,7 +15,6 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from i2icli.methods.shared.views import SIDES, AttentionView, Side
-from i2icli.pictures.decode import Pixels
 from i2icli.viz.drawer import Document, Drawer, FilmRow, text_of
 from i2icli.viz.looks import Look, ranks, spread, window_map
 from i2icli.viz.panels import (
@@ -43,43 +42,8 @@ ENTROPY = "viridis_r"  # entropy: bright is low, which is what gets selected
 RANK = "plasma_r"  # rank of the selected positions
 
 
-def draw_sheet(look: Look, view: AttentionView, queries: Sequence[int]) -> Figure:
-    """Draw one layer of one picture.
-
-    On top: source, the selected positions in the colour of their rank, the entropy of source and
-    translation on one scale, and the translation. Below, for each query its attention in the source
-    and in the translation: over the whole picture, in the window, or both.
-
-    Args:
-        look: the picture.
-        view: one of its views.
-        queries: flat positions whose attention is shown.
-    """
-    aspect = aspect_of(look)
-    per_row = 1 if view.has_window else 2
-    rows = math.ceil(len(queries) / per_row)
-    top, each = WIDTH / 5 * aspect + 0.75, WIDTH / 4 * aspect + 0.6
-    title, foot = 0.85, 0.75
-    total = title + top + rows * each + foot
-    figure = Figure(figsize=(WIDTH, total), dpi=DPI, facecolor="white", layout="constrained")
-    parts = figure.subfigures(4, 1, height_ratios=[title, top, max(rows * each, 0.01), foot])
-    heading, overview, below, footer = parts  # type: ignore[misc]
-    write_title(heading, look.name, _heading(view))
-    _draw_overview(overview, look, view, queries)
-    panels = below.subplots(rows, 4, squeeze=False) if rows else np.empty((0, 4), object)
-    cells = panels.reshape(-1, 4 // per_row)
-    for number, cell in enumerate(cells):
-        if number < len(queries):
-            _draw_query(cell, look, view, queries[number], number=number + 1)
-        else:
-            for axes in cell:
-                axes.axis("off")
-    write_foot(footer, explain(view))
-    return figure
-
-
 def explain(view: AttentionView) -> str:
-    """Say in two sentences what is seen."""
+    """Return two sentences on the sheet."""
     about = {
         "global": "Each place of the source attends to all places",
         "local": f"Each place of the source attends to the {view.window} x {view.window} places "
@@ -146,7 +110,6 @@ def _draw_overview(
 
 
 def _draw_selected(axes: Axes, bar: Axes, look: Look, view: AttentionView) -> None:
-    """Draw the selected positions in the colour of their rank, the best on top."""
     show_picture(axes, faded(look.source), "selected places")
     centres = np.array([look.centre_of(view, int(position)) for position in view.places]).reshape(
         -1, 2
@@ -166,7 +129,6 @@ def _draw_selected(axes: Axes, bar: Axes, look: Look, view: AttentionView) -> No
 def _draw_query(
     cell: Sequence[Axes], look: Look, view: AttentionView, position: int, *, number: int
 ) -> None:
-    """Draw a query's attention, source left of translation, each with its window beside it."""
     at = torch.tensor([position])
     rank = int(ranks(view.entropy)[position])
     for side, panels in zip(SIDES, np.split(np.asarray(cell), 2), strict=True):
@@ -206,7 +168,6 @@ def _window_on_map(view: AttentionView, side: Side, position: int) -> Tensor:
 
 
 def _draw_window(axes: Axes, view: AttentionView, side: Side, position: int) -> None:
-    """Draw a window enlarged, with its weights in percent where there is room."""
     weights = view.window_rows(side, torch.tensor([position]))[0].numpy()
     norm = PowerNorm(0.5, 0, max(float(weights.max()), 1e-12))
     axes.imshow(weights, cmap=HEAT, norm=norm)
@@ -241,32 +202,43 @@ def entropy_scale(maps: Sequence[Tensor]) -> Normalize:
     return Normalize(low, high if high > low else low + 1e-6)
 
 
-class AttentionDrawer(Drawer[AttentionView]):
-    """Draws query-selected attention."""
-
+class _AttentionDrawer(Drawer[AttentionView]):
     kind = "attention"
     takes_queries = True
 
     def key(self, view: AttentionView) -> str:
-        """Return the stem of the names of files and arrays."""
         return f"layer{view.layer}"
 
     def title(self, view: AttentionView) -> str:
-        """Return the name of the view in captions."""
         return f"layer {view.layer}"
 
     def choose(self, look: Look, view: AttentionView, count: int) -> list[int]:  # noqa: ARG002
-        """Return the positions to show."""
         return spread(view.places.tolist(), width=view.size[1], count=count)
 
     def draw(self, look: Look, view: AttentionView, queries: Sequence[int]) -> Figure:
-        """Draw the sheet."""
-        return draw_sheet(look, view, queries)
+        aspect = aspect_of(look)
+        per_row = 1 if view.has_window else 2
+        rows = math.ceil(len(queries) / per_row)
+        top, each = WIDTH / 5 * aspect + 0.75, WIDTH / 4 * aspect + 0.6
+        title, foot = 0.85, 0.75
+        total = title + top + rows * each + foot
+        figure = Figure(figsize=(WIDTH, total), dpi=DPI, facecolor="white", layout="constrained")
+        parts = figure.subfigures(4, 1, height_ratios=[title, top, max(rows * each, 0.01), foot])
+        heading, overview, below, footer = parts  # type: ignore[misc]
+        write_title(heading, look.name, _heading(view))
+        _draw_overview(overview, look, view, queries)
+        panels = below.subplots(rows, 4, squeeze=False) if rows else np.empty((0, 4), object)
+        cells = panels.reshape(-1, 4 // per_row)
+        for number, cell in enumerate(cells):
+            if number < len(queries):
+                _draw_query(cell, look, view, queries[number], number=number + 1)
+            else:
+                for axes in cell:
+                    axes.axis("off")
+        write_foot(footer, explain(view))
+        return figure
 
-    def arrays(
-        self, look: Look, view: AttentionView, queries: Sequence[int]  # noqa: ARG002
-    ) -> dict[str, Tensor]:  # fmt: skip
-        """Return the numbers behind the sheet."""
+    def arrays(self, look: Look, view: AttentionView, queries: Sequence[int]) -> dict[str, Tensor]:  # noqa: ARG002
         positions = torch.tensor(queries, dtype=torch.int64)
         arrays = {
             "entropy": view.entropy,
@@ -282,7 +254,6 @@ class AttentionDrawer(Drawer[AttentionView]):
         return arrays
 
     def summary(self, look: Look, view: AttentionView, queries: Sequence[int]) -> Document:
-        """Return the main numbers."""
         entropy, rank = view.entropy, ranks(view.entropy)
         return {
             "selection": view.selection,
@@ -304,14 +275,12 @@ class AttentionDrawer(Drawer[AttentionView]):
         }
 
     def film_rows(self, view: AttentionView) -> tuple[FilmRow, ...]:  # noqa: ARG002
-        """Return the rows of strip and film."""
         return (
-            FilmRow("entropy", _draw_entropy, entropy_scale, ENTROPY, "nats", "entropy, nats"),
-            FilmRow("attention of the circle", _draw_row),
+            FilmRow("entropy", entropy_scale, ENTROPY, "nats", "entropy, nats"),
+            FilmRow("attention of the circle", draw=show_heat),
         )
 
     def film_maps(self, view: AttentionView, queries: Sequence[int]) -> tuple[Tensor, ...]:
-        """Return a map for each row of the film."""
         if not queries:
             return ()
         if view.has_map:
@@ -321,7 +290,6 @@ class AttentionDrawer(Drawer[AttentionView]):
         return view.entropy, row
 
     def pack(self, look: Look, view: AttentionView, share: float) -> tuple[Document, float]:  # noqa: ARG002
-        """Pack the view for the page."""
         height, width = view.size
         channels = view.source.shape[0]
         axes = None if share >= 1 else max(4, int(share * channels))
@@ -344,22 +312,4 @@ class AttentionDrawer(Drawer[AttentionView]):
         return document, max(part.error for part in packed.values())
 
 
-def _draw_entropy(
-    axes: Axes,
-    look: Look,
-    picture: Pixels,  # noqa: ARG001 - as a `FilmRow` calls it
-    values: Tensor,
-    norm: Normalize | None,
-) -> None:
-    assert norm is not None
-    show_map(axes, look, values, norm, colours=ENTROPY)
-
-
-def _draw_row(
-    axes: Axes,
-    look: Look,
-    picture: Pixels,
-    values: Tensor,
-    norm: Normalize | None,  # noqa: ARG001 - as a `FilmRow` calls it
-) -> None:
-    show_heat(axes, look, picture, values)
+DRAWER = _AttentionDrawer()

@@ -32,24 +32,6 @@ MOST_CELLS = 128  # a side of the matrix as drawn
 _MOST_COLUMNS = 8
 
 
-def draw_sheet(look: Look, view: ChannelView) -> Figure:
-    """Draw the matrix of weights, and below it the responses of the channels shown."""
-    aspect = aspect_of(look)
-    count = len(view.numbers)
-    bands = [WIDTH / 3 * 0.95 + 0.75]
-    rows = -(-count // _MOST_COLUMNS)
-    columns = -(-count // max(1, rows))  # rows as even as can be
-    if count:
-        bands.append(rows * (WIDTH / max(5, columns) * aspect + 0.45))
-    figure, parts = start_sheet(look, facts=_heading(view), about=_explain(view), bands=bands)
-    _draw_overview(parts[0], look, view)
-    if count:
-        shares = gathered(view)
-        for number, axes in enumerate(grid_of(parts[1], count, columns=max(5, columns))):
-            _draw_response(axes, look, view, number, float(shares[view.numbers[number]]))
-    return figure
-
-
 def small_matrix(weights: Tensor) -> Tensor:
     """Return the largest weight of each block, (S, S), at most `MOST_CELLS` a side."""
     channels = len(weights)
@@ -95,7 +77,7 @@ def _draw_overview(figure: SubFigure, look: Look, view: ChannelView) -> None:
     show_picture(panels[0, 0], look.source, "source")
     show_picture(panels[0, 1], look.translation, look.made)
     matrix = panels[0, 2]
-    norm = _matrix_scale(view)
+    norm = PowerNorm(0.5, 0, max(float(view.weights.max()), 1e-12))
     channels = len(view.weights)
     matrix.imshow(
         small_matrix(view.weights).numpy(), cmap=MATRIX, norm=norm, interpolation="nearest",
@@ -110,10 +92,6 @@ def _draw_overview(figure: SubFigure, look: Look, view: ChannelView) -> None:
         axes.axis("off")
 
 
-def _matrix_scale(view: ChannelView) -> Normalize:
-    return PowerNorm(0.5, 0, max(float(view.weights.max()), 1e-12))
-
-
 def _draw_response(axes: Axes, look: Look, view: ChannelView, number: int, share: float) -> None:
     values = view.channels[number]
     low, high = float(values.min()), float(values.max())
@@ -124,19 +102,26 @@ def _draw_response(axes: Axes, look: Look, view: ChannelView, number: int, share
     )
 
 
-class ChannelDrawer(Drawer[ChannelView]):
-    """Draws channel attention."""
-
+class _ChannelDrawer(Drawer[ChannelView]):
     kind = "channel"
 
     def draw(self, look: Look, view: ChannelView, queries: Sequence[int]) -> Figure:  # noqa: ARG002
-        """Draw the sheet."""
-        return draw_sheet(look, view)
+        aspect = aspect_of(look)
+        count = len(view.numbers)
+        bands = [WIDTH / 3 * 0.95 + 0.75]
+        rows = -(-count // _MOST_COLUMNS)
+        columns = -(-count // max(1, rows))  # rows as even as can be
+        if count:
+            bands.append(rows * (WIDTH / max(5, columns) * aspect + 0.45))
+        figure, parts = start_sheet(look, facts=_heading(view), about=_explain(view), bands=bands)
+        _draw_overview(parts[0], look, view)
+        if count:
+            shares = gathered(view)
+            for number, axes in enumerate(grid_of(parts[1], count, columns=max(5, columns))):
+                _draw_response(axes, look, view, number, float(shares[view.numbers[number]]))
+        return figure
 
-    def arrays(
-        self, look: Look, view: ChannelView, queries: Sequence[int]  # noqa: ARG002
-    ) -> dict[str, Tensor]:  # fmt: skip
-        """Return the numbers behind the sheet."""
+    def arrays(self, look: Look, view: ChannelView, queries: Sequence[int]) -> dict[str, Tensor]:  # noqa: ARG002
         return {
             "weights": view.weights,
             "channels": view.channels,
@@ -144,7 +129,6 @@ class ChannelDrawer(Drawer[ChannelView]):
         }
 
     def summary(self, look: Look, view: ChannelView, queries: Sequence[int]) -> Document:  # noqa: ARG002
-        """Return the main numbers."""
         shares = gathered(view)
         return {
             "map": list(view.size),
@@ -157,7 +141,6 @@ class ChannelDrawer(Drawer[ChannelView]):
         }
 
     def pack(self, look: Look, view: ChannelView, share: float) -> tuple[Document, float]:  # noqa: ARG002
-        """Pack the view for the page."""
         height, width = view.size
         matrix, top = small_matrix(view.weights), float(view.weights.max())
         low = view.channels.amin(dim=(1, 2), keepdim=True)
@@ -176,3 +159,6 @@ class ChannelDrawer(Drawer[ChannelView]):
             "channels": bytes_of((view.channels - low) / span),
         }
         return document, top / 255
+
+
+DRAWER = _ChannelDrawer()

@@ -1,4 +1,4 @@
-"""What is drawn and written of one kind of view: the seam that every kind fills in a file."""
+"""The seam that every kind of view fills in a file: what is drawn and written of it."""
 
 from __future__ import annotations
 
@@ -27,25 +27,15 @@ Document = dict[str, Any]  # plain types, for JSON
 
 @dataclass(frozen=True)
 class FilmRow:
-    """One map of a view through training: a row of the strip, a panel of each frame of the film.
+    """One map of a view through training: a row of the strip, a panel of each frame of the film."""
 
-    Attributes:
-        title: what the map is.
-        draw: draws it on axes, for one checkpoint, over a picture or alone, with the scale.
-        scale: makes one scale from the maps of all checkpoints; None: each has its own.
-        colours: of the colour bar; None: no bar.
-        label: of the colour bar under a panel of the film.
-        strip_label: of the one colour bar below the strip.
-        side: whose picture `draw` is given.
-    """
-
-    title: str
-    draw: Callable[[Axes, Look, Pixels, Tensor, Normalize | None], None]
-    scale: Callable[[Sequence[Tensor]], Normalize] | None = None
-    colours: str | None = None
-    label: str = ""
-    strip_label: str = ""
-    side: Side = "source"
+    title: str  # what the map is
+    scale: Callable[[Sequence[Tensor]], Normalize] | None = None  # of all checkpoints together
+    colours: str | None = None  # of the colour bar; None: no bar
+    label: str = ""  # of the colour bar under a panel of the film
+    strip_label: str = ""  # of the one colour bar below the strip
+    side: Side = "source"  # whose picture `draw` is given
+    draw: Callable[[Axes, Look, Pixels, Tensor], None] | None = None  # None: the map alone
 
     def bar(self, norm: Normalize | None) -> ScalarMappable | None:
         """Return the caption of the colour bar; None: there is none."""
@@ -91,12 +81,7 @@ class Drawer(ABC, Generic[V]):
 
     @abstractmethod
     def pack(self, look: Look, view: V, share: float) -> tuple[Document, float]:
-        """Pack the view for the page.
-
-        Args:
-            look: the picture.
-            view: what to pack.
-            share: at most 1; less: what can be left out at some loss is, down to this part.
+        """Pack the view for the page; below a `share` of 1 parts may be left out at some loss.
 
         Returns:
             What the page's script takes, and the largest error of a value that it shows.
@@ -126,6 +111,11 @@ class Drawer(ABC, Generic[V]):
             for position in queries
             for x, y in [look.centre_of(view, position)]
         ]
+
+
+def unit_scale(maps: Sequence[Tensor]) -> Normalize:  # noqa: ARG001
+    """Return the scale of maps from 0 to 1."""
+    return Normalize(0, 1)
 
 
 def slug(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Which drawer draws which kind of view; a further kind adds a line here."""
+"""The drawer of each kind of view; a further kind adds a line here."""
 
 from __future__ import annotations
 
@@ -13,24 +13,19 @@ from i2icli.methods.shared.views import (
     ScaleView,
     SimilarityView,
 )
-from i2icli.viz.attention import AttentionDrawer
-from i2icli.viz.channels import ChannelDrawer
+from i2icli.viz import attention, channels, masks, positions, scales, similarity
 from i2icli.viz.drawer import Drawer
-from i2icli.viz.masks import MaskDrawer
-from i2icli.viz.positions import PositionDrawer
-from i2icli.viz.scales import ScaleDrawer
-from i2icli.viz.similarity import SimilarityDrawer
 
 DRAWERS: dict[type, Drawer[Any]] = {
-    AttentionView: AttentionDrawer(),
-    MaskView: MaskDrawer(),
-    SimilarityView: SimilarityDrawer(),
-    PositionView: PositionDrawer(),
-    ChannelView: ChannelDrawer(),
-    ScaleView: ScaleDrawer(),
+    AttentionView: attention.DRAWER,
+    MaskView: masks.DRAWER,
+    SimilarityView: similarity.DRAWER,
+    PositionView: positions.DRAWER,
+    ChannelView: channels.DRAWER,
+    ScaleView: scales.DRAWER,
 }
 
 
 def drawer_of(view: AnyView) -> Drawer[Any]:
-    """Return what draws a view."""
+    """Return the drawer of a view's kind."""
     return DRAWERS[type(view)]

@@ -33,69 +33,41 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class ExhibitOptions:
-    """What is shown and how.
+    """The choice of what is shown."""
 
-    Attributes:
-        layers: numbers or names of layers; None: all that there are.
-        queries: positions whose rows are drawn, where a view has rows.
-        points: pixels, x and y in the picture as it is on disk, whose positions are drawn instead.
-        max_side: a longer side is scaled down to this, pixels.
-        with_page: also write the interactive page.
-        title: of the page.
-        direction: one of the method's directions.
-        invert_mask: show masks the other way round.
-        device: where to compute.
-    """
-
-    layers: tuple[str, ...] | None = None
-    queries: int = 4
-    points: tuple[Point, ...] = ()
-    max_side: int = 512
-    with_page: bool = False
-    title: str = "attention"
-    direction: str = "a2b"
-    invert_mask: bool = False
-    device: str = "auto"
+    layers: tuple[str, ...] | None = None  # numbers or names of layers; None: all that there are
+    queries: int = 4  # positions whose rows are drawn, where a view has rows
+    points: tuple[Point, ...] = ()  # drawn instead: x and y in the file's picture, pixels
+    max_side: int = 512  # a longer side is scaled down to this, pixels
+    with_page: bool = False  # also write the interactive page
+    title: str = "attention"  # of the page
+    direction: str = "a2b"  # one of the method's directions
+    invert_mask: bool = False  # show masks the other way round
+    device: str = "auto"  # where to compute
 
 
 @dataclass
 class Exhibit:
-    """One picture and what was written for it.
+    """One picture and what was written for it."""
 
-    Attributes:
-        job: where it was read.
-        files: what was written.
-        layers: a summary a layer, plain types.
-        error: why nothing was written; None where all went well.
-    """
-
-    job: Job
-    files: list[Path] = field(default_factory=list)
-    layers: list[dict[str, Any]] = field(default_factory=list)
-    error: str | None = None
+    job: Job  # where it was read
+    files: list[Path] = field(default_factory=list)  # what was written
+    layers: list[dict[str, Any]] = field(default_factory=list)  # a summary a layer, plain types
+    error: str | None = None  # why nothing was written; None where all went well
 
 
 @dataclass
 class ExhibitReport:
-    """What was written.
+    """The files written."""
 
-    Attributes:
-        exhibits: one a picture, in order.
-        steps: training steps of the checkpoints shown.
-        page: the interactive page, where one was asked for and a picture could be read.
-        page_facts: its size, what it holds and how exact it is, plain types.
-    """
-
-    exhibits: list[Exhibit]
-    steps: list[int]
-    page: Path | None = None
-    page_facts: dict[str, Any] = field(default_factory=dict)
+    exhibits: list[Exhibit]  # one a picture, in order
+    steps: list[int]  # training steps of the checkpoints shown
+    page: Path | None = None  # the interactive page, where one was made
+    page_facts: dict[str, Any] = field(default_factory=dict)  # size, content, exactness
 
 
 @dataclass
 class _Shown:
-    """A picture that could be read, and what is gathered about it."""
-
     exhibit: Exhibit
     picture: Picture
     queries: dict[str, list[int]] = field(default_factory=dict)  # by key of the view
@@ -114,12 +86,8 @@ def write_exhibits(
 ) -> ExhibitReport:
     """Look at pictures through one or more checkpoints of a run, and write what is to be seen.
 
-    Args:
-        checkpoints: oldest first; the last one is drawn in full, the others in strips and films.
-        jobs: what to read; the name of a job's target without its suffix names its files.
-        out: where the page goes.
-        options: what is shown.
-        on_done: called with the looks done and their total.
+    The last checkpoint is drawn in full, the earlier ones in strips and films. The name of a job's
+    target without its suffix names its files; the page goes to `out`.
 
     Raises:
         ConfigError: if the method shows nothing, or not the layers or points asked for.
@@ -220,7 +188,6 @@ def _check_points(item: _Shown, points: Sequence[Point]) -> None:
 
 
 def _remember(item: _Shown, look: Look, step: int, *, keep: bool) -> None:
-    """Keep what strips and films need, which is little."""
     for view in look.views if keep else ():
         drawer = drawer_of(view)
         key = drawer.key(view)
@@ -230,7 +197,6 @@ def _remember(item: _Shown, look: Look, step: int, *, keep: bool) -> None:
 
 
 def _write_training(item: _Shown) -> None:
-    """Write strip and film of every view that has them, where there are several checkpoints."""
     for view in item.look.views if item.look else ():
         key = drawer_of(view).key(view)
         if key not in item.moments:
@@ -245,8 +211,6 @@ def _write_training(item: _Shown) -> None:
 
 
 class _PagePlan:
-    """Decides what the page holds, and gathers it."""
-
     def __init__(self, options: ExhibitOptions, *, pictures: int, steps: Sequence[int]) -> None:
         self._options = options
         self._pictures = pictures
@@ -255,7 +219,6 @@ class _PagePlan:
         self._room: int | None = None
 
     def add(self, item: _Shown, number: int, look: Look, step: int, translator: Translator) -> None:
-        """Take a look into the page, if there is room for this picture and checkpoint."""
         if not self._options.with_page or step not in self._steps or number >= self._pictures:
             return
         if max(look.size) > PAGE_SIDE:
@@ -272,7 +235,6 @@ class _PagePlan:
     def write(
         self, report: ExhibitReport, shown: Sequence[_Shown], out: Path, *, method: str
     ) -> None:
-        """Write the page and say in the report what it holds."""
         if not self._options.with_page:
             return
         parts = fitting([part for item in shown for part in item.parts])
@@ -308,7 +270,6 @@ def _save(item: _Shown, ending: str, content: bytes) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)

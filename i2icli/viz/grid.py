@@ -22,21 +22,13 @@ _INK, _PAPER = (32, 32, 32), (255, 255, 255)
 
 @dataclass(frozen=True)
 class GridLayout:
-    """Where things are in a grid, pixels from its top left corner.
+    """The positions of things in a grid, pixels from its top left corner."""
 
-    Attributes:
-        size: width and height of the whole.
-        boxes: left, top, right, bottom of every picture, by row and column.
-        font_size: height of the captions.
-        title_width: space kept for the titles of the rows.
-        columns: left edge and width of every column.
-    """
-
-    size: tuple[int, int]
-    boxes: tuple[tuple[tuple[int, int, int, int], ...], ...]
-    font_size: int
-    title_width: int
-    columns: tuple[tuple[int, int], ...]
+    size: tuple[int, int]  # width and height of the whole
+    boxes: tuple[tuple[tuple[int, int, int, int], ...], ...]  # left, top, right, bottom
+    font_size: int  # height of the captions
+    title_width: int  # space kept for the titles of the rows
+    columns: tuple[tuple[int, int], ...]  # left edge and width of every column
 
 
 def draw_grid(
@@ -47,12 +39,9 @@ def draw_grid(
 ) -> Image.Image:
     """Draw pictures in rows and columns on white, with captions, none of them scaled.
 
-    Args:
-        rows: pictures, each (H, W), (H, W, 1) or (H, W, 3), uint8 or uint16 (shown in 8 bits);
-            sizes may differ, and rows may be of different length.
-        column_titles: one for each column, drawn above; none: no line for them.
-        row_titles: one for each row, drawn to the left; none: no space for them. Text that is
-            too long loses its middle.
+    Pictures are (H, W), (H, W, 1) or (H, W, 3), uint8 or uint16 (shown in 8 bits); sizes may
+    differ,
+    and rows may be of different length. Titles that are too long lose their middle.
 
     Returns:
         An RGB image.
@@ -69,7 +58,7 @@ def draw_grid(
         draw.text((left + width / 2, _GAP), text, fill=_INK, font=font, anchor="ma")
     for row, boxes in zip(rows, layout.boxes, strict=True):
         for pixels, box in zip(row, boxes, strict=True):
-            image.paste(Image.fromarray(_to_rgb(pixels)), box)
+            image.paste(Image.fromarray(to_rgb(pixels)), box)
     for title, boxes in zip(row_titles, layout.boxes, strict=False):
         text = _shorten(title, font, layout.title_width)
         middle = (min(b[1] for b in boxes) + max(b[3] for b in boxes)) / 2
@@ -83,7 +72,7 @@ def lay_out(
     column_titles: Sequence[str] = (),
     row_titles: Sequence[str] = (),
 ) -> GridLayout:
-    """Decide where `draw_grid` puts what; arguments and errors as there."""
+    """Return the layout of `draw_grid`; arguments and errors as there."""
     _check(rows, column_titles, row_titles)
     count = max(len(row) for row in rows)
     widths = [max(row[i].shape[1] for row in rows if i < len(row)) for i in range(count)]
@@ -115,10 +104,6 @@ def lay_out(
 def shrink(pixels: Pixels, *, side: int) -> Pixels:
     """Scale a picture down so that its longer side is at most `side` pixels; smaller ones stay.
 
-    Args:
-        pixels: as for `draw_grid`.
-        side: pixels.
-
     Returns:
         The picture itself, or a smaller one, uint8, of as many channels, (H', W', 1 or 3).
     """
@@ -127,7 +112,7 @@ def shrink(pixels: Pixels, *, side: int) -> Pixels:
         return pixels
     scale = side / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = Image.fromarray(_to_rgb(pixels)).resize(size, Image.Resampling.LANCZOS)
+    small = Image.fromarray(to_rgb(pixels)).resize(size, Image.Resampling.LANCZOS)
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     return np.asarray(small)[..., :channels]
 
@@ -153,7 +138,8 @@ def _centred(
     return left, top, left + own_width, top + own_height
 
 
-def _to_rgb(pixels: Pixels) -> Pixels:
+def to_rgb(pixels: Pixels) -> Pixels:
+    """Return pixels, (H, W) or (H, W, 1 or 3), as (H, W, 3) uint8."""
     planes = to_8_bits(pixels if pixels.ndim == 3 else pixels[..., None])
     return np.ascontiguousarray(np.broadcast_to(planes, (*planes.shape[:2], 3)))
 
@@ -163,7 +149,6 @@ def _width(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int
 
 
 def _shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """Return the text on one line, its middle replaced by dots where it exceeds `width` pixels."""
     # A file name may hold line breaks and bytes that are no text; neither can be drawn.
     text = " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
     kept = len(text)
@@ -186,19 +171,9 @@ def write_sheets(
     styles: Sequence[str] = (),
     masks: Sequence[str] = (),
 ) -> list[Path]:
-    """Write contact sheets of finished jobs, `GRID_ROWS` pictures each.
+    """Write contact sheets of finished jobs, `GRID_ROWS` pictures each, and return their files.
 
     Pictures are shown pixel for pixel, or scaled down to `SHEET_SIDE` where they are larger.
-
-    Args:
-        grids: files to write, enough for the jobs.
-        jobs: jobs whose targets are there.
-        direction: for the caption.
-        styles: names of the targets; none: one target.
-        masks: names of the masks beside each target.
-
-    Returns:
-        The files written.
     """
     titles = [
         title for made in styles or (f"translation ({direction})",) for title in (made, *masks)
@@ -209,7 +184,13 @@ def write_sheets(
         if not rows:
             break
         sheet = draw_grid(
-            [[_thumbnail(path) for path in (job.source, *_made(job))] for job in rows],
+            [
+                [
+                    shrink(read_picture(path).pixels, side=SHEET_SIDE)
+                    for path in (job.source, *_made(job))
+                ]
+                for job in rows
+            ],
             column_titles=("source", *titles),
             row_titles=[job.name for job in rows],
         )
@@ -219,10 +200,5 @@ def write_sheets(
 
 
 def _made(job: Job) -> list[Path]:
-    """Return the targets of a job, each before its masks."""
     masks = job.masks or ((),) * len(job.targets)
     return [path for pair in zip(job.targets, masks, strict=True) for path in (pair[0], *pair[1])]
-
-
-def _thumbnail(path: Path) -> Pixels:
-    return shrink(read_picture(path, channels=3).pixels, side=SHEET_SIDE)

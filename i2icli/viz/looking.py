@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from i2icli.errors import ConfigError
 from i2icli.methods import METHODS
 from i2icli.methods.shared.base import Method
 from i2icli.methods.shared.views import AnyView
-from i2icli.pictures.images import Picture, Pixels, to_8_bits, to_tensor
+from i2icli.pictures.images import Picture, to_tensor
 from i2icli.translation.pictures import evaluating, pad_to_suit, translate_pictures
 from i2icli.translation.translator import Translator
 from i2icli.viz.drawers import drawer_of
-from i2icli.viz.grid import shrink
+from i2icli.viz.grid import shrink, to_rgb
 from i2icli.viz.looks import Look
 
 
@@ -29,19 +28,11 @@ def look_at(
     direction: str = "a2b",
     invert_mask: bool = False,
 ) -> Look:
-    """Translate a picture, and show what the method lets be seen of its workings.
+    """Translate a picture, and return it with the views of the method's workings.
 
-    The translation has the pixels of `i2i translate`; what is shown beside it is computed in
-    float32 whatever the precision of the run.
-
-    Args:
-        translator: what translates.
-        picture: read with the channels of the domain.
-        name: what captions call it.
-        max_side: a longer side is scaled down to this, pixels.
-        layers: numbers or names of layers; None: all that there are.
-        direction: one of the method's directions.
-        invert_mask: show masks the other way round, their legends too.
+    The translation has the pixels of `i2i translate`; the views are computed in float32 whatever
+    the precision of the run. A longer side than `max_side` is scaled down to it, pixels; `layers`
+    are numbers or names, None: all that there are; `invert_mask` turns masks and legends round.
 
     Raises:
         ConfigError: if the method shows nothing, or not those layers, or has no mask to invert.
@@ -59,7 +50,7 @@ def look_at(
     if invert_mask:
         chosen = _inverted(chosen)
     made = "segmentation" if method.data == "labelled" else "translation"
-    return Look(name, _colour(small.pixels), _colour(translation.pixels), covered, chosen, made)
+    return Look(name, to_rgb(small.pixels), to_rgb(translation.pixels), covered, chosen, made)
 
 
 def require_views(translator: Translator) -> None:
@@ -102,9 +93,3 @@ def _inverted(views: Sequence[AnyView]) -> tuple[AnyView, ...]:
     if all(view is None for view in turned):
         raise ConfigError("--invert-mask: this checkpoint shows no mask.")
     return tuple(new or view for new, view in zip(turned, views, strict=True))
-
-
-def _colour(pixels: Pixels) -> Pixels:
-    """Return (H, W, 3) uint8."""
-    planes = to_8_bits(pixels)
-    return np.ascontiguousarray(np.broadcast_to(planes, (*planes.shape[:2], 3)))

@@ -1,4 +1,4 @@
-"""What the pictures and the page of `viz-attention` are drawn from."""
+"""The looks that the pictures and the page of `viz-attention` are drawn from."""
 
 from __future__ import annotations
 
@@ -15,24 +15,16 @@ from i2icli.pictures.decode import Pixels
 
 @dataclass(frozen=True)
 class Look:
-    """One picture as one checkpoint sees it.
+    """One picture as one checkpoint sees it."""
 
-    Attributes:
-        name: what captions and files call the picture.
-        source: the picture, (H, W, 3) uint8.
-        translation: its translation, (H, W, 3) uint8.
-        covered: height and width that the feature maps cover, pixels. Pictures are padded at the
-            right and at the bottom to a size that the networks take, so it may exceed (H, W).
-        views: one a layer, ascending.
-        made: what the translation is called, for example "segmentation".
-    """
-
-    name: str
-    source: Pixels
-    translation: Pixels
+    name: str  # what captions and files call the picture
+    source: Pixels  # the picture, (H, W, 3) uint8
+    translation: Pixels  # its translation, (H, W, 3) uint8
+    # height and width that the feature maps cover, pixels. Pictures are padded at the right and at
+    # the bottom to a size that the networks take, so it may exceed (H, W).
     covered: tuple[int, int]
-    views: tuple[AnyView, ...]
-    made: str = "translation"
+    views: tuple[AnyView, ...]  # one a layer, ascending
+    made: str = "translation"  # what the translation is called, for example "segmentation"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -50,10 +42,7 @@ class Look:
         """Return x and y of a position's middle, pixels from the top left corner of the picture."""
         height, width = view.size
         row, column = divmod(position, width)
-        return (
-            (column + 0.5) * self.covered[1] / width,
-            (row + 0.5) * self.covered[0] / height,
-        )
+        return ((column + 0.5) * self.covered[1] / width, (row + 0.5) * self.covered[0] / height)
 
     def holds(self, view: AnyView, position: int) -> bool:
         """Return whether a position's middle lies in the picture, not in its padding."""
@@ -71,28 +60,15 @@ class Look:
 
 @dataclass(frozen=True)
 class Moment:
-    """What one checkpoint makes of one picture at one layer, small enough to keep all of training.
+    """One picture at one layer of one checkpoint: little, to keep all of training."""
 
-    Attributes:
-        step: training steps of the checkpoint.
-        translation: (H, W, 3) uint8.
-        maps: what the strip shows below the translation, each (h, w).
-    """
-
-    step: int
-    translation: Pixels
-    maps: tuple[Tensor, ...]
+    step: int  # training steps of the checkpoint
+    translation: Pixels  # (H, W, 3) uint8
+    maps: tuple[Tensor, ...]  # what the strip shows below the translation, each (h, w)
 
 
 def ranks(entropy: Tensor) -> Tensor:
-    """Return every position's rank by entropy, from 1, equal values in order of position.
-
-    Args:
-        entropy: (H, W) nats.
-
-    Returns:
-        (H * W,) int64.
-    """
+    """Return every position's rank by entropy, (H * W,), from 1; ties in order of position."""
     order = entropy.flatten().argsort(stable=True)
     rank = torch.empty_like(order)
     rank[order] = torch.arange(1, len(order) + 1)
@@ -100,18 +76,11 @@ def ranks(entropy: Tensor) -> Tensor:
 
 
 def spread(positions: Sequence[int], *, width: int, count: int) -> list[int]:
-    """Choose the first positions that lie apart from each other.
+    """Return the first `count` positions that lie apart from each other, in their order.
 
     Neighbours are much alike: of positions closer than 0.4 of their extent the first counts, and
-    less where that leaves too few.
-
-    Args:
-        positions: distinct flat positions, most interesting first.
-        width: positions in a row of the map.
-        count: how many to choose.
-
-    Returns:
-        `count` of the positions, all if there are fewer, in their order.
+    less where that leaves too few. Positions are flat and distinct, most interesting first, of a
+    map of `width` columns.
     """
     if not positions or count < 1:
         return []
@@ -147,10 +116,7 @@ def window_map(view: AttentionView, position: int, weights: Tensor) -> Tensor:
 def even_positions(look: Look, view: AnyView, count: int) -> list[int]:
     """Return the positions in the middle of the cells of an even grid over the picture.
 
-    Args:
-        look: the picture.
-        view: whose map the positions are of.
-        count: how many; fewer come back where the map has fewer.
+    Fewer than `count` come back where the map has fewer.
     """
     if count < 1:
         return []

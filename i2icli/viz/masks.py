@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from i2icli.methods.shared.views import MaskView
-from i2icli.pictures.decode import Pixels
-from i2icli.viz.drawer import FILM_SIDE, Document, Drawer, FilmRow, bytes_of
+from i2icli.viz.drawer import FILM_SIDE, Document, Drawer, FilmRow, bytes_of, unit_scale
 from i2icli.viz.looks import Look, smaller
 from i2icli.viz.panels import (
     QUERY,
@@ -34,31 +33,8 @@ EDGE = 0.5  # where the outline runs
 _NEARLY = 0.02  # a mask this close to 0 or to 1 everywhere tells nothing
 
 
-def draw_sheet(look: Look, view: MaskView) -> Figure:
-    """Draw source, mask, the source with what lies above `EDGE` lifted out, and translation."""
-    band = WIDTH / 4 * aspect_of(look) + 0.95
-    figure, (part,) = start_sheet(
-        look, facts=_heading(look, view), about=explain(look, view), bands=[band]
-    )
-    panels = part.subplots(2, 4, height_ratios=[1, 0.045])
-    show_picture(panels[0, 0], look.source, "source")
-    show_map(panels[0, 1], look, view.mask, Normalize(0, 1), colours=MASK)
-    panels[0, 1].set_title(view.name, fontsize=10)
-    _draw_lifted(panels[0, 2], look, view)
-    show_picture(panels[0, 3], look.translation, look.made)
-    for axes in panels[1, [0, 2, 3]]:
-        axes.axis("off")
-    draw_bar(panels[1, 1], ScalarMappable(Normalize(0, 1), MASK), _legend(view), ticks=[0, 0.5, 1])
-    part_shown = view.high if edge_of(look, view) == EDGE else "the higher values"
-    panels[1, 2].text(
-        0.5, 0, f"in colour: {part_shown}", fontsize=8, color=SOFT_INK, ha="center", va="top",
-        transform=panels[1, 2].transAxes,
-    )  # fmt: skip
-    return figure
-
-
 def explain(look: Look, view: MaskView) -> str:
-    """Say in words what 0 and 1 mean, and what the picture shows."""
+    """Return the meaning of 0 and 1 in words, and a verdict on the picture."""
     edge = edge_of(look, view)
     return (
         f"The {view.name} has a value from 0 to 1 for every pixel: 0 (dark) means {view.low}, "
@@ -80,7 +56,6 @@ def edge_of(look: Look, view: MaskView) -> float:
 
 
 def _verdict(look: Look, view: MaskView) -> str:
-    """Say so where a mask is the same everywhere, since it then separates nothing."""
     values = look.at_pixels(view.mask)
     low, high = float(values.min()), float(values.max())
     if low > 1 - _NEARLY:
@@ -111,7 +86,6 @@ def _legend(view: MaskView) -> str:
 
 
 def _draw_lifted(axes: Axes, look: Look, view: MaskView) -> None:
-    """Draw the source, pale and grey where the mask is low, with an outline between."""
     mask, edge = look.at_pixels(view.mask).numpy(), edge_of(look, view)
     grey = look.source.astype(np.float32).mean(axis=2, keepdims=True)
     pale = 150 + 0.38 * grey
@@ -125,23 +99,36 @@ def _draw_lifted(axes: Axes, look: Look, view: MaskView) -> None:
     clean(axes)
 
 
-class MaskDrawer(Drawer[MaskView]):
-    """Draws masks."""
-
+class _MaskDrawer(Drawer[MaskView]):
     kind = "mask"
 
     def draw(self, look: Look, view: MaskView, queries: Sequence[int]) -> Figure:  # noqa: ARG002
-        """Draw the sheet."""
-        return draw_sheet(look, view)
+        band = WIDTH / 4 * aspect_of(look) + 0.95
+        figure, (part,) = start_sheet(
+            look, facts=_heading(look, view), about=explain(look, view), bands=[band]
+        )
+        panels = part.subplots(2, 4, height_ratios=[1, 0.045])
+        show_picture(panels[0, 0], look.source, "source")
+        show_map(panels[0, 1], look, view.mask, Normalize(0, 1), colours=MASK)
+        panels[0, 1].set_title(view.name, fontsize=10)
+        _draw_lifted(panels[0, 2], look, view)
+        show_picture(panels[0, 3], look.translation, look.made)
+        for axes in panels[1, [0, 2, 3]]:
+            axes.axis("off")
+        draw_bar(
+            panels[1, 1], ScalarMappable(Normalize(0, 1), MASK), _legend(view), ticks=[0, 0.5, 1]
+        )
+        part_shown = view.high if edge_of(look, view) == EDGE else "the higher values"
+        panels[1, 2].text(
+            0.5, 0, f"in colour: {part_shown}", fontsize=8, color=SOFT_INK, ha="center", va="top",
+            transform=panels[1, 2].transAxes,
+        )  # fmt: skip
+        return figure
 
-    def arrays(
-        self, look: Look, view: MaskView, queries: Sequence[int]  # noqa: ARG002
-    ) -> dict[str, Tensor]:  # fmt: skip
-        """Return the numbers behind the sheet."""
+    def arrays(self, look: Look, view: MaskView, queries: Sequence[int]) -> dict[str, Tensor]:  # noqa: ARG002
         return {"mask": look.at_pixels(view.mask)}
 
     def summary(self, look: Look, view: MaskView, queries: Sequence[int]) -> Document:  # noqa: ARG002
-        """Return the main numbers."""
         values = look.at_pixels(view.mask)
         return {
             "name": view.name,
@@ -155,20 +142,16 @@ class MaskDrawer(Drawer[MaskView]):
         }
 
     def inverted(self, view: MaskView) -> MaskView:
-        """Return the mask the other way round, with its legend."""
         return replace(view, mask=1 - view.mask, low=view.high, high=view.low)
 
     def film_rows(self, view: MaskView) -> tuple[FilmRow, ...]:
-        """Return the rows of strip and film."""
         legend = _legend(view)
-        return (FilmRow(view.name, _draw_mask, _unit, MASK, legend, legend.replace("\n", ", ")),)
+        return (FilmRow(view.name, unit_scale, MASK, legend, legend.replace("\n", ", ")),)
 
     def film_maps(self, view: MaskView, queries: Sequence[int]) -> tuple[Tensor, ...]:  # noqa: ARG002
-        """Return a map for each row of the film."""
         return tuple(smaller(view.mask[None], FILM_SIDE))
 
     def pack(self, look: Look, view: MaskView, share: float) -> tuple[Document, float]:  # noqa: ARG002
-        """Pack the view for the page."""
         height, width = view.size
         document = {
             "width": width,
@@ -182,15 +165,4 @@ class MaskDrawer(Drawer[MaskView]):
         return document, 0.5 / 255
 
 
-def _unit(maps: Sequence[Tensor]) -> Normalize:  # noqa: ARG001
-    return Normalize(0, 1)
-
-
-def _draw_mask(
-    axes: Axes,
-    look: Look,
-    picture: Pixels,  # noqa: ARG001 - as a `FilmRow` calls it
-    values: Tensor,
-    norm: Normalize | None,
-) -> None:
-    show_map(axes, look, values, norm or Normalize(0, 1), colours=MASK)
+DRAWER = _MaskDrawer()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -52,21 +52,13 @@ _COLOURS = {
 
 @dataclass(frozen=True)
 class Part:
-    """One picture at one checkpoint, ready for the page.
+    """One picture at one checkpoint, ready for the page."""
 
-    Attributes:
-        step: training steps of the checkpoint.
-        name: the picture's.
-        picture: what does not change with the checkpoint, as JSON.
-        text: the rest, as JSON.
-        error: largest error of a weight in the page's attention over a whole map.
-    """
-
-    step: int
-    name: str
-    picture: str
-    text: str
-    error: float
+    step: int  # training steps of the checkpoint
+    name: str  # the picture's
+    picture: str  # what does not change with the checkpoint, as JSON
+    text: str  # the rest, as JSON
+    error: float  # largest error of a weight in the page's attention over a whole map
 
     @property
     def size(self) -> int:
@@ -75,13 +67,7 @@ class Part:
 
 
 def build_part(look: Look, *, step: int, room: int = _ROOM) -> Part:
-    """Pack one picture at one checkpoint.
-
-    Args:
-        look: the picture.
-        step: training steps of the checkpoint.
-        room: the most bytes it may take; where all features need more, axes are left out.
-    """
+    """Pack one picture at one checkpoint; where it would exceed `room` bytes, axes are left out."""
     part = _build(look, step=step, share=1.0)
     if part.size > room:
         part = _build(look, step=step, share=0.97 * room / part.size)
@@ -114,22 +100,16 @@ def fitting(parts: Sequence[Part]) -> list[Part]:
 
 
 def build_page(parts: Sequence[Part], *, title: str, method: str, notes: Sequence[str] = ()) -> str:
-    """Return the page as text.
+    """Return the page as HTML that needs no other file and asks for none.
 
-    Args:
-        parts: every shown picture at every shown checkpoint.
-        title: heading, for example the run's name.
-        method: the method's name.
-        notes: sentences for the foot of the page, such as what was left out.
-
-    Returns:
-        HTML that needs no other file and asks for none.
+    `parts` holds every shown picture at every shown checkpoint; `notes` are sentences for the
+    foot, such as what was left out.
     """
     steps = sorted({part.step for part in parts})
     names = list(dict.fromkeys(part.name for part in parts))
     known = {(part.name, part.step): part for part in parts}
     pictures = [
-        f'{{"picture":{_first(parts, name).picture},"moments":['
+        f'{{"picture":{known[name, steps[0]].picture},"moments":['
         + ",".join(known[name, step].text for step in steps)
         + "]}"
         for name in names
@@ -157,10 +137,6 @@ def build_page(parts: Sequence[Part], *, title: str, method: str, notes: Sequenc
 
 def _template(name: str) -> str:
     return (resources.files("i2icli.viz") / "templates" / name).read_text(encoding="utf-8")
-
-
-def _first(parts: Iterable[Part], name: str) -> Part:
-    return next(part for part in parts if part.name == name)
 
 
 def _build(look: Look, *, step: int, share: float) -> Part:
@@ -192,6 +168,5 @@ def _picture_url(pixels: Pixels) -> str:
 
 
 def _colours(name: str) -> str:
-    """Return 256 colours of a map, RGB bytes."""
     table = matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3]
     return text_of(np.ascontiguousarray(table))

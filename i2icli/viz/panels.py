@@ -32,16 +32,9 @@ _STROKE = [withStroke(linewidth=2.5, foreground="black")]
 def start_sheet(
     look: Look, *, facts: str, about: str, bands: Sequence[float]
 ) -> tuple[Figure, list[SubFigure]]:
-    """Begin a sheet with its heading and its foot.
+    """Begin a sheet with its heading and its foot; return it and a part for every band.
 
-    Args:
-        look: the picture, which names the sheet.
-        facts: the line under the name.
-        about: sentences at the foot that say what is seen.
-        bands: heights of what lies between, inches.
-
-    Returns:
-        The sheet, and a part of it for every band.
+    `bands` are heights of what lies between, inches.
     """
     heights = [0.85, *bands, 0.3 + 0.15 * (1 + len(about) // LINE_LENGTH)]
     figure = Figure(figsize=(WIDTH, sum(heights)), dpi=DPI, facecolor="white", layout="constrained")
@@ -107,7 +100,10 @@ def show_map(
 
 def show_heat(axes: Axes, look: Look, picture: Pixels, weights: Tensor) -> None:
     """Draw weights, (h, w), over a dimmed picture: the heavier the more opaque."""
-    show_dimmed(axes, picture)
+    grey = np.asarray(picture, np.float32).mean(axis=2) * 0.7  # dark, below something brighter
+    axes.imshow(
+        grey, cmap="gray", vmin=0, vmax=255, extent=(0, picture.shape[1], picture.shape[0], 0)
+    )
     share = (weights / weights.max().clamp(min=1e-12)).sqrt().numpy()
     axes.imshow(
         share, cmap=HEAT, vmin=0, vmax=1, alpha=np.clip(0.1 + 1.4 * share, 0, 0.92),
@@ -116,27 +112,10 @@ def show_heat(axes: Axes, look: Look, picture: Pixels, weights: Tensor) -> None:
     frame(axes, look)
 
 
-def show_dimmed(axes: Axes, picture: Pixels) -> None:
-    """Draw a picture in dark grey, for something brighter to lie on."""
-    grey = np.asarray(picture, np.float32).mean(axis=2) * 0.7
-    axes.imshow(
-        grey, cmap="gray", vmin=0, vmax=255, extent=(0, picture.shape[1], picture.shape[0], 0)
-    )
-
-
 def mark(
     axes: Axes, look: Look, view: AnyView, position: int, text: str, *, keep_inside: bool = False
 ) -> None:
-    """Circle a position.
-
-    Args:
-        axes: of the picture.
-        look: the picture.
-        view: whose position it is.
-        position: flat position.
-        text: beside the circle.
-        keep_inside: write on the side where the picture goes on.
-    """
+    """Circle a flat position, with text beside it, which `keep_inside` keeps off the edges."""
     x, y = look.centre_of(view, position)
     away_x = -11 if keep_inside and x > 0.88 * look.size[1] else 6
     away_y = -12 if keep_inside and y < 0.12 * look.size[0] else 5

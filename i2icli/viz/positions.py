@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, PowerNorm
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
@@ -33,25 +33,6 @@ from i2icli.viz.quantise import pack_pair
 
 RECEIVED = "magma"
 _CHUNK = 2**21  # weights computed at once
-
-
-def draw_sheet(look: Look, view: PositionView, queries: Sequence[int]) -> Figure:
-    """Draw what all positions gather from each, and the rows of the queries.
-
-    Args:
-        look: the picture.
-        view: one of its views.
-        queries: flat positions whose attention is shown.
-    """
-    aspect = aspect_of(look)
-    bands = [WIDTH / 3 * 0.8 * aspect + 0.75]
-    if queries:
-        bands.append(-(-len(queries) // 4) * (WIDTH / 4 * aspect + 0.55))
-    figure, parts = start_sheet(look, facts=_heading(view), about=_ABOUT, bands=bands)
-    _draw_overview(parts[0], look, view, queries)
-    if queries:
-        _draw_rows(parts[1], look, view, queries)
-    return figure
 
 
 _ABOUT = (
@@ -122,33 +103,29 @@ def _draw_rows(figure: SubFigure, look: Look, view: PositionView, queries: Seque
         )
 
 
-class PositionDrawer(Drawer[PositionView]):
-    """Draws position attention."""
-
+class _PositionDrawer(Drawer[PositionView]):
     kind = "position"
     takes_queries = True
 
     def choose(self, look: Look, view: PositionView, count: int) -> list[int]:
-        """Return the positions to show."""
         return even_positions(look, view, count)
 
     def draw(self, look: Look, view: PositionView, queries: Sequence[int]) -> Figure:
-        """Draw the sheet."""
-        return draw_sheet(look, view, queries)
+        aspect = aspect_of(look)
+        bands = [WIDTH / 3 * 0.8 * aspect + 0.75]
+        if queries:
+            bands.append(-(-len(queries) // 4) * (WIDTH / 4 * aspect + 0.55))
+        figure, parts = start_sheet(look, facts=_heading(view), about=_ABOUT, bands=bands)
+        _draw_overview(parts[0], look, view, queries)
+        if queries:
+            _draw_rows(parts[1], look, view, queries)
+        return figure
 
-    def arrays(
-        self, look: Look, view: PositionView, queries: Sequence[int]  # noqa: ARG002
-    ) -> dict[str, Tensor]:  # fmt: skip
-        """Return the numbers behind the sheet."""
+    def arrays(self, look: Look, view: PositionView, queries: Sequence[int]) -> dict[str, Tensor]:  # noqa: ARG002
         positions = torch.tensor(queries, dtype=torch.int64)
-        return {
-            "queries": positions,
-            "received": received(view),
-            "rows": view.map_rows(positions),
-        }
+        return {"queries": positions, "received": received(view), "rows": view.map_rows(positions)}
 
     def summary(self, look: Look, view: PositionView, queries: Sequence[int]) -> Document:
-        """Return the main numbers."""
         rows = view.map_rows(torch.tensor(queries, dtype=torch.int64)).flatten(1)
         return {
             "map": list(view.size),
@@ -159,17 +136,15 @@ class PositionDrawer(Drawer[PositionView]):
         }
 
     def film_rows(self, view: PositionView) -> tuple[FilmRow, ...]:  # noqa: ARG002
-        """Return the rows of strip and film."""
-        return (FilmRow("gathered by the circle", _draw_row),)
+        return (FilmRow("gathered by the circle", draw=_draw_row),)
 
     def film_maps(self, view: PositionView, queries: Sequence[int]) -> tuple[Tensor, ...]:
-        """Return a map for each row of the film."""
         return (view.map_rows(torch.tensor(queries[:1]))[0],) if queries else ()
 
     def pack(self, look: Look, view: PositionView, share: float) -> tuple[Document, float]:  # noqa: ARG002
-        """Pack the view for the page."""
         height, width = view.size
-        packed, error = pack_pair(view.queries.flatten(1), view.keys.flatten(1), _softmax)
+        softmax = partial(torch.softmax, dim=1)
+        packed, error = pack_pair(view.queries.flatten(1), view.keys.flatten(1), softmax)
         document = {
             "width": width,
             "height": height,
@@ -179,15 +154,8 @@ class PositionDrawer(Drawer[PositionView]):
         return document, error
 
 
-def _softmax(products: Tensor) -> Tensor:
-    return products.softmax(dim=1)
-
-
-def _draw_row(
-    axes: Axes,
-    look: Look,
-    picture: Pixels,
-    values: Tensor,
-    norm: Normalize | None,  # noqa: ARG001 - as a `FilmRow` calls it
-) -> None:
+def _draw_row(axes: Axes, look: Look, picture: Pixels, values: Tensor) -> None:
     show_heat(axes, look, picture, above_least(values))
+
+
+DRAWER = _PositionDrawer()

@@ -31,15 +31,11 @@ Finish = Callable[[Tensor], Tensor]
 
 
 def pack_own(factors: Tensor, finish: Finish, *, share: float) -> tuple[dict[str, Any], float]:
-    """Pack vectors whose products with each other are shown.
+    """Pack vectors, (C, HW), whose products with each other are shown.
 
-    They are turned onto their principal axes, of which the last ones matter least, and take as
-    few axes and bytes as an error of `GOOD_ENOUGH` allows.
-
-    Args:
-        factors: (C, HW); the row of position i is finish(f_i . f_k) over all k.
-        finish: makes rows, (N, HW), of products.
-        share: the most axes that may stay, as a part of C.
+    The row of position i is finish(f_i . f_k) over all k. Vectors are turned onto their principal
+    axes, of which the last ones matter least, and take as few axes (`share` of C at most) and
+    bytes as an error of `GOOD_ENOUGH` allows.
 
     Returns:
         What the page's script takes, and the largest error of a value over the rows probed.
@@ -63,12 +59,9 @@ def pack_own(factors: Tensor, finish: Finish, *, share: float) -> tuple[dict[str
 def pack_pair(
     queries: Tensor, keys: Tensor, finish: Finish
 ) -> tuple[dict[str, dict[str, Any]], float]:
-    """Pack vectors of which one kind is multiplied with the other.
+    """Pack vectors, (C, HW), of which one kind is multiplied with the other.
 
-    Args:
-        queries: (C, HW); the row of position i is finish(q_i . k_j) over all j.
-        keys: (C, HW).
-        finish: makes rows, (N, HW), of products.
+    The row of position i is finish(q_i . k_j) over all j.
 
     Returns:
         "queries" and "keys" for the page's script, and the largest error of a value over the rows
@@ -107,7 +100,6 @@ def _document(values: Tensor, scales: Tensor, width: int) -> dict[str, Any]:
 
 
 _CLOSE_WEIGHT = 0.01  # error of a weight below which axes are left out to save room
-_TOP = 32767
 
 
 @dataclass(frozen=True)
@@ -116,20 +108,13 @@ class PackedFeatures:
 
     With c = `values` * `scales`, the product of the features of positions i and k is
     c_i . c_k + bias_i + bias_k + constant.
-
-    Attributes:
-        values: (H * W, R) int16.
-        scales: of each axis, (R,) float32.
-        bias: (H * W,) float32.
-        constant: squared norm of the mean.
-        error: largest error of a weight over the rows probed, of the kinds that the view shows.
     """
 
-    values: NDArray[np.int16]
-    scales: NDArray[np.float32]
-    bias: NDArray[np.float32]
-    constant: float
-    error: float
+    values: NDArray[np.int16]  # (H * W, R) int16
+    scales: NDArray[np.float32]  # of each axis, (R,) float32
+    bias: NDArray[np.float32]  # (H * W,) float32
+    constant: float  # squared norm of the mean
+    error: float  # largest error of a weight over the rows probed, of the kinds that the view shows
 
     @property
     def rank(self) -> int:
@@ -148,15 +133,10 @@ class PackedFeatures:
 
 
 def pack(view: AttentionView, side: Side, *, axes: int | None = None) -> PackedFeatures:
-    """Pack the features of one side of a view.
+    """Pack the features of one side of a view on at most `axes` axes.
 
-    Windows in the released layout mix channels, so that their features stay as they are: no axis
-    is turned and none is left out.
-
-    Args:
-        view: what to pack.
-        side: of which picture.
-        axes: the most axes to keep; None: as many as `_CLOSE_WEIGHT` needs.
+    Without a bound it keeps as many as `_CLOSE_WEIGHT` needs. Windows in the released layout mix
+    channels, so that their features stay as they are: no axis is turned and none is left out.
     """
     flat = view.features(side).flatten(1).double()  # (C, HW)
     channels = len(flat)
@@ -183,7 +163,6 @@ def _is_mixed(view: AttentionView) -> bool:
 
 
 def _exact(view: AttentionView, side: Side, probes: Tensor) -> list[Tensor]:
-    """Return the probed rows that the view shows, each (N, ...)."""
     rows = [view.map_rows(side, probes).flatten(1)] if view.has_map else []
     return rows + ([view.window_rows(side, probes).flatten(1)] if view.has_window else [])
 
@@ -197,10 +176,8 @@ def _pack(
     *,
     bias: Tensor | None = None,
 ) -> PackedFeatures:
-    """Round `axes`, (R, HW), and compare the rows that come out with the exact ones."""
-    scales = (axes.abs().amax(dim=1, keepdim=True) / _TOP).clamp(min=1e-30).float()
-    values = (axes / scales.double()).round()
-    kept = values * scales.double()
+    values, scales = _round(axes, 2)
+    kept = values * scales
     bias = torch.zeros_like(axes[0]) if bias is None else bias.float().double()
     constant = float(mean.square().sum())
     products = kept[:, probes].mT @ kept + bias  # of all positions, but for one number a row
@@ -215,7 +192,7 @@ def _pack(
     errors = [float((a - b).abs().max()) for a, b in zip(ours, exact, strict=True)]
     return PackedFeatures(
         values=np.ascontiguousarray(values.mT.numpy().astype(np.int16)),
-        scales=scales[:, 0].numpy(),
+        scales=scales[:, 0].float().numpy(),
         bias=bias.float().numpy(),
         constant=constant,
         error=max(errors),
@@ -223,7 +200,6 @@ def _pack(
 
 
 def _windows_of(view: AttentionView, products: Tensor, positions: Tensor) -> Tensor:
-    """Cut the window around each position out of its row of products; zero beyond the edge."""
     height, width = view.entropy.shape
     padded = F.pad(products.view(-1, height, width), [view.window // 2] * 4)
     windows = [

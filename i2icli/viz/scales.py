@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure, SubFigure
@@ -14,32 +13,12 @@ from matplotlib.patches import Patch
 from torch import Tensor
 
 from i2icli.methods.shared.views import ScaleView
-from i2icli.pictures.decode import Pixels
-from i2icli.viz.drawer import FILM_SIDE, Document, Drawer, FilmRow, bytes_of
+from i2icli.viz.drawer import FILM_SIDE, Document, Drawer, FilmRow, bytes_of, unit_scale
 from i2icli.viz.looks import Look, smaller
-from i2icli.viz.panels import (
-    INK,
-    WIDTH,
-    aspect_of,
-    draw_bar,
-    show_map,
-    show_picture,
-    start_sheet,
-)
+from i2icli.viz.panels import INK, WIDTH, aspect_of, draw_bar, show_map, show_picture, start_sheet
 
 WEIGHT = "viridis"
 PAGE_SIDE = 128  # cells of a map in the page; weights are smooth
-
-
-def draw_sheet(look: Look, view: ScaleView) -> Figure:
-    """Draw the scale that weighs most at each pixel, and the weights of every scale."""
-    aspect, count = aspect_of(look), len(view.scales)
-    each = WIDTH / max(3, count)
-    bands = [WIDTH / 3 * 0.85 * aspect + 0.85, each * 0.85 * aspect + 0.85]
-    figure, parts = start_sheet(look, facts=_heading(look, view), about=_ABOUT, bands=bands)
-    _draw_overview(parts[0], look, view)
-    _draw_weights(parts[1], look, view)
-    return figure
 
 
 _ABOUT = (
@@ -115,26 +94,25 @@ def _draw_weights(figure: SubFigure, look: Look, view: ScaleView) -> None:
     draw_bar(bar, ScalarMappable(norm, WEIGHT), "weight")
 
 
-class ScaleDrawer(Drawer[ScaleView]):
-    """Draws scale attention."""
-
+class _ScaleDrawer(Drawer[ScaleView]):
     kind = "scale"
 
     def draw(self, look: Look, view: ScaleView, queries: Sequence[int]) -> Figure:  # noqa: ARG002
-        """Draw the sheet."""
-        return draw_sheet(look, view)
+        aspect, count = aspect_of(look), len(view.scales)
+        each = WIDTH / max(3, count)
+        bands = [WIDTH / 3 * 0.85 * aspect + 0.85, each * 0.85 * aspect + 0.85]
+        figure, parts = start_sheet(look, facts=_heading(look, view), about=_ABOUT, bands=bands)
+        _draw_overview(parts[0], look, view)
+        _draw_weights(parts[1], look, view)
+        return figure
 
-    def arrays(
-        self, look: Look, view: ScaleView, queries: Sequence[int]  # noqa: ARG002
-    ) -> dict[str, Tensor]:  # fmt: skip
-        """Return the numbers behind the sheet."""
+    def arrays(self, look: Look, view: ScaleView, queries: Sequence[int]) -> dict[str, Tensor]:  # noqa: ARG002
         return {
             "weights": look.at_pixels(view.weights),
             "scales": torch.tensor(view.scales, dtype=torch.float32),
         }
 
     def summary(self, look: Look, view: ScaleView, queries: Sequence[int]) -> Document:  # noqa: ARG002
-        """Return the main numbers."""
         means = look.at_pixels(view.weights).mean(dim=(1, 2)).tolist()
         _, shares = dominant(look, view)
         return {
@@ -146,18 +124,14 @@ class ScaleDrawer(Drawer[ScaleView]):
         }
 
     def film_rows(self, view: ScaleView) -> tuple[FilmRow, ...]:
-        """Return the rows of strip and film."""
         return tuple(
-            FilmRow(name_of(scale), _draw_weight, _unit, WEIGHT, "weight", "weight")
-            for scale in view.scales
+            FilmRow(name_of(scale), unit_scale, WEIGHT, "weight", "weight") for scale in view.scales
         )
 
     def film_maps(self, view: ScaleView, queries: Sequence[int]) -> tuple[Tensor, ...]:  # noqa: ARG002
-        """Return a map for each row of the film."""
         return tuple(smaller(view.weights, FILM_SIDE))
 
     def pack(self, look: Look, view: ScaleView, share: float) -> tuple[Document, float]:  # noqa: ARG002
-        """Pack the view for the page."""
         weights = smaller(view.weights, PAGE_SIDE)
         _, shares = dominant(look, view)
         document = {
@@ -174,15 +148,4 @@ class ScaleDrawer(Drawer[ScaleView]):
         return document, 0.5 / 255
 
 
-def _unit(maps: Sequence[Tensor]) -> Normalize:  # noqa: ARG001
-    return Normalize(0, 1)
-
-
-def _draw_weight(
-    axes: Axes,
-    look: Look,
-    picture: Pixels,  # noqa: ARG001 - as a `FilmRow` calls it
-    values: Tensor,
-    norm: Normalize | None,
-) -> None:
-    show_map(axes, look, values, norm or Normalize(0, 1), colours=WEIGHT)
+DRAWER = _ScaleDrawer()

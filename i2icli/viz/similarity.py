@@ -40,28 +40,8 @@ _CHUNK = 64  # rows computed at once
 _MOST = 0.98  # of a row's values lie within the colours
 
 
-def draw_sheet(look: Look, view: SimilarityView, queries: Sequence[int]) -> Figure:
-    """Draw where the rows of source and translation agree, and those of the queries.
-
-    Args:
-        look: the picture.
-        view: one of its views.
-        queries: flat positions whose rows are shown.
-    """
-    aspect = aspect_of(look)
-    lines = -(-len(queries) // 2)
-    bands = [WIDTH / 4 * aspect + 0.75]
-    if queries:
-        bands.append(lines * (WIDTH / 4 * aspect + 0.6) + 0.55)
-    figure, parts = start_sheet(look, facts=_heading(view), about=explain(look, view), bands=bands)
-    _draw_overview(parts[0], look, view, queries)
-    if queries:
-        _draw_rows(parts[1], look, view, queries, lines=lines)
-    return figure
-
-
 def explain(look: Look, view: SimilarityView) -> str:
-    """Say what is seen."""
+    """Return sentences on the sheet."""
     how = {
         "cosine": "the cosine of the features of two places",
         "tanh": f"tanh({view.scale:.3g} x product of the features of two places)",
@@ -132,7 +112,6 @@ def _draw_overview(
 
 
 def _draw_numbers(axes: Axes, values: Tensor) -> None:
-    """Draw how many positions agree by how much."""
     axes.hist(values.numpy(), bins=24, color="#3b7a8c")
     axes.set_title("agreement, places", fontsize=10, color=INK)
     axes.tick_params(labelsize=7.5)
@@ -190,35 +169,36 @@ def show_signed(axes: Axes, look: Look, picture: Pixels, values: Tensor) -> None
     frame(axes, look)
 
 
-class SimilarityDrawer(Drawer[SimilarityView]):
-    """Draws self-similarity."""
-
+class _SimilarityDrawer(Drawer[SimilarityView]):
     kind = "similarity"
     takes_queries = True
 
     def choose(self, look: Look, view: SimilarityView, count: int) -> list[int]:
-        """Return positions that lie apart, those first whose rows changed most.
-
-        Those at the border are left out: what lies beyond it is zero, which they all share.
-        """
+        # Positions that lie apart, those first whose rows changed most. Those at the border are
+        # left out: what lies beyond it is zero, which they all share.
         positions, (rows, columns) = grid_positions(view)
         inside = torch.zeros(rows, columns, dtype=torch.bool)
         inside[rows // 8 : rows - rows // 8, columns // 8 : columns - columns // 8] = True
         order = grid_agreement(view).flatten().argsort(stable=True)
         chosen = positions[order[inside.flatten()[order]]].tolist()
-        seen = [
-            position for position in chosen if look.holds(view, position)
-        ]  # none in the padding
+        seen = [position for position in chosen if look.holds(view, position)]  # not in padding
         return spread(seen, width=view.size[1], count=count)
 
     def draw(self, look: Look, view: SimilarityView, queries: Sequence[int]) -> Figure:
-        """Draw the sheet."""
-        return draw_sheet(look, view, queries)
+        aspect = aspect_of(look)
+        lines = -(-len(queries) // 2)
+        bands = [WIDTH / 4 * aspect + 0.75]
+        if queries:
+            bands.append(lines * (WIDTH / 4 * aspect + 0.6) + 0.55)
+        figure, parts = start_sheet(
+            look, facts=_heading(view), about=explain(look, view), bands=bands
+        )
+        _draw_overview(parts[0], look, view, queries)
+        if queries:
+            _draw_rows(parts[1], look, view, queries, lines=lines)
+        return figure
 
-    def arrays(
-        self, look: Look, view: SimilarityView, queries: Sequence[int]  # noqa: ARG002
-    ) -> dict[str, Tensor]:  # fmt: skip
-        """Return the numbers behind the sheet."""
+    def arrays(self, look: Look, view: SimilarityView, queries: Sequence[int]) -> dict[str, Tensor]:  # noqa: ARG002
         at = torch.tensor(queries, dtype=torch.int64)
         return {
             "queries": at,
@@ -227,7 +207,6 @@ class SimilarityDrawer(Drawer[SimilarityView]):
         }
 
     def summary(self, look: Look, view: SimilarityView, queries: Sequence[int]) -> Document:
-        """Return the main numbers."""
         values = grid_agreement(view)
         own = agreement(view, torch.tensor(queries, dtype=torch.int64)).tolist()
         return {
@@ -242,21 +221,18 @@ class SimilarityDrawer(Drawer[SimilarityView]):
         }
 
     def film_rows(self, view: SimilarityView) -> tuple[FilmRow, ...]:
-        """Return the rows of strip and film."""
         label = f"{view.name} with the circle, each map in parts of its own full colour"
         return tuple(
-            FilmRow(f"in the {side}", _draw_row, _unit, SIMILARITY, "full colour", label, side)
+            FilmRow(f"in the {side}", _unit, SIMILARITY, "full colour", label, side, show_signed)
             for side in SIDES
         )
 
     def film_maps(self, view: SimilarityView, queries: Sequence[int]) -> tuple[Tensor, ...]:
-        """Return a map for each row of the film."""
         at = torch.tensor(queries[:1], dtype=torch.int64)
         rows = [view.map_rows(side, at)[0] for side in SIDES] if queries else []
         return tuple(row / full_colour(row) for row in rows)
 
     def pack(self, look: Look, view: SimilarityView, share: float) -> tuple[Document, float]:  # noqa: ARG002
-        """Pack the view for the page."""
         height, width = view.size
         finish = torch.tanh if view.form == "tanh" else torch.clone
         packed = {side: pack_own(view.factors(side), finish, share=share) for side in SIDES}
@@ -277,11 +253,4 @@ def _unit(maps: Sequence[Tensor]) -> Normalize:  # noqa: ARG001
     return Normalize(-1, 1)
 
 
-def _draw_row(
-    axes: Axes,
-    look: Look,
-    picture: Pixels,
-    values: Tensor,
-    norm: Normalize | None,  # noqa: ARG001 - as a `FilmRow` calls it
-) -> None:
-    show_signed(axes, look, picture, values)
+DRAWER = _SimilarityDrawer()

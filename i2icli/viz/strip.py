@@ -17,7 +17,7 @@ from i2icli.pictures.listing import evenly_spaced
 from i2icli.viz.drawer import FilmRow
 from i2icli.viz.drawers import drawer_of
 from i2icli.viz.looks import Look, Moment
-from i2icli.viz.panels import DPI, aspect_of, draw_bar, mark, show_picture
+from i2icli.viz.panels import DPI, aspect_of, draw_bar, mark, show_map, show_picture
 
 T = TypeVar("T")
 
@@ -28,16 +28,10 @@ _FRAME_MS, _LAST_FRAME_MS = 600, 2400
 def draw_strip(
     look: Look, view: AnyView, moments: Sequence[Moment], *, query: int | None
 ) -> Figure:
-    """Draw a column a checkpoint: the translation, and below it what its drawer shows in films.
+    """Draw a column a checkpoint: the translation, and below it the maps of its drawer's films.
 
-    Of more than `MOST_COLUMNS` checkpoints, evenly spaced ones are shown, the first and the last
-    among them. Maps of one kind have one scale.
-
-    Args:
-        look: the picture as the last checkpoint sees it.
-        view: the layer shown.
-        moments: oldest first.
-        query: flat position of the query, the same in every column; None: none is marked.
+    Of more than `MOST_COLUMNS` checkpoints, oldest first, evenly spaced ones are shown, the first
+    and the last among them. Maps of one kind have one scale. A query is a flat position.
     """
     drawer = drawer_of(view)
     rows = drawer.film_rows(view)
@@ -70,11 +64,33 @@ def draw_film(
     look: Look, view: AnyView, moments: Sequence[Moment], *, query: int | None
 ) -> list[Image.Image]:
     """Draw a frame a checkpoint: source, translation, and the maps of `draw_strip`."""
-    rows = drawer_of(view).film_rows(view)
+    drawer = drawer_of(view)
+    rows = drawer.film_rows(view)
     norms = _scales(rows, moments)
-    return [
-        _draw_frame(look, view, moment, rows=rows, norms=norms, query=query) for moment in moments
-    ]
+    count = 2 + len(rows)
+    size = (2.4 * count, 2.3 * aspect_of(look) + 1.15)
+    frames = []
+    for moment in moments:
+        figure = Figure(figsize=size, dpi=100, facecolor="white", layout="constrained")
+        title = f"{look.name}, {drawer.title(view)}, step {moment.step}"
+        figure.suptitle(title, fontsize=12, parse_math=False)
+        panels = figure.subplots(2, count, height_ratios=[1, 0.045])
+        show_picture(panels[0, 0], look.source, "source")
+        show_picture(panels[0, 1], moment.translation, look.made)
+        _draw_maps(panels[0, 2:], look, view, moment, rows=rows, norms=norms, query=query)
+        for column, (row, norm) in enumerate(zip(rows, norms, strict=True), start=2):
+            panels[0, column].set_title(row.title, fontsize=10)
+            bar = row.bar(norm)
+            if bar is None:
+                panels[1, column].axis("off")
+            else:
+                draw_bar(panels[1, column], bar, row.label)
+        for axes in panels[1, :2]:
+            axes.axis("off")
+        file = io.BytesIO()
+        figure.savefig(file, format="png")
+        frames.append(Image.open(file).convert("RGB"))
+    return frames
 
 
 def film_bytes(frames: Sequence[Image.Image]) -> bytes:
@@ -95,49 +111,11 @@ def film_bytes(frames: Sequence[Image.Image]) -> bytes:
 
 
 def _scales(rows: Sequence[FilmRow], moments: Sequence[Moment]) -> list[Normalize | None]:
-    """Return the scale of every row; rows that are scaled alike have one."""
-
     def maps_like(row: FilmRow) -> list[Tensor]:
         numbers = [number for number, other in enumerate(rows) if other.scale is row.scale]
         return [moment.maps[number] for moment in moments for number in numbers]
 
     return [row.scale(maps_like(row)) if row.scale else None for row in rows]
-
-
-def _draw_frame(
-    look: Look,
-    view: AnyView,
-    moment: Moment,
-    *,
-    rows: Sequence[FilmRow],
-    norms: Sequence[Normalize | None],
-    query: int | None,
-) -> Image.Image:
-    count = 2 + len(rows)
-    figure = Figure(
-        figsize=(2.4 * count, 2.3 * aspect_of(look) + 1.15),
-        dpi=100,
-        facecolor="white",
-        layout="constrained",
-    )
-    title = f"{look.name}, {drawer_of(view).title(view)}, step {moment.step}"
-    figure.suptitle(title, fontsize=12, parse_math=False)
-    panels = figure.subplots(2, count, height_ratios=[1, 0.045])
-    show_picture(panels[0, 0], look.source, "source")
-    show_picture(panels[0, 1], moment.translation, look.made)
-    _draw_maps(panels[0, 2:], look, view, moment, rows=rows, norms=norms, query=query)
-    for column, (row, norm) in enumerate(zip(rows, norms, strict=True), start=2):
-        panels[0, column].set_title(row.title, fontsize=10)
-        bar = row.bar(norm)
-        if bar is None:
-            panels[1, column].axis("off")
-        else:
-            draw_bar(panels[1, column], bar, row.label)
-    for axes in panels[1, :2]:
-        axes.axis("off")
-    file = io.BytesIO()
-    figure.savefig(file, format="png")
-    return Image.open(file).convert("RGB")
 
 
 def _draw_maps(
@@ -152,7 +130,12 @@ def _draw_maps(
 ) -> None:
     for axes, row, norm, values in zip(panels, rows, norms, moment.maps, strict=True):
         picture = look.source if row.side == "source" else moment.translation
-        row.draw(axes, look, picture, values, norm)
+        if row.draw is not None:
+            row.draw(axes, look, picture, values)
+        else:
+            assert norm is not None, "a map alone has a scale"
+            assert row.colours is not None, "and colours"
+            show_map(axes, look, values, norm, colours=row.colours)
         if query is not None:
             mark(axes, look, view, query, "")
 

@@ -22,47 +22,29 @@ _SIDES = (512, 256, 128)  # pixels; tiles are made smaller only where two steps 
 
 @dataclass(frozen=True)
 class GridRow:
-    """One row of a sample grid.
+    """One row of a sample grid."""
 
-    Attributes:
-        title: of the row, for example "a2b 0001".
-        boxes: left, top, right, bottom of the source and of its translations, pixels.
-    """
-
-    title: str
-    boxes: tuple[Box, ...]
+    title: str  # of the row, for example "a2b 0001"
+    boxes: tuple[Box, ...]  # left, top, right, bottom of the source and of its translations, pixels
 
 
 @dataclass(frozen=True)
 class SampleRow:
-    """One fixed picture through the training.
+    """One fixed picture through the training."""
 
-    Attributes:
-        title: direction and name.
-        source: data URI of the picture; None where only whole grids are known.
-        steps: data URI of the translation (or of the whole grid) of every step.
-        size: width and height of the picture, pixels.
-    """
-
-    title: str
-    source: str | None
-    steps: tuple[str, ...]
-    size: tuple[int, int]
+    title: str  # direction and name
+    source: str | None  # data URI of the picture; None where only whole grids are known
+    steps: tuple[str, ...]  # data URI of the translation (or of the whole grid) of every step
+    size: tuple[int, int]  # width and height of the picture, pixels
 
 
 @dataclass(frozen=True)
 class Samples:
-    """The sample grids of a run.
+    """The sample grids of a run."""
 
-    Attributes:
-        steps: shown, rising.
-        rows: one a picture, or a single one of whole grids.
-        left_out: steps whose grid is there but is not shown, for the page's size.
-    """
-
-    steps: tuple[int, ...]
-    rows: tuple[SampleRow, ...]
-    left_out: tuple[int, ...] = ()
+    steps: tuple[int, ...]  # shown, rising
+    rows: tuple[SampleRow, ...]  # one a picture, or a single one of whole grids
+    left_out: tuple[int, ...] = ()  # steps not shown, for the page's size
 
 
 def describe_rows(layout: GridLayout, titles: Sequence[str]) -> PngImagePlugin.PngInfo:
@@ -84,13 +66,12 @@ def read_rows(path: Path) -> tuple[GridRow, ...]:
         size = image.size
     try:
         rows = tuple(
-            GridRow(str(title), tuple(_box(box) for box in boxes))
+            GridRow(str(title), tuple(_box(box, size) for box in boxes))
             for title, boxes in json.loads(text)
         )
     except (ValueError, TypeError):
         return ()
-    inside = all(_is_inside(box, size) for row in rows for box in row.boxes)
-    return rows if inside and all(len(row.boxes) >= 2 for row in rows) else ()
+    return rows if all(len(row.boxes) >= 2 for row in rows) else ()
 
 
 def rows_of(layout: GridLayout, titles: Sequence[str]) -> tuple[GridRow, ...]:
@@ -123,19 +104,11 @@ def encode_exactly(image: Image.Image) -> str:
 def collect_samples(
     grids: Mapping[int, Path], rows: Mapping[int, tuple[GridRow, ...]], *, budget: int
 ) -> Samples | None:
-    """Return the part of the grids that a page shows.
+    """Return the part of the grids that a page shows; None where no grid can be read.
 
     Grids whose rows differ from the newest one's are left out, and as many others, evenly spaced,
-    as the budget demands; the first and the last step stay.
-
-    Args:
-        grids: the file of every step.
-        rows: where the pictures are in it; a step without any has none here.
-        budget: bytes of all pictures as data URIs.
-
-    Returns:
-        The samples; None where no grid can be read. Where the pictures of the newest grid are
-        not known, whole grids.
+    as the budget demands, bytes of all pictures as data URIs; the first and the last step stay.
+    Where the pictures of the newest grid are not known, whole grids are shown.
     """
     steps = [step for step in sorted(grids) if _opens(grids[step])]
     if not steps:
@@ -174,7 +147,6 @@ def _encode_step(path: Path, rows: tuple[GridRow, ...], *, side: int) -> list[st
 
 
 def _caption(title: str, rows: Sequence[tuple[str, Box | None]]) -> str:
-    """Return a row's title, without its direction where all rows have the same."""
     direction = title.partition(" ")[0]
     is_shared = all(other.partition(" ")[0] == direction for other, _ in rows)
     return title.removeprefix(f"{direction} ") if is_shared and direction in _DIRECTIONS else title
@@ -194,13 +166,11 @@ def _size(path: Path) -> tuple[int, int]:
         return image.size
 
 
-def _box(value: Sequence[int]) -> Box:
+def _box(value: Sequence[int], size: tuple[int, int]) -> Box:
     left, top, right, bottom = (int(side) for side in value)
+    if not (0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]):
+        raise ValueError("the box is not inside the grid")
     return left, top, right, bottom
-
-
-def _is_inside(box: Box, size: tuple[int, int]) -> bool:
-    return 0 <= box[0] < box[2] <= size[0] and 0 <= box[1] < box[3] <= size[1]
 
 
 def _as_uri(buffer: io.BytesIO, kind: str) -> str:

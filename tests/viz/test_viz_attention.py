@@ -8,7 +8,7 @@ from attention_kit import drawn, make_look, make_view, texts
 from matplotlib.axes import Axes
 from PIL import Image
 
-from i2icli.viz.attention import bound, draw_sheet, explain, nats
+from i2icli.viz.attention import DRAWER, bound, explain, nats
 from i2icli.viz.looks import Moment, ranks, spread, window_map
 from i2icli.viz.strip import draw_film, draw_strip, film_bytes
 
@@ -24,7 +24,7 @@ from i2icli.viz.strip import draw_film, draw_strip, film_bytes
 )
 def test_a_sheet_shows_every_query_in_source_and_translation(selection, layout, maps, windows):
     view = make_view(selection, layout=layout)
-    figure = draw_sheet(make_look(view), view, [0, 20])
+    figure = DRAWER.draw(make_look(view), view, [0, 20])
     shapes = [array.shape for array in drawn(figure)]
     # two maps of entropy, and one of weights for each query and side
     assert shapes.count((6, 8)) == 2 + maps
@@ -37,7 +37,7 @@ def test_a_sheet_shows_every_query_in_source_and_translation(selection, layout, 
 
 def test_a_sheet_without_queries_has_the_overview_alone():
     view = make_view()
-    figure = draw_sheet(make_look(view), view, [])
+    figure = DRAWER.draw(make_look(view), view, [])
     assert "entropy, source" in texts(figure)
     assert "query" not in texts(figure)
     file = io.BytesIO()
@@ -47,7 +47,7 @@ def test_a_sheet_without_queries_has_the_overview_alone():
 
 def test_the_heat_map_is_the_attention_row_under_a_square_root():
     view = make_view()
-    figure = draw_sheet(make_look(view), view, [11])
+    figure = DRAWER.draw(make_look(view), view, [11])
     row = view.map_rows("source", torch.tensor([11]))[0]
     wanted = (row / row.max()).sqrt().numpy()
     arrays = drawn(figure)
@@ -57,7 +57,7 @@ def test_the_heat_map_is_the_attention_row_under_a_square_root():
 def test_selected_places_are_drawn_at_their_pixels():
     view = make_view()
     look = make_look(view)
-    figure = draw_sheet(look, view, [])
+    figure = DRAWER.draw(look, view, [])
     (dots,) = [
         c for ax in figure.findobj(Axes) for c in ax.collections if len(c.get_offsets()) == 9
     ]
