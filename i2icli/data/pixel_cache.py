@@ -42,22 +42,14 @@ class UnusableCacheError(Exception):
 
 @dataclass(frozen=True)
 class FirstStep:
-    """What decides the kept pixels of a picture.
+    """The first step from a picture to a crop, which decides the kept pixels."""
 
-    Attributes:
-        way: `resize`, `scale-width`, `scale-shorter` or `as-is`.
-        width, height: as `CropPlan` means them, pixels; 0 where they do not count.
-        least: height that scaling by the width does not go below, pixels; else 0.
-        interpolation: bicubic or bilinear.
-        channels: 1 or 3.
-    """
-
-    way: str
-    width: int
+    way: str  # `resize`, `scale-width`, `scale-shorter` or `as-is`
+    width: int  # as `CropPlan` means them, pixels; 0 where they do not count
     height: int
-    least: int
-    interpolation: str
-    channels: int
+    least: int  # height that scaling by the width does not go below, pixels; else 0
+    interpolation: str  # bicubic or bilinear
+    channels: int  # 1 or 3
 
     @classmethod
     def of(cls, plan: CropPlan, channels: int) -> FirstStep | None:
@@ -76,7 +68,7 @@ class FirstStep:
         return {"format": FORMAT, "pillow": PIL.__version__, **vars(self)}
 
     def folder(self, pictures: Path) -> Path:
-        """Return where the cache of a folder of training pictures lies."""
+        """Return the folder of the cache of a folder of training pictures."""
         digest = hashlib.sha256(json.dumps(self.facts(), sort_keys=True).encode()).hexdigest()
         return pictures.parent / FOLDER / f"{pictures.name}-{digest[:12]}"
 
@@ -94,35 +86,22 @@ class FirstStep:
 
 @dataclass(frozen=True)
 class Kept:
-    """A picture from the cache.
+    """A picture from the cache."""
 
-    Attributes:
-        pixels: (h, w, C) uint8, after the first step; not to be written to.
-        size: width and height of the original, pixels.
-    """
-
-    pixels: Pixels
-    size: tuple[int, int]
+    pixels: Pixels  # (h, w, C) uint8, after the first step; not to be written to
+    size: tuple[int, int]  # width and height of the original, pixels
 
 
 class PixelCache:
-    """The kept pictures of one domain, looked up by their place in the list of files.
+    """The kept pictures of one domain, looked up by their position in the list of files.
 
     Processes that load share its pages; each maps the file when it first needs it.
+
+    Raises:
+        UnusableCacheError: it is missing, made for something else, damaged or incomplete.
     """
 
     def __init__(self, folder: Path, files: Sequence[str], pictures: Path, step: FirstStep) -> None:
-        """Open a cache.
-
-        Args:
-            folder: of the cache.
-            files: the training pictures in their order, all below `pictures`.
-            pictures: the folder of the originals.
-            step: what must have been done to the pictures.
-
-        Raises:
-            UnusableCacheError: it is missing, made for something else, damaged or incomplete.
-        """
         self.folder = folder
         self._channels = step.channels
         names, self._index = _read(folder, step)
@@ -134,34 +113,27 @@ class PixelCache:
         return {**vars(self), "_map": None, "_checked": None}
 
     def kept(self) -> int:
-        """Return how many of the files the cache holds pixels of."""
+        """Return the number of files of which the cache holds pixels."""
         rows = self._rows[self._rows >= 0]
         return int((self._index["start"][rows] >= 0).sum())
 
     def missing(self) -> int:
-        """Return how many of the files the cache knows nothing of."""
+        """Return the number of files that the cache does not know."""
         return int((self._rows < 0).sum())
 
     def changed(self, files: Sequence[str], most: int = _LOOKED_AT) -> tuple[int, int]:
-        """Return how many known files have changed since, and how many were looked at.
+        """Return the numbers of known files that have changed since, and of those looked at.
 
-        Args:
-            files: as they were given when opening.
-            most: look at so many only, evenly spaced.
+        Of `files`, as they were given when opening, `most` are looked at, evenly spaced.
         """
-        places = range(0, len(files), max(1, -(-len(files) // most)))
-        known = [place for place in places if self._rows[place] >= 0]
-        is_same = [self._is_current(files[place], int(self._rows[place])) for place in known]
+        positions = range(0, len(files), max(1, -(-len(files) // most)))
+        known = [at for at in positions if self._rows[at] >= 0]
+        is_same = [self._is_current(files[at], int(self._rows[at])) for at in known]
         return is_same.count(False), len(is_same)
 
-    def take(self, place: int, file: str) -> Kept | None:
-        """Return a picture; None where its file must be read instead.
-
-        Args:
-            place: in the list of files.
-            file: what lies there.
-        """
-        row = int(self._rows[place])
+    def take(self, position: int, file: str) -> Kept | None:
+        """Return the picture at a position; None where `file`, which lies there, is to be read."""
+        row = int(self._rows[position])
         index = self._index
         if row < 0 or index["start"][row] < 0 or not self._is_current(file, row):
             return None
@@ -186,7 +158,7 @@ class PixelCache:
         return now == (int(self._index["bytes"][row]), int(self._index["time_ns"][row]))
 
     def _is_whole(self, row: int, flat: NDArray[np.uint8]) -> bool:
-        """Compare the checksum, of each picture once a process."""
+        # Each picture once a process.
         if self._checked is None:
             self._checked = np.zeros(len(self._index["crc"]), dtype=np.bool_)
         if not self._checked[row]:
@@ -212,11 +184,6 @@ class PixelCache:
 
 
 def _read(folder: Path, step: FirstStep) -> tuple[list[str], dict[str, NDArray[np.int64]]]:
-    """Read names and index, and check that all parts are whole.
-
-    Raises:
-        UnusableCacheError: saying what is wrong.
-    """
     if not folder.is_dir():
         kind = folder.name.rpartition("-")[0]
         raise UnusableCacheError(f"there is none of {kind} for {step}")
@@ -240,7 +207,6 @@ def _read(folder: Path, step: FirstStep) -> tuple[list[str], dict[str, NDArray[n
 
 
 def _match(names: list[str], wanted: list[str]) -> NDArray[np.int64]:
-    """Return the row of each wanted name, -1 where there is none."""
     if names == wanted:
         return np.arange(len(names), dtype=np.int64)
     rows = {name: row for row, name in enumerate(names)}
