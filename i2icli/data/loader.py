@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -76,7 +75,6 @@ class BatchStream(Iterator[AnyBatch]):
 
     Attributes:
         step: steps whose batches have been handed out or were done before.
-        wait_seconds: how long the last `next()` waited for its batch.
     """
 
     def __init__(
@@ -89,7 +87,6 @@ class BatchStream(Iterator[AnyBatch]):
         pin: bool,
     ) -> None:
         self.step = step
-        self.wait_seconds = 0.0
         self._dataset = _Guarded(dataset)
         self._keys = keys
         self._workers = workers
@@ -107,9 +104,7 @@ class BatchStream(Iterator[AnyBatch]):
         """
         if self._loaded is None:
             raise StopIteration
-        started = time.perf_counter()
         loaded = self._take(self._loaded)
-        self.wait_seconds = time.perf_counter() - started
         for sentence in loaded.skipped:
             if sentence not in self._reported:
                 self._reported.add(sentence)

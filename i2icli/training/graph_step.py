@@ -30,7 +30,6 @@ log = logging.getLogger(__package__)
 
 T = TypeVar("T")
 Step = Callable[[AnyBatch], StepLosses]
-Tell = Callable[[str], None]
 
 # Steps of a kind that are taken kernel by kernel first: libraries choose their kernels in these,
 # and optimizers make their moments, neither of which may happen in a recording.
