@@ -35,7 +35,7 @@ class CropPlan:
     width: int
     height: int  # height after resizing, pixels; only for the ways that resize to a fixed size
     crop: int  # side of the crop, pixels
-    interpolation: str = "bicubic"  # bicubic or bilinear
+    interpolation: str = "bicubic"
     flip: bool = True  # whether half of the crops are mirrored
     zoom_min: float = 1.0  # smallest zoom of a side for "zoom-and-patch"
 

@@ -25,7 +25,7 @@ class Obtained:
     """A data set that is here."""
 
     name: str  # its registered name
-    folder: Path  # where it is
+    folder: Path
     was_there: bool  # it was here before, so nothing was done
     counts: Mapping[str, int]  # pictures of each part
     expected: Mapping[str, int | None]  # registered counts; None where not known

@@ -49,7 +49,7 @@ class Resize:
 class Placer:
     """Puts pictures in place and counts how."""
 
-    transfer: Literal["link", "copy", "move"] = "link"  # else copies; move: files of ours
+    transfer: Literal["link", "copy", "move"] = "link"  # a link that fails is a copy
     resize: Resize | None = None  # decode and resize instead
     linked: int = 0  # pictures placed so far, by the way it was done
     copied: int = 0

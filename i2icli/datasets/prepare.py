@@ -56,7 +56,7 @@ class SplitRule:
 class Prepared:
     """The data set that was built."""
 
-    folder: Path  # the data set
+    folder: Path
     counts: Mapping[str, int]  # pictures of each part
     linked: int  # files that share their content with the source
     copied: int

@@ -17,13 +17,13 @@ from i2icli.pictures.images import read_size
 class PartStats:
     """Sizes of the pictures of one part, from their headers."""
 
-    pictures: int  # their number
+    pictures: int
     unreadable: int  # those whose header cannot be read; `i2i data check` names them
     width: int  # median, pixels
     height: int
     smallest: int  # shortest side of all, pixels
-    largest: int  # longest
-    megabytes: float  # of the files
+    largest: int
+    megabytes: float
 
 
 @dataclass(frozen=True)

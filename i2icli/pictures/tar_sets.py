@@ -99,7 +99,7 @@ class PackedPicture:
     shard: Path  # the .tar file
     name: str  # of the file in it
     start: int  # its first byte in the shard
-    size: int  # bytes
+    size: int
 
     @property
     def path(self) -> Path:

@@ -70,7 +70,7 @@ class Curve:
 class Chart:
     """Curves that share their axes."""
 
-    title: str  # heading
+    title: str
     curves: tuple[Curve, ...]  # at most `MAX_COLOURS`; see `build_charts`
     note: str = ""  # said beside the title, for example a unit
     from_zero: bool = False  # for amounts: begins at zero, never logarithmic
@@ -97,8 +97,8 @@ class Chart:
 class DrawnChart:
     """A chart for a page."""
 
-    chart: Chart  # what is drawn
-    svg: str  # the picture; colours are `currentColor`, `var(--faint)` and `var(--c0)`, ..
+    chart: Chart
+    svg: str  # the picture; colours are `currentColor`, `var(--faint)` and `var(--c0)`, ...
     # what a script needs to read values off: the plot's `left`, `right`, `top` and `bottom` in
     # units of the SVG, its first and last step, `steps`, and `curves`, each with `name` and a value
     # or null for every step

@@ -63,10 +63,10 @@ class AlarmLine:
     """An alarm that training raised."""
 
     step: int  # when it went up
-    name: str  # which
+    name: str
     direction: str  # of the translations that show it; none where it is about the whole run
     saw: str  # the figures that show it
-    remedy: str  # what to do
+    remedy: str
     cleared: int | None = None  # step at which it cleared; None: it is up still
 
 

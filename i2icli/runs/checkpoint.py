@@ -27,10 +27,10 @@ class CheckpointState:
     """The whole state of a run after `step` steps; plain types and tensors only."""
 
     config: Mapping[str, Any]  # the run's configuration as a plain document, see `config.document`
-    weights: Mapping[str, Tensor]  # the method's state dict
+    weights: Mapping[str, Tensor]
     step: int  # steps done; epoch and position in the epoch follow from it
     epoch: int = 0  # the epoch of the last step, counted from 1; 0 before the first step
-    ema: Mapping[str, Tensor] | None = None  # averages, by their names in `weights`
+    ema: Mapping[str, Tensor] | None = None  # averaged ones by their names in `weights`
     optimizers: Mapping[str, Any] = field(default_factory=dict)  # by player, with scalers
     memory: Mapping[str, Any] = field(default_factory=dict)  # random choices, image pools
     rng: Mapping[str, Any] = field(default_factory=dict)  # of torch, by device type

@@ -20,7 +20,7 @@ _COLUMNS = ("loaded", "fresh", "mismatched", "unused")
 class Loaded:
     """The fate of each weight of the new method."""
 
-    source: Path  # the checkpoint
+    source: Path
     step: int  # the steps it had behind it
     loaded: tuple[str, ...]  # names taken from the checkpoint
     fresh: tuple[str, ...]  # names that the checkpoint does not have, or has fresh as well

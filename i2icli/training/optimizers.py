@@ -19,7 +19,7 @@ from i2icli.methods.shared.base import Method, Player
 class Stepper:
     """The optimizer of one player, with its weights and scaler."""
 
-    player: Player  # the player
+    player: Player
     weights: Mapping[str, nn.Parameter]  # trainable ones by their names in the method
     optimizer: Optimizer | None  # None where there is nothing to train
     scaler: torch.amp.GradScaler | None  # keeps float16 gradients in range; else None

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 class Progress:
     """The point that a run has reached."""
 
-    step: int  # steps done
-    last_step: int  # where it stops
+    step: int
+    last_step: int
     epoch: int  # epoch of the last step, counted from 1
 
 

@@ -39,7 +39,7 @@ class Sample:
 class Drawn:
     """A fixed picture and what became of it."""
 
-    sample: Sample  # the picture
+    sample: Sample
     output: Pixels  # its translation, (H, W, C)
     # maps by name that came with it, (H, W) float32 in [0, 1]; empty for most methods
     masks: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)

@@ -51,7 +51,7 @@ _MOST_TILE, _LEAST_TILE = 1024, 64  # pixels
 class TilesOptions:
     """When and how pictures are translated in tiles."""
 
-    tiles: Tiles = "auto"  # exactly, where the whole does not fit; else always or never
+    tiles: Tiles = "auto"  # "auto": exactly, where the whole does not fit
     memory: int | None = None  # bytes, on a GPU those there; None: what is free
 
 

@@ -47,7 +47,7 @@ class FolderOptions:
     """The way in which pictures are translated and written."""
 
     direction: str = "a2b"  # one of the translator's
-    batch_size: int | None = None  # of one size, translated together; None: by memory
+    batch_size: int | None = None  # of one size, at once; None: as memory allows
     quality: int = 95  # of lossy formats, 1 to 100
     skip_existing: bool = False  # leave a picture whose outputs are all there
     styles_of: Callable[[Any], Tensor] | None = None  # of a job's targets, (N, style_size)

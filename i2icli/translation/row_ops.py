@@ -210,7 +210,7 @@ class Chain:
     """Layers one after the other, from a stored map; nothing between them is stored whole."""
 
     source: RowMap  # where rows come from
-    ops: Sequence[RowOp]  # the layers
+    ops: Sequence[RowOp]
 
     @property
     def shapes(self) -> list[Shape]:

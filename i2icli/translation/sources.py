@@ -19,7 +19,7 @@ _MAGIC = frozenset("*?[")
 class Source:
     """One picture to read."""
 
-    path: Path  # where it is
+    path: Path
     relative: Path  # its path below what the user named, which its output mirrors
 
 

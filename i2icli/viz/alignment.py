@@ -22,7 +22,7 @@ _WIDTH, _PICTURES, _PANEL = 12.0, 3.1, 2.05  # inches
 class LossPanel:
     """The values of one loss."""
 
-    title: str  # its name
+    title: str
     sets: Mapping[str, NDArray[np.float64]]  # by name, the aligned pairs first
     note: str  # what they say, one line
 

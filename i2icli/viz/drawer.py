@@ -30,7 +30,9 @@ class FilmRow:
     """One map of a view through training: a row of the strip, a panel of each frame of the film."""
 
     title: str  # what the map is
-    scale: Callable[[Sequence[Tensor]], Normalize] | None = None  # of all checkpoints together
+    scale: Callable[[Sequence[Tensor]], Normalize] | None = (
+        None  # from all maps; None: each its own
+    )
     colours: str | None = None  # of the colour bar; None: no bar
     label: str = ""  # of the colour bar under a panel of the film
     strip_label: str = ""  # of the one colour bar below the strip

@@ -43,15 +43,15 @@ class ExhibitOptions:
     title: str = "attention"  # of the page
     direction: str = "a2b"  # one of the method's directions
     invert_mask: bool = False  # show masks the other way round
-    device: str = "auto"  # where to compute
+    device: str = "auto"
 
 
 @dataclass
 class Exhibit:
     """One picture and what was written for it."""
 
-    job: Job  # where it was read
-    files: list[Path] = field(default_factory=list)  # what was written
+    job: Job
+    files: list[Path] = field(default_factory=list)
     layers: list[dict[str, Any]] = field(default_factory=list)  # a summary a layer, plain types
     error: str | None = None  # why nothing was written; None where all went well
 

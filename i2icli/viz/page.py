@@ -55,7 +55,7 @@ class Part:
     """One picture at one checkpoint, ready for the page."""
 
     step: int  # training steps of the checkpoint
-    name: str  # the picture's
+    name: str
     picture: str  # what does not change with the checkpoint, as JSON
     text: str  # the rest, as JSON
     error: float  # largest error of a weight in the page's attention over a whole map
