@@ -50,15 +50,27 @@ _FEWEST_REFERENCES = 8  # training pictures without which a typical distance mea
 _GUESSING = {"lsgan": 0.25, "vanilla": 0.693, "nonsaturating": 0.693, "hinge": 1.0}
 _NEAR_WORST = {"lsgan": 0.8, "vanilla": 2.3, "nonsaturating": 2.3, "hinge": 0.8}
 
+_MASK_WORDS = {
+    "mask-empty": (
+        "picks out nothing",
+        "the source comes back as it is and the generator learns next to nothing, which rarely "
+        "mends itself: start anew with another `--set train.seed=N`, for much hangs on the start.",
+    ),
+    "mask-full": (
+        "leaves out nothing",
+        "the background is translated too, as without a mask: start anew with another "
+        "`--set train.seed=N`, or freeze the masks before they open (a lower method.switch_epoch).",
+    ),
+}
+
 
 @dataclass(frozen=True)
 class Alarm:
     """A fault.
 
     Attributes:
-        name: which one.
         saw: the figures that show it, in words.
-        remedy: what to do, a sentence.
+        remedy: an action, a sentence.
     """
 
     name: Name
@@ -84,7 +96,7 @@ def picture_alarms(
         masks: what came with the translations by name, (H, W) each in [0, 1].
 
     Raises:
-        ValueError: if there are not as many outputs as sources.
+        ValueError: there are not as many outputs as sources.
     """
     if len(sources) != len(outputs):
         raise ValueError(f"{len(sources)} sources but {len(outputs)} outputs")
@@ -94,8 +106,8 @@ def picture_alarms(
         saturation(sources, outputs, references, limit=limits.saturation),
         checkerboard(sources, outputs, limit=limits.checkerboard),
         copying(sources, outputs, references, limit=limits.copying),
-        empty_mask(masks, limit=limits.mask),
-        full_mask(masks, limit=limits.mask),
+        mask_alarm("mask-empty", masks, limit=limits.mask),
+        mask_alarm("mask-full", masks, limit=limits.mask),
     )
     return [alarm for alarm in found if alarm is not None]
 
@@ -225,49 +237,34 @@ def copying(
     )
 
 
-def empty_mask(masks: Mapping[str, Sequence[Mask]], *, limit: float) -> Alarm | None:
+def mask_alarm(
+    name: Literal["mask-empty", "mask-full"], masks: Mapping[str, Sequence[Mask]], *, limit: float
+) -> Alarm | None:
     """Say whether a mask picks out nothing: low on average, and nowhere one half or more.
 
-    A small foreground is no fault: a mask that picks out as little as 0.5 % of a picture is fine.
+    Or everything: the opposite. A small foreground is no fault: a mask that picks out as little as
+    0.5 % of a picture is fine.
     """
-    for name, each in masks.items():
-        empty = [float(mask.mean()) for mask in each if _is_empty(mask, limit)]
-        if _are_most(empty, each):
-            return Alarm(
-                "mask-empty",
-                f"the {name} mask is {np.mean(empty):.3f} on average and picks out nothing, on "
-                f"{len(empty)} of {len(each)} samples",
-                "the source comes back as it is and the generator learns next to nothing, which "
-                "rarely mends itself: start anew with another `--set train.seed=N`, for much "
-                "hangs on the start.",
-            )
-    return None
-
-
-def full_mask(masks: Mapping[str, Sequence[Mask]], *, limit: float) -> Alarm | None:
-    """Say whether a mask picks out everything: the opposite of `empty_mask`."""
-    for name, each in masks.items():
-        full = [float(mask.mean()) for mask in each if _is_empty(1 - mask, limit)]
-        if _are_most(full, each):
-            return Alarm(
-                "mask-full",
-                f"the {name} mask is {np.mean(full):.3f} on average and leaves out nothing, on "
-                f"{len(full)} of {len(each)} samples",
-                "the background is translated too, as without a mask: start anew with another "
-                "`--set train.seed=N`, or freeze the masks before they open "
-                "(a lower method.switch_epoch).",
-            )
+    is_full = name == "mask-full"
+    action, remedy = _MASK_WORDS[name]
+    for called, each in masks.items():
+        faulty = [
+            float(mask.mean()) for mask in each if _is_empty(1 - mask if is_full else mask, limit)
+        ]
+        if _are_most(faulty, each):
+            saw = f"the {called} mask is {np.mean(faulty):.3f} on average and {action}"
+            return Alarm(name, f"{saw}, on {len(faulty)} of {len(each)} samples", remedy)
     return None
 
 
 def discriminator_won(
     terms: Mapping[str, float], *, mode: str, weight: float = 1.0, share: float
 ) -> tuple[str, float, float] | None:
-    """Return which discriminator tells real from translated nearly without fault, if one does.
+    """Return the discriminator that tells real from translated nearly without fault, if one does.
 
-    Its terms are those called `real` and `fake`, or `b_real` and `b_fake` for the judge of domain
-    B; the generator's are `gan`, or `gan_a2b` for what is judged as B. A term without a partner
-    counts for nothing.
+    Its terms are those called `real` and `fake`, or `b_real` and `b_fake` for the discriminator of
+    domain B; the generator's are `gan`, or `gan_a2b` for pictures that become B. A term without a
+    partner counts for nothing.
 
     Args:
         terms: by "player/term", means over an interval.
@@ -276,19 +273,19 @@ def discriminator_won(
         share: of a guessing discriminator's loss, under which it has won.
 
     Returns:
-        The judged domain ("" where there is one judge), the judge's loss and the generator's
-        unweighted term; None if no judge has won.
+        Its domain ("" where there is one discriminator), its loss and the generator's unweighted
+        term.
     """
     if mode not in _GUESSING or weight <= 0:
         return None
-    judged: dict[str, dict[str, float]] = {}
+    by_domain: dict[str, dict[str, float]] = {}
     for key, value in terms.items():
         term = key.rpartition("/")[2]
         if match := re.fullmatch(r"(?:(\w+)_)?(real|fake)", term):
-            judged.setdefault(match[1] or "", {})[match[2]] = value
+            by_domain.setdefault(match[1] or "", {})[match[2]] = value
         elif match := re.fullmatch(r"gan(?:_\w+2(\w+))?", term):
-            judged.setdefault(match[1] or "", {})["gan"] = value / weight
-    for domain, parts in judged.items():
+            by_domain.setdefault(match[1] or "", {})["gan"] = value / weight
+    for domain, parts in by_domain.items():
         if len(parts) == 3:
             loss, gan = parts["real"] + parts["fake"], parts["gan"]
             if loss < share * _GUESSING[mode] and gan >= _NEAR_WORST[mode]:
@@ -298,12 +295,12 @@ def discriminator_won(
 
 def discriminator_alarm(domain: str, loss: float, gan: float, *, steps: int) -> Alarm:
     """Return the alarm of a discriminator that has won for so many steps."""
-    judge = f"the discriminator of {domain.upper()}" if domain else "the discriminator"
+    which = f"the discriminator of {domain.upper()}" if domain else "the discriminator"
     return Alarm(
         "discriminator-won",
-        f"{judge} has a loss of {loss:.3f} and the generator's GAN term is {gan:.3f}, "
+        f"{which} has a loss of {loss:.3f} and the generator's GAN term is {gan:.3f}, "
         f"for {steps} steps",
-        "the generator learns nothing from a judge it cannot fool: use a smaller one "
+        "the generator learns nothing from a discriminator it cannot fool: use a smaller one "
         "(method.discriminator.width), more training pictures, or more varied crops (a larger "
         "data.resize).",
     )
@@ -328,9 +325,8 @@ def _are_most(those: Sequence[object], among: Sequence[object]) -> bool:
 
 
 def _correlation(one: NDArray[np.float64], two: NDArray[np.float64]) -> float | None:
-    """Return Pearson's correlation; None where the first is flat, 0 where only the second is."""
     one, two = one - one.mean(), two - two.mean()
     first, second = float(np.sqrt((one**2).mean())), float(np.sqrt((two**2).mean()))
-    if first < 1e-3:
+    if first < 1e-3:  # Pearson's correlation is nothing where the first is flat
         return None
     return 0.0 if second < 1e-3 else float((one * two).mean()) / (first * second)

@@ -69,7 +69,7 @@ class Separation:
     effect_interval: Interval | None
 
     def as_document(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return both figures for JSON."""
         found = {"auc": (self.auc, self.auc_interval), "d": (self.effect, self.effect_interval)}
         return {
             name: {
@@ -82,7 +82,7 @@ class Separation:
 
 @dataclass(frozen=True)
 class LossSeparation:
-    """What one loss says of all pairs.
+    """One loss between all pairs.
 
     Attributes:
         name: a key of `LOSSES`.
@@ -97,7 +97,7 @@ class LossSeparation:
     separations: Mapping[str, Separation]
 
     def as_document(self) -> dict[str, Any]:
-        """Return it for JSON; values are in the order of the pairs."""
+        """Return all values for JSON, in the order of the pairs."""
         sets = {"aligned": self.aligned, **self.others}
         return {
             "what": LOSSES[self.name],
@@ -109,8 +109,7 @@ class LossSeparation:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A picture with what the losses compare: features by layer, self-similarity maps."""
-
+    # a picture with what the losses compare: features by layer, self-similarity maps
     picture: Tensor
     features: Mapping[str, Tensor]
     maps: tuple[Tensor, ...]
@@ -189,12 +188,7 @@ def _mean(values: Any) -> float:
 
 
 def partners(count: int, *, seed: int = 0) -> list[int]:
-    """Return another picture for each, such that each is taken once: one cycle through all.
-
-    Args:
-        count: pictures, 2 or more.
-        seed: of the order.
-    """
+    """Return another picture for each of 2 or more, each taken once: one cycle through all."""
     order = KeyedDraws(seed, 0).permutation(count).tolist()
     following = dict(zip(order, [*order[1:], order[0]], strict=True))
     return [following[number] for number in range(count)]
@@ -215,7 +209,7 @@ def separate_losses(
         read: returns a pair.
         count: pairs, 2 or more.
         seed: of who meets whom, and of the resampling.
-        progress: is told the pairs done and all of them.
+        progress: called with the pairs done and all of them.
     """
     following = partners(count, seed=seed)
     found: list[list[dict[str, float]]] = [[] for _ in range(count)]
@@ -245,12 +239,9 @@ def _summary(
 
 
 def separation(aligned: Values, others: Values, *, seed: int = 0) -> Separation:
-    """Say how well the values of aligned pairs lie below those of others.
+    """Say how well the values of aligned pairs lie below those of others, (N,) each.
 
-    Args:
-        aligned: one a picture, (N,).
-        others: of the same pictures against others, (N,).
-        seed: of the resampling, which draws pictures with both their values.
+    Both are of the same pictures; the resampling draws pictures with both their values.
     """
     count = len(aligned)
     wins = (others[None] > aligned[:, None]) + 0.5 * (others[None] == aligned[:, None])
@@ -274,7 +265,7 @@ def separation(aligned: Values, others: Values, *, seed: int = 0) -> Separation:
 
 
 def _moments(values: Values, times: Values) -> tuple[float, float]:
-    """Return the mean and the unbiased variance of values drawn so many times."""
+    # mean and unbiased variance of values drawn so many times
     total = times.sum()
     mean = float(times @ values / total)
     return mean, float(times @ np.square(values - mean) / max(1.0, total - 1))

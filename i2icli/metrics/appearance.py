@@ -30,7 +30,8 @@ class References:
 
     Attributes:
         thumbnails: luminance without its mean, (N, 256).
-        spacing: median distance of a thumbnail to its nearest other one, mirrored or not.
+        spacing: median distance of a thumbnail to its nearest other one, mirrored or not;
+            infinite for fewer than two.
         spread: mean distance between two of the pictures; None for fewer than two.
         saturated: share of the values that are black or white.
     """
@@ -75,10 +76,7 @@ def thumbnail(plane: Plane, side: int) -> Plane:
 
 
 def spread(pictures: Sequence[Pixels]) -> float | None:
-    """Return the mean distance between two of the pictures, root mean square of their thumbnails.
-
-    None for fewer than two; values are in [0, 1].
-    """
+    """Return the mean distance between two of the pictures in [0, 1]; None for fewer than two."""
     return _mean_distance([_colours(pixels) for pixels in pictures])
 
 
@@ -101,12 +99,8 @@ def nearest_distances(pictures: Sequence[Pixels], references: References) -> Pla
 def pattern_strength(pixels: Pixels) -> float | None:
     """Return how far patterns of period 2 or 4 pixels stand out of the spectrum of luminance.
 
-    It is the largest ratio of power at such a frequency to the median power around it: over
-    the square, the row and the column through it, whichever has most, since pictures are strong
-    along the axes anyway. Patterns fainter than one 8-bit level count for nothing.
-
-    Returns:
-        The ratio, about 1 to 5 for photographs; None for pictures under 32 pixels.
+    About 1 to 5 for photographs; None for pictures under 32 pixels. Patterns fainter than one
+    8-bit level count for nothing.
     """
     plane = luminance(pixels)
     height, width = (side // 4 * 4 for side in plane.shape)
@@ -131,7 +125,8 @@ def pattern_strength(pixels: Pixels) -> float | None:
 
 
 def _ratio(around: Plane, floor: float) -> float:
-    """Return the power in the middle of a square of the spectrum, over that in the rest."""
+    # The power in the middle of a square of the spectrum, over the median power around it: over the
+    # square, the row and the column, whichever has most, since pictures are strong along the axes.
     middle = slice(_FAR - 1, _FAR + 2)
     outer = np.ones(around.shape[0], dtype=bool)
     outer[_FAR - _NEAR : _FAR + _NEAR + 1] = False
@@ -148,7 +143,6 @@ def _unit(pixels: Pixels) -> Plane:
 
 
 def _colours(pixels: Pixels) -> Plane:
-    """Return a thumbnail of three channels, flat."""
     values = _unit(pixels)
     planes = [thumbnail(values[..., i], _SIDE).ravel() for i in range(values.shape[2])]
     return np.concatenate(planes if len(planes) == 3 else planes * 3)
@@ -165,14 +159,13 @@ def _mirrored(thumbnails: Plane) -> Plane:
 
 
 def _distances(one: Plane, two: Plane) -> Plane:
-    """Return root mean square distances, (N, M)."""
+    # root mean square, (N, M)
     squares = (one**2).sum(axis=1)[:, None] + (two**2).sum(axis=1) - 2 * one @ two.T
     distances: Plane = np.sqrt(np.maximum(squares, 0) / one.shape[1])
     return distances
 
 
 def _spacing(thumbnails: Plane) -> float:
-    """Return the median distance to the nearest other thumbnail; infinite for fewer than two."""
     if len(thumbnails) < 2:
         return float("inf")
     distances = np.minimum(

@@ -71,7 +71,7 @@ class Metric:
         name: of its flag.
         title: in words.
         check: raises an `I2IError` where it cannot be measured; called before anything is made.
-        measure: returns its numbers by name.
+        measure: returns its numbers by name; None: it is measured with others in one pass.
         numbers: their names.
         better: which of two numbers says more for a translator.
         only_named: it is not measured unless it is asked for.
@@ -80,7 +80,7 @@ class Metric:
     name: str
     title: str
     check: Callable[[Subject, Settings], None]
-    measure: Callable[[Path, Subject, Settings], Results]
+    measure: Callable[[Path, Subject, Settings], Results] | None
     numbers: tuple[str, ...]
     better: Better = "lower"
     only_named: bool = False
@@ -89,11 +89,11 @@ class Metric:
 def choose_metrics(
     names: Sequence[str], subject: Subject, settings: Settings
 ) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Return the metrics to measure, and why others are left out.
+    """Return the metrics to measure, and the reasons why others are left out.
 
     Args:
         names: those asked for, which must be possible; none: all that are.
-        subject: what there is to measure; outputs may be still to come.
+        subject: pictures to measure; outputs may be still to come.
         settings: how.
 
     Raises:
@@ -136,8 +136,8 @@ def measure_all(names: Sequence[str], subject: Subject, settings: Settings) -> R
         found |= measure_distances(subject.reals, outputs, distances, settings.reading)
     if settings.reading.process.is_first:
         for name in names:
-            if name not in distances:
-                found |= METRICS[name].measure(outputs, subject, settings)
+            if measure := METRICS[name].measure:
+                found |= measure(outputs, subject, settings)
     return found
 
 
@@ -152,16 +152,8 @@ def _check_distance(subject: Subject, settings: Settings) -> None:
     find_inception(settings.reading.mode)
 
 
-def _measure_distance(name: str) -> Callable[[Path, Subject, Settings], Results]:
-    def measure(outputs: Path, subject: Subject, settings: Settings) -> Results:
-        assert subject.reals is not None, "checked before"
-        return measure_distances(subject.reals, outputs, [name], settings.reading)
-
-    return measure
-
-
 def _refuse_shards(subject: Subject) -> None:
-    """Refuse shards for metrics that match pictures by their names."""
+    # for metrics that match pictures by their names
     for named in (subject.outputs, subject.inputs, subject.truth):
         if named is not None:
             refuse_shards(named)
@@ -173,8 +165,7 @@ def _check_lpips(subject: Subject, settings: Settings) -> None:
             "LPIPS compares pictures one with one: give a checkpoint, or with --fake also the "
             "inputs (--inputs DIR) or the true pictures (--truth DIR)."
         )
-    _refuse_shards(subject)
-    find_weights("alexnet" if settings.lpips_net == "alex" else "vgg16")
+    _check_diversity(subject, settings)
 
 
 def _measure_lpips(outputs: Path, subject: Subject, settings: Settings) -> Results:
@@ -279,15 +270,14 @@ def _measure_truth(outputs: Path, subject: Subject, _: Settings) -> Results:
 
 
 def better_of(number: str) -> Better:
-    """Return which of two numbers of this name says more for a translator."""
+    """Return the better of two numbers of this name."""
     return next((m.better for m in _ALL if number in m.numbers), "neither")
 
 
-_FID, _KID = _measure_distance("fid"), _measure_distance("kid")
 _SCORES = tuple(f"{name}{end}" for end in ("", "_released") for name in NAMES)
 _ALL = (
-    Metric("fid", "Frechet Inception distance", _check_distance, _FID, ("fid",)),
-    Metric("kid", "kernel Inception distance", _check_distance, _KID, ("kid",)),
+    Metric("fid", "Frechet Inception distance", _check_distance, None, ("fid",)),
+    Metric("kid", "kernel Inception distance", _check_distance, None, ("kid",)),
     Metric("lpips", "perceptual distance", _check_lpips, _measure_lpips, ("lpips", "lpips_paired")),
     Metric(
         "structure",

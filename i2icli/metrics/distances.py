@@ -40,14 +40,8 @@ def kid(
     """Return the kernel distance, the mean over random subsets, as clean-fid computes it.
 
     The kernel is (x.y / D + 1)^3, the estimate unbiased (Binkowski et al. 2018). The subsets are
-    those that clean-fid draws after `numpy.random.seed(seed)`.
-
-    Args:
-        features1: (N1, D), N1 of 2 or more.
-        features2: (N2, D), N2 of 2 or more.
-        subsets: how many.
-        subset_size: pictures a subset; fewer where a set has fewer.
-        seed: of the draws.
+    those that clean-fid draws after `numpy.random.seed(seed)`; smaller where a set is. Features are
+    (N, D), N of 2 or more.
 
     Raises:
         ValueError: the shapes do not fit, or a value is not finite.
@@ -63,10 +57,7 @@ def kid_of_subsets(
 ) -> NDArray[np.float64]:
     """Return the unbiased kernel distance of each pair of subsets.
 
-    Args:
-        features1: (N1, D).
-        features2: (N2, D).
-        draws: rows of each set, without repetition, at least 2.
+    `draws` are rows of each set, (N, D), without repetition, at least 2.
     """
     values = [kid_unbiased(features1[rows1], features2[rows2]) for rows1, rows2 in draws]
     return np.array(values, dtype=np.float64)
@@ -87,9 +78,7 @@ def draw_subsets(
 def kid_unbiased(features1: Features, features2: Features) -> float:
     """Return the unbiased kernel distance of two whole sets (squared MMD, U-statistic).
 
-    Args:
-        features1: (N1, D), N1 of 2 or more.
-        features2: (N2, D), N2 of 2 or more.
+    Features are (N, D), N of 2 or more.
 
     Raises:
         ValueError: the shapes do not fit, or a value is not finite.
@@ -123,13 +112,7 @@ def kernel_diagonal(features: Features) -> NDArray[np.float64]:
 def row_blocks(
     features: Features, *, size: int = _READ
 ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """Yield rows in float64, with their place, a bounded number in memory at a time.
-
-    Those that lie on disk are read, not mapped: what was mapped would count as memory.
-
-    Args:
-        features: (N, D).
-        size: rows at once.
+    """Yield rows of (N, D) in float64, with their places, a bounded number in memory at a time.
 
     Raises:
         ValueError: one is not finite.
@@ -137,6 +120,7 @@ def row_blocks(
     count, width = features.shape
     for start in range(0, count, size):
         rows = slice(start, min(start + size, count))
+        # Rows on disk are read, not mapped: what was mapped would count as memory.
         if isinstance(features, np.memmap) and isinstance(features.base, mmap.mmap):
             at = features.offset + start * width * features.itemsize
             length = (rows.stop - start) * width
@@ -168,16 +152,7 @@ def interval_about(value: float, error: float, *, level: float = 0.95) -> Interv
 
 
 def fid(features1: Features, features2: Features) -> tuple[float, float]:
-    """Return the FID and its standard error, from one decomposition.
-
-    The influence of a picture x of the first set is, with m, C the mean and covariance of its set
-    and T = C1^(-1/2) (C1^(1/2) C2 C1^(1/2))^(1/2) C1^(-1/2),
-    2 (m1 - m2).(x - m1) + |x - m1|^2 - (x - m1)^T T (x - m1), up to a constant. With the
-    decomposition U S V^T of X Y^T the last term is read off U and S without any inverse.
-
-    Args:
-        features1: (N1, D), N1 of 2 or more.
-        features2: (N2, D), N2 of 2 or more.
+    """Return the FID and its standard error, from one decomposition; (N, D), N of 2 or more.
 
     Raises:
         ValueError: the shapes do not fit, or a value is not finite.
@@ -188,6 +163,10 @@ def fid(features1: Features, features2: Features) -> tuple[float, float]:
     spread1, spread2 = _Spread(features1, means[0]), _Spread(features2, means[1])
     left, values, right = np.linalg.svd(spread1.core @ spread2.core.T, full_matrices=False)
     total = np.square(spread1.core).sum() + np.square(spread2.core).sum() - 2.0 * values.sum()
+    # The influence of a picture x of the first set is, with m, C the mean and covariance of its set
+    # and T = C1^(-1/2) (C1^(1/2) C2 C1^(1/2))^(1/2) C1^(-1/2),
+    # 2 (m1 - m2).(x - m1) + |x - m1|^2 - (x - m1)^T T (x - m1), up to a constant. With the
+    # decomposition U S V^T of X Y^T the last term is read off U and S without any inverse.
     variance = 0.0
     for spread, vectors, sign in ((spread1, left, 1.0), (spread2, right.T, -1.0)):
         influence = spread.influence(vectors, values, sign * shift)
@@ -205,24 +184,17 @@ def kid_interval(
     draws: int = 1000,
     seed: int = 0,
 ) -> Interval:
-    """Return the bootstrap interval of a kernel distance.
+    """Return the bootstrap interval about `value`, the kernel distance of the whole sets.
 
-    Pictures are drawn with repetition; pairs of a picture with itself are left out, since they
-    would raise every draw. The spread of the draws about their own mean is laid about `value`.
-
-    Args:
-        features1: (N1, D), N1 of 2 or more.
-        features2: (N2, D), N2 of 2 or more.
-        value: the kernel distance of the whole sets.
-        level: share of the draws inside.
-        draws: how many.
-        seed: of the draws.
+    Pictures, of (N, D) with N of 2 or more, are drawn with repetition; `level` is the share of the
+    draws inside.
     """
     one, two = features1, features2
     random = np.random.default_rng(seed)
     weights1, weights2 = (_resampled(len(features), draws, random) for features in (one, two))
     across = _weighted(one, two, weights1, weights2) / (len(one) * len(two))
     values = _within(one, weights1) + _within(two, weights2) - 2.0 * across
+    # The spread of the draws about their own mean is laid about the value.
     tail = (1.0 - level) / 2.0
     # With a handful of pictures the draws can all lie on one side of their mean.
     low, high = np.quantile(values - values.mean(), [tail, 1.0 - tail])
@@ -231,10 +203,7 @@ def kid_interval(
 
 
 class _Spread:
-    """Features about their mean, X (N, D): a matrix of at most D rows with X^T X / (N - 1).
-
-    Rows are gone through a block at a time, so that memory does not grow with N.
-    """
+    """Features about their mean, X (N, D): a matrix of at most D rows with X^T X / (N - 1)."""
 
     def __init__(self, features: Features, mean: Features) -> None:
         self._features, self._mean = features, mean
@@ -244,6 +213,7 @@ class _Spread:
         if len(features) <= features.shape[1]:
             self.core = (np.asarray(features, dtype=np.float64) - mean) / np.sqrt(self._scale)
             return
+        # A block at a time, so that memory does not grow with N.
         rows = np.zeros((0, features.shape[1]))
         for _, block in row_blocks(features):
             rows = np.asarray(np.linalg.qr(np.concatenate([rows, block - mean]), mode="r"))
@@ -254,7 +224,7 @@ class _Spread:
         self._back = (right[is_kept].T / values[is_kept]) @ left[:, is_kept].T
 
     def influence(self, vectors: Features, values: Features, shift: Features) -> Features:
-        """Return that of each picture, up to a constant, (N,).
+        """Return the influence of each picture, up to a constant, (N,).
 
         Args:
             vectors: of the decomposition, on the side of this set.
@@ -277,20 +247,18 @@ def _mean(features: Features) -> Features:
 
 
 def _resampled(count: int, draws: int, random: np.random.Generator) -> _Weights:
-    """Return how often each picture is drawn, (N, draws)."""
     return random.multinomial(count, np.full(count, 1.0 / count), size=draws).T.astype(np.float64)
 
 
 def _weighted(one: Features, two: Features, weights1: _Weights, weights2: _Weights) -> _Weights:
-    """Return the weighted sums of the kernel over all pairs, one a draw."""
-    total = np.zeros(weights1.shape[1])
+    total = np.zeros(weights1.shape[1])  # over all pairs, one a draw
     for rows, columns, block in kernel_blocks(one, two):
         total += (weights1[rows] * (block @ weights2[columns])).sum(axis=0)
     return total
 
 
 def _within(features: Features, weights: _Weights) -> _Weights:
-    """Return the weighted mean of the kernel over pairs of different pictures, one a draw."""
+    # Pairs of a picture with itself are left out: they would raise every draw.
     squares = np.square(weights)
     total = _weighted(features, features, weights, weights) - kernel_diagonal(features) @ squares
     pairs = np.square(weights.sum(axis=0)) - squares.sum(axis=0)

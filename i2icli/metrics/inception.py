@@ -41,10 +41,10 @@ Network = Callable[[Tensor], Tensor]
 
 
 def check_mode(mode: str) -> FeatureMode:
-    """Return `mode` if it is one.
+    """Return `mode` as one of the modes.
 
     Raises:
-        ConfigError: if not, with those there are.
+        ConfigError: it is none; names those there are.
     """
     if mode not in RESIZERS:
         raise ConfigError(f"--mode {mode!r} is no way to resize: use {', '.join(RESIZERS)}.")
@@ -61,15 +61,7 @@ def find_inception(mode: FeatureMode) -> FoundWeights:
 
 
 def prepare(pixels: Pixels, resize: Callable[[Any], Any]) -> Tensor:
-    """Bring a picture into the form that clean-fid gives its networks.
-
-    Args:
-        pixels: (H, W, 3) uint8.
-        resize: as `build_resizer` returns it.
-
-    Returns:
-        float32 (3, h, w) in [0, 255].
-    """
+    """Return a picture, (H, W, 3) uint8, as clean-fid's networks take it, (3, h, w) in [0, 255]."""
     resized: NDArray[np.generic] = np.ascontiguousarray(resize(pixels))
     planes = torch.from_numpy(resized).permute(2, 0, 1).contiguous()
     if planes.dtype == torch.uint8:
@@ -87,7 +79,7 @@ def build_resizer(mode: FeatureMode) -> Callable[[Any], Any]:
 
 
 def build_network(mode: FeatureMode, device: torch.device, weights: FoundWeights) -> Network:
-    """Return what turns prepared pictures, (B, 3, h, w), into features, (B, 2048).
+    """Return the network from prepared pictures, (B, 3, h, w), to features, (B, 2048).
 
     Raises:
         I2IError: clean-fid is not installed.

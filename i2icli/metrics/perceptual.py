@@ -28,7 +28,7 @@ from i2icli.metrics.picture_sets import (
     pair_facts,
     pictures_by_stem,
 )
-from i2icli.metrics.results import Fact, Measurement, mean_interval
+from i2icli.metrics.results import Fact, Measurement, mean_measurement
 from i2icli.pictures.images import read_picture, read_size, to_tensor
 from i2icli.pretrained.weights import FoundWeights, load_weights
 
@@ -48,8 +48,8 @@ class Lpips:
     """The distance of the lpips package with given convolutions.
 
     Attributes:
-        net: whose convolutions they are.
-        device: where it computes.
+        net: the network that they are of.
+        device: where it computes; by default the CPU.
         weights: the file they came from; None for tensors given by hand.
     """
 
@@ -61,32 +61,17 @@ class Lpips:
         device: torch.device | None = None,
         weights: FoundWeights | None = None,
     ) -> None:
-        """Build the network.
-
-        Args:
-            net: `alex` or `vgg`.
-            convolutions: with the names and shapes of torchvision, `features.N.weight` and
-                `features.N.bias`; further tensors are left alone.
-            device: the CPU by default.
-            weights: where the convolutions came from.
-        """
         self.net, self.weights = net, weights
         self.device = device or torch.device("cpu")
         self._module = _build_module(net, convolutions).to(self.device)
 
     @torch.inference_mode()
     def distances(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the distance of each pair.
-
-        Args:
-            first: pictures, (B, 3, H, W), in [-1, 1]: another range would give other numbers.
-            second: their partners, same shape and range.
-
-        Returns:
-            (B,), on the CPU, float64.
+        """Return the distance of each pair of pictures, (B, 3, H, W) in [-1, 1]: (B,), float64.
 
         Raises:
-            ValueError: the shapes differ, or a value lies outside [-1, 1].
+            ValueError: the shapes differ, or a value lies outside [-1, 1], which would give other
+                numbers.
         """
         if first.shape != second.shape:
             raise ValueError(f"shapes differ: {tuple(first.shape)} against {tuple(second.shape)}")
@@ -124,14 +109,8 @@ def lpips_content(
     """
     pairs = match_folders(inputs, outputs)
     values = measure_pairs(pairs, lpips=lpips, batch_size=batch_size, progress=progress)
-    return _summary(
-        "content",
-        values,
-        lpips,
-        counts={"pairs": len(pairs)},
-        facts=pair_facts(pairs, "input", "output"),
-        about={"inputs": str(inputs), "outputs": str(outputs)},
-    )
+    facts, about = pair_facts(pairs, "input", "output"), {"inputs": inputs, "outputs": outputs}
+    return _summary("content", values, lpips, {"pairs": len(pairs)}, facts, about)
 
 
 def lpips_paired(
@@ -149,14 +128,8 @@ def lpips_paired(
     """
     pairs = match_folders(outputs, truth)
     values = measure_pairs(pairs, lpips=lpips, batch_size=batch_size, progress=progress)
-    return _summary(
-        "paired",
-        values,
-        lpips,
-        counts={"pairs": len(pairs)},
-        facts=pair_facts(pairs, "output", "truth"),
-        about={"outputs": str(outputs), "truth": str(truth)},
-    )
+    facts, about = pair_facts(pairs, "output", "truth"), {"outputs": outputs, "truth": truth}
+    return _summary("paired", values, lpips, {"pairs": len(pairs)}, facts, about)
 
 
 def lpips_diversity(
@@ -190,19 +163,11 @@ def lpips_diversity(
     ]
     values = measure_pairs(pairs, lpips=lpips, batch_size=batch_size, progress=progress)
     styles = len(next(iter(groups.values())))
-    facts = describe_set([path for paths in groups.values() for path in paths])
-    return _summary(
-        "diversity",
-        values.reshape(len(groups), -1).mean(axis=1),
-        lpips,
-        counts={"inputs": len(groups), "styles": styles},
-        facts={
-            "pairs": "all of an input",
-            "size": facts.sizes,
-            "output_format": facts.formats,
-        },
-        about={"outputs": str(outputs)},
-    )
+    whole = describe_set([path for paths in groups.values() for path in paths])
+    facts = {"pairs": "all of an input", "size": whole.sizes, "output_format": whole.formats}
+    by_input = values.reshape(len(groups), -1).mean(axis=1)
+    counts = {"inputs": len(groups), "styles": styles}
+    return _summary("diversity", by_input, lpips, counts, facts, {"outputs": outputs})
 
 
 def measure_pairs(
@@ -234,12 +199,11 @@ def measure_pairs(
 
 
 def _build_module(net: Net, convolutions: Mapping[str, Tensor]) -> nn.Module:
-    """Build the package's network around given convolutions, with the package's linear heads.
-
-    It is built without memory and then filled, because the package would make torchvision
-    download its weights, or draw half a gigabyte of random ones.
-    """
+    """Build the package's network around given convolutions, with the package's linear heads."""
     import lpips
+
+    # Built without memory and then filled, because the package would make torchvision download its
+    # weights, or draw half a gigabyte of random ones.
 
     with warnings.catch_warnings(), torch.device("meta"):
         # The package speaks to torchvision in words that are deprecated there.
@@ -261,8 +225,7 @@ def _build_module(net: Net, convolutions: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _read(path: Path) -> Tensor:
-    """Return a picture, (3, H, W) in [-1, 1]; grey is repeated, alpha left out."""
-    return to_tensor(read_picture(path).pixels)
+    return to_tensor(read_picture(path).pixels)  # (3, H, W): grey is repeated, alpha left out
 
 
 def _common_size(pair: Pair, net: Net) -> tuple[int, int]:
@@ -282,7 +245,6 @@ def _common_size(pair: Pair, net: Net) -> tuple[int, int]:
 
 
 def _group_styles(folder: Path) -> dict[str, list[Path]]:
-    """Group `NAME_1.png`, `NAME_style2.png`, ... by NAME, each in the order of the numbers."""
     groups: dict[str, dict[int, Path]] = {}
     for stem, path in pictures_by_stem(folder).items():
         match = _STYLE.fullmatch(stem)
@@ -308,30 +270,19 @@ def _summary(
     kind: Kind,
     values: NDArray[np.float64],
     lpips: Lpips,
-    *,
     counts: Mapping[str, int],
     facts: Mapping[str, Fact],
-    about: Mapping[str, Fact],
+    folders: Mapping[str, Path],
 ) -> Measurement:
-    weights = lpips.weights
-    spread = float(values.std(ddof=1)) if values.size > 1 else None
-    return Measurement(
-        name="lpips",
-        value=float(values.mean()),
-        interval=mean_interval(values),
-        counts=counts,
-        protocol={
-            "kind": kind,
-            "net": lpips.net,
-            "version": VERSION,
-            "range": "[-1, 1]",
-            "resize": "none",
-            **facts,
-        },
-        about={
-            **about,
-            "weights": weights.name if weights else None,
-            "weights_sha256": weights.sha256 if weights else None,
-        },
-        parts={"standard deviation": spread},
-    )
+    protocol: dict[str, Fact] = {"kind": kind, "net": lpips.net, "version": VERSION}
+    protocol |= {"range": "[-1, 1]", "resize": "none", **facts}
+    about = {name: str(folder) for name, folder in folders.items()} | weight_facts(lpips.weights)
+    return mean_measurement("lpips", values, counts=counts, protocol=protocol, about=about)
+
+
+def weight_facts(weights: FoundWeights | None) -> dict[str, Fact]:
+    """Return the name and sum of the weights of a measurement."""
+    return {
+        "weights": weights.name if weights else None,
+        "weights_sha256": weights.sha256 if weights else None,
+    }

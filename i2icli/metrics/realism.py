@@ -93,7 +93,7 @@ def measure_distances(
         reading: how pictures become features; None: clean, on the CPU.
 
     Returns:
-        The measurements by name, in the order of `names`.
+        The measurements in the order of `names`; none in a process that is not the first.
 
     Raises:
         DataError: a set has fewer than two pictures, or some cannot be read.
@@ -142,11 +142,7 @@ def measure_distances(
 def _describe(
     pictures: Mapping[str, Sequence[AnyPicture]], process: Process
 ) -> dict[str, SetFacts]:
-    """Describe the sets, each once for all processes.
-
-    Raises:
-        DataError: naming what cannot be read, in every process.
-    """
+    # Once for all processes; what cannot be read is an error in every one.
     found, fault = {}, ""
     if process.is_first:
         try:
@@ -160,7 +156,6 @@ def _describe(
 
 
 def _read(pictures: Sequence[AnyPicture], facts: SetFacts, reading: Reading) -> Features:
-    """Return the features of one set, (N, 2048)."""
     return extract_features(
         pictures,
         mode=reading.mode,
@@ -176,13 +171,20 @@ def _read(pictures: Sequence[AnyPicture], facts: SetFacts, reading: Reading) -> 
 
 def _measure_fid(real: Features, fake: Features, frame: Measurement) -> Measurement:
     value, error = fid(real, fake)
+    few: tuple[str, ...] = ()
+    if min(len(real), len(fake)) < ENOUGH:
+        few = (
+            f"FID of {len(fake)} against {len(real)} pictures: with fewer than {ENOUGH:,} it "
+            "depends on their number, so compare it only with numbers of equal counts; KID does "
+            "not",
+        )
     return replace(
         frame,
         name="fid",
         value=value,
         interval=interval_about(value, error),
         parts={"standard_error": error},
-        warnings=frame.warnings + _few(frame.counts),
+        warnings=frame.warnings + few,
     )
 
 
@@ -224,19 +226,7 @@ def _protocol(mode: FeatureMode, weights: str, facts: dict[str, SetFacts]) -> di
     }
 
 
-def _few(counts: Mapping[str, int]) -> tuple[str, ...]:
-    """Return what limits an FID of few pictures."""
-    real, fake = counts["real"], counts["fake"]
-    if min(real, fake) >= ENOUGH:
-        return ()
-    return (
-        f"FID of {fake} against {real} pictures: with fewer than {ENOUGH:,} it depends on their "
-        "number, so compare it only with numbers of equal counts; KID does not",
-    )
-
-
 def _warnings(facts: dict[str, SetFacts]) -> tuple[str, ...]:
-    """Return what limits both numbers."""
     real, fake = facts["real"], facts["fake"]
     said = []
     if real.sizes != fake.sizes:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from i2icli.config.words import as_plain
 from i2icli.errors import ConfigError
 
 Fact = str | int | float | None
@@ -17,7 +18,7 @@ _LEVEL, _RESAMPLES = 0.95, 1000
 
 @dataclass(frozen=True)
 class Interval:
-    """Where the number would lie if other pictures of the same kind had been drawn.
+    """An interval that the number would lie in, had other pictures of the same kind been drawn.
 
     Attributes:
         low, high: the ends, in the unit of the value.
@@ -30,9 +31,7 @@ class Interval:
     level: float
     method: str
 
-    def as_document(self) -> dict[str, Any]:
-        """Return the interval for JSON."""
-        return {"low": self.low, "high": self.high, "level": self.level, "method": self.method}
+    as_document = as_plain
 
 
 @dataclass(frozen=True)
@@ -62,16 +61,8 @@ class Measurement:
     warnings: tuple[str, ...] = ()
 
     def as_document(self) -> dict[str, Any]:
-        """Return everything for JSON."""
-        return {
-            "value": self.value,
-            "interval": None if self.interval is None else self.interval.as_document(),
-            "counts": dict(self.counts),
-            "protocol": dict(self.protocol),
-            "about": dict(self.about),
-            "parts": dict(self.parts),
-            "warnings": list(self.warnings),
-        }
+        """Return everything but the name for JSON."""
+        return {key: value for key, value in as_plain(self).items() if key != "name"}
 
     def with_facts(
         self, *, protocol: Mapping[str, Fact] | None = None, about: Mapping[str, Fact] | None = None
@@ -94,7 +85,12 @@ class Measurement:
                 f"{self.name} and {other.name} are different metrics and cannot be compared: "
                 "name one metric."
             )
-        differences = _differences(_facts(self), _facts(other))
+        one, two = _facts(self), _facts(other)
+        differences = [
+            f"{name} is {_word(one, name)} in one and {_word(two, name)} in the other"
+            for name in dict.fromkeys((*one, *two))
+            if name not in one or name not in two or one[name] != two[name]
+        ]
         if differences:
             raise ConfigError(
                 f"these two numbers of {self.name} were not measured alike and cannot be compared: "
@@ -142,18 +138,30 @@ def mean_interval(values: NDArray[np.float64]) -> Interval | None:
     return bootstrap_interval(lambda times: float(times @ values / values.size), values.size)
 
 
+def mean_measurement(
+    name: str,
+    values: NDArray[np.float64],
+    *,
+    counts: Mapping[str, int],
+    protocol: Mapping[str, Fact],
+    about: Mapping[str, Fact],
+) -> Measurement:
+    """Return the mean of one number a picture, (N,), with its interval and standard deviation."""
+    spread = float(values.std(ddof=1)) if values.size > 1 else None
+    return Measurement(
+        name=name,
+        value=float(values.mean()),
+        interval=mean_interval(values),
+        counts=counts,
+        protocol=protocol,
+        about=about,
+        parts={"standard deviation": spread},
+    )
+
+
 def _facts(measurement: Measurement) -> dict[str, Fact]:
     counts = {f"N {name}": count for name, count in measurement.counts.items()}
     return {**measurement.protocol, **counts}
-
-
-def _differences(one: Mapping[str, Fact], two: Mapping[str, Fact]) -> list[str]:
-    names = [*one, *(name for name in two if name not in one)]
-    return [
-        f"{name} is {_word(one, name)} in one and {_word(two, name)} in the other"
-        for name in names
-        if name not in one or name not in two or one[name] != two[name]
-    ]
 
 
 def _word(facts: Mapping[str, Fact], name: str) -> str:

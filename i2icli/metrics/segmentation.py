@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from i2icli.errors import DataError
 from i2icli.metrics.picture_sets import Pair, match_folders
-from i2icli.metrics.results import Fact, Interval, Measurement, bootstrap_interval
+from i2icli.metrics.results import Fact, Measurement, bootstrap_interval
 from i2icli.pictures.label_maps import Labels, LabelScheme, Palette, colours_to_ids, read_labels
 
 Convention = Literal["standard", "released"]
@@ -73,16 +74,7 @@ class Scores:
 
 
 def confusion_matrix(truth: Labels, predicted: Labels, classes: int) -> NDArray[np.int64]:
-    """Count pixels by truth (rows) and prediction (columns).
-
-    Args:
-        truth: ids, any shape; those from `classes` on are in no cell.
-        predicted: ids, the same shape; likewise.
-        classes: number of classes, C.
-
-    Returns:
-        (C, C).
-    """
+    """Count pixels by truth (rows) and prediction (columns), (C, C); other ids are in no cell."""
     counted = (truth >= 0) & (truth < classes) & (predicted >= 0) & (predicted < classes)
     cells = truth[counted] * classes + predicted[counted]
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
@@ -91,14 +83,7 @@ def confusion_matrix(truth: Labels, predicted: Labels, classes: int) -> NDArray[
 def tally_labels(
     truth: Labels, predicted: Labels, scheme: LabelScheme, *, convention: Convention
 ) -> Tally:
-    """Count one picture's pixels.
-
-    Args:
-        truth: ids of the scheme, (H, W).
-        predicted: likewise, the same shape.
-        scheme: classes and the ignored id.
-        convention: see the module.
-    """
+    """Count one picture's pixels; both are ids of the scheme, (H, W)."""
     classes, ignore = scheme.classes, scheme.ignore
     blank = classes  # in no cell of the matrix, even where `ignore` is the id of a class
     truth = np.where(truth == ignore, blank, truth)
@@ -122,9 +107,8 @@ def tally_labels(
 def score_tally(tally: Tally, convention: Convention) -> Scores:
     """Return the scores of counted pixels; NaN where nothing was to be scored."""
     recall, iou = tally.recall(), tally.iou()
-    mean = _mean_with_zeros if convention == "released" else _mean_of_present
     accuracy = float(tally.correct.sum() / tally.pixels) if tally.pixels else float("nan")
-    return Scores(accuracy, mean(recall), mean(iou), recall, iou)
+    return Scores(accuracy, _mean(recall, convention), _mean(iou, convention), recall, iou)
 
 
 def score_label_maps(
@@ -140,7 +124,7 @@ def score_label_maps(
     Args:
         truth: one-channel id maps, or colour maps where the scheme has a palette.
         predicted: likewise, of the same sizes.
-        scheme: what they hold.
+        scheme: classes, ids and colours of both.
         names: of the maps that count, without suffix; None: all.
         progress: called with pictures done and pictures in all.
 
@@ -199,10 +183,8 @@ class _Reader:
         # alike; only the score by its name repeats that, and not where one of the two is ids.
         is_swapped = convention == "released" and true.ndim == ours.ndim == 3
         self.has_swapped |= is_swapped
-        return (
-            self._ids(true, pair.first, is_swapped=is_swapped),
-            self._ids(ours, pair.second, is_swapped=is_swapped),
-        )
+        true = self._ids(true, pair.first, is_swapped=is_swapped)
+        return true, self._ids(ours, pair.second, is_swapped=is_swapped)
 
     def _ids(self, stored: Labels | Palette, path: Path, *, is_swapped: bool) -> Labels:
         if stored.ndim == 3:
@@ -227,9 +209,9 @@ class _Reader:
 
 
 def _measure(tallies: list[Tally], convention: Convention, reader: _Reader) -> list[Measurement]:
-    """Return the three numbers of one convention, with intervals over pictures."""
     scores_of = _scorer(tallies, convention)
-    overall = scores_of(np.ones(len(tallies)))
+    everyone = np.ones(len(tallies))
+    overall = scores_of(everyone)
     protocol: dict[str, Fact] = {
         "convention": convention,
         "rule": _RULES[convention],
@@ -241,8 +223,8 @@ def _measure(tallies: list[Tally], convention: Convention, reader: _Reader) -> l
     return [
         Measurement(
             name=name if convention == "standard" else f"{name}_{convention}",
-            value=float(getattr(overall, name)),
-            interval=_interval(scores_of, name, len(tallies)),
+            value=_score(scores_of, name, everyone),
+            interval=bootstrap_interval(partial(_score, scores_of, name), len(tallies)),
             counts={"pairs": len(tallies)},
             protocol=protocol,
             parts=_per_class(values, reader.scheme),
@@ -265,11 +247,8 @@ def _scorer(tallies: list[Tally], convention: Convention) -> Callable[[Counts], 
     return scores_of
 
 
-def _interval(scores_of: Callable[[Counts], Scores], name: str, count: int) -> Interval | None:
-    def statistic(times: Counts) -> float:
-        return float(getattr(scores_of(times), name))
-
-    return bootstrap_interval(statistic, count)
+def _score(scores_of: Callable[[Counts], Scores], name: str, times: Counts) -> float:
+    return float(getattr(scores_of(times), name))
 
 
 def _per_class(values: Counts | None, scheme: LabelScheme) -> dict[str, float | None]:
@@ -293,12 +272,10 @@ def _ratio(part: Counts, whole: Counts) -> Counts:
     return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
 
 
-def _mean_of_present(values: Counts) -> float:
+def _mean(values: Counts, convention: Convention) -> float:
+    if convention == "released":
+        return float(np.nan_to_num(values, nan=0.0).mean())
     # Departs from the official code: classes that do not occur are left out, because a score must
     # not hang on how many of them the list of classes has.
     present = values[~np.isnan(values)]
     return float(present.mean()) if present.size else float("nan")
-
-
-def _mean_with_zeros(values: Counts) -> float:
-    return float(np.nan_to_num(values, nan=0.0).mean())

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from i2icli.metrics.perceptual import BATCH_SIZE, Progress
+from i2icli.metrics.perceptual import BATCH_SIZE, Progress, weight_facts
 from i2icli.metrics.picture_sets import Pair, load_ahead, match_folders, pair_facts
-from i2icli.metrics.results import Measurement, mean_interval
+from i2icli.metrics.results import Measurement, mean_measurement
 from i2icli.networks.vgg import VGG16Features
 from i2icli.pictures.images import read_picture, to_tensor
 from i2icli.pretrained.weights import FoundWeights, load_weights
@@ -49,13 +49,9 @@ class SelfSimilarity:
 
     @torch.inference_mode()
     def maps(self, pictures: Tensor) -> Tensor:
-        """Return the self-similarity of each picture.
+        """Return the self-similarity of each picture, (B, 3, H, W) in [-1, 1]: (B, P, P).
 
-        Args:
-            pictures: (B, 3, H, W) in [-1, 1].
-
-        Returns:
-            (B, P, P), cosines of the features of P = (H / 8) * (W / 8) places.
+        They are cosines of the features of P = (H / 8) * (W / 8) places.
         """
         # TensorFloat-32, PyTorch's default for convolutions, would change the third digit.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
@@ -64,18 +60,13 @@ class SelfSimilarity:
         return vectors.mT @ vectors
 
     def distances(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the mean squared difference of the maps of each pair, (B,), float64.
-
-        Args:
-            first: pictures, (B, 3, H, W) in [-1, 1].
-            second: their partners, the same shape.
-        """
+        """Return the mean squared difference of each pair's maps, (B,), float64; see `maps`."""
         difference = (self.maps(first) - self.maps(second)).square()
         return difference.mean(dim=(1, 2)).to(device="cpu", dtype=torch.float64)
 
 
 def load_self_similarity(device: torch.device | None = None) -> SelfSimilarity:
-    """Return it with the real weights of the weights folder; nothing is downloaded.
+    """Return self-similarity with the real weights of the weights folder; nothing is downloaded.
 
     Raises:
         WeightsError: the weights `vgg16` are not there.
@@ -106,11 +97,9 @@ def structure_distance(
         values += network.distances(first, second).tolist()
         if progress:
             progress(len(values), len(pairs))
-    weights, numbers = network.weights, np.array(values)
-    return Measurement(
-        name="structure",
-        value=float(numbers.mean()),
-        interval=mean_interval(numbers),
+    return mean_measurement(
+        "structure",
+        np.array(values),
         counts={"pairs": len(pairs)},
         protocol={
             "features": f"vgg16 {LAYER}, not DINO",
@@ -119,13 +108,7 @@ def structure_distance(
             "resize": f"{SIDE}x{SIDE} bicubic, antialiased",
             **pair_facts(pairs, "input", "output"),
         },
-        about={
-            "inputs": str(inputs),
-            "outputs": str(outputs),
-            "weights": weights.name if weights else None,
-            "weights_sha256": weights.sha256 if weights else None,
-        },
-        parts={"standard deviation": float(numbers.std(ddof=1)) if numbers.size > 1 else None},
+        about={"inputs": str(inputs), "outputs": str(outputs), **weight_facts(network.weights)},
     )
 
 
@@ -135,7 +118,6 @@ def _load(pairs: list[Pair]) -> tuple[Tensor, Tensor]:
 
 
 def _read(path: Path) -> Tensor:
-    """Return a picture, (3, 224, 224) in [-1, 1]."""
-    picture = to_tensor(read_picture(path).pixels)[None]
+    picture = to_tensor(read_picture(path).pixels)[None]  # in [-1, 1]
     resized = F.interpolate(picture, size=(SIDE, SIDE), mode="bicubic", antialias=True)
     return resized[0].clamp(-1.0, 1.0)

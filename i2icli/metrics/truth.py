@@ -72,12 +72,9 @@ class FolderScore:
 
 
 def score_pixels(output: Pixels, truth: Pixels, mask: Pixels | None = None) -> TruthScore:
-    """Return the error of one picture.
+    """Return the error of one picture, (H, W, C) of 8 or 16 bits, against its truth.
 
-    Args:
-        output: (H, W, C), 8 or 16 bits.
-        truth: the same shape, 8 or 16 bits.
-        mask: (H, W) or (H, W, 1); above half its range counts as inside.
+    A mask, (H, W) or (H, W, 1), above half its range counts as inside.
 
     Raises:
         ValueError: the shapes differ.
@@ -165,7 +162,7 @@ def mean_score(scores: Sequence[TruthScore]) -> TruthScore:
 
 
 def _by_stem(folder: Path | None) -> dict[str, Path]:
-    """Map stems, with their subfolder, to the pictures of a folder; empty where there is none."""
+    # by name without suffix, with the subfolder
     if folder is None or not folder.is_dir():
         return {}
     paths = list_pictures(folder)

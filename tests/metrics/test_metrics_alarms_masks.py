@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from i2icli.config.sections import HealthConfig
-from i2icli.metrics.alarms import Alarm, empty_mask, full_mask, picture_alarms
+from i2icli.metrics.alarms import Alarm, mask_alarm, picture_alarms
 
 LIMIT = HealthConfig().mask
 Mask = NDArray[np.float32]
@@ -25,8 +25,10 @@ def spot(side: int) -> Mask:
 
 
 def raised(masks: list[Mask], limit: float = LIMIT) -> list[Alarm]:
-    found = (check({"attention": masks}, limit=limit) for check in (empty_mask, full_mask))
-    return [alarm for alarm in found if alarm is not None]
+    named = {"attention": masks}
+    empty = mask_alarm("mask-empty", named, limit=limit)
+    full = mask_alarm("mask-full", named, limit=limit)
+    return [alarm for alarm in (empty, full) if alarm is not None]
 
 
 def test_masks_near_0_are_an_alarm_with_a_remedy() -> None:
