@@ -85,7 +85,7 @@ class LinearSchedule(EpochSchedule):
     def factor(self, epoch: int) -> float:
         """Return the multiplier of the learning rate in `epoch`, counted from 1."""
         decayed = min(max(0, epoch - self.epochs), self.epochs_decay)
-        return 1.0 - decayed / (self.epochs_decay + 1)
+        return 1.0 - decayed / (self.epochs_decay + 1)  # + 1 as released: it never reaches 0
 
     def is_decaying(self, epoch: int) -> bool:
         """Return whether `epoch`, counted from 1, lies in the second, falling part."""

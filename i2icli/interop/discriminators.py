@@ -28,7 +28,7 @@ def recognise_patchgan(weights: Mapping[str, Tensor]) -> Network | None:
     second = numbers[1]
     norm = norm_of(weights, f"model.{second}", f"model.{second + 1}")
     kept, unused = without_statistics(weights, norm)
-    antialias = second == 3
+    antialias = second == 3  # a blur lies between; without it the number is 2
     way = "anti-aliased" if antialias else "not anti-aliased"
     return Network(
         family="patchgan",
@@ -101,25 +101,13 @@ def recognise_projection(weights: Mapping[str, Tensor]) -> Network | None:
         return None
     dim = shape_of(weights, "mlp_0.2.weight")[:1]
     layers = len({name.split(".")[0] for name in weights})
-    return Network(
-        family="projection head",
-        role="projection",
-        title=f"projection head of {layers} layers",
-        settings={"projection_dim": dim[0]} if dim else {},
-        channels=(),
-        weights=weights,
-    )
+    settings = {"projection_dim": dim[0]} if dim else {}
+    title = f"projection head of {layers} layers"
+    return Network("projection head", "projection", title, settings, (), weights)
 
 
 def recognise_similarity(weights: Mapping[str, Tensor]) -> Network | None:
     """Return the learned head of L-SeSim of a state dict, or None."""
     if not all(re.fullmatch(r"conv_\d+\.[02]\.(weight|bias)", name) for name in weights):
         return None
-    return Network(
-        family="similarity head",
-        role="similarity",
-        title="learned head of L-SeSim",
-        settings={},
-        channels=(),
-        weights=weights,
-    )
+    return Network("similarity head", "similarity", "learned head of L-SeSim", {}, (), weights)

@@ -17,6 +17,7 @@ from i2icli.errors import CheckpointError
 from i2icli.interop.network import Network, count_names, norm_of, shape_of, without_statistics
 from i2icli.networks.stylegan2 import StyleGAN2Generator
 
+# Sides of training crops in the order in which they are tried, pixels.
 _CROPS = (64, 128, 256, 512, 32)
 _FIRST = "encoder.convs.1.0.weight"
 _SPLIT = re.compile(r"(encoder|decoder)\.model\.(\d+)\.(.+)")
@@ -39,7 +40,7 @@ def recognise_resnet(weights: Mapping[str, Tensor], *, source: str) -> Network |
     width, start, end = first[0], numbers[0], numbers[-1] + 1
     # Doubling is a transposed convolution, or a blur with a convolution after it.
     antialias_up = len(shape_of(weights, f"model.{end}.weight")) != 4
-    antialias_down = start == 12
+    antialias_down = start == 12  # the first block's number; without blurs it is 10
     layers = [name for name in weights if re.fullmatch(r"model\.\d+\.weight", name)]
     last = shape_of(weights, max(layers, key=lambda name: int(name.split(".")[1])))
     norm = norm_of(weights, "model.1", "model.2")

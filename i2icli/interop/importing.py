@@ -15,7 +15,7 @@ from i2icli.config.base import StrictModel
 from i2icli.config.document import config_document
 from i2icli.errors import CheckpointError, ConfigError
 from i2icli.interop.files import parse_name
-from i2icli.interop.network import Filled, Network, fill
+from i2icli.interop.network import Filled, Network, fill, some
 from i2icli.interop.parts import Generators, Part, find_generators, read_beside
 from i2icli.methods import build_method, configure_run, method_of
 from i2icli.methods.shared.base import Method
@@ -66,8 +66,10 @@ class Imported:
                 f"  {name:{width}}  {part.file.name}: {part.network.title}",
                 f"  {'':{width}}  {len(filled.used)} tensors used{constants}",
             ]
-            for reason, unused in _by_reason(filled.unused).items():
-                lines.append(f"  {'':{width}}  {len(unused)} left out: {reason} ({_some(unused)})")
+            for reason in dict.fromkeys(filled.unused.values()):
+                unused = [name for name, why in filled.unused.items() if why == reason]
+                words = f"{len(unused)} left out: {reason} ({some(unused, 2)})"
+                lines.append(f"  {'':{width}}  {words}")
         lines += [f"  {name:{width}}  fresh: {why}" for name, why in self.fresh.items()]
         lines += [f"note: {note}" for note in self.notes]
         if not self.is_told:
@@ -281,16 +283,3 @@ def _state(method: Method, imported: Imported) -> CheckpointState:
             "fresh": list(imported.fresh),
         },
     )
-
-
-def _by_reason(unused: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return names by the reason they were left out."""
-    groups: dict[str, list[str]] = {}
-    for name, reason in unused.items():
-        groups.setdefault(reason, []).append(name)
-    return groups
-
-
-def _some(names: list[str]) -> str:
-    """Return the first few names."""
-    return ", ".join(names[:2]) + (", ..." if len(names) > 2 else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -120,7 +120,7 @@ def fill(module: nn.Module, network: Network, *, source: str) -> Filled:
             and not torch.allclose(theirs[name].to(ours[name]), ours[name], rtol=1e-4, atol=1e-6)
         ],
     }
-    said = [f"{len(names)} {fault} ({_some(names)})" for fault, names in faults.items() if names]
+    said = [f"{len(names)} {fault} ({some(names)})" for fault, names in faults.items() if names]
     if said:
         raise CheckpointError(
             f"{source} looks like a {network.title}, but does not fit one: {'; '.join(said)}."
@@ -133,5 +133,6 @@ def fill(module: nn.Module, network: Network, *, source: str) -> Filled:
     return Filled(used, verified, network.unused)
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+def some(names: Sequence[str], most: int = 4) -> str:
+    """Return the first few names."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -69,6 +69,7 @@ def global_rows(features: Tensor, places: Tensor) -> Tensor:
 
     `features` are the source's, (B, C, H, W), `places` flat positions, (B, N); each row sums to 1.
     """
+    # With gradient, as released: the encoder learns on the source side too, through the rows.
     return torch.bmm(gather_places(features, places), features.flatten(2)).softmax(dim=-1)
 
 

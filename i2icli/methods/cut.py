@@ -45,6 +45,8 @@ class CUTConfig(OneWayConfig):
     nce_identity: bool = Field(
         True, description="Also apply PatchNCE to G(B) against B, each term at half weight."
     )
+    # 0 is the padded picture, 4 and 8 the halvings' convolutions before their norms, 12 and 16 the
+    # first and the fifth residual block; without anti-aliasing they are other modules.
     nce_layers: tuple[int, ...] = Field(
         (0, 4, 8, 12, 16),
         min_length=1,
@@ -138,6 +140,7 @@ class CUT(OneWay):
         real_a = batch.real_a.flip(-1) if flipped else batch.real_a
 
         yield from self.structure_turns(real_a, fake_b, batch.real_b)
+        # The discriminator first, as released: the generator meets it as it has become.
         yield "discriminator", self.discriminator_terms(fake_b.detach(), batch.real_b)
 
         terms = self.gan_terms(fake_b)
@@ -185,6 +188,7 @@ class CUT(OneWay):
         total = queries[0].new_zeros((), dtype=torch.float32)
         for layer, (query, source) in enumerate(zip(queries, sources, strict=True)):
             sampled_query, sampled_key = self.sample(f"{name}.{layer}", layer, query, source)
+            # (B, N, D); keys are constants for the projector too
             keys = self.projector(sampled_key.detach(), layer).detach()
             crossentropy = patch_nce(
                 self.projector(sampled_query, layer),

@@ -124,6 +124,7 @@ class CycleGAN(Method):
 
         yield from self.structure_turns(real_a, fake_b, real_b, name="structure_a2b")
         yield from self.structure_turns(real_b, fake_a, real_a, name="structure_b2a")
+        # The generators first, as released; the discriminators then see their old translations.
         yield (
             "generators",
             {

@@ -85,6 +85,7 @@ class DANet(Segmenter):
         scores = DANetScores(*(enlarge(part, size) for part in self._score(batch.images)))
         ignore = self.task.ignore
         count = labelled_pixels(batch.labels, ignore=ignore, ranks=self.ranks)
+        # As trained originally: three cross-entropies, by default of equal weight.
         fused, position, channel = (
             label_loss(part, batch.labels, ignore=ignore, count=count)
             for part in (scores.fused, scores.position, scores.channel)

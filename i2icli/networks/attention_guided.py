@@ -8,6 +8,7 @@ multiple of 4.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -155,7 +156,7 @@ class _Form:
 
 
 _FORMS: dict[AttentionLayout, _Form] = {
-    "released": _Form((1, 1, 1)),
+    "released": _Form((1, 1, 1)),  # its layers take for the kernel what is given as its width
     "paper": _Form((3, 3, 7)),
     "port": _Form((3, 3, 7), "bilinear", "constant", halving_margin=1, norm="plain", bias=False),
 }
@@ -177,26 +178,21 @@ class AttentionNetwork(nn.Module):
     ) -> None:
         super().__init__()
         form = _FORMS[layout]
-        norm, bias, border = form.norm, form.bias, form.border
+        norm, border = form.norm, form.border
         self.up = form.up
-        self.first = ConvUnit(
-            in_channels, width, 7, stride=2, margin=3, border=border, norm=norm, bias=bias
-        )
-        self.second = ConvUnit(
-            width, 2 * width, 3, stride=2, margin=form.halving_margin, norm=norm, bias=bias
-        )
-        self.block = RectifiedBlock(2 * width, border=border, norm=norm, bias=bias)
+        unit = partial(ConvUnit, bias=form.bias)
+        self.first = unit(in_channels, width, 7, stride=2, margin=3, border=border, norm=norm)
+        self.second = unit(width, 2 * width, 3, stride=2, margin=form.halving_margin, norm=norm)
+        self.block = RectifiedBlock(2 * width, border=border, norm=norm, bias=form.bias)
         channels = (2 * width, 2 * width, width, 1)
         self.decoder = nn.ModuleList(
-            ConvUnit(
-                channels[number],
-                channels[number + 1],
+            unit(
+                *channels[number : number + 2],
                 kernel,
                 margin=kernel // 2,
                 border=border,
                 norm=norm if number < 2 else "none",
                 slope=0.0 if number < 2 else None,
-                bias=bias,
             )
             for number, kernel in enumerate(form.kernels)
         )

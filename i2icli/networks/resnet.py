@@ -89,7 +89,7 @@ class ResnetGenerator(nn.Module):
         for channels in (width, 2 * width):
             layers += _halving(channels, antialias=antialias_down, norm=norm)
         layers += [ResnetBlock(4 * width, norm=norm, dropout=dropout) for _ in range(blocks)]
-        self._last_block = len(layers) - 1
+        self._last_block = len(layers) - 1  # 20 of 9 blocks with blurs, else 18
         for channels in (4 * width, 2 * width):
             layers += _doubling(channels, antialias=antialias_up, norm=norm)
         layers += [ReflectionPad(3), nn.Conv2d(width, out_channels, 7), nn.Tanh()]

@@ -181,7 +181,7 @@ class StructureTerm(nn.Module):
             jittered = jitter_colours(source, draws, f"{name}.jitter_source")
             translated = torch.cat([translated, jittered])
             other = torch.cat([other, jitter_colours(other, draws, f"{name}.jitter_other")])
-        return source, translated, other.flip(2, 3)
+        return source, translated, other.flip(2, 3)  # upside down and mirrored, as released
 
 
 def _coloured(images: Tensor) -> Tensor:
