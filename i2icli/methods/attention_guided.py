@@ -135,12 +135,12 @@ class AttentionGuided(Method):
     """Translation in both directions, each confined to where its attention network says."""
 
     Config = AttentionGuidedConfig
+    config: AttentionGuidedConfig
     directions = ("a2b", "b2a")
     mask_names = ("attention",)
 
     def __init__(self, config: AttentionGuidedConfig, task: Task | None = None) -> None:
         super().__init__(config, task)
-        self.config = config
         self.translator_ab, self.translator_ba = self._build_translator(), self._build_translator()
         self.discriminator_a = self._build_discriminator()
         self.discriminator_b = self._build_discriminator()
@@ -150,17 +150,15 @@ class AttentionGuided(Method):
     @property
     def players(self) -> Mapping[str, Player]:
         """Each generator with its attention network, and after each the discriminator it meets."""
-        optimizer, schedule = self.config.optimizer, self.config.schedule
-
         # Departs from the official code: every player has an Adam of its own, because the one
         # that all share there counts four updates a step and so takes its moments for older
         # than they are during the first hundreds of steps.
         return {
-            **self.structure_players(optimizer, schedule),
-            "generator_ab": Player((self.translator_ab,), optimizer, schedule),
-            "discriminator_b": Player((self.discriminator_b,), optimizer, schedule),
-            "generator_ba": Player((self.translator_ba,), optimizer, schedule),
-            "discriminator_a": Player((self.discriminator_a,), optimizer, schedule),
+            **self.structure_players(),
+            "generator_ab": self.player(self.translator_ab),
+            "discriminator_b": self.player(self.discriminator_b),
+            "generator_ba": self.player(self.translator_ba),
+            "discriminator_a": self.player(self.discriminator_a),
         }
 
     @property

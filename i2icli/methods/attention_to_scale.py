@@ -80,7 +80,6 @@ class AttentionToScale(Segmenter):
 
     def __init__(self, config: AttentionToScaleConfig, task: Task | None = None) -> None:
         super().__init__(config, task)
-        self.config = config
         check_crop(self.task, smallest_scale=config.scales[-1])
         self.backbone = DilatedResnet(config.backbone)
         channels, count = self.backbone.channels, len(config.scales)

@@ -122,11 +122,10 @@ class CUT(OneWay):
     @property
     def players(self) -> Mapping[str, Player]:
         """The discriminator, then generator and projector together."""
-        optimizer, schedule = self.config.optimizer, self.config.schedule
         return {
-            **self.structure_players(optimizer, schedule),
-            "discriminator": Player((self.discriminator,), optimizer, schedule),
-            "generator": Player((self.generator, self.projector), optimizer, schedule),
+            **self.structure_players(),
+            "discriminator": self.player(self.discriminator),
+            "generator": self.player(self.generator, self.projector),
         }
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:

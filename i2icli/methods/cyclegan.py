@@ -75,6 +75,7 @@ class CycleGAN(Method):
     """Translation in both directions, tied by cycle consistency."""
 
     Config = CycleGANConfig
+    config: CycleGANConfig
     directions = ("a2b", "b2a")
     # The released D_A discriminates pictures of B, which G_A makes
     released: ClassVar[Mapping[str, str]] = {
@@ -86,7 +87,6 @@ class CycleGAN(Method):
 
     def __init__(self, config: CycleGANConfig, task: Task | None = None) -> None:
         super().__init__(config, task)
-        self.config = config
         channels_a, channels_b = self.channels["a"], self.channels["b"]
         generator, discriminator = config.generator.model_dump(), config.discriminator.model_dump()
         self.generator_ab = ResnetGenerator(channels_a, channels_b, **generator)
@@ -101,13 +101,10 @@ class CycleGAN(Method):
     @property
     def players(self) -> Mapping[str, Player]:
         """Both generators, then both discriminators."""
-        optimizer, schedule = self.config.optimizer, self.config.schedule
         return {
-            **self.structure_players(optimizer, schedule),
-            "generators": Player((self.generator_ab, self.generator_ba), optimizer, schedule),
-            "discriminators": Player(
-                (self.discriminator_a, self.discriminator_b), optimizer, schedule
-            ),
+            **self.structure_players(),
+            "generators": self.player(self.generator_ab, self.generator_ba),
+            "discriminators": self.player(self.discriminator_a, self.discriminator_b),
         }
 
     @property

@@ -68,7 +68,6 @@ class DANet(Segmenter):
 
     def __init__(self, config: DANetConfig, task: Task | None = None) -> None:
         super().__init__(config, task)
-        self.config = config
         check_crop(self.task)
         grid = (4, 8, 16) if config.multi_grid else ()
         self.backbone = DilatedResnet(config.backbone, multi_grid=grid)

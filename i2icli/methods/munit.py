@@ -129,6 +129,7 @@ class MUNIT(Method):
     """Translation in both directions, in as many styles as are asked for."""
 
     Config = MUNITConfig
+    config: MUNITConfig
     directions = ("a2b", "b2a")
     # gen_00100000.pt and dis_00100000.pt hold the networks of both domains
     released: ClassVar[Mapping[str, str]] = {
@@ -140,7 +141,6 @@ class MUNIT(Method):
 
     def __init__(self, config: MUNITConfig, task: Task | None = None) -> None:
         super().__init__(config, task)
-        self.config = config
         coder = {**config.generator.model_dump(), "style_size": config.style_size}
         settings = config.discriminator.model_dump()
         self.generator_a = StyleAutoencoder(self.channels["a"], **coder)
@@ -168,13 +168,10 @@ class MUNIT(Method):
     @property
     def players(self) -> Mapping[str, Player]:
         """Both discriminators, then both auto-encoders."""
-        optimizer, schedule = self.config.optimizer, self.config.schedule
         return {
-            "discriminators": Player(
-                (self.discriminator_a, self.discriminator_b), optimizer, schedule
-            ),
-            **self.structure_players(optimizer, schedule),
-            "generators": Player((self.generator_a, self.generator_b), optimizer, schedule),
+            "discriminators": self.player(self.discriminator_a, self.discriminator_b),
+            **self.structure_players(),
+            "generators": self.player(self.generator_a, self.generator_b),
         }
 
     @property

@@ -69,11 +69,10 @@ class SeSim(OneWay):
     @property
     def players(self) -> Mapping[str, Player]:
         """The head of the structure term if it learns, the discriminator, the generator."""
-        optimizer, schedule = self.config.optimizer, self.config.schedule
         return {
-            **self.structure_players(optimizer, schedule),
-            "discriminator": Player((self.discriminator,), optimizer, schedule),
-            "generator": Player((self.generator,), optimizer, schedule),
+            **self.structure_players(),
+            "discriminator": self.player(self.discriminator),
+            "generator": self.player(self.generator),
         }
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:

@@ -41,7 +41,6 @@ class PairMethod(Method):
 
     def __init__(self, config: PairConfig, task: Task | None = None) -> None:
         super().__init__(config, task)
-        self.config = config
         channels_a, channels_b = self.channels["a"], self.channels["b"]
         self.generator = nn.Sequential(
             nn.Conv2d(channels_a, config.width, 3, padding=1),

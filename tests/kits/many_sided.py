@@ -26,7 +26,6 @@ class _Tint(Method):
 
     def __init__(self, config: MethodConfig, task: Task | None = None) -> None:
         super().__init__(config, task)
-        self.config = config
         self.scale = nn.Conv2d(1, 1, 1, bias=False)
         nn.init.ones_(self.scale.weight)
 

@@ -40,7 +40,6 @@ class Tone(Method):
 
     def __init__(self, config, task=None):
         super().__init__(config, task)
-        self.config = config
         self.mix = nn.Conv2d(self.channels["a"], self.channels["b"], 1)
 
     @property

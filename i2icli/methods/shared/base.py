@@ -96,6 +96,7 @@ class Method(nn.Module, ABC):
     """
 
     Config: ClassVar[type[MethodConfig]]
+    config: MethodConfig
     data: ClassVar[DatasetKind] = "unpaired"
     directions: ClassVar[tuple[str, ...]] = ("a2b",)
     mask_names: ClassVar[tuple[str, ...]] = ()
@@ -114,6 +115,7 @@ class Method(nn.Module, ABC):
             ConfigError: a structure term is asked of a method that segments.
         """
         super().__init__()
+        self.config = config
         self.task = task or Task()
         config.check_channels(self.task.channels_a, self.task.channels_b)
         self.channels = {"a": self.task.channels_a, "b": self.task.channels_b}
@@ -213,13 +215,15 @@ class Method(nn.Module, ABC):
     def start_from(self, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Fill fresh networks with the weights that `starts_from` names; for a new run only."""
 
-    def structure_players(
-        self, optimizer: OptimizerConfig, schedule: Schedule
-    ) -> dict[str, Player]:
+    def player(self, *modules: nn.Module) -> Player:
+        """Return a player of modules, with the configured optimizer and schedule."""
+        return Player(modules, self.config.optimizer, self.config.schedule)
+
+    def structure_players(self) -> dict[str, Player]:
         """Return the player of the structure term's learned head, before all others; or none."""
         if self.structure is None or not self.structure.is_learned:
             return {}
-        return {"structure": Player((self.structure,), optimizer, schedule)}
+        return {"structure": self.player(self.structure)}
 
     def structure_turns(
         self, source: Tensor, translated: Tensor, other: Tensor, *, name: str = "structure"

@@ -66,7 +66,7 @@ class Draws:
         Returns:
             (B, min(count, HW)) positions, lowest score first, on the device of `scores`.
         """
-        # Stable: in a fresh network one entropy in eight is exactly 0, and what a sort makes of
+        # Stable: in a fresh network one entropy in eight may be exactly 0, and what a sort makes of
         # ties must not hang on the device.
         return scores.argsort(dim=1, stable=True)[:, :count]
 

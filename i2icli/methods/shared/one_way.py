@@ -47,7 +47,6 @@ class OneWay(Method):
 
     def __init__(self, config: OneWayConfig, task: Task | None = None) -> None:
         super().__init__(config, task)
-        self.config = config
         self.generator, self.discriminator = self.build_networks()
 
     def build_networks(self) -> tuple[ResnetGenerator | StyleGAN2Generator, nn.Module]:
