@@ -20,9 +20,7 @@ class ResnetGeneratorConfig(StrictModel):
     width: int = Field(64, ge=1, description="Channels after the first convolution (ngf).")
     blocks: int = Field(9, ge=1, description="Residual blocks.")
     antialias_down: bool = Field(True, description="Blur before each downsampling.")
-    antialias_up: bool = Field(
-        True, description="Upsample by blurring instead of a transposed convolution."
-    )
+    antialias_up: bool = Field(True, description="Upsample by blur, not by transposed convolution.")
     norm: Norm = Field("instance", description="Normalisation layers.")
     dropout: bool = Field(False, description="Dropout of 0.5 inside the residual blocks.")
     attention: Literal["none", "dual"] = Field(
@@ -47,9 +45,7 @@ class StyleGAN2GeneratorConfig(StrictModel):
     width: int = Field(10, ge=1, description="Scales the channels (ngf): / 32 of 256 at 64 pixels.")
     downsamplings: Literal[1, 2] = Field(1, description="Halvings of the sides.")
     blocks: int = Field(6, ge=0, description="Residual blocks at the lowest level.")
-    tanh: bool = Field(
-        False, description="End with tanh; else translations are unbounded in training."
-    )
+    tanh: bool = Field(False, description="End with tanh; else values are unbounded in training.")
 
 
 class StyleGAN2DiscriminatorConfig(StrictModel):
@@ -91,12 +87,8 @@ class StructureConfig(StrictModel):
         "larger than that are compared whole.",
     )
     num_patches: int = Field(256, ge=1, description="Positions drawn a layer and image.")
-    compare: Literal["cos", "l1"] = Field(
-        "cos", description="How two self-similarity maps are compared."
-    )
-    normalise: bool = Field(
-        False, description="Cosine self-similarity; else tanh of the scaled product."
-    )
+    compare: Literal["cos", "l1"] = Field("cos", description="Comparison of self-similarity maps.")
+    normalise: bool = Field(False, description="Cosine similarity; else tanh of scaled products.")
     temperature: float = Field(0.07, gt=0, description="Of the learned head's contrast.")
     augment: bool = Field(
         True, description="Also contrast colour-jittered pictures when the head is learned."

@@ -80,9 +80,7 @@ class DataConfig(StrictModel):
     test_a: str | None = Field(None, description="Test pictures of A for plain folders.")
     test_b: str | None = Field(None, description="Test pictures of B for plain folders.")
     direction: Direction = Field("a2b", description="`b2a` swaps the two domains.")
-    preprocess: Preprocess = Field(
-        "resize-and-crop", description="How a picture becomes a training crop."
-    )
+    preprocess: Preprocess = Field("resize-and-crop", description="From picture to training crop.")
     resize: int = Field(286, ge=4, description="Side after resizing, pixels.")
     resize_height: int | None = Field(
         None, ge=4, description="Height after resizing where it differs from `resize`, pixels."
@@ -177,9 +175,7 @@ class TrainConfig(StrictModel):
 
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of weights, data and choices.")
     steps: int | None = Field(None, ge=1, description="Stop after this step.")
-    epochs: int | None = Field(
-        None, ge=1, description="Stop after this epoch; none: the schedule's end."
-    )
+    epochs: int | None = Field(None, ge=1, description="Last epoch; none: the schedule's end.")
 
     @model_validator(mode="after")
     def _has_one_stop(self) -> Self:
@@ -210,9 +206,7 @@ class SamplesConfig(StrictModel):
 
     every_steps: int = Field(1000, ge=0, description="Steps between two grids; 0: none.")
     count: int = Field(4, ge=1, le=64, description="Fixed pictures a direction.")
-    max_side: int = Field(
-        512, ge=16, description="A longer picture is scaled down to this side, pixels."
-    )
+    max_side: int = Field(512, ge=16, description="Longer pictures are scaled down to it, pixels.")
 
 
 class EvalConfig(StrictModel):
@@ -306,9 +300,7 @@ class HealthConfig(StrictModel):
         description="Alarm if a discriminator's loss stays under this share of what guessing "
         "gives, and the generator's GAN term near its worst; 0: never.",
     )
-    discriminator_steps: int = Field(
-        500, ge=1, description="Steps that it stays so before the alarm."
-    )
+    discriminator_steps: int = Field(500, ge=1, description="Steps it stays so before the alarm.")
 
 
 class EmaConfig(StrictModel):
@@ -340,9 +332,7 @@ class RuntimeConfig(StrictModel):
     )
     workers: int = Field(2, ge=0, le=64, description="Processes that load pictures.")
     threads: int = Field(0, ge=0, description="CPU threads of torch; 0: torch's own choice.")
-    compile: Switch = Field(
-        "auto", description="torch.compile of the networks; auto: on GPUs, for long runs."
-    )
+    compile: Switch = Field("auto", description="torch.compile; auto: on GPUs, for long runs.")
     channels_last: Switch = Field(
         "auto", description="Channels innermost in memory; auto: where a trial is faster."
     )

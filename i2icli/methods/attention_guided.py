@@ -95,9 +95,7 @@ class AttentionGuidedConfig(MethodConfig):
     gan_mode: GanMode = Field("lsgan", description="GAN loss.")
     lambda_a: float = Field(10.0, ge=0, description="Weight of the cycle A to B to A.")
     lambda_b: float = Field(10.0, ge=0, description="Weight of the cycle B to A to B.")
-    pool_size: int = Field(
-        50, ge=0, description="Past translations kept for each discriminator; 0: none."
-    )
+    pool_size: int = Field(50, ge=0, description="Past translations kept a discriminator; 0: none.")
     switch_epoch: int = Field(
         30,
         ge=1,

@@ -44,18 +44,14 @@ class CycleGANConfig(MethodConfig):
     discriminator: PatchDiscriminatorConfig = Field(
         PatchDiscriminatorConfig(antialias=False), description="The discriminators of both domains."
     )
-    init: InitConfig = Field(
-        InitConfig(kind="normal"), description="Initial weights of all networks."
-    )
+    init: InitConfig = Field(InitConfig(kind="normal"), description="All initial weights.")
     gan_mode: GanMode = Field("lsgan", description="GAN loss.")
     lambda_a: float = Field(10.0, ge=0, description="Weight of the cycle A to B to A.")
     lambda_b: float = Field(10.0, ge=0, description="Weight of the cycle B to A to B.")
     lambda_identity: float = Field(
         0.5, ge=0, description="Weight of the identity terms, as a share of the cycle's."
     )
-    pool_size: int = Field(
-        50, ge=0, description="Past translations kept for each discriminator; 0: none."
-    )
+    pool_size: int = Field(50, ge=0, description="Past translations kept a discriminator; 0: none.")
     schedule: Schedule = Field(
         LinearSchedule(epochs=100, epochs_decay=100),
         description="Learning rate over the epochs.",

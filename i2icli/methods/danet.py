@@ -42,20 +42,16 @@ class DANetConfig(SegmenterConfig):
     multi_grid: bool = Field(
         True, description="Dilations 4, 8, 16 in the blocks of the last stage, else 2, 4, 4."
     )
-    dropout: float = Field(
-        0.1, ge=0, lt=1, description="Share of channels dropped before the scores."
-    )
+    dropout: float = Field(0.1, ge=0, lt=1, description="Share of channels dropped before scores.")
     channel_attention: ChannelForm = Field(
         "released",
         description="released: channels gather from unlike ones, as the code does; paper: from "
         "like ones, as the equation says.",
     )
     lambda_position: float = Field(
-        1.0, ge=0, description="Weight of the loss of position attention alone."
+        1.0, ge=0, description="Weight of position attention's own loss."
     )
-    lambda_channel: float = Field(
-        1.0, ge=0, description="Weight of the loss of channel attention alone."
-    )
+    lambda_channel: float = Field(1.0, ge=0, description="Weight of channel attention's own loss.")
 
 
 @register

@@ -51,9 +51,7 @@ class MultiScaleDiscriminatorConfig(StrictModel):
 
     width: int = Field(64, ge=1, description="Channels after the first convolution; they double.")
     layers: int = Field(4, ge=1, description="Downsampling layers of each discriminator.")
-    scales: int = Field(
-        3, ge=1, description="Discriminators; each sees half the size of the one before."
-    )
+    scales: int = Field(3, ge=1, description="Discriminators, each at half the size of the last.")
 
 
 class MUNITConfig(MethodConfig):
@@ -76,9 +74,7 @@ class MUNITConfig(MethodConfig):
     discriminator: MultiScaleDiscriminatorConfig = Field(
         MultiScaleDiscriminatorConfig(), description="The discriminators of both domains."
     )
-    init: InitConfig = Field(
-        InitConfig(kind="kaiming"), description="Initial weights of the auto-encoders."
-    )
+    init: InitConfig = Field(InitConfig(kind="kaiming"), description="How the auto-encoders start.")
     init_discriminator: InitConfig = Field(
         InitConfig(kind="normal"), description="Initial weights of the discriminators."
     )

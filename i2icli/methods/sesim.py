@@ -38,9 +38,7 @@ class SeSimConfig(OneWayConfig):
     name: Literal["sesim"] = "sesim"
     # half the rate of CUT, whose networks these are
     optimizer: AdamConfig = Field(AdamConfig(lr=1e-4), description="Optimizer of every player.")
-    pool_size: int = Field(
-        50, ge=0, description="Past translations kept for the discriminator; 0: none."
-    )
+    pool_size: int = Field(50, ge=0, description="Past translations that are kept; 0: none.")
 
 
 @register

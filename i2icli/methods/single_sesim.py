@@ -44,9 +44,7 @@ class SingleImageSeSimConfig(SeSimConfig):
         LinearSchedule(epochs=4, epochs_decay=4), description="Learning rate over the epochs."
     )
     gan_mode: GanMode = Field("nonsaturating", description="GAN loss.")
-    pool_size: int = Field(
-        0, ge=0, description="Past translations kept for the discriminator; 0: none."
-    )
+    pool_size: int = Field(0, ge=0, description="Past translations that are kept; 0: none.")
     lambda_gradient: float = Field(
         1.0,
         ge=0,

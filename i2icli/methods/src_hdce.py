@@ -30,9 +30,7 @@ class SRCConfig(CUTConfig):
     lambda_src: float = Field(
         0.05, ge=0, description="Weight of the relation term, a sum over all pairs of patches."
     )
-    hard_negatives: bool = Field(
-        True, description="Weigh negatives by how hard they are; else all alike."
-    )
+    hard_negatives: bool = Field(True, description="Weigh negatives by hardness; else all alike.")
     gamma: float = Field(
         50.0,
         gt=0,

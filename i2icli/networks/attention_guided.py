@@ -187,7 +187,8 @@ class AttentionNetwork(nn.Module):
         channels = (2 * width, 2 * width, width, 1)
         self.decoder = nn.ModuleList(
             unit(
-                *channels[number : number + 2],
+                channels[number],
+                channels[number + 1],
                 kernel,
                 margin=kernel // 2,
                 border=border,

@@ -38,9 +38,7 @@ class SegmenterConfig(MethodConfig):
     optimizer: SGDConfig = Field(  # type: ignore[assignment]
         SGDConfig(lr=0.002), description="Optimizer; the rate is that of the backbone."
     )
-    schedule: Schedule = Field(
-        PolySchedule(), description="Learning rate over the steps; 240 epochs."
-    )
+    schedule: Schedule = Field(PolySchedule(), description="Learning rate over steps; 240 epochs.")
     backbone: ResnetName = Field("resnet101", description="Network that makes the features.")
     backbone_weights: str = Field(
         "none",
