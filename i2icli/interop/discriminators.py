@@ -9,7 +9,14 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from i2icli.interop.generators import stylegan2_widths
-from i2icli.interop.network import Network, count_names, norm_of, shape_of, without_statistics
+from i2icli.interop.network import (
+    Network,
+    count_names,
+    norm_of,
+    settings_of,
+    shape_of,
+    without_statistics,
+)
 from i2icli.networks.stylegan2 import StyleGAN2Discriminator
 
 
@@ -30,16 +37,14 @@ def recognise_patchgan(weights: Mapping[str, Tensor]) -> Network | None:
     kept, unused = without_statistics(weights, norm)
     antialias = second == 3  # a blur lies between; without it the number is 2
     way = "anti-aliased" if antialias else "not anti-aliased"
+    width, layers = first[0], len(numbers) - 2
     return Network(
         family="patchgan",
         role="discriminator",
-        title=f"PatchGAN discriminator of width {first[0]}, {len(numbers) - 2} layers, {way}",
-        settings={
-            "discriminator.width": first[0],
-            "discriminator.layers": len(numbers) - 2,
-            "discriminator.antialias": antialias,
-            "discriminator.norm": norm,
-        },
+        title=f"PatchGAN discriminator of width {width}, {layers} layers, {way}",
+        settings=settings_of(
+            "discriminator", width=width, layers=layers, antialias=antialias, norm=norm
+        ),
         channels=(first[1], 1),
         weights=kept,
         unused=unused,
@@ -85,11 +90,7 @@ def recognise_munit_discriminator(weights: Mapping[str, Tensor]) -> Network | No
         family="munit discriminator",
         role="discriminator",
         title=f"MUNIT discriminator of width {first[0]}, {layers} layers, {scales} scales",
-        settings={
-            "discriminator.width": first[0],
-            "discriminator.layers": layers,
-            "discriminator.scales": scales,
-        },
+        settings=settings_of("discriminator", width=first[0], layers=layers, scales=scales),
         channels=(first[1], 1),
         weights=weights,
     )

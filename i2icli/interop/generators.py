@@ -14,7 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from i2icli.errors import CheckpointError
-from i2icli.interop.network import Network, count_names, norm_of, shape_of, without_statistics
+from i2icli.interop.network import (
+    Network,
+    count_names,
+    norm_of,
+    settings_of,
+    shape_of,
+    without_statistics,
+)
 from i2icli.networks.stylegan2 import StyleGAN2Generator
 
 # Sides of training crops in the order in which they are tried, pixels.
@@ -46,18 +53,18 @@ def recognise_resnet(weights: Mapping[str, Tensor], *, source: str) -> Network |
     norm = norm_of(weights, "model.1", "model.2")
     kept, unused = without_statistics(weights, norm)
     settings = {
-        "generator.width": width,
-        "generator.blocks": len(numbers),
-        "generator.antialias_down": antialias_down,
-        "generator.antialias_up": antialias_up,
-        "generator.norm": norm,
-        "generator.dropout": len(shape_of(weights, f"model.{start}.conv_block.6.weight")) == 4,
+        "width": width,
+        "blocks": len(numbers),
+        "antialias_down": antialias_down,
+        "antialias_up": antialias_up,
+        "norm": norm,
+        "dropout": len(shape_of(weights, f"model.{start}.conv_block.6.weight")) == 4,
     }
     return Network(
         family="resnet",
         role="generator",
         title=_resnet_title(settings, is_split=is_split),
-        settings=settings,
+        settings=settings_of("generator", **settings),
         channels=(first[1], last[0] if last else 0),
         weights=kept,
         unused=unused,
@@ -99,7 +106,7 @@ def recognise_stylegan2_generator(weights: Mapping[str, Tensor], *, source: str)
         role="generator",
         title=f"StyleGAN2 generator of {first[0]} channels and up, {blocks} blocks at "
         f"1/{2**halvings} of the sides",
-        settings={"generator.downsamplings": halvings, "generator.blocks": blocks},
+        settings=settings_of("generator", downsamplings=halvings, blocks=blocks),
         channels=(first[1], last[0] if last else 0),
         weights=weights,
         by_crop={crop: {"generator.width": width} for crop, width in widths.items()},
@@ -114,7 +121,8 @@ def recognise_munit_generator(weights: Mapping[str, Tensor], *, source: str) -> 
     """
     first = shape_of(weights, "enc_content.model.0.conv.weight")
     style = shape_of(weights, "enc_style.model.6.weight")
-    if len(first) != 4 or not shape_of(weights, "mlp.model.0.fc.weight"):
+    mlp = shape_of(weights, "mlp.model.0.fc.weight")
+    if len(first) != 4 or not mlp:
         return None
     pattern = r"enc_content\.model\.3\.model\.\d+\.model\.0\.conv\.weight"
     blocks = count_names(weights, pattern)
@@ -129,9 +137,7 @@ def recognise_munit_generator(weights: Mapping[str, Tensor], *, source: str) -> 
         role="generator",
         title=f"MUNIT auto-encoder of width {first[0]}, {blocks} blocks, styles of {style[0]}",
         settings={
-            "generator.width": first[0],
-            "generator.blocks": blocks,
-            "generator.mlp_width": shape_of(weights, "mlp.model.0.fc.weight")[0],
+            **settings_of("generator", width=first[0], blocks=blocks, mlp_width=mlp[0]),
             "style_size": style[0],
         },
         channels=(first[1], first[1]),
@@ -166,14 +172,13 @@ def stylegan2_widths(
     return widths
 
 
-def _resnet_title(settings: Mapping[str, object], *, is_split: bool) -> str:
+def _resnet_title(have: Mapping[str, object], *, is_split: bool) -> str:
     ways = {
         (True, True): "anti-aliased",
         (False, False): "not anti-aliased",
         (True, False): "anti-aliased downwards only",
         (False, True): "anti-aliased upwards only",
     }
-    have = {key.removeprefix("generator."): value for key, value in settings.items()}
     way = ways[bool(have["antialias_down"]), bool(have["antialias_up"])]
     dropout = ", dropout" if have["dropout"] else ""
     names = ", under joliGEN's names" if is_split else ""

@@ -55,7 +55,7 @@ class Imported:
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """Return it for people."""
+        """Return the import in lines for people."""
         names = [*self.taken, *self.fresh]
         width = max(len(name) for name in names)
         lines = [f"wrote {self.path}"]
@@ -80,7 +80,7 @@ class Imported:
         return [*lines, f"translate: i2i translate {self.path} IN OUT"]
 
     def as_document(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the import as plain values."""
         return {
             "checkpoint": str(self.path),
             "preset": self.config.preset,
@@ -104,8 +104,7 @@ class Imported:
 
 @dataclass
 class _Plan:
-    """Networks by their names in the method, and settings, before it is built."""
-
+    # networks by their names in the method, and settings, before it is built
     preset: str
     parts: dict[str, Part]
     fresh: dict[str, str] = field(default_factory=dict)
@@ -187,7 +186,6 @@ def _plan(generators: Generators, preset: str, *, alone: bool) -> _Plan:
 def _parts_for(
     generators: Generators, released: Mapping[str, str], preset: str
 ) -> Mapping[str, Part]:
-    """Return the generators by their names in the method's released code."""
     if set(generators.parts) <= set(released):
         return generators.parts
     if "G" in released and "gen/a" not in generators.parts:

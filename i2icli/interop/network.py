@@ -66,6 +66,11 @@ def shape_of(weights: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
     return tuple(weights[name].shape) if name in weights else ()
 
 
+def settings_of(part: str, **values: Any) -> dict[str, Any]:
+    """Return settings of a part of a method, such as "generator", by their paths."""
+    return {f"{part}.{key}": value for key, value in values.items()}
+
+
 def norm_of(weights: Mapping[str, Tensor], convolution: str, norm: str) -> str:
     """Return the norm of a network, by the names of a convolution and of the layer after it."""
     # The released networks give a convolution a bias just where instance norm follows; batch norm

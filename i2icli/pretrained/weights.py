@@ -34,12 +34,11 @@ class Weights:
     """Pretrained weights that a metric needs.
 
     Attributes:
-        name: as given to `i2i weights`.
-        purpose: what they serve, in words.
-        urls: where the published file is.
-        sha256: SHA-256 of the published file, or as much of it as is published.
+        purpose: their use, in words.
+        urls: addresses of the published file.
+        sha256: of the published file, or as much of it as is published.
         digest: SHA-256 over the tensors that are used, see `weight_files.digest`; "": not known.
-        files: names under which the folder may hold them; the first is what is written.
+        files: names under which the folder may hold them; the first is written.
         size: bytes of the published file; None where not known.
     """
 
@@ -63,7 +62,7 @@ class FoundWeights:
 
 @dataclass(frozen=True)
 class WeightsStatus:
-    """What the folder holds of one entry; `fault` says why a file that is there is no use."""
+    """The folder's file of one entry; `fault` says why a file that is there is no use."""
 
     weights: Weights
     found: FoundWeights | None = None
@@ -92,7 +91,7 @@ class WeightsStatus:
 
 @dataclass(frozen=True)
 class Fetching:
-    """How weights are downloaded: never when offline."""
+    """Settings of a download; never when offline."""
 
     is_offline: bool = False
     progress: Progress | None = None
@@ -323,7 +322,6 @@ def _note_path(path: Path) -> Path:
 
 
 def _noted(path: Path) -> str | None:
-    """Return the sum of a file that was checked and has not changed since."""
     try:
         note = json.loads(_note_path(path).read_text(encoding="ascii"))
         status = path.stat()
@@ -341,7 +339,7 @@ def _noted(path: Path) -> str | None:
 
 
 def _note(path: Path, sha256: str) -> None:
-    """Remember that a file was checked; where the folder is not writable, it is checked again."""
+    # Where the folder is not writable, the file is checked again next time.
     status = path.stat()
     digest = next(weights.digest for weights in _ALL if path.name in weights.files)
     sizes = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
