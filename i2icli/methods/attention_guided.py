@@ -42,6 +42,7 @@ from i2icli.networks.attention_guided import (
 )
 
 Domain = Literal["a", "b"]
+_WAYS: tuple[tuple[Domain, Domain], ...] = (("a", "b"), ("b", "a"))
 
 
 class AttentionConfig(StrictModel):
@@ -176,35 +177,25 @@ class AttentionGuided(Method):
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Yield the terms of one direction's generator and discriminator, then of the other's."""
-        real_a, real_b = batch.real_a, batch.real_b
-
-        # As released, each generator is updated on forward passes of its own, so that the second
-        # one meets the first as it has become.
-        fake_b, attention_a = self.translator_ab(real_a)
-        yield from self.structure_turns(real_a, fake_b, real_b, name="structure_a2b")
-        yield (
-            "generator_ab",
-            {
-                "gan_a2b": self._fool("b", fake_b, attention_a),
-                "cycle_a": self.config.lambda_a * F.l1_loss(self.translator_ba(fake_b)[0], real_a),
-                "cycle_b": self.config.lambda_b * self._cycle_distance("b", real_b),
-                **self.structure_terms(real_a, fake_b, name="structure_a2b"),
-            },
-        )
-        yield "discriminator_b", self._discriminator_terms("b", real_b, fake_b, attention_a)
-
-        fake_a, attention_b = self.translator_ba(real_b)
-        yield from self.structure_turns(real_b, fake_a, real_a, name="structure_b2a")
-        yield (
-            "generator_ba",
-            {
-                "gan_b2a": self._fool("a", fake_a, attention_b),
-                "cycle_b": self.config.lambda_b * F.l1_loss(self.translator_ab(fake_a)[0], real_b),
-                "cycle_a": self.config.lambda_a * self._cycle_distance("a", real_a),
-                **self.structure_terms(real_b, fake_a, name="structure_b2a"),
-            },
-        )
-        yield "discriminator_a", self._discriminator_terms("a", real_a, fake_a, attention_b)
+        reals = {"a": batch.real_a, "b": batch.real_b}
+        weights = {"a": self.config.lambda_a, "b": self.config.lambda_b}
+        for domain, to in _WAYS:
+            real, other, structure = reals[domain], reals[to], f"structure_{domain}2{to}"
+            # As released, each generator is updated on forward passes of its own, so that the
+            # second one meets the first as it has become.
+            fake, attention = self._translator(f"{domain}2{to}")(real)
+            yield from self.structure_turns(real, fake, other, name=structure)
+            back = self._translator(f"{to}2{domain}")
+            yield (
+                f"generator_{domain}{to}",
+                {
+                    f"gan_{domain}2{to}": self._fool(to, fake, attention),
+                    f"cycle_{domain}": weights[domain] * F.l1_loss(back(fake)[0], real),
+                    f"cycle_{to}": weights[to] * self._cycle_distance(to, other),
+                    **self.structure_terms(real, fake, name=structure),
+                },
+            )
+            yield f"discriminator_{to}", self._discriminator_terms(to, other, fake, attention)
 
     def translate(
         self,
