@@ -73,7 +73,7 @@ class CycleGAN(Method):
     Config = CycleGANConfig
     config: CycleGANConfig
     directions = ("a2b", "b2a")
-    # The released D_A discriminates pictures of B, which G_A makes
+    # The released D_A discriminates pictures of B, which G_A makes.
     released: ClassVar[Mapping[str, str]] = {
         "G_A": "generator_ab",
         "G_B": "generator_ba",
