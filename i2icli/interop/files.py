@@ -134,11 +134,12 @@ def _load(path: Path) -> Mapping[str, Weights]:
         start = file.read(262)
     if not start:
         raise CheckpointError(f"{path} is empty: copy it again.")
-    is_archive = start[:4] == b"PK\x03\x04"
+    is_archive = start[:4] == b"PK\x03\x04"  # a zip archive; before 1.6 torch wrote bare pickles
     if is_archive:
         _check_archive(path)
     if is_archive or start[:1] == b"\x80":
         return _parts(path, _torch_load(path))
+    # Eight bytes of length, then a header of JSON.
     if path.suffix == ".safetensors" or start[8:9] == b"{":
         return {"": SafetensorsFile(path)}
     for magic, kind in _OTHERS.items():

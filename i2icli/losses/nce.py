@@ -61,9 +61,10 @@ def patch_nce(
         others = (keys if all_keys is None else all_keys.detach()).flatten(0, 1)[None]
         queries, keys = queries.reshape(1, batch * count, -1), keys.reshape(1, batch * count, -1)
     positive = (queries * keys).sum(dim=-1, keepdim=True)
+    # (1, B * N, C) now with the whole batch; a patch's own key lies at its row of the larger batch.
     rows = torch.arange(queries.shape[1], device=queries.device) + first * count
     is_self = rows[:, None] == torch.arange(others.shape[1], device=queries.device)
     # As released, the positive among the negatives gets a similarity of -10, no hole.
     negatives = torch.bmm(queries, others.mT).masked_fill(is_self, -10.0)
-    logits = torch.cat([positive, negatives], dim=-1) / temperature
+    logits = torch.cat([positive, negatives], dim=-1) / temperature  # the positive is class 0
     return -logits.log_softmax(dim=-1)[..., 0].reshape(batch, count)

@@ -28,6 +28,7 @@ def logits_with_slope(
     """
     points = images.detach().requires_grad_()
     logits = discriminator(points)
+    # One gradient for all: a picture's logits depend on that picture alone.
     (slope,) = torch.autograd.grad(logits.sum(), points, create_graph=True)
     return logits, slope
 

@@ -31,6 +31,7 @@ def relation_consistency(queries: Tensor, keys: Tensor) -> Tensor:
     """
     ours = _similarities(queries).log_softmax(dim=-1)
     theirs = _similarities(keys.detach()).log_softmax(dim=-1)
+    # Jensen-Shannon: half of each one's divergence from the mean of both, in logarithms.
     middle = torch.logaddexp(ours, theirs) - math.log(2.0)
     each = ours.exp() * (ours - middle) + theirs.exp() * (theirs - middle)
     return 0.5 * each.sum(dim=(1, 2))

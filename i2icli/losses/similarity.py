@@ -58,7 +58,7 @@ def similarity_maps(
     """
     height, width = features.shape[2:]
     flat = centred_features(features, normalise=normalise).flatten(2)
-    products = torch.bmm(flat.index_select(2, places).mT, flat)
+    products = torch.bmm(flat.index_select(2, places).mT, flat)  # (B, P, HW)
     if patch_size < min(height, width):
         # Cheaper than to gather the windows' features: they overlap.
         window = _windows(places, height, width, patch_size, layout)

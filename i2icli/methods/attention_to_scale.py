@@ -101,6 +101,7 @@ class AttentionToScale(Segmenter):
         size, ignore = (labels.shape[1], labels.shape[2]), self.task.ignore
         scores = self._score(batch.images)
         count = labelled_pixels(labels, ignore=ignore, ranks=self.ranks)
+        # The merged scores, and by extra supervision those of every scale, at the labels' size.
         merged = enlarge(scores.merged, size)
         terms = {"merged": label_loss(merged, labels, ignore=ignore, count=count)}
         if config.lambda_scales > 0:

@@ -280,6 +280,7 @@ class MUNIT(Method):
             coder, wanted = self._coder(to), [(codes[name][0], styles[to]), codes[to]]
             if self.config.lambda_image == 0:  # nothing compares the reconstruction
                 wanted.pop()
+            # One pass through the target's decoder: content in a drawn style, and its own codes.
             fakes[to], *own = self.together(coder, *wanted, run=coder.decode)
             if own:
                 again[to] = own[0]

@@ -128,6 +128,7 @@ class SRC(CUT):
             # Departs from the official code: relations are those of each picture on its own,
             # because the released matrix over all pictures of a batch fits one picture only.
             weights = hardness_weights(keys, gamma=self._gamma) if config.hard_negatives else None
+            # (B, N): the value of cross entropy, the gradient without the positive in the divisor
             each = decoupled_contrast(queries, keys, weights, temperature=config.temperature)
             total.append(each.mean())
         return torch.stack(total).mean()

@@ -76,6 +76,7 @@ class Scores:
 def confusion_matrix(truth: Labels, predicted: Labels, classes: int) -> NDArray[np.int64]:
     """Count pixels by truth (rows) and prediction (columns), (C, C); other ids are in no cell."""
     counted = (truth >= 0) & (truth < classes) & (predicted >= 0) & (predicted < classes)
+    # the cell's number, row by row
     cells = truth[counted] * classes + predicted[counted]
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
 

@@ -70,6 +70,7 @@ class ScaleAttentionHead(nn.Module):
         height, width = features[0].shape[2:]
         seen = [self.neck(part) for part in features]
         by_scale = tuple(self.classifier(part) for part in seen)
+        # As in the paper, attention sees the features of all scales at the size of the first.
         aligned = tuple(enlarge(part, (height, width)) for part in seen)
         logits = self.attention(torch.cat(aligned, dim=1))
         with without_autocast(logits.device.type):

@@ -84,7 +84,7 @@ class ChannelAttention(nn.Module):
         """Return the attention, (B, C, C): a row a gathering channel, each sums to 1."""
         with without_autocast(features.device.type):
             flat = widen(features).flatten(2)
-            products = flat @ flat.mT
+            products = flat @ flat.mT  # (B, C, C)
             if self.form == "released":  # the sign turned: unlike channels gather from each other
                 products = products.amax(dim=2, keepdim=True) - products
             weights: Tensor = products.softmax(dim=2)

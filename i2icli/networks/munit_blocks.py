@@ -137,6 +137,7 @@ class AdaptiveConv(nn.Module):
 
     def forward(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Return a map of the shape of `images`; parameters are shifts, then scales, (B, 2, C)."""
+        # Shifts come first, as released: its linear layer gives means before deviations.
         result: Tensor = self.norm(self.conv(self.pad(images)), parameters[:, 0], parameters[:, 1])
         return result
 

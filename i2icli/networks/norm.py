@@ -165,6 +165,8 @@ def _normalise_back(upper: Tensor, piece: Tensor, mean: Tensor, scale: Tensor) -
     height, width = piece.shape[2:]
     many = mean.repeat(width), scale.repeat(width)
     given = _columns(upper), _columns(piece), None, None, None, *many
+    # scale * (upper - mean(upper) - normalised * mean(upper * normalised)) as
+    # shift + upper * scale + piece * slope; the kernels give the sums of the columns.
     sums = _BACK(*given, True, _EPSILON, [False, True, True])[1:]
     along, offset = (part.view(width, -1).mean(dim=0) / height for part in sums)
     slope = -scale * scale * along

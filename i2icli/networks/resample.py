@@ -120,6 +120,7 @@ def _doubled(features: Tensor, axis: int) -> Tensor:
     shape[axis] = 2 * length
     result = features.new_empty(shape)
     even, odd = torch.unflatten(result, axis, (length, 2)).unbind(axis + 1)
+    # Place 2i lies a quarter towards place i - 1 of the features, place 2i + 1 towards i + 1.
     without_last, without_first = _trimmed(features, axis)
     torch.lerp(without_first, without_last, 0.25, out=_trimmed(even, axis)[1])
     torch.lerp(without_last, without_first, 0.25, out=_trimmed(odd, axis)[0])
