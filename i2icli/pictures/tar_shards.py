@@ -14,7 +14,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from types import TracebackType
 from typing import IO, cast
 
 from i2icli.errors import DataError
@@ -30,15 +29,10 @@ NoteFailure = Callable[[str, str], None]
 
 @dataclass
 class Sample:
-    """Files of one key.
+    """Files of one key."""
 
-    Attributes:
-        key: what their names have in common.
-        files: content by name, in order.
-    """
-
-    key: str
-    files: dict[str, bytes] = field(default_factory=dict)
+    key: str  # what their names have in common
+    files: dict[str, bytes] = field(default_factory=dict)  # content by name, in order
 
     @property
     def pictures(self) -> list[str]:
@@ -54,14 +48,11 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def read_samples(shard: Path, note: NoteFailure) -> Iterator[Sample]:
-    """Yield a shard's samples in order, one at a time in memory.
+    """Yield a tar shard's samples in order, one at a time in memory.
 
-    A damaged stretch is passed over: reading goes on at the next header that is whole.
-
-    Args:
-        shard: a .tar file.
-        note: called with a name and a reason for what cannot be read: links, files that end early,
-            a key that comes twice, a damaged stretch (with an empty name).
+    A damaged stretch is passed over: reading goes on at the next header that is whole. `note` is
+    told a name and a reason for what cannot be read: links, files that end early, a key that comes
+    twice, a damaged stretch (with an empty name).
 
     Raises:
         DataError: the file cannot be read or is no tar archive.
@@ -90,7 +81,6 @@ def read_samples(shard: Path, note: NoteFailure) -> Iterator[Sample]:
 
 
 def _read_files(shard: Path, note: NoteFailure) -> Iterator[tuple[str, bytes]]:
-    """Yield the ordinary files of a shard."""
     try:
         with shard.open("rb") as stream:
             start: int | None = 0
@@ -104,7 +94,7 @@ def _read_files(shard: Path, note: NoteFailure) -> Iterator[tuple[str, bytes]]:
 def _read_stretch(
     shard: Path, stream: IO[bytes], note: NoteFailure
 ) -> Generator[tuple[str, bytes], None, int | None]:
-    """Yield files until the end or a damaged place; return where to go on, None at the end."""
+    # Returns where to go on behind a damaged place, None at the end.
     at = stream.tell()
     try:
         with tarfile.open(fileobj=stream, mode="r:") as archive:
@@ -122,12 +112,11 @@ def _read_stretch(
 
 
 def _forget(archive: tarfile.TarFile) -> None:
-    """Drop the list of what was read or written, which would grow with the shard."""
+    # The list of what was read or written would grow with the tar shard.
     vars(archive)["members"] = []
 
 
 def _content(archive: tarfile.TarFile, info: tarfile.TarInfo, note: NoteFailure) -> bytes | None:
-    """Return a file's bytes; None for a folder, and with a note for what cannot be read."""
     if info.isdir():
         return None
     if not info.isreg():
@@ -146,7 +135,6 @@ def _content(archive: tarfile.TarFile, info: tarfile.TarInfo, note: NoteFailure)
 
 
 def _go_on(stream: IO[bytes], at: int, note: NoteFailure) -> int | None:
-    """Return where the next whole header is after a damaged place; None at the archive's end."""
     stream.seek(at)
     block = stream.read(_BLOCK)
     if len(block) < _BLOCK:
@@ -161,7 +149,7 @@ def _go_on(stream: IO[bytes], at: int, note: NoteFailure) -> int | None:
 
 
 def _find_header(stream: IO[bytes], start: int) -> int | None:
-    """Return the first block from `start` on that is a header by its checksum."""
+    # A block is a header by its checksum.
     stream.seek(start)
     while len(block := stream.read(_BLOCK)) == _BLOCK:
         try:
@@ -175,20 +163,17 @@ def _find_header(stream: IO[bytes], start: int) -> int | None:
 
 @dataclass(frozen=True)
 class WrittenShard:
-    """What was written: the bytes of the file, and their SHA-256 in hexadecimal."""
+    """A tar shard that was written."""
 
-    size: int
-    sha256: str
+    size: int  # bytes
+    sha256: str  # hexadecimal
 
 
 class ShardWriter:
-    """Writes a shard under a temporary name; it gets its own when `finish` is called.
+    """Writes a tar shard under a temporary name; it gets its own when `finish` is called.
 
     The same samples give the same bytes. Leaving the `with` block without `finish` leaves nothing.
-    Leftovers of a writer that was killed are removed.
-
-    Args:
-        target: the shard; its folder is there.
+    Leftovers of a writer that was killed are removed. The folder of `target` is there.
 
     Raises:
         OSError: as the system says.
@@ -203,12 +188,7 @@ class ShardWriter:
     def __enter__(self) -> ShardWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        fault: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._whole.discard()
 
     def add(self, files: Mapping[str, bytes]) -> None:
@@ -227,19 +207,15 @@ class ShardWriter:
 
 
 class _Summed:
-    """A file that is written, with its size and checksum so far."""
-
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
         self.size = 0
         self.digest = hashlib.sha256()
 
     def tell(self) -> int:
-        """Return the place of the next byte."""
         return self.size
 
     def write(self, content: bytes) -> int:
-        """Write all of `content`."""
         self.size += len(content)
         self.digest.update(content)
         return self.file.write(content)
@@ -254,21 +230,14 @@ def pack_folder(
     progress: Callable[[int, int | None], None] | None = None,
     executor: Executor | None = None,
 ) -> list[tuple[str, int]]:
-    """Write picture files to shards as they are, in order.
+    """Write picture files below `root` to tar shards as they are, `size` pictures each, in order.
 
-    Keys are the pictures' places below `root`, without suffix; dots in them become `_`, since a
+    Keys are the pictures' paths below `root`, without suffix; dots in them become `_`, since a
     key ends at the first. Where two pictures would have one key, the later gets a number.
-
-    Args:
-        pictures: files below `root`.
-        root: their folder.
-        out: a folder that is there; gets `shard-000000.tar`, ...
-        size: pictures a shard.
-        progress: called with the pictures done and their total.
-        executor: does the work, a shard at a time; None: this process.
+    `executor` does a shard at a time, None: in this process.
 
     Returns:
-        Name and number of pictures of each shard.
+        Name (`shard-000000.tar`, ...) and number of pictures of each shard.
 
     Raises:
         OSError: as the system says.
@@ -295,8 +264,6 @@ _Piece = tuple[str, Sequence[tuple[str, Path]]]  # a shard's name; names in it, 
 
 @dataclass(frozen=True)
 class _Packing:
-    """Writes shards into a folder, one at a time."""
-
     out: Path
 
     def setup(self) -> Callable[[_Piece, Emit], None]:
@@ -314,7 +281,7 @@ class _Packing:
 
 
 def _free_key(relative: Path, taken: set[str]) -> str:
-    """Return a key that no picture has yet, and claim it; such that differ in case are one."""
+    # Keys that differ in case alone are one.
     wanted = relative.with_name(relative.stem.replace(".", "_")).as_posix()
     key, number = wanted, 2
     while key.casefold() in taken:
