@@ -34,13 +34,14 @@ from i2icli.version import __version__
 if sys.platform != "win32":
     import fcntl
 
-# What comes first of env.json, and how it is spelled where not as there.
-_ENVIRONMENT = (
-    *("i2i", "torch", "torchvision", "python", "numpy", "pillow", "platform"),
-    *("device", "precision", "threads", "started", "executable"),
-)
-_SPELLED = {"python": "Python", "numpy": "NumPy", "pillow": "Pillow"} | {
-    "executable": "Python executable"
+# The entries of env.json that come first, and those that are spelled otherwise.
+_FIRST = "i2i torch torchvision python numpy pillow platform device precision threads started"
+_ENVIRONMENT = (*_FIRST.split(), "executable")
+_SPELLED = {
+    "python": "Python",
+    "numpy": "NumPy",
+    "pillow": "Pillow",
+    "executable": "Python executable",
 }
 
 
@@ -201,9 +202,8 @@ def _is_busy(folder: RunFolder) -> bool:
 
 
 def _facts(run: _Run) -> tuple[Fact, ...]:
-    facts = []
     last = run.last_step
-    facts.append(Fact("Steps", f"{run.step:,}", f"of {last:,}" if last else ""))
+    facts = [Fact("Steps", f"{run.step:,}", f"of {last:,}" if last else "")]
     epoch = max((int(line.get("epoch", 0)) for line in run.lines), default=0)
     if epoch:
         facts.append(Fact("Epoch", f"{epoch:,}"))
