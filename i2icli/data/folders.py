@@ -65,13 +65,11 @@ def find_domains(config: DataConfig, kind: DatasetKind = "unpaired") -> Domains:
 
 
 def find_labelled(config: DataConfig) -> Domains:
-    """Find pictures and their label maps, matched by name without suffix; subfolders count.
+    """Find pictures (as domain A) and their label maps (as B, in the same order).
 
-    Either `data.root` holds train and trainannot, or `data.domain_a` and `data.domain_b` name the
-    folders for training; for tests see `held_out_folders`.
-
-    Returns:
-        Pictures as domain A, their label maps as domain B, in the same order.
+    They are matched by name without suffix; subfolders count. Either `data.root` holds train and
+    trainannot, or `data.domain_a` and `data.domain_b` name the folders for training; for tests see
+    `held_out_folders`.
 
     Raises:
         DataError: a folder is missing or empty, or a picture or map has no partner.

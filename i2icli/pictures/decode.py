@@ -68,10 +68,7 @@ def max_pixels() -> int:
 def open_picture(path: Path, content: bytes | None = None) -> Iterator[ImageFile.ImageFile]:
     """Open a picture file, its header read and its size accepted, its pixels not yet decoded.
 
-    Args:
-        path: the file.
-        content: its bytes, where they come from elsewhere; `path` is then only what messages
-            call it.
+    Where `content` is given, the file's bytes, `path` is only its name in messages.
 
     Raises:
         DataError: naming the file, when it is missing, no picture, damaged or too large; also

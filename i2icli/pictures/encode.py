@@ -38,18 +38,12 @@ def write_picture(
     quality: int = 95,
     matte: tuple[int, int, int] = _WHITE,
 ) -> None:
-    """Write a picture in the format of the suffix, all of it or nothing.
+    """Write pixels, (H, W, 1 or 3), and alpha, (H, W), in the format of the suffix, or nothing.
 
     16 bits are kept by PNG (grey and colour, with alpha) and by TIFF (grey without alpha);
-    elsewhere they become 8. JPEG and BMP have no alpha: the picture is laid over the matte.
-    Missing folders are made.
-
-    Args:
-        path: where to write; its suffix, in any case, is the format.
-        pixels: (H, W, 1 or 3) uint8 or uint16.
-        alpha: (H, W) of the same type.
-        quality: of JPEG and WebP, 1 to 100.
-        matte: 8-bit colour behind transparent pixels where the format has no alpha.
+    elsewhere they become 8. JPEG and BMP have no alpha: the picture is laid over the matte, an
+    8-bit
+    colour. `quality` is of JPEG and WebP, 1 to 100. Missing folders are made.
 
     Raises:
         DataError: for a suffix that i2i does not write, or a picture that the format cannot hold.

@@ -167,8 +167,9 @@ def read_labels(path: Path) -> Labels | Palette:
     """Read a label map as it is stored.
 
     Returns:
-        One-channel files: ids, (H, W) int64; a palette file's ids are its indices. Colour files:
-        (H, W, 3) uint8 in RGB, for `colours_to_ids`.
+        Of one channel: ids, (H, W) int64, in a palette file its indices. Of colours: (H, W, 3)
+            uint8
+        in RGB, for `colours_to_ids`.
 
     Raises:
         DataError: naming the file, when it cannot be read or cannot hold ids.

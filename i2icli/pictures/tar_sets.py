@@ -21,14 +21,13 @@ _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 def find_shards(named: str, *, out: Path | None = None) -> list[Path] | None:
     """Return the tar shards that `named` stands for, sorted by name; None where it means pictures.
 
-    Args:
-        named: a .tar file; a folder that holds such; a pattern that ends in .tar, with `*`, `?`,
-            `[...]` and `**`; or one with ranges, `shard-{000000..000099}.tar`.
-        out: where results go; must not be the folder of a shard.
+    That is a .tar file; a folder that holds such; a pattern that ends in .tar, with `*`, `?`,
+    `[...]`
+    and `**`; or one with ranges, `shard-{000000..000099}.tar`.
 
     Raises:
         ConfigError: if a shard is missing, two have one name, a folder holds shards and
-            pictures, or `out` is where a shard is.
+            pictures, or `out`, where results go, is the folder of a shard.
         DataError: if a pattern matches nothing.
     """
     path = Path(named).expanduser()

@@ -1,4 +1,4 @@
-"""What a run computes with, put together once for training, measuring and looking beforehand."""
+"""The parts of a run that compute, put together once for training, measuring and looking ahead."""
 
 from __future__ import annotations
 
@@ -30,23 +30,15 @@ Step = Callable[[AnyBatch, Moment], StepLosses]
 
 @dataclass(frozen=True)
 class RunData:
-    """The pictures of a run.
-
-    Attributes:
-        steps_per_epoch: steps that take in the larger domain once.
-    """
+    """The pictures of a run."""
 
     domains: Domains
     dataset: TrainingSet
-    steps_per_epoch: int
+    steps_per_epoch: int  # steps that take in the larger domain once
 
 
 def open_data(config: AnyRunConfig, *, domains: Domains | None = None) -> RunData:
-    """Return the pictures that a configuration, its folders resolved, trains on.
-
-    Args:
-        config: the configuration.
-        domains: its files, where they were listed before.
+    """Return the pictures, `domains` or listed anew, of a configuration whose folders are resolved.
 
     Raises:
         DataError: for missing or too few pictures.
@@ -59,22 +51,18 @@ def open_data(config: AnyRunConfig, *, domains: Domains | None = None) -> RunDat
 
 @dataclass(kw_only=True)
 class Assembly:
-    """The parts of a run that computing takes, at step 0.
-
-    Attributes:
-        average: the moving average, where one is kept.
-    """
+    """The parts of a run that computing takes, at step 0."""
 
     config: AnyRunConfig
     data: RunData
     choices: Choices
     method: Method
     steppers: dict[str, Stepper]
-    average: MovingAverage | None
+    average: MovingAverage | None  # the moving average, where one is kept
 
     @property
     def device(self) -> torch.device:
-        """Where the run computes."""
+        """The device of the run."""
         return self.choices.device
 
     @property
@@ -112,16 +100,10 @@ def assemble(
     ranks: Ranks = ALONE,
     earlier: Mapping[str, str | bool] | None = None,
 ) -> Assembly:
-    """Build the networks of a run and all that trains them.
+    """Build the networks of a run, its data folders resolved, and all that trains them.
 
-    Args:
-        config: the configuration, its data folders resolved.
-        data: its pictures.
-        device: where to compute.
-        load: returns the pretrained networks of these names on a device.
-        steps: of the whole run, for settings that pay off in a long one; None: not known.
-        ranks: the processes that share the run.
-        earlier: the choices of the run's earlier part, see `Choices.kept`.
+    `steps`, of the whole run, matter to settings that pay off in a long one; `earlier` are the
+    choices of the run's earlier part, see `Choices.kept`.
 
     Raises:
         WeightsError: if `load` does not find a pretrained network.

@@ -17,12 +17,10 @@ Kind = str | Path | Image.Image | Picture | Pixels
 
 
 def to_picture(value: object, *, channels: int) -> Picture:
-    """Bring a path, a Pillow image, an array or a picture to the channels that a network takes.
+    """Bring a path, Pillow image, array or picture to the channels of a network, 1 or 3.
 
-    Args:
-        value: arrays are (H, W), (H, W, 1) or (H, W, 3), or with alpha last (H, W, 2) or
-            (H, W, 4), uint8 or uint16.
-        channels: 1 or 3.
+    Arrays are (H, W), (H, W, 1) or (H, W, 3), or with alpha last (H, W, 2) or (H, W, 4), uint8 or
+    uint16.
 
     Raises:
         DataError: if a file cannot be read.

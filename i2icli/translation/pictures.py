@@ -98,25 +98,21 @@ def translate_images(
 ) -> list[Translation]:
     """Translate tensors of several sizes that have one padded size: pad, translate, crop back.
 
+    `images` are each (B_i, C, H_i, W_i) in [-1, 1], on any device, sides at least 1; `padded_side`
+    of all the H_i is one number, and of all the W_i one number. A style is for all, (style_size,),
+    or
+    one a picture, (B, style_size), where B is the sum of the B_i; None: the method's
+    `default_style`, if it has styles. A precision of float32 means no autocast.
+
     Dropout is off and no gradient is recorded. The method's training mode, and that of each of
-    its parts, is afterwards what it was.
-
-    On a CPU the result for a picture is bit for bit the same whatever it is with; on a GPU the
-    libraries choose their algorithms by the size of the batch, which changes the rounding.
-
-    Args:
-        method: the method, on the device that computes.
-        images: source pictures, each (B_i, C, H_i, W_i) in [-1, 1], on any device, sides at
-            least 1; `padded_side` of all the H_i is one number, and of all the W_i one number.
-        direction: one of `method.directions`.
-        precision: type of the autocast region; `torch.float32` means none.
-        style: a style code for all, (style_size,), or one a picture, (B, style_size), where B is
-            the sum of the B_i; None: the method's `default_style`, if it has styles.
-        to: the device of the result; None: that of the method.
+    its parts, is afterwards what it was. On a CPU the result for a picture is bit for bit the same
+    whatever it is with; on a GPU the libraries choose their algorithms by the size of the batch,
+    which changes the rounding.
 
     Returns:
-        For each entry its translation, cut to its size: images (B_i, C', H_i, W_i) in [-1, 1]
-        and masks (B_i, 1, H_i, W_i) in [0, 1], float32; labels (B_i, H_i, W_i), int64, or None.
+        For each entry its translation on `to`, else the method's device, cut to its size: images
+        (B_i, C', H_i, W_i) in [-1, 1] and masks (B_i, 1, H_i, W_i) in [0, 1], float32; labels
+        (B_i, H_i, W_i), int64, or None.
 
     Raises:
         ConfigError: if the method does not translate in that direction, or a style is given and

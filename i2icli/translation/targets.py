@@ -37,8 +37,6 @@ class Job:
 
 @dataclass(frozen=True)
 class _Naming:
-    format: str
-    suffix: str
     styles: tuple[str, ...]
     masks: tuple[str, ...]
 
@@ -106,7 +104,7 @@ def plan_outputs(
         ConfigError: if an output would replace a source, two outputs of a picture would have one
             name, or a format or suffix is unusable.
     """
-    naming = _Naming(format, suffix, tuple(styles), tuple(masks))
+    naming = _Naming(tuple(styles), tuple(masks))
     count = -(-len(sources) // GRID_ROWS) if with_grids else 0
     prefix = f"{out.stem}-" if is_file else ""
     folder = out.parent if is_file else out

@@ -83,13 +83,11 @@ def run_in_bands(
     *,
     on_band: Callable[[], None] = lambda: None,
 ) -> tuple[Tensor, int]:
-    """Translate one picture.
+    """Translate one picture, (C, H, W) in [-1, 1] on the CPU, by a `tileable` network.
 
-    Args:
-        network: in evaluation mode, on the device that computes; `tileable`.
-        image: (C, H, W) in [-1, 1] on the CPU, sides a multiple of 4.
-        room: what memory it may take, besides the picture and its translation.
-        on_band: called after each band.
+    The network is in evaluation mode; sides are a multiple of 4. `room` is memory besides the
+    picture
+    and its translation.
 
     Returns:
         The translation, (C', H, W), float32 on the CPU, and the bytes of maps that went to disk.

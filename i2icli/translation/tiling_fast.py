@@ -38,13 +38,12 @@ class Deviation:
 
 @torch.inference_mode()
 def run_fast(network: ResnetGenerator, image: Tensor, *, side: int, pixels: int) -> Tensor:
-    """Translate one picture.
+    """Translate one picture, (C, H, W) in [-1, 1] on the CPU, by a `tileable` network.
 
-    Args:
-        network: in evaluation mode; `tileable`.
-        image: (C, H, W) in [-1, 1] on the CPU, sides a multiple of 4.
-        side: of a tile, pixels, without the overlap; a multiple of 4, at least `OVERLAP`.
-        pixels: the picture is reduced to about this many for the statistics.
+    The network is in evaluation mode; sides are a multiple of 4. A tile has `side` pixels without
+    the
+    overlap, a multiple of 4 and at least `OVERLAP`; for the statistics the picture is reduced to
+    about `pixels`.
 
     Returns:
         The translation, (C', H, W), float32 on the CPU.
