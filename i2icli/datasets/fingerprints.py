@@ -93,7 +93,7 @@ def _hash(picture: Picture) -> bytes:
 def _looks(picture: Picture) -> tuple[bytes, bytes]:
     image = to_image(to_8_bits(picture.pixels)).convert("L")
     cells = np.asarray(image.resize((9, 9), Image.Resampling.BOX), np.int16)
-    across = cells[:8, :8] > cells[:8, 1:]
+    across = cells[:8, :8] > cells[:8, 1:]  # (8, 8), 64 bits, and as many below
     down = cells[:8, :8] > cells[1:, :8]
     bits = np.packbits(np.concatenate([across.ravel(), down.ravel()]))
     small = image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)

@@ -137,7 +137,7 @@ def _place_pair(
             placer.place(source, target)
             placed.append(target)
     except DataError as error:
-        for target in placed:
+        for target in placed:  # both of a pair or neither
             target.unlink()
         placer.failed.append(str(error))
 

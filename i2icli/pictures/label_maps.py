@@ -155,6 +155,7 @@ def class_colours(palette: str, classes: int) -> tuple[tuple[int, int, int], ...
 
 
 def _distinct_colour(label: int) -> tuple[int, int, int]:
+    # PASCAL VOC's scheme: the bits of `label + 1`, dealt to the channels, highest first.
     rest, channels = label + 1, [0, 0, 0]
     for bit in range(7, -1, -1):
         for channel in range(3):

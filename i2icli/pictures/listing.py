@@ -74,6 +74,7 @@ def _scan(top: str) -> _Scan:
 
 
 def _scan_one(top: str, below: str, scan: _Scan, folders: deque[str], links: list[str]) -> None:
+    # `below` is empty for `top`, and else ends in `/`.
     directory = os.path.join(top, below) if below else top
     try:
         # Before its content is read: a change in between then shows.

@@ -166,7 +166,7 @@ def _draw_curve(axes: Axes, curve: Curve, colour: str, *, is_smoothed: bool) -> 
 
 
 def _running_mean(values: Sequence[float]) -> NDArray[np.float64]:
-    reach = max(1, len(values) // 60)
+    reach = max(1, len(values) // 60)  # a thirtieth of the curve, both sides together
     known = np.nan_to_num(np.asarray(values, dtype=np.float64), posinf=np.nan, neginf=np.nan)
     window = np.ones(2 * reach + 1)
     is_known = np.isfinite(known)
@@ -227,6 +227,7 @@ def _readout(axes: Axes, chart: Chart) -> dict[str, object]:
 
 
 def _plain(value: float | None) -> float | None:
+    # JSON holds no NaN, and a reader needs no more digits.
     return float(f"{value:.5g}") if value is not None and math.isfinite(value) else None
 
 

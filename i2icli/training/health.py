@@ -175,4 +175,4 @@ def _read(path: Path, channels: int) -> Pixels | None:
     try:
         return read_picture(path, channels=channels).pixels
     except DataError:
-        return None
+        return None  # training names such files

@@ -150,6 +150,7 @@ class _Run:
         return current, pending
 
     def _block(self, block: ResnetBlock, source: RowMap) -> RowMap:
+        # The sum needs the block's input once more, so it stays until all bands are done.
         inner, pending = self.through(block.conv_block, source, keep=True)
         change = Chain(inner, pending)
         target: RowMap | None = None

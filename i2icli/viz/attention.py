@@ -116,7 +116,7 @@ def _draw_selected(axes: Axes, bar: Axes, look: Look, view: AttentionView) -> No
     )
     count = len(centres)
     scale = Normalize(1, max(2, count))
-    order = np.arange(count)[::-1]
+    order = np.arange(count)[::-1]  # the best on top
     area = min(30.0, max(5.0, 3000.0 / max(1, count)))
     axes.scatter(
         centres[order, 0], centres[order, 1], c=order + 1, cmap=RANK, norm=scale, s=area,

@@ -200,5 +200,5 @@ def write_sheets(
 
 
 def _made(job: Job) -> list[Path]:
-    masks = job.masks or ((),) * len(job.targets)
+    masks = job.masks or ((),) * len(job.targets)  # each target before its masks
     return [path for pair in zip(job.targets, masks, strict=True) for path in (pair[0], *pair[1])]

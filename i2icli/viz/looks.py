@@ -51,6 +51,7 @@ class Look:
 
     def at_pixels(self, values: Tensor) -> Tensor:
         """Return a map, (..., h, w), as seen at every pixel of the picture, (..., H, W)."""
+        # The cell under the middle of each pixel.
         rows, columns = (
             ((torch.arange(side) + 0.5) * cells / covered).long().clamp(max=cells - 1)
             for side, cells, covered in zip(self.size, values.shape[-2:], self.covered, strict=True)
