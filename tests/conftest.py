@@ -15,7 +15,6 @@ import torch
 from picture_folders import write_pictures
 from PIL import Image
 
-from i2icli.methods.shared.registry import METHODS, register
 from i2icli.system import allocator
 from i2icli.system.messages import collect_messages
 
@@ -94,11 +93,10 @@ def _own_malloc() -> Iterator[None]:
 @pytest.fixture
 def pair() -> Iterator[str]:
     """Register the small method for one test."""
-    from engine_kit import PairMethod
+    from engine_kit import registered
 
-    register(PairMethod)
-    yield "tiny-pair"
-    del METHODS["tiny-pair"]
+    with registered() as name:
+        yield name
 
 
 @pytest.fixture(scope="session")

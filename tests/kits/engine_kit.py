@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import pytest
 import torch
+from plain_data import assert_same
 from torch import Tensor, nn
 
 from i2icli.config.method import MethodConfig, Task
 from i2icli.data.batch import Batch
+from i2icli.errors import Interrupted
 from i2icli.methods import Method, Player, Terms, Translation
 from i2icli.methods.shared.configure import AnyRunConfig, run_schema
+from i2icli.methods.shared.registry import METHODS, register
+from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.runs.folder import RunFolder
 from i2icli.system.messages import collect_messages
 from i2icli.training.reporter import Progress
+from i2icli.training.run import start_run
 
 # What differs between two runs that did the same.
 TIMINGS = ("seconds", "images_per_s", "data_wait")
@@ -150,3 +159,38 @@ class Watcher:
 def send(number: int) -> Callable[[], None]:
     """Return an action that sends this process a signal."""
     return lambda: os.kill(os.getpid(), number)
+
+
+@contextmanager
+def registered() -> Iterator[str]:
+    """Register the small method for a while."""
+    register(PairMethod)
+    try:
+        yield "tiny-pair"
+    finally:
+        del METHODS["tiny-pair"]
+
+
+def state_of(folder: Path, *apart: str) -> dict[str, Any]:
+    """Return what the last checkpoint of a run holds, some parts apart."""
+    state = vars(load_checkpoint(RunFolder(folder).last))
+    return {name: value for name, value in state.items() if name not in apart}
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    """Return the lines of a run's log without timings."""
+    return [without_timings(line) for line in RunFolder(folder).read_metrics()]
+
+
+def interrupt(config: AnyRunConfig, folder: Path, *, at: int) -> None:
+    """Begin a run that a signal stops after a step, and see it saved there."""
+    with pytest.raises(Interrupted):
+        start_run(config, run_dir=folder, reporter=Watcher(at=at, act=send(signal.SIGTERM)))
+    assert load_checkpoint(RunFolder(folder).last).step == at
+
+
+def assert_same_end(*folders: Path) -> None:
+    """Assert that two runs ended in the same state, bit for bit, with the same log."""
+    assert_same(*map(state_of, folders))
+    ours, theirs = map(log_of, folders)
+    assert ours == theirs

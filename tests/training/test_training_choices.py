@@ -1,13 +1,8 @@
-"""Runs keep the choices that decide the rounding."""
-
-from __future__ import annotations
-
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
-from engine_kit import pair_config
+from engine_kit import pair_config, state_of
 from plain_data import assert_same
 
 from i2icli.runs.checkpoint import load_checkpoint
@@ -18,19 +13,14 @@ from i2icli.translation import prepare as prepare_module
 pytestmark = pytest.mark.usefixtures("pair")
 
 
-def whole(folder: Path) -> dict[str, object]:
-    state = vars(load_checkpoint(folder / "checkpoints" / "last.pt"))
-    return {name: value for name, value in state.items() if name not in ("meters", "config")}
-
-
-def set_trial(monkeypatch: pytest.MonkeyPatch, gain: float) -> None:
+def set_trial(monkeypatch, gain):
     monkeypatch.setattr(prepare_module, "_try_layout", lambda *_, **__: Trial(gain))
 
 
 @pytest.mark.parametrize("gain", [0.5, 2.0])
 def test_resumed_run_goes_on_in_the_layout_that_it_began_in(
-    picture_root: Path, tmp_path: Path, gain: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    picture_root, tmp_path, gain, monkeypatch
+):
     config = partial(pair_config, picture_root)
     set_trial(monkeypatch, gain)
     start_run(config(steps=6), run_dir=tmp_path / "through")
@@ -39,13 +29,11 @@ def test_resumed_run_goes_on_in_the_layout_that_it_began_in(
     resume_run(tmp_path / "run", steps=6)
     state = load_checkpoint(tmp_path / "run/checkpoints/last.pt")
     assert state.choices == {"device": "cpu", "channels_last": gain > 1, "compile": False}
-    assert_same(whole(tmp_path / "through"), whole(tmp_path / "run"))
+    assert_same(*(state_of(tmp_path / n, "meters", "config") for n in ("through", "run")))
 
 
 @pytest.mark.parametrize("first", ["on", "off"])
-def test_run_may_change_its_layout_on_its_way(
-    picture_root: Path, tmp_path: Path, first: str
-) -> None:
+def test_run_may_change_its_layout_on_its_way(picture_root, tmp_path, first):
     config = pair_config(picture_root, steps=2, runtime={"channels_last": first})
     start_run(config, run_dir=tmp_path / "run")
     path = tmp_path / "run" / "config.toml"
@@ -55,10 +43,7 @@ def test_run_may_change_its_layout_on_its_way(
     path.write_text(text.replace(f'channels_last = "{first}"', f'channels_last = "{other}"'))
     assert resume_run(tmp_path / "run", steps=4).step == 4
     state = load_checkpoint(tmp_path / "run/checkpoints/last.pt")
-    is_last = [
-        weight.is_contiguous(memory_format=torch.channels_last)
-        for weight in state.weights.values()
-        if weight.dim() == 4
-    ]
+    kernels = [weight for weight in state.weights.values() if weight.dim() == 4]
+    is_last = [w.is_contiguous(memory_format=torch.channels_last) for w in kernels]
     assert state.choices["channels_last"] is (other == "on")
     assert all(is_last) or other == "off"

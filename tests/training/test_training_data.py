@@ -1,7 +1,3 @@
-"""A run recognises its pictures by their names and knows their scale; a cache may come or go."""
-
-from __future__ import annotations
-
 import hashlib
 import os
 import re
@@ -24,7 +20,7 @@ from i2icli.training.data import fingerprint, scale_note
 from i2icli.training.run import resume_run, start_run
 
 
-def names_digest(paths: list[Path]) -> str:
+def names_digest(paths):
     """Return the digest by its definition, with paths resolved the slow way."""
     base = os.path.commonpath([path.parent for path in paths])
     names = sorted(Path(os.path.relpath(path, base)).as_posix() for path in paths)
@@ -44,14 +40,14 @@ def names_digest(paths: list[Path]) -> str:
         ["/set/\udcff.png", "/set/\u00e4.png"],
     ],
 )
-def test_the_fingerprint_hashes_the_names_below_their_common_folder(names: list[str]) -> None:
+def test_the_fingerprint_hashes_the_names_below_their_common_folder(names):
     paths = [Path(name) for name in names]
     found = fingerprint(Domains(tuple(paths), tuple(paths)))
     assert found["a"] == found["b"] == {"count": len(names), "names": names_digest(paths)}
 
 
 @pytest.mark.usefixtures("pair")
-def test_a_run_goes_on_alike_when_its_cache_goes(picture_root: Path, tmp_path: Path) -> None:
+def test_a_run_goes_on_alike_when_its_cache_goes(picture_root, tmp_path):
     root = tmp_path / "set"
     shutil.copytree(picture_root, root)
     config = pair_config(root, steps=5)
@@ -71,7 +67,7 @@ def test_a_run_goes_on_alike_when_its_cache_goes(picture_root: Path, tmp_path: P
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[Path]:
+def pictures(tmp_path):
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for path in paths:
         Image.fromarray(np.zeros((60, 64, 3), np.uint8)).save(path)
@@ -88,7 +84,7 @@ def pictures(tmp_path: Path) -> list[Path]:
         {"resize": 45, "crop": 32, "preprocess": "scale-shorter-and-crop"},  # of a height of 60
     ],
 )
-def test_nothing_is_said_where_the_scales_agree(pictures: list[Path], values: dict) -> None:
+def test_nothing_is_said_where_the_scales_agree(pictures, values):
     assert scale_note(DataConfig(**values), pictures) is None
 
 
@@ -100,15 +96,13 @@ def test_nothing_is_said_where_the_scales_agree(pictures: list[Path], values: di
         ({"resize": 72, "crop": 32, "jitter_in_decay": False}, r"at 0\.5 of their size"),
     ],
 )
-def test_another_scale_is_named_with_both_sizes(
-    pictures: list[Path], values: dict, words: str
-) -> None:
+def test_another_scale_is_named_with_both_sizes(pictures, values, words):
     note = scale_note(DataConfig(**values), pictures)
     assert note is not None
     assert re.search(words, note)
 
 
-def test_unreadable_pictures_are_left_out(tmp_path: Path) -> None:
+def test_unreadable_pictures_are_left_out(tmp_path):
     broken = tmp_path / "a.png"
     broken.write_bytes(b"no picture")
     assert scale_note(DataConfig(resize=16, crop=16), [broken]) is None

@@ -7,14 +7,11 @@ A change that should not move results must leave these as they are. One that sho
 changelog and records them anew: `python tests/training/test_training_golden_run.py`.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -22,7 +19,6 @@ import torch
 sys.path.append(str(Path(__file__).parents[1] / "kits"))  # when run as a program
 from tiny import TinyVGG, batch_for, tiny_method
 
-from i2icli.data.batch import AnyBatch
 from i2icli.methods import METHODS
 from i2icli.training.optimizers import build_steppers
 from i2icli.training.step import train_step
@@ -31,12 +27,12 @@ RECORD = Path(__file__).with_name("golden_run.json")
 STEPS = 10
 
 
-def run_golden(name: str) -> dict[str, list[float]]:
+def run_golden(name):
     """Train and return every term by "player/term", one number a step."""
     method, device = tiny_method(name).train().double(), torch.device("cpu")
     method.take_pretrained({wanted: TinyVGG().double() for wanted in method.pretrained})
     steppers = build_steppers(method, device=device, precision=torch.float32)
-    curves: dict[str, list[float]] = {}
+    curves = {}
     for step in range(STEPS):
         batch = _in_double(batch_for(name, seed=step + 1))
         losses = train_step(method, batch, steppers, device=device, precision=torch.float32)
@@ -46,7 +42,7 @@ def run_golden(name: str) -> dict[str, list[float]]:
     return curves
 
 
-def comparable_steps() -> int:
+def comparable_steps():
     """Return how many steps can be compared with the record: all, or those before rounding shows.
 
     Where torch has no kernels for AVX2 it rounds the normal numbers that it draws otherwise, the
@@ -56,17 +52,17 @@ def comparable_steps() -> int:
     return STEPS if hashlib.sha256(drawn).hexdigest().startswith("e1275a78") else 2
 
 
-def _in_double(batch: AnyBatch) -> AnyBatch:
+def _in_double(batch):
     pictures = {key: value for key, value in vars(batch).items() if _is_float(value)}
     return replace(batch, **{key: value.double() for key, value in pictures.items()})
 
 
-def _is_float(value: Any) -> bool:
+def _is_float(value):
     return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
 @pytest.mark.parametrize("name", list(METHODS))
-def test_golden_run_repeats_its_recorded_losses(name: str) -> None:
+def test_golden_run_repeats_its_recorded_losses(name):
     recorded = json.loads(RECORD.read_text())
     assert name in recorded, f"record {name}: python tests/training/test_training_golden_run.py"
     curves, steps = run_golden(name), comparable_steps()
@@ -76,11 +72,11 @@ def test_golden_run_repeats_its_recorded_losses(name: str) -> None:
         assert values[:steps] == pytest.approx(recorded[name][key][:steps], rel=rel, abs=1e-7), key
 
 
-def test_golden_run_holds_no_method_that_is_gone() -> None:
+def test_golden_run_holds_no_method_that_is_gone():
     assert set(json.loads(RECORD.read_text())) == set(METHODS)
 
 
-def record() -> None:
+def record():
     """Write the losses as they are now."""
     torch.set_num_threads(1)
     rounded = {

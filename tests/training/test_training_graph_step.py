@@ -1,10 +1,4 @@
-"""Replayed steps against steps taken kernel by kernel, on a stand-in for CUDA graphs."""
-
-from __future__ import annotations
-
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -38,7 +32,7 @@ ON_CPU = choose(RuntimeConfig(device="cpu", precision="float32", cuda_graphs="on
 ON_GPU = replace(ON_CPU, device=torch.device("cuda"))
 # The learning rate falls while steps are replayed.
 FALLING = {"schedule": {"epochs": 1, "epochs_decay": 4}}
-CASES: dict[str, tuple[str, dict[str, Any]]] = {
+CASES = {
     "cut": ("cut", FALLING),
     "fastcut": ("cut", {**FALLING, "flip_equivariance": True, "nce_identity": False}),
     "qs-attn": ("qs-attn", FALLING),
@@ -53,7 +47,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ("case", "double"),
     [*((case, False) for case in CASES), *((case, True) for case in list(CASES)[:4])],
 )
-def test_replayed_steps_equal_steps_taken_kernel_by_kernel(case: str, double: bool) -> None:
+def test_replayed_steps_equal_steps_taken_kernel_by_kernel(case, double):
     name, changes = CASES[case]
     ours = Run(name, graphed=True, double=double, **changes)
     theirs = Run(name, graphed=False, double=double, **changes)
@@ -64,7 +58,7 @@ def test_replayed_steps_equal_steps_taken_kernel_by_kernel(case: str, double: bo
     assert ours.backend.replayed > WARM_UP
 
 
-def test_replayed_steps_are_the_same_under_autocast() -> None:
+def test_replayed_steps_are_the_same_under_autocast():
     ours, theirs = (
         Run("qs-attn", graphed=graphed, precision=torch.bfloat16) for graphed in (True, False)
     )
@@ -73,7 +67,7 @@ def test_replayed_steps_are_the_same_under_autocast() -> None:
     assert ours.backend.replayed == 3
 
 
-def test_each_kind_of_step_is_warmed_up_and_recorded_once() -> None:
+def test_each_kind_of_step_is_warmed_up_and_recorded_once():
     run = Run("cut", graphed=True, flip_equivariance=True)
     run.train(30)
     assert run.backend.captured == 2
@@ -81,7 +75,7 @@ def test_each_kind_of_step_is_warmed_up_and_recorded_once() -> None:
     assert run.backend.replayed == 30 - 2 * WARM_UP
 
 
-def test_terms_of_a_step_stay_when_the_next_is_taken() -> None:
+def test_terms_of_a_step_stay_when_the_next_is_taken():
     run = Run("cut", graphed=True)
     run.train(WARM_UP)
     (first,) = run.train(1)
@@ -90,7 +84,7 @@ def test_terms_of_a_step_stay_when_the_next_is_taken() -> None:
     assert_same(first, kept)
 
 
-def test_a_new_stage_is_recorded_anew() -> None:
+def test_a_new_stage_is_recorded_anew():
     run = Run("cut", graphed=True)
     run.train(WARM_UP + 2)
     run.method.projector.requires_grad_(False)
@@ -101,15 +95,15 @@ def test_a_new_stage_is_recorded_anew() -> None:
     assert all(map(torch.equal, before, run.method.projector.parameters()))
 
 
-def test_a_plain_attribute_that_changes_makes_a_stage() -> None:
+def test_a_plain_attribute_that_changes_makes_a_stage():
     run = Run("cut", graphed=True)
     run.train(WARM_UP + 1)
-    run.method.number_of_a_stage = 2  # type: ignore[assignment]  # modules take any attribute
+    run.method.number_of_a_stage = 2  # modules take any attribute
     run.train(WARM_UP + 1)
     assert run.backend.captured == 2
 
 
-def test_a_batch_of_another_shape_is_taken_kernel_by_kernel() -> None:
+def test_a_batch_of_another_shape_is_taken_kernel_by_kernel():
     ours, theirs = Run("cut", graphed=True), Run("cut", graphed=False)
     for run in (ours, theirs):
         run.train(WARM_UP + 1)
@@ -120,10 +114,10 @@ def test_a_batch_of_another_shape_is_taken_kernel_by_kernel() -> None:
     assert ours.backend.captured == 1
 
 
-def test_a_step_that_cannot_be_recorded_is_taken_and_said_once() -> None:
+def test_a_step_that_cannot_be_recorded_is_taken_and_said_once():
     ours, theirs = Run("cut", graphed=True), Run("cut", graphed=False)
 
-    def fail() -> None:
+    def fail():
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
 
     ours.backend.fault = fail
@@ -135,13 +129,11 @@ def test_a_step_that_cannot_be_recorded_is_taken_and_said_once() -> None:
     ]
 
 
-def test_a_step_that_waits_for_the_device_is_not_recorded(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_step_that_waits_for_the_device_is_not_recorded(monkeypatch):
     run = Run("cut", graphed=True)
     usual = type(run.method).losses
 
-    def losses(batch: Any) -> Any:
+    def losses(batch):
         float(batch.real_a.mean())
         yield from usual(run.method, batch)
 
@@ -150,10 +142,10 @@ def test_a_step_that_waits_for_the_device_is_not_recorded(
     assert "_local_scalar_dense.default waits for the device" in run.notes[0]
 
 
-def test_the_first_error_of_a_recording_is_the_one_that_is_told() -> None:
+def test_the_first_error_of_a_recording_is_the_one_that_is_told():
     run = Run("cut", graphed=True)
 
-    def fail() -> None:
+    def fail():
         try:
             raise ValueError("the cause")
         finally:
@@ -164,12 +156,11 @@ def test_the_first_error_of_a_recording_is_the_one_that_is_told() -> None:
     assert "(the cause)" in run.notes[0]
 
 
-def test_moments_that_a_recording_would_begin_are_dropped() -> None:
+def test_moments_that_a_recording_would_begin_are_dropped():
     ours, theirs = Run("cut", graphed=True), Run("cut", graphed=False)
     for run in (ours, theirs):
         run.train(WARM_UP)
         optimizer = run.steppers["generator"].optimizer
-        assert optimizer is not None
         optimizer.state.clear()
         run.train(3)
     assert_same(ours.state(), theirs.state())
@@ -177,7 +168,7 @@ def test_moments_that_a_recording_would_begin_are_dropped() -> None:
     assert "an optimizer would begin within a step" in ours.notes[0]
 
 
-def test_numbers_that_are_drawn_are_no_part_of_a_recording() -> None:
+def test_numbers_that_are_drawn_are_no_part_of_a_recording():
     ours = Run("single-image-sesim", graphed=True, lambda_gradient=1.0, pool_size=0)
     theirs = Run("single-image-sesim", graphed=False, lambda_gradient=1.0, pool_size=0)
     assert_same(ours.train(6), theirs.train(6))
@@ -188,13 +179,13 @@ def test_numbers_that_are_drawn_are_no_part_of_a_recording() -> None:
     ]
 
 
-def test_too_many_kinds_of_steps_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_kinds_of_steps_are_not_recorded(monkeypatch):
     ours, theirs = Run("cut", graphed=True), Run("cut", graphed=False)
     for run in (ours, theirs):
         usual = type(run.method).losses
         method = run.method
 
-        def losses(batch: Any, method: Any = method, usual: Any = usual) -> Any:
+        def losses(batch, method=method, usual=usual):
             for number in range(4):
                 method.draws.flip(f"spare.{number}")
             yield from usual(method, batch)
@@ -221,15 +212,13 @@ def test_too_many_kinds_of_steps_are_not_recorded(monkeypatch: pytest.MonkeyPatc
         ("sincut", None),
     ],
 )
-def test_what_cannot_be_replayed_is_known_before_the_first_step(
-    name: str, reason: str | None
-) -> None:
+def test_what_cannot_be_replayed_is_known_before_the_first_step(name, reason):
     method = tiny_method(name)
     steppers = build_steppers(method, device=CPU, precision=torch.float32)
     assert obstacle(method, steppers, ON_GPU) == reason
 
 
-def test_float16_and_several_processes_are_not_replayed() -> None:
+def test_float16_and_several_processes_are_not_replayed():
     method = tiny_method("cut")
     steppers = build_steppers(method, device=CPU, precision=torch.float32)
     half = replace(ON_GPU, precision=torch.float16)
@@ -242,7 +231,7 @@ def test_float16_and_several_processes_are_not_replayed() -> None:
     )
 
 
-def test_every_method_has_its_obstacle_or_none() -> None:
+def test_every_method_has_its_obstacle_or_none():
     for name in METHODS:
         method = tiny_method(name)
         steppers = build_steppers(method, device=CPU, precision=torch.float32)
@@ -250,7 +239,7 @@ def test_every_method_has_its_obstacle_or_none() -> None:
         assert said is None or said[0].islower(), name
 
 
-def test_on_a_cpu_the_setting_is_said_to_have_no_effect_and_the_step_is_the_usual() -> None:
+def test_on_a_cpu_the_setting_is_said_to_have_no_effect_and_the_step_is_the_usual():
     ours, theirs = Run("cut", graphed=False), Run("cut", graphed=False)
     notes = collect_messages()
     ours.step = build_step(ours.method, ours.steppers, ON_CPU)
@@ -259,18 +248,15 @@ def test_on_a_cpu_the_setting_is_said_to_have_no_effect_and_the_step_is_the_usua
     assert notes == ["no CUDA graphs (runtime.cuda_graphs): cpu has none"]
 
 
-def test_optimizers_can_be_recorded_only_where_graphs_are() -> None:
+def test_optimizers_can_be_recorded_only_where_graphs_are():
     for fused in (True, False):
         choices = replace(ON_CPU, fused_optimizer=fused)
         optimizer = chosen_steppers(tiny_method("cut"), choices)["generator"].optimizer
-        assert optimizer is not None
         assert optimizer.defaults["fused"] is fused
         assert not optimizer.defaults["capturable"]
 
 
-def test_a_run_on_a_cpu_is_the_same_with_the_setting(
-    pair: str, picture_root: Path, tmp_path: Path
-) -> None:
+def test_a_run_on_a_cpu_is_the_same_with_the_setting(pair, picture_root, tmp_path):
     sentence = "no CUDA graphs (runtime.cuda_graphs): cpu has none"
     weights, notes, counts = [], collect_messages(), []
     for setting in ("off", "on"):
@@ -282,7 +268,7 @@ def test_a_run_on_a_cpu_is_the_same_with_the_setting(
     assert counts == [0, 1]
 
 
-def test_without_the_setting_nothing_is_said() -> None:
+def test_without_the_setting_nothing_is_said():
     run, notes = Run("cut", graphed=False), collect_messages()
     off = replace(ON_CPU, cuda_graphs=False)
     build_step(run.method, run.steppers, off)(tiny_batch())
@@ -290,37 +276,35 @@ def test_without_the_setting_nothing_is_said() -> None:
     assert not run.method.draws.pins
 
 
-def test_cuda_is_asked_for_what_its_documentation_prescribes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_cuda_is_asked_for_what_its_documentation_prescribes(monkeypatch):
     """Which calls are made, in which order; what they do is known to a GPU alone."""
-    made: list[str] = []
+    made = []
 
     class Context:
-        def __init__(self, *words: object, **options: object) -> None:
+        def __init__(self, *words, **options):
             self.title = " ".join([*map(str, words), *(f"{k}={v}" for k, v in options.items())])
 
-        def __enter__(self) -> None:
+        def __enter__(self):
             made.append(f"enter {self.title}")
 
-        def __exit__(self, *_: object) -> None:
+        def __exit__(self, *_):
             made.append(f"leave {self.title}")
 
     class Stream:
-        def __init__(self, name: object) -> None:
+        def __init__(self, name):
             self.name = name
 
-        def wait_stream(self, other: Stream) -> None:
+        def wait_stream(self, other):
             made.append(f"{self} waits for {other}")
 
-        def __str__(self) -> str:
+        def __str__(self):
             return "default" if self.name == "default" else "own"
 
     class Graph:
-        def replay(self) -> None:
+        def replay(self):
             made.append("replay")
 
-        def __str__(self) -> str:
+        def __str__(self):
             return "graph"
 
     cuda = torch.cuda
@@ -359,7 +343,7 @@ def test_cuda_is_asked_for_what_its_documentation_prescribes(
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
-def test_no_step_waits_for_the_device(name: str) -> None:
+def test_no_step_waits_for_the_device(name):
     """Draws apart, which are made on the CPU, and pools, which exchange pictures by them."""
     run = Run(name, graphed=False)
     for pool in run.method.pools.values():
@@ -378,7 +362,7 @@ def test_no_step_waits_for_the_device(name: str) -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("case", ["cut", "fastcut", "qs-attn", "munit", "sincut"])
-def test_a_gpu_replays_what_it_computes_kernel_by_kernel(case: str) -> None:
+def test_a_gpu_replays_what_it_computes_kernel_by_kernel(case):
     name, changes = CASES[case]
     place, steps = torch.device("cuda:0"), 2 * WARM_UP + 6
     ours, theirs = (Run(name, graphed=False, device=place, **changes) for _ in "ab")

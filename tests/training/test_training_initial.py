@@ -1,9 +1,3 @@
-"""`--init-from`: weights of another run, by name and shape."""
-
-from __future__ import annotations
-
-from pathlib import Path
-
 import pytest
 import torch
 from engine_kit import pair_config
@@ -11,91 +5,77 @@ from engine_kit import pair_config
 from i2icli.errors import CheckpointError, ConfigError
 from i2icli.methods import build_method
 from i2icli.runs.checkpoint import CheckpointState, load_checkpoint, save_checkpoint
-from i2icli.training.initial import Loaded, load_initial_weights
+from i2icli.training.initial import load_initial_weights
 from i2icli.training.run import start_run
 
 pytestmark = pytest.mark.usefixtures("pair")
 
 
-@pytest.fixture
-def source(picture_root: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "source"
-    start_run(pair_config(picture_root, steps=3), run_dir=folder)
-    return folder
-
-
-def test_all_weights_of_the_same_method_are_loaded(source: Path, picture_root: Path) -> None:
+def test_all_weights_of_the_same_method_are_loaded(two_steps, picture_root):
     method = build_method(pair_config(picture_root))
-    loaded = load_initial_weights(method, source / "checkpoints/last.pt")
-    state = load_checkpoint(source / "checkpoints/last.pt")
+    loaded = load_initial_weights(method, two_steps / "checkpoints/last.pt")
+    state = load_checkpoint(two_steps / "checkpoints/last.pt")
     assert set(loaded.loaded) == set(state.weights)
-    assert loaded.step == 3
+    assert loaded.step == 2
     assert (loaded.fresh, loaded.mismatched, loaded.unused) == ((), (), ())
     for name, value in method.state_dict().items():
         assert torch.equal(value, state.weights[name])
 
 
-def test_weights_of_another_shape_are_named_with_both_shapes(
-    source: Path, picture_root: Path
-) -> None:
+def test_weights_of_another_shape_are_named_with_both_shapes(two_steps, picture_root):
     method = build_method(pair_config(picture_root, method={"width": 6}))
     before = method.state_dict()["generator.0.weight"].clone()
-    loaded = load_initial_weights(method, source)
+    loaded = load_initial_weights(method, two_steps)
     assert ("generator.0.weight", (4, 3, 3, 3), (6, 3, 3, 3)) in loaded.mismatched
     assert "discriminator.weight" in loaded.loaded
     assert torch.equal(method.state_dict()["generator.0.weight"], before)
 
 
-def test_weights_on_one_side_only_are_fresh_or_unused(
-    source: Path, picture_root: Path, tmp_path: Path
-) -> None:
-    state = load_checkpoint(source / "checkpoints/last.pt")
+def test_weights_on_one_side_only_are_fresh_or_unused(two_steps, picture_root, tmp_path):
+    state = load_checkpoint(two_steps / "checkpoints/last.pt")
     weights = dict(state.weights)
     weights["extra.weight"] = weights.pop("spare.weight")
     save_checkpoint(tmp_path / "other.pt", CheckpointState(config={}, weights=weights, step=1))
     loaded = load_initial_weights(build_method(pair_config(picture_root)), tmp_path / "other.pt")
-    assert loaded.fresh == ("spare.weight",)
-    assert loaded.unused == ("extra.weight",)
+    assert (loaded.fresh, loaded.unused) == (("spare.weight",), ("extra.weight",))
 
 
-def test_nothing_that_fits_is_an_error(picture_root: Path, tmp_path: Path) -> None:
+def test_nothing_that_fits_is_an_error(picture_root, tmp_path):
     state = CheckpointState(config={}, weights={"other.weight": torch.ones(2)}, step=1)
     save_checkpoint(tmp_path / "other.pt", state)
     with pytest.raises(ConfigError, match="none of its 1 weights"):
         load_initial_weights(build_method(pair_config(picture_root)), tmp_path / "other.pt")
 
 
-def test_run_from_weights_starts_at_step_0_with_a_fresh_optimizer(
-    source: Path, picture_root: Path, tmp_path: Path
-) -> None:
-    seen: list[Loaded] = []
+def test_run_from_weights_starts_at_step_0_with_fresh_optimizers(two_steps, picture_root, tmp_path):
+    seen = []
     config = pair_config(picture_root, steps=1, checkpoint={"every_steps": 1})
-    start_run(config, run_dir=tmp_path / "run", init_from=source, on_loaded=seen.append)
+    start_run(config, run_dir=tmp_path / "run", init_from=two_steps, on_loaded=seen.append)
     state = load_checkpoint(tmp_path / "run/checkpoints/last.pt")
     assert state.step == 1
     assert state.optimizers["generator"]["moments"]["generator.0.weight"]["step"] == 1
-    start = load_checkpoint(source / "checkpoints/last.pt").weights["generator.0.weight"]
+    start = load_checkpoint(two_steps / "checkpoints/last.pt").weights["generator.0.weight"]
     # Adam's first step moves every weight by the learning rate at the most.
     assert (state.weights["generator.0.weight"] - start).abs().max() <= 0.01 + 1e-6
-    assert seen[0].source == source / "checkpoints/last.pt"
+    assert seen[0].source == two_steps / "checkpoints/last.pt"
 
 
-def test_run_folder_without_a_checkpoint_is_named(picture_root: Path, tmp_path: Path) -> None:
+def test_run_folder_without_a_checkpoint_is_named(picture_root, tmp_path):
     with pytest.raises(CheckpointError, match=r"is a folder but not a run"):
         start_run(pair_config(picture_root), run_dir=tmp_path / "run", init_from=tmp_path)
     assert not (tmp_path / "run").exists()
 
 
 def test_run_killed_before_its_first_save_goes_on_with_the_given_weights(
-    source: Path, picture_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def die(_trainer: object) -> None:
+    two_steps, picture_root, tmp_path, monkeypatch
+):
+    def die(_trainer):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("i2icli.training.loop.Trainer.run", die)
     with pytest.raises(KeyboardInterrupt):
-        start_run(pair_config(picture_root), run_dir=tmp_path / "run", init_from=source)
+        start_run(pair_config(picture_root), run_dir=tmp_path / "run", init_from=two_steps)
     kept = load_checkpoint(tmp_path / "run/checkpoints/last.pt")
-    given = load_checkpoint(source / "checkpoints/last.pt")
+    given = load_checkpoint(two_steps / "checkpoints/last.pt")
     assert kept.step == 0
     assert all(torch.equal(kept.weights[name], given.weights[name]) for name in given.weights)

@@ -1,7 +1,5 @@
 """A run killed again and again ends like the run that was left alone, for every method."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -9,9 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from engine_kit import without_timings
+from engine_kit import assert_same_end
 from kinds_of_data import data_for
-from plain_data import assert_same
 from tiny import tiny_config
 
 from i2icli.config.document import config_document, write_toml
@@ -26,7 +23,7 @@ STEPS, KILLS = 12, 4
 
 
 @pytest.fixture(scope="module")
-def killed(picture_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+def killed(picture_root, tmp_path_factory):
     """Train every method both ways; return the folder and the steps of the kills by method."""
     root = tmp_path_factory.mktemp("kills")
     for name in METHODS:
@@ -58,39 +55,22 @@ def killed(picture_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     return {"root": root, "kills": json.loads(done.stdout)}
 
 
-@pytest.mark.parametrize("name", list(METHODS))
-def test_killed_run_ends_bit_for_bit_like_the_uninterrupted_one(
-    killed: dict[str, object], name: str
-) -> None:
-    root = killed["root"]
-    assert isinstance(root, Path)
-    through, resumed = (
-        load_checkpoint(root / f"{name}-{kind}/checkpoints/last.pt")
-        for kind in ("through", "killed")
-    )
-    assert through.step == STEPS
-    assert_same(vars(through), vars(resumed))
+each_method = pytest.mark.parametrize("name", list(METHODS))
 
 
-@pytest.mark.parametrize("name", list(METHODS))
-def test_killed_run_has_the_metrics_and_samples_of_the_uninterrupted_one(
-    killed: dict[str, object], name: str
-) -> None:
-    root = killed["root"]
-    assert isinstance(root, Path)
-    folders = [RunFolder(root / f"{name}-{kind}") for kind in ("through", "killed")]
-    through, resumed = (
-        [without_timings(line) for line in folder.read_metrics()] for folder in folders
-    )
-    assert through == resumed
+@each_method
+def test_killed_run_ends_bit_for_bit_like_the_uninterrupted_one(killed, name):
+    through, resumed = (killed["root"] / f"{name}-{kind}" for kind in ("through", "killed"))
+    assert load_checkpoint(RunFolder(through).last).step == STEPS
+    assert_same_end(through, resumed)
     for step in (0, 5, 10, 12):
-        assert folders[0].sample(step).read_bytes() == folders[1].sample(step).read_bytes()
+        ours, theirs = (RunFolder(folder).sample(step) for folder in (through, resumed))
+        assert ours.read_bytes() == theirs.read_bytes()
 
 
-@pytest.mark.parametrize("name", list(METHODS))
-def test_kills_hit_the_run_in_its_middle(killed: dict[str, object], name: str) -> None:
-    kills = killed["kills"]
-    assert isinstance(kills, dict)
-    assert len(kills[name]) >= 2
-    assert all(0 < step <= STEPS for step in kills[name]), kills[name]
-    assert min(kills[name]) < STEPS
+@each_method
+def test_kills_hit_the_run_in_its_middle(killed, name):
+    kills = killed["kills"][name]
+    assert len(kills) >= 2
+    assert all(0 < step <= STEPS for step in kills), kills
+    assert min(kills) < STEPS

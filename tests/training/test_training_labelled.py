@@ -1,35 +1,28 @@
-"""Runs on labelled data: settled, resumed exactly, measured, and started from other weights."""
-
-from __future__ import annotations
-
-import signal
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+import shutil
 
 import pytest
 import torch
-from engine_kit import Watcher, send, without_timings
+from engine_kit import assert_same_end, interrupt
 from labelled_folders import write_labelled
 from plain_data import assert_same
 
 from i2icli.config.schedule import Moment
-from i2icli.errors import ConfigError, DataError, Interrupted, WeightsError
-from i2icli.methods.shared.configure import AnyRunConfig, run_schema
+from i2icli.errors import ConfigError, DataError, WeightsError
+from i2icli.methods.shared.configure import run_schema
 from i2icli.networks.dilated_resnet import DilatedResnet
 from i2icli.runs.checkpoint import load_checkpoint, save_checkpoint
-from i2icli.runs.folder import RunFolder
 from i2icli.training.run import resume_run, start_run
 from i2icli.training.session import open_session
+from i2icli.translation.translator import load_translator
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(tmp_path_factory):
     return write_labelled(tmp_path_factory.mktemp("labelled"), size=(40, 32))
 
 
-def labelled_config(root: Path | None, **sections: Mapping[str, Any]) -> AnyRunConfig:
-    document: dict[str, dict[str, Any]] = {
+def labelled_config(root, **sections):
+    document = {
         "method": {"name": "danet", "backbone": "resnet18", "optimizer": {"lr": 0.01}},
         "data": {
             "root": None if root is None else str(root),
@@ -50,15 +43,17 @@ def labelled_config(root: Path | None, **sections: Mapping[str, Any]) -> AnyRunC
     return run_schema().model_validate({"preset": "tiny", **document})
 
 
-def whole(folder: Path) -> dict[str, object]:
-    return vars(load_checkpoint(folder / "checkpoints/last.pt"))
+@pytest.fixture(scope="module")
+def trained(root, tmp_path_factory):
+    """Return the folder of a run of two steps, to be read only."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    start_run(labelled_config(root, train={"steps": 2}), run_dir=folder)
+    return folder
 
 
 @pytest.mark.parametrize(("at", "workers"), [(1, 0), (3, 2)])
 @pytest.mark.parametrize("name", ["danet", "attention-to-scale"])
-def test_interrupted_run_ends_like_the_uninterrupted_one(
-    root: Path, tmp_path: Path, name: str, at: int, workers: int
-) -> None:
+def test_interrupted_run_ends_like_the_uninterrupted_one(root, tmp_path, name, at, workers):
     # Dropout is on, and every norm has statistics.
     config = labelled_config(
         root,
@@ -68,31 +63,19 @@ def test_interrupted_run_ends_like_the_uninterrupted_one(
         runtime={"workers": workers},
     )
     start_run(config, run_dir=tmp_path / "through")
-    with pytest.raises(Interrupted):
-        start_run(
-            config,
-            run_dir=tmp_path / "run",
-            reporter=Watcher(at=at, act=send(signal.SIGINT)),
-        )
+    interrupt(config, tmp_path / "run", at=at)
     resume_run(tmp_path / "run")
-    assert_same(whole(tmp_path / "run"), whole(tmp_path / "through"))
-    ours, theirs = (RunFolder(tmp_path / name).read_metrics() for name in ("run", "through"))
-    assert [without_timings(line) for line in ours] == [without_timings(line) for line in theirs]
+    assert_same_end(tmp_path / "through", tmp_path / "run")
 
 
-def test_checkpoint_holds_the_counted_classes_and_translates_alone(
-    root: Path, tmp_path: Path
-) -> None:
-    from i2icli.translation.translator import load_translator
-
-    start_run(labelled_config(root, train={"steps": 1}), run_dir=tmp_path / "run")
-    translator = load_translator(tmp_path / "run", device="cpu")
+def test_checkpoint_holds_the_counted_classes_and_translates_alone(trained):
+    translator = load_translator(trained, device="cpu")
     assert translator.config.labels.classes == 4
     assert translator.method.task.ignore == 9
     assert len(translator.method.task.colours) == 4
 
 
-def test_mean_iou_is_measured_and_chooses_the_best(root: Path, tmp_path: Path) -> None:
+def test_mean_iou_is_measured_and_chooses_the_best(root, tmp_path):
     config = labelled_config(root, train={"steps": 4}, eval={"every_steps": 2})
     result = start_run(config, run_dir=tmp_path / "run")
     lines = [line for line in result.folder.read_metrics() if "eval/mean_iou" in line]
@@ -106,7 +89,7 @@ def test_mean_iou_is_measured_and_chooses_the_best(root: Path, tmp_path: Path) -
     assert best["protocol"] == "mean IoU of 5 pictures, 4 classes, 9 ignored"
 
 
-def test_metrics_of_translations_are_refused(root: Path) -> None:
+def test_metrics_of_translations_are_refused(root):
     config = labelled_config(
         root, labels={"classes": 4}, eval={"every_steps": 2, "metrics": ["fid"]}
     )
@@ -114,35 +97,29 @@ def test_metrics_of_translations_are_refused(root: Path) -> None:
         open_session(config)
 
 
-def test_measuring_needs_labelled_tests(root: Path, tmp_path: Path) -> None:
-    plain = {
-        "root": None,
-        "domain_a": str(root / "train"),
-        "domain_b": str(root / "trainannot"),
-    }
+def test_measuring_needs_labelled_tests(root, tmp_path):
+    plain = {"root": None, "domain_a": str(root / "train"), "domain_b": str(root / "trainannot")}
     config = labelled_config(root, data=plain, labels={"classes": 4}, eval={"every_steps": 2})
     with pytest.raises(ConfigError, match=r"no labelled test pictures: put some into val/"):
         start_run(config, run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_without_data_one_sentence_says_what_is_needed(tmp_path: Path) -> None:
+def test_without_data_one_sentence_says_what_is_needed(tmp_path):
     with pytest.raises(
         ConfigError, match=r"learns from labelled pictures, .* with --data DIR, train with the"
     ):
         start_run(labelled_config(None), run_dir=tmp_path / "run")
 
 
-def test_meaning_of_the_labels_is_fixed(root: Path, tmp_path: Path) -> None:
-    config = labelled_config(root, train={"steps": 2})
-    start_run(config, run_dir=tmp_path / "run")
-    toml = tmp_path / "run" / "config.toml"
+def test_meaning_of_the_labels_is_fixed(trained, tmp_path):
+    toml = shutil.copytree(trained, tmp_path / "run") / "config.toml"
     toml.write_text(toml.read_text().replace("ignore = 9", "ignore = 8"))
     with pytest.raises(ConfigError, match=r"labels\.ignore \(was 9, now 8\)"):
         resume_run(tmp_path / "run", steps=4)
 
 
-def test_changed_label_maps_stop_a_run(tmp_path: Path) -> None:
+def test_changed_label_maps_stop_a_run(tmp_path):
     root = write_labelled(tmp_path / "set", size=(40, 32))
     start_run(labelled_config(root, train={"steps": 2}), run_dir=tmp_path / "run")
     for folder in ("train", "trainannot"):
@@ -151,7 +128,7 @@ def test_changed_label_maps_stop_a_run(tmp_path: Path) -> None:
         resume_run(tmp_path / "run", steps=4)
 
 
-def test_head_and_backbone_have_their_rates(root: Path) -> None:
+def test_head_and_backbone_have_their_rates(root):
     session = open_session(labelled_config(root, labels={"classes": 4}))
     stepper = session.steppers["segmenter"]
     assert isinstance(stepper.optimizer, torch.optim.SGD)
@@ -164,14 +141,12 @@ def test_head_and_backbone_have_their_rates(root: Path) -> None:
     )
 
 
-def test_run_starts_from_a_file_of_weights_once(root: Path, tmp_path: Path) -> None:
+def test_run_starts_from_a_file_of_weights_once(root, tmp_path):
     file = tmp_path / "backbone.pth"
     weights = DilatedResnet("resnet18").state_dict()
     torch.save(weights, file)
     config = labelled_config(
-        root,
-        method={"backbone_weights": str(file), "optimizer": {"lr": 1e-12}},
-        train={"steps": 1},
+        root, method={"backbone_weights": str(file), "optimizer": {"lr": 1e-12}}, train={"steps": 1}
     )
     start_run(config, run_dir=tmp_path / "run")
     file.unlink()
@@ -180,7 +155,7 @@ def test_run_starts_from_a_file_of_weights_once(root: Path, tmp_path: Path) -> N
     resume_run(tmp_path / "run", steps=2)
 
 
-def test_missing_weights_are_said_before_there_is_a_folder(root: Path, tmp_path: Path) -> None:
+def test_missing_weights_are_said_before_there_is_a_folder(root, tmp_path):
     for chosen, said in (("imagenet", "i2i weights get resnet18"), ("none.pth", "neither a file")):
         config = labelled_config(root, method={"backbone_weights": chosen})
         with pytest.raises(WeightsError, match=said):
@@ -188,7 +163,7 @@ def test_missing_weights_are_said_before_there_is_a_folder(root: Path, tmp_path:
     assert not (tmp_path / "run").exists()
 
 
-def test_a_dry_run_tells_the_same(root: Path) -> None:
+def test_a_dry_run_tells_the_same(root):
     from i2icli.bench.plan import plan_run
 
     plan = plan_run(labelled_config(root), preset="danet")
@@ -199,7 +174,7 @@ def test_a_dry_run_tells_the_same(root: Path) -> None:
         plan_run(labelled_config(root, method={"backbone_weights": "imagenet"}), preset="danet")
 
 
-def test_weights_of_another_network_are_refused(root: Path, tmp_path: Path) -> None:
+def test_weights_of_another_network_are_refused(root, tmp_path):
     file = tmp_path / "other.pth"
     torch.save({"conv1.weight": torch.zeros(1)}, file)
     config = labelled_config(root, method={"backbone_weights": str(file)})
@@ -207,7 +182,7 @@ def test_weights_of_another_network_are_refused(root: Path, tmp_path: Path) -> N
         start_run(config, run_dir=tmp_path / "run")
 
 
-def test_drawings_of_label_maps_raise_no_alarm(root: Path, tmp_path: Path) -> None:
+def test_drawings_of_label_maps_raise_no_alarm(root, tmp_path):
     config = labelled_config(
         root,
         train={"steps": 2},
@@ -219,9 +194,8 @@ def test_drawings_of_label_maps_raise_no_alarm(root: Path, tmp_path: Path) -> No
     assert result.folder.sample(2).is_file()
 
 
-def test_norms_are_part_of_the_state(root: Path, tmp_path: Path) -> None:
-    start_run(labelled_config(root, train={"steps": 2}), run_dir=tmp_path / "run")
-    state = load_checkpoint(tmp_path / "run/checkpoints/last.pt")
+def test_norms_are_part_of_the_state(trained, tmp_path):
+    state = load_checkpoint(trained / "checkpoints/last.pt")
     assert int(state.weights["backbone.bn1.num_batches_tracked"]) == 2
     assert not torch.equal(state.weights["backbone.bn1.running_mean"], torch.zeros(64))
     save_checkpoint(tmp_path / "copy.pt", state)

@@ -1,9 +1,4 @@
-"""Fused and plain optimizers, and what a checkpoint carries between them."""
-
-from __future__ import annotations
-
 import io
-from typing import Any
 
 import pytest
 import torch
@@ -12,8 +7,7 @@ from recording import CPU
 from tiny import batch_for, tiny_method
 
 from i2icli.config.schedule import Moment
-from i2icli.methods import Method
-from i2icli.training.optimizers import Stepper, build_steppers
+from i2icli.training.optimizers import build_steppers
 from i2icli.training.step import train_step
 
 WAYS = {
@@ -23,7 +17,7 @@ WAYS = {
 }
 
 
-def build(name: str, way: str, **options: Any) -> tuple[Method, dict[str, Stepper]]:
+def build(name, way, **options):
     method = tiny_method(name).double().train()
     for network in method._pretrained.values():
         network.double()
@@ -31,7 +25,7 @@ def build(name: str, way: str, **options: Any) -> tuple[Method, dict[str, Steppe
     return method, build_steppers(method, device=CPU, **options)
 
 
-def train(method: Method, steppers: dict[str, Stepper], name: str, steps: range) -> None:
+def train(method, steppers, name, steps):
     from dataclasses import replace
 
     for step in steps:
@@ -46,44 +40,42 @@ def train(method: Method, steppers: dict[str, Stepper], name: str, steps: range)
         train_step(method, replace(batch, **floats), steppers, device=CPU, precision=torch.float32)
 
 
-def assert_near(ours: Method, theirs: Method, tolerance: float) -> None:
+def assert_near(ours, theirs, tolerance):
     other = theirs.state_dict()
     for key, value in ours.state_dict().items():
         torch.testing.assert_close(value, other[key], rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", ["cut", "danet"])
-def test_fused_updates_are_the_plain_ones_up_to_rounding(name: str) -> None:
+def test_fused_updates_are_the_plain_ones_up_to_rounding(name):
     plain, fused = build(name, "plain"), build(name, "fused")
     for method, steppers in (plain, fused):
         train(method, steppers, name, range(1, 4))
     assert_near(fused[0], plain[0], 1e-9)
 
 
-def test_a_learning_rate_on_the_device_is_the_schedule_s_in_float32() -> None:
+def test_a_learning_rate_on_the_device_is_the_schedule_s_in_float32():
     plain, recorded = build("cut", "plain"), build("cut", "capturable")
     for method, steppers in (plain, recorded):
         train(method, steppers, "cut", range(1, 4))
     assert_near(recorded[0], plain[0], 1e-7)
     stepper, last = recorded[1]["generator"], Moment(1000, 4)
-    assert stepper.optimizer is not None
     rate = stepper.optimizer.param_groups[0]["lr"]
     stepper.set_learning_rate(last)
     assert stepper.optimizer.param_groups[0]["lr"] is rate
     assert float(rate) == pytest.approx(stepper.learning_rate(last), rel=1e-6)
 
 
-def test_optimizers_are_built_as_asked() -> None:
+def test_optimizers_are_built_as_asked():
     for way, options in WAYS.items():
         optimizer = build("cut", way)[1]["generator"].optimizer
-        assert optimizer is not None
         group = optimizer.param_groups[0]
         assert (group["fused"], group["foreach"]) == (options["fused"], False)
         assert group["capturable"] == options.get("capturable", False)
         assert isinstance(group["lr"], torch.Tensor) == group["capturable"]
 
 
-def test_groups_with_rates_of_their_own_have_learning_rates_of_their_own() -> None:
+def test_groups_with_rates_of_their_own_have_learning_rates_of_their_own():
     name = "danet"
     optimizer = build(name, "plain")[1]
     groups = [g for s in optimizer.values() if s.optimizer for g in s.optimizer.param_groups]
@@ -95,7 +87,7 @@ def test_groups_with_rates_of_their_own_have_learning_rates_of_their_own() -> No
 
 @pytest.mark.parametrize("after", list(WAYS))
 @pytest.mark.parametrize("before", list(WAYS))
-def test_a_checkpoint_goes_on_with_any_optimizer(before: str, after: str) -> None:
+def test_a_checkpoint_goes_on_with_any_optimizer(before, after):
     first, steppers = build("cut", before)
     train(first, steppers, "cut", range(1, 4))
     file = io.BytesIO()
@@ -116,7 +108,7 @@ def test_a_checkpoint_goes_on_with_any_optimizer(before: str, after: str) -> Non
         assert_near(second, first, 1e-6)
 
 
-def test_counts_of_steps_of_a_plain_optimizer_are_on_the_cpu() -> None:
+def test_counts_of_steps_of_a_plain_optimizer_are_on_the_cpu():
     _, steppers = build("cut", "plain")
     method, fused = build("cut", "fused")
     train(method, fused, "cut", range(1, 2))
@@ -133,7 +125,7 @@ def test_counts_of_steps_of_a_plain_optimizer_are_on_the_cpu() -> None:
     assert {moments["step"].device for moments in optimizer.state.values()} == {CPU}
 
 
-def test_float16_takes_a_fused_optimizer_with_its_scaler() -> None:
+def test_float16_takes_a_fused_optimizer_with_its_scaler():
     name = "cut"
     methods = []
     for way in ("plain", "fused"):

@@ -1,10 +1,4 @@
-"""Batches on their way to the device."""
-
-from __future__ import annotations
-
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -27,23 +21,23 @@ CPU = torch.device("cpu")
 class FakeStream:
     """Takes down what is asked of it."""
 
-    def __init__(self, name: str, made: list[str]) -> None:
+    def __init__(self, name, made):
         self.name, self.made = name, made
 
-    def wait_stream(self, other: FakeStream) -> None:
+    def wait_stream(self, other):
         self.made.append(f"{self.name} waits for {other.name}")
 
-    def __enter__(self) -> None:
+    def __enter__(self):
         self.made.append(f"enter {self.name}")
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_):
         self.made.append(f"leave {self.name}")
 
 
 @pytest.fixture
-def side_copy(monkeypatch: pytest.MonkeyPatch) -> tuple[SideCopy, list[str]]:
+def side_copy(monkeypatch):
     """A copier whose streams are stand-ins, and the list of what they were asked."""
-    made: list[str] = []
+    made = []
     current, side = FakeStream("default", made), FakeStream("side", made)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: current)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: stream)
@@ -52,17 +46,15 @@ def side_copy(monkeypatch: pytest.MonkeyPatch) -> tuple[SideCopy, list[str]]:
     )
     usual = Batch.to
 
-    def to(batch: Batch, device: torch.device) -> Batch:
+    def to(batch, device):
         made.append("copy")
         return usual(batch, device)
 
     monkeypatch.setattr(Batch, "to", to)
-    return SideCopy(CPU, side), made  # type: ignore[arg-type]  # stands in for a stream
+    return SideCopy(CPU, side), made  # stands in for a stream
 
 
-def test_a_batch_is_copied_aside_and_waited_for_and_kept(
-    side_copy: tuple[SideCopy, list[str]],
-) -> None:
+def test_a_batch_is_copied_aside_and_waited_for_and_kept(side_copy):
     send, made = side_copy
     batch = replace(tiny_batch(), names_a=("a.png",))
     sent = send(batch)
@@ -77,14 +69,10 @@ def test_a_batch_is_copied_aside_and_waited_for_and_kept(
 
 
 def test_a_run_is_the_same_with_batches_copied_aside(
-    pair: str,
-    picture_root: Path,
-    tmp_path: Path,
-    side_copy: tuple[SideCopy, list[str]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    pair, picture_root, tmp_path, side_copy, monkeypatch
+):
     send, made = side_copy
-    states: list[Any] = []
+    states = []
     for name in ("plain", "aside"):
         if name == "aside":
             monkeypatch.setattr("i2icli.training.loop.build_send", lambda _: send)
@@ -97,26 +85,26 @@ def test_a_run_is_the_same_with_batches_copied_aside(
     assert made.count("kept for default") == 6
 
 
-def test_a_cpu_copies_nothing_whatever_the_setting() -> None:
+def test_a_cpu_copies_nothing_whatever_the_setting():
     for setting in ("auto", "on", "off"):
         choices = choose(RuntimeConfig(device="cpu", prefetch=setting), CPU)
         batch = tiny_batch()
         assert build_send(choices)(batch).real_a is batch.real_a
 
 
-def test_a_gpu_copies_aside_unless_told_not_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_copies_aside_unless_told_not_to(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Stream", lambda _: FakeStream("side", []))
     on = replace(choose(RuntimeConfig(), CPU), device=torch.device("cuda"), prefetch=True)
     assert isinstance(build_send(on), step_module.SideCopy)
     assert not isinstance(build_send(replace(on, prefetch=False)), step_module.SideCopy)
 
 
-def test_a_batch_takes_over_the_values_of_another_in_place() -> None:
+def test_a_batch_takes_over_the_values_of_another_in_place():
     for name in ("cut", "danet"):
         first, second = batch_for(name, seed=1), batch_for(name, seed=2)
         ours = first.clone()
         memory = ours.sources.data_ptr()
-        ours.fill(second)  # type: ignore[arg-type]  # both are of one kind
+        ours.fill(second)  # both are of one kind
         assert_same(vars(ours), vars(second))
         assert ours.sources.data_ptr() == memory
         assert_same(vars(first), vars(batch_for(name, seed=1)))
@@ -126,7 +114,7 @@ def test_a_batch_takes_over_the_values_of_another_in_place() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_gpu_gets_the_batch_that_was_sent() -> None:
+def test_a_gpu_gets_the_batch_that_was_sent():
     place = torch.device("cuda:0")
     choices = replace(choose(RuntimeConfig(), CPU), device=place, prefetch=True)
     batch = tiny_batch().pin_memory()

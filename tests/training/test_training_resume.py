@@ -1,55 +1,36 @@
-"""Going on with a run: exactly, and only where it can be exact."""
-
-from __future__ import annotations
-
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from engine_kit import PairMethod, Watcher, pair_config, send, without_timings
+from engine_kit import (
+    Watcher,
+    assert_same_end,
+    interrupt,
+    log_of,
+    pair_config,
+    registered,
+    send,
+    state_of,
+)
 from plain_data import assert_same
 
 from i2icli.errors import CheckpointError, ConfigError, DataError, Interrupted
-from i2icli.methods.shared.configure import AnyRunConfig
-from i2icli.methods.shared.registry import METHODS, register
-from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
 from i2icli.training.run import resume_run, start_run
 
 pytestmark = pytest.mark.usefixtures("pair")
 
 
-def whole(folder: Path) -> dict[str, object]:
-    return vars(load_checkpoint(folder / "checkpoints/last.pt"))
-
-
-def lines(folder: Path) -> list[dict[str, object]]:
-    return [without_timings(line) for line in RunFolder(folder).read_metrics()]
-
-
-def interrupt(config: object, folder: Path, *, at: int) -> None:
-    with pytest.raises(Interrupted):
-        start_run(
-            config,  # type: ignore[arg-type]
-            run_dir=folder,
-            reporter=Watcher(at=at, act=send(signal.SIGTERM)),
-        )
-
-
-def dropping_out(truth_root: Path, workers: int) -> AnyRunConfig:
+def dropping_out(truth_root, workers):
     """Return a run of 8 steps an epoch and lines every 3."""
     return pair_config(
         truth_root,
         steps=13,
-        method={
-            "dropout": 0.5,
-            "schedule": {"policy": "linear", "epochs": 1, "epochs_decay": 2},
-        },
+        method={"dropout": 0.5, "schedule": {"policy": "linear", "epochs": 1, "epochs_decay": 2}},
         log={"every_steps": 3},
         ema={"decay": 0.9},
         eval={"every_steps": 4, "count": 1},
@@ -58,56 +39,45 @@ def dropping_out(truth_root: Path, workers: int) -> AnyRunConfig:
 
 
 @pytest.fixture(scope="module")
-def through(truth_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[int, Path]:
+def through(truth_root, tmp_path_factory):
     """Return runs that nobody stopped, by their workers."""
     root = tmp_path_factory.mktemp("through")
-    register(PairMethod)
-    try:
-        for workers in (0, 2):
-            start_run(dropping_out(truth_root, workers), run_dir=root / str(workers))
-    finally:
-        del METHODS["tiny-pair"]
-    return {workers: root / str(workers) for workers in (0, 2)}
+    folders = {workers: root / str(workers) for workers in (0, 2)}
+    with registered():
+        for workers, folder in folders.items():
+            start_run(dropping_out(truth_root, workers), run_dir=folder)
+    return folders
 
 
 # Stops fall on and off the log interval and the epoch's end.
 @pytest.mark.parametrize("at", [1, 4, 8, 9, 11])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_interrupted_run_ends_like_the_uninterrupted_one(
-    through: Mapping[int, Path], truth_root: Path, tmp_path: Path, at: int, workers: int
-) -> None:
+    through, truth_root, tmp_path, at, workers
+):
     interrupt(dropping_out(truth_root, workers), tmp_path / "run", at=at)
-    assert load_checkpoint(tmp_path / "run/checkpoints/last.pt").step == at
     resume_run(tmp_path / "run")
-    assert_same(whole(through[workers]), whole(tmp_path / "run"))
-    assert lines(through[workers]) == lines(tmp_path / "run")
+    assert_same_end(through[workers], tmp_path / "run")
 
 
-def test_run_extended_by_resume_ends_like_the_longer_run(
-    picture_root: Path, tmp_path: Path
-) -> None:
+def test_run_extended_by_resume_ends_like_the_longer_run(picture_root, tmp_path):
     start_run(pair_config(picture_root, steps=9), run_dir=tmp_path / "through")
     start_run(pair_config(picture_root, steps=5), run_dir=tmp_path / "run")
     assert resume_run(tmp_path / "run", steps=9).step == 9
-    assert_same(whole(tmp_path / "through"), whole(tmp_path / "run"))
-    assert lines(tmp_path / "through") == lines(tmp_path / "run")
+    assert_same_end(tmp_path / "through", tmp_path / "run")
 
 
-def test_resume_keeps_a_new_stop_for_the_next_resume(picture_root: Path, tmp_path: Path) -> None:
-    start_run(pair_config(picture_root, steps=2), run_dir=tmp_path / "run")
+def test_resume_keeps_a_new_stop_for_the_next_resume(run):
     with pytest.raises(Interrupted):
-        resume_run(tmp_path / "run", steps=6, reporter=Watcher(at=4, act=send(signal.SIGINT)))
-    assert resume_run(tmp_path / "run").step == 6
+        resume_run(run, steps=6, reporter=Watcher(at=4, act=send(signal.SIGINT)))
+    assert resume_run(run).step == 6
 
 
-def test_resume_by_epochs_replaces_a_stop_by_steps(picture_root: Path, tmp_path: Path) -> None:
-    start_run(pair_config(picture_root, steps=2), run_dir=tmp_path / "run")
-    assert resume_run(tmp_path / "run", epochs=1).step == 8
+def test_resume_by_epochs_replaces_a_stop_by_steps(run):
+    assert resume_run(run, epochs=1).step == 8
 
 
-def test_resume_before_the_first_checkpoint_starts_at_step_0(
-    picture_root: Path, tmp_path: Path
-) -> None:
+def test_resume_before_the_first_checkpoint_starts_at_step_0(picture_root, tmp_path):
     config = pair_config(picture_root)
     start_run(config, run_dir=tmp_path / "through")
     start_run(config, run_dir=tmp_path / "run")
@@ -115,78 +85,68 @@ def test_resume_before_the_first_checkpoint_starts_at_step_0(
     watcher = Watcher()
     resume_run(tmp_path / "run", reporter=watcher)
     assert watcher.steps == [1, 2, 3, 4, 5, 6]
-    assert_same(whole(tmp_path / "through"), whole(tmp_path / "run"))
-    assert lines(tmp_path / "through") == lines(tmp_path / "run")
+    assert_same_end(tmp_path / "through", tmp_path / "run")
 
 
-def test_resume_of_a_finished_run_changes_nothing(picture_root: Path, tmp_path: Path) -> None:
-    start_run(pair_config(picture_root, steps=5), run_dir=tmp_path / "run")
-    before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*.*") if p.name != ".lock"}
-    result = resume_run(tmp_path / "run")
+def test_resume_of_a_finished_run_changes_nothing(run):
+    before = {p: p.read_bytes() for p in run.rglob("*.*") if p.name != ".lock"}
+    result = resume_run(run)
     assert result.was_finished
-    assert result.step == 5
+    assert result.step == 2
     assert result.metrics["generator/lr"] == 0.01
     assert before == {p: p.read_bytes() for p in before}
 
 
-def test_resume_to_an_earlier_step_changes_nothing(picture_root: Path, tmp_path: Path) -> None:
-    start_run(pair_config(picture_root, steps=5), run_dir=tmp_path / "run")
-    before = (tmp_path / "run/config.toml").read_bytes()
-    result = resume_run(tmp_path / "run", steps=3)
+def test_resume_to_an_earlier_step_changes_nothing(run):
+    before = (run / "config.toml").read_bytes()
+    result = resume_run(run, steps=1)
     assert result.was_finished
-    assert result.step == 5
-    assert (tmp_path / "run/config.toml").read_bytes() == before
+    assert result.step == 2
+    assert (run / "config.toml").read_bytes() == before
 
 
-def test_resume_cuts_back_what_lies_beyond_the_checkpoint(
-    picture_root: Path, tmp_path: Path
-) -> None:
+def test_resume_cuts_back_what_lies_beyond_the_checkpoint(picture_root, tmp_path):
     config = pair_config(picture_root, samples={"every_steps": 2})
     start_run(config, run_dir=tmp_path / "run")
     folder = RunFolder(tmp_path / "run")
-    kept = lines(folder.path)
+    kept = log_of(folder.path)
     with folder.metrics.open("a") as file:
         file.write('{"step": 8, "epoch": 1, "generator/gan": 1.0}\n{"step": 10, "epo')
     folder.sample(8).write_bytes(folder.sample(6).read_bytes())
     (folder.checkpoints / ".last.pt.partial").write_bytes(b"half")
     watcher = Watcher()
     resume_run(folder.path, steps=7, reporter=watcher)
-    assert lines(folder.path)[: len(kept)] == kept
-    assert [line["step"] for line in lines(folder.path)] == [2, 4, 6, 7]
+    assert log_of(folder.path)[: len(kept)] == kept
+    assert [line["step"] for line in log_of(folder.path)] == [2, 4, 6, 7]
     assert not folder.sample(8).exists()
     assert folder.sample(6).exists()
     assert not (folder.checkpoints / ".last.pt.partial").exists()
 
 
-def test_resume_adds_its_seconds_to_those_before(picture_root: Path, tmp_path: Path) -> None:
-    start_run(pair_config(picture_root, steps=4), run_dir=tmp_path / "run")
-    before = RunFolder(tmp_path / "run").read_metrics()[-1]["seconds"]
-    after = resume_run(tmp_path / "run", steps=6).seconds
+def test_resume_adds_its_seconds_to_those_before(run):
+    before = RunFolder(run).read_metrics()[-1]["seconds"]
+    after = resume_run(run, steps=4).seconds
     assert after > before
 
 
 @pytest.mark.parametrize("inside", [".", "checkpoints", "checkpoints/last.pt", "config.toml"])
-def test_resume_finds_the_run_of_a_path_inside_it(
-    picture_root: Path, tmp_path: Path, inside: str
-) -> None:
-    start_run(pair_config(picture_root, steps=1), run_dir=tmp_path / "run")
-    assert resume_run(tmp_path / "run" / inside).was_finished
+def test_resume_finds_the_run_of_a_path_inside_it(run, inside):
+    assert resume_run(run / inside).was_finished
 
 
-def test_resume_of_something_else_says_what_a_run_is(tmp_path: Path) -> None:
+def test_resume_of_something_else_says_what_a_run_is(tmp_path):
     with pytest.raises(CheckpointError, match="is a folder but not a run"):
         resume_run(tmp_path)
     with pytest.raises(CheckpointError, match="there is no checkpoint at .*, and no run"):
         resume_run(tmp_path / "gone")
 
 
-def test_resume_of_the_folder_of_runs_names_the_newest(picture_root: Path, tmp_path: Path) -> None:
-    start_run(pair_config(picture_root, steps=1), run_dir=tmp_path / "runs/a-001")
-    with pytest.raises(CheckpointError, match=r"holds runs: name one of them.*a-001"):
-        resume_run(tmp_path / "runs")
+def test_resume_of_the_folder_of_runs_names_the_newest(run):
+    with pytest.raises(CheckpointError, match=r"holds runs: name one of them.*run"):
+        resume_run(run.parent)
 
 
-def edit(folder: Path, before: str, after: str) -> None:
+def edit(folder, before, after):
     path = folder / "config.toml"
     text = path.read_text()
     assert before in text
@@ -202,55 +162,50 @@ def edit(folder: Path, before: str, after: str) -> None:
         ("decay = 0.0", "decay = 0.5", r"ema\.decay \(was 0\.0, now 0\.5\)"),
     ],
 )
-def test_resume_refuses_a_changed_setting_that_is_part_of_the_result(
-    picture_root: Path, tmp_path: Path, before: str, after: str, key: str
-) -> None:
-    start_run(pair_config(picture_root, steps=2), run_dir=tmp_path / "run")
-    edit(tmp_path / "run", before, after)
+def test_resume_refuses_a_changed_setting_that_is_part_of_the_result(run, before, after, key):
+    edit(run, before, after)
     with pytest.raises(ConfigError, match=f"no longer agrees.*{key}.*--init-from"):
-        resume_run(tmp_path / "run", steps=4)
+        resume_run(run, steps=4)
 
 
-def test_resume_takes_up_changed_intervals(picture_root: Path, tmp_path: Path) -> None:
-    start_run(pair_config(picture_root, steps=2), run_dir=tmp_path / "run")
-    edit(tmp_path / "run", "keep_every_steps = 0", "keep_every_steps = 1")
-    resume_run(tmp_path / "run", steps=4)
-    names = {path.name for path in (tmp_path / "run/checkpoints").iterdir()}
+def test_resume_takes_up_changed_intervals(run):
+    edit(run, "keep_every_steps = 0", "keep_every_steps = 1")
+    resume_run(run, steps=4)
+    names = {path.name for path in (run / "checkpoints").iterdir()}
     assert {"step-0000003.pt", "step-0000004.pt"} <= names
 
 
-def test_resume_with_another_number_of_workers_is_exact(picture_root: Path, tmp_path: Path) -> None:
+def test_resume_with_another_number_of_workers_is_exact(picture_root, tmp_path):
     start_run(pair_config(picture_root, steps=6), run_dir=tmp_path / "through")
     start_run(pair_config(picture_root, steps=3), run_dir=tmp_path / "run")
     edit(tmp_path / "run", "workers = 0", "workers = 2")
     resume_run(tmp_path / "run", steps=6)
-    left, right = whole(tmp_path / "through"), whole(tmp_path / "run")
-    for state in (left, right):
-        del state["config"]
-    assert_same(left, right)
+    assert_same(*(state_of(tmp_path / name, "config") for name in ("through", "run")))
 
 
-def test_resume_refuses_a_data_set_with_other_counts(picture_root: Path, tmp_path: Path) -> None:
-    root = tmp_path / "data"
-    shutil.copytree(picture_root, root)
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("trainB", Path.unlink, r"domain B had 8 pictures and now has 7.*--init-from"),
+        (
+            "trainA",
+            lambda path: path.rename(path.with_name("08.png")),
+            "domain A has 8 pictures as before, but under other names",
+        ),
+    ],
+    ids=["counts", "names"],
+)
+def test_resume_refuses_a_data_set_with_other_counts_or_names(
+    picture_root, tmp_path, name, change, said
+):
+    root = shutil.copytree(picture_root, tmp_path / "data")
     start_run(pair_config(root, steps=2), run_dir=tmp_path / "run")
-    (root / "trainB/07.png").unlink()
-    with pytest.raises(DataError, match=r"domain B had 8 pictures and now has 7.*--init-from"):
+    change(root / name / "07.png")
+    with pytest.raises(DataError, match=said):
         resume_run(tmp_path / "run", steps=4)
 
 
-def test_resume_refuses_a_data_set_with_other_names(picture_root: Path, tmp_path: Path) -> None:
-    root = tmp_path / "data"
-    shutil.copytree(picture_root, root)
-    start_run(pair_config(root, steps=2), run_dir=tmp_path / "run")
-    (root / "trainA/07.png").rename(root / "trainA/08.png")
-    with pytest.raises(DataError, match="domain A has 8 pictures as before, but under other names"):
-        resume_run(tmp_path / "run", steps=4)
-
-
-def test_resume_does_not_begin_again_when_only_last_is_gone(
-    picture_root: Path, tmp_path: Path
-) -> None:
+def test_resume_does_not_begin_again_when_only_last_is_gone(picture_root, tmp_path):
     config = pair_config(picture_root, steps=2, checkpoint={"keep_every_steps": 2})
     start_run(config, run_dir=tmp_path / "run")
     (tmp_path / "run/checkpoints/last.pt").unlink()
@@ -268,30 +223,24 @@ with RunFolder(Path(sys.argv[1])).locked():
 """
 
 
-def test_two_processes_cannot_work_on_one_run_and_a_kill_frees_it(
-    picture_root: Path, tmp_path: Path
-) -> None:
-    start_run(pair_config(picture_root, steps=2), run_dir=tmp_path / "run")
+def test_two_processes_cannot_work_on_one_run_and_a_kill_frees_it(run):
     other = subprocess.Popen(
-        [sys.executable, "-c", LOCKER, str(tmp_path / "run")],
+        [sys.executable, "-c", LOCKER, str(run)],
         stdin=subprocess.PIPE,  # stays open: only the kill ends it
         stdout=subprocess.PIPE,
         text=True,
     )
     try:
-        assert other.stdout is not None
         assert other.stdout.readline() == "locked\n"
         with pytest.raises(ConfigError, match=f"in use by process {other.pid}"):
-            resume_run(tmp_path / "run", steps=4)
+            resume_run(run, steps=4)
     finally:
         os.kill(other.pid, signal.SIGKILL)
         other.communicate()
-    assert resume_run(tmp_path / "run", steps=4).step == 4
+    assert resume_run(run, steps=4).step == 4
 
 
-def test_tensorboard_hides_the_events_of_steps_done_in_vain(
-    picture_root: Path, tmp_path: Path
-) -> None:
+def test_tensorboard_hides_the_events_of_steps_done_in_vain(picture_root, tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -307,6 +256,5 @@ def test_tensorboard_hides_the_events_of_steps_done_in_vain(
     assert [event.step for event in events.Scalars("generator/gan")] == [2, 4, 6]
 
 
-def test_tensorboard_can_be_off(picture_root: Path, tmp_path: Path) -> None:
-    start_run(pair_config(picture_root, steps=2), run_dir=tmp_path / "run")
-    assert not (tmp_path / "run/tensorboard").exists()
+def test_tensorboard_can_be_off(run):
+    assert not (run / "tensorboard").exists()

@@ -1,17 +1,8 @@
-"""Masks in the sample grids, and what a run says of masks that are all 0."""
-
-from __future__ import annotations
-
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 from engine_kit import PairMethod, pair_config
 from PIL import Image
-from torch import Tensor
 
 from i2icli.methods import Translation
 from i2icli.runs.folder import RunFolder
@@ -21,16 +12,10 @@ from i2icli.viz.tiles import read_rows
 pytestmark = pytest.mark.usefixtures("pair")
 
 
-def masking(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
+def masking(monkeypatch, value):
     """Let the small method make a mask: 1 in the left column, `value` elsewhere."""
 
-    def translate(
-        _self: PairMethod,
-        images: Tensor,
-        *,
-        direction: str = "a2b",
-        style: Tensor | None = None,
-    ) -> Translation:
+    def translate(_self, images, *, direction="a2b", style=None):
         mask = torch.full_like(images[:, :1], value)
         mask[..., 0] = 1
         return Translation(images, masks={"where": mask})
@@ -39,22 +24,17 @@ def masking(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
     monkeypatch.setattr(PairMethod, "mask_names", ("where",))
 
 
-def run(root: Path, folder: Path, **health: object) -> Path:
-    sections: Mapping[str, Any] = {
-        "samples": {"every_steps": 2, "count": 2},
-        "health": {"warmup_steps": 0, **health},
-    }
+def run(root, folder, **health):
+    sections = {"samples": {"every_steps": 2, "count": 2}, "health": {"warmup_steps": 0, **health}}
     start_run(pair_config(root, steps=2, **sections), run_dir=folder)
     return folder
 
 
-def alarms(folder: Path) -> list[dict[str, Any]]:
+def alarms(folder):
     return [line for line in RunFolder(folder).read_metrics() if "alarm" in line]
 
 
-def test_grid_has_a_column_for_each_mask(
-    picture_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_grid_has_a_column_for_each_mask(picture_root, tmp_path, monkeypatch):
     plain = run(picture_root, tmp_path / "plain") / "samples" / "step-0000002.png"
     masking(monkeypatch, 0.6)
     masked = run(picture_root, tmp_path / "masked") / "samples" / "step-0000002.png"
@@ -72,9 +52,7 @@ def test_grid_has_a_column_for_each_mask(
     assert (beside[~is_mask] == 255).all()
 
 
-def test_mask_that_is_0_is_said_once_with_its_direction(
-    picture_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mask_that_is_0_is_said_once_with_its_direction(picture_root, tmp_path, monkeypatch):
     masking(monkeypatch, 0.0)
     monkeypatch.setattr("i2icli.metrics.alarms._SMALLEST_FOREGROUND", 0.2)
     (line,) = alarms(run(picture_root, tmp_path / "run", mask=0.4))

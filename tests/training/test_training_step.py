@@ -1,57 +1,50 @@
-"""What one training step does, and what it leaves alone."""
-
-from __future__ import annotations
-
 import pytest
 import torch
 from engine_kit import PairConfig, PairMethod
-from torch import Tensor
 
 from i2icli.config.method import AdamConfig
 from i2icli.config.schedule import LinearSchedule, Moment
 from i2icli.config.sections import LeversConfig
 from i2icli.data.batch import Batch
 from i2icli.training.optimizers import build_steppers
-from i2icli.training.step import StepLosses, train_step
+from i2icli.training.step import train_step
 
 CPU = torch.device("cpu")
 FAST = AdamConfig(lr=0.01)
 
 
-def make_method(**options: object) -> PairMethod:
+def make_method(**options):
     torch.manual_seed(0)
-    return PairMethod(PairConfig(optimizer=FAST, **options)).train()  # type: ignore[arg-type]
+    return PairMethod(PairConfig(optimizer=FAST, **options)).train()
 
 
-def make_batch(seed: int = 1) -> Batch:
+def make_batch(seed=1):
     random = torch.Generator().manual_seed(seed)
     real_a, real_b = (torch.rand((2, 3, 8, 8), generator=random) * 2 - 1 for _ in "ab")
     return Batch(real_a, real_b)
 
 
-def step(
-    method: PairMethod, batch: Batch | None = None, precision: torch.dtype = torch.float32
-) -> StepLosses:
+def step(method, batch=None, precision=torch.float32):
     steppers = build_steppers(method, device=CPU, precision=precision)
     return train_step(method, batch or make_batch(), steppers, device=CPU, precision=precision)
 
 
-def weights(method: PairMethod, part: str) -> dict[str, Tensor]:
+def weights(method, part):
     return {
         name: value.clone() for name, value in method.state_dict().items() if name.startswith(part)
     }
 
 
-def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+def same(left, right):
     return all(torch.equal(left[name], right[name]) for name in left)
 
 
 class Watched(PairMethod):
     """Notes the weights as they are when the losses of a player were asked for and used."""
 
-    def losses(self, batch: Batch):  # type: ignore[no-untyped-def]
-        self.seen: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
-        self.grads: list[Tensor | None] = []
+    def losses(self, batch):
+        self.seen = []
+        self.grads = []
         turns = super().losses(batch)
         for turn in turns:
             self._note()
@@ -59,18 +52,18 @@ class Watched(PairMethod):
         self._note()
         self.is_exhausted = True
 
-    def _note(self) -> None:
+    def _note(self):
         self.seen.append((weights(self, "discriminator"), weights(self, "generator")))
         grad = self.discriminator.weight.grad
         self.grads.append(None if grad is None else grad.clone())
 
 
-def watched() -> Watched:
+def watched():
     torch.manual_seed(0)
     return Watched(PairConfig(optimizer=FAST))
 
 
-def test_step_updates_each_player_before_the_losses_go_on() -> None:
+def test_step_updates_each_player_before_the_losses_go_on():
     method = watched()
     step(method)
     (d0, g0), (d1, g1), (d2, g2) = method.seen
@@ -80,7 +73,7 @@ def test_step_updates_each_player_before_the_losses_go_on() -> None:
     assert same(d1, d2)
 
 
-def test_step_leaves_no_gradient_in_the_weights_of_another_player() -> None:
+def test_step_leaves_no_gradient_in_the_weights_of_another_player():
     method = watched()
     step(method)
     _, before, after = method.grads
@@ -89,7 +82,7 @@ def test_step_leaves_no_gradient_in_the_weights_of_another_player() -> None:
     assert torch.equal(before, after)
 
 
-def test_plain_step_throws_the_gradients_of_others_away_and_comes_to_the_same_weights() -> None:
+def test_plain_step_throws_the_gradients_of_others_away_and_comes_to_the_same_weights():
     sparing, plain = watched(), watched()
     plain.use_levers(LeversConfig(freeze_others=False))
     step(sparing)
@@ -100,7 +93,7 @@ def test_plain_step_throws_the_gradients_of_others_away_and_comes_to_the_same_we
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.float16])
-def test_plain_step_is_the_same_whatever_gradients_were_left(precision: torch.dtype) -> None:
+def test_plain_step_is_the_same_whatever_gradients_were_left(precision):
     sparing, plain = make_method(), make_method()
     plain.use_levers(LeversConfig(freeze_others=False))
     for weight in plain.parameters():
@@ -111,13 +104,13 @@ def test_plain_step_is_the_same_whatever_gradients_were_left(precision: torch.dt
     assert all(torch.equal(ours[name], theirs[name]) for name in ours if "spare" not in name)
 
 
-def test_step_runs_the_losses_to_their_end() -> None:
+def test_step_runs_the_losses_to_their_end():
     method = watched()
     step(method)
     assert method.is_exhausted
 
 
-def test_step_equals_the_loop_written_out_by_hand() -> None:
+def test_step_equals_the_loop_written_out_by_hand():
     ours, theirs = make_method(), make_method()
     steppers = build_steppers(ours, device=CPU, precision=torch.float32)
     adams = {
@@ -128,12 +121,12 @@ def test_step_equals_the_loop_written_out_by_hand() -> None:
         train_step(ours, make_batch(seed), steppers, device=CPU, precision=torch.float32)
         for player, terms in theirs.losses(make_batch(seed)):
             theirs.zero_grad()
-            sum(terms.values()).backward()  # type: ignore[union-attr]
+            sum(terms.values()).backward()
             adams[player].step()
     assert same(ours.state_dict(), theirs.state_dict())
 
 
-def test_step_returns_detached_terms_by_player() -> None:
+def test_step_returns_detached_terms_by_player():
     losses = step(make_method())
     assert {player: list(terms) for player, terms in losses.items()} == {
         "discriminator": ["fake", "real"],
@@ -142,7 +135,7 @@ def test_step_returns_detached_terms_by_player() -> None:
     assert not any(value.requires_grad for terms in losses.values() for value in terms.values())
 
 
-def test_step_leaves_weights_that_no_loss_reaches_without_gradient_and_state() -> None:
+def test_step_leaves_weights_that_no_loss_reaches_without_gradient_and_state():
     method = make_method()
     steppers = build_steppers(method, device=CPU, precision=torch.float32)
     train_step(method, make_batch(), steppers, device=CPU, precision=torch.float32)
@@ -151,7 +144,7 @@ def test_step_leaves_weights_that_no_loss_reaches_without_gradient_and_state() -
     assert names == {f"generator.{index}.{kind}" for index in (0, 2) for kind in ("weight", "bias")}
 
 
-def test_step_skips_frozen_weights_of_a_player() -> None:
+def test_step_skips_frozen_weights_of_a_player():
     method = make_method()
     method.generator[0].requires_grad_(False)
     before = weights(method, "generator")
@@ -161,7 +154,7 @@ def test_step_skips_frozen_weights_of_a_player() -> None:
     assert not torch.equal(before["generator.2.weight"], after["generator.2.weight"])
 
 
-def test_step_skips_a_player_without_trainable_weights_and_goes_on() -> None:
+def test_step_skips_a_player_without_trainable_weights_and_goes_on():
     method = watched()
     method.generator.requires_grad_(False)
     method.spare.requires_grad_(False)
@@ -173,10 +166,10 @@ def test_step_skips_a_player_without_trainable_weights_and_goes_on() -> None:
 
 
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
-def test_step_runs_forward_under_autocast_and_backward_outside_it(precision: torch.dtype) -> None:
+def test_step_runs_forward_under_autocast_and_backward_outside_it(precision):
     method = make_method()
-    forward: list[torch.dtype] = []
-    backward: list[bool] = []
+    forward = []
+    backward = []
     method.generator[0].register_forward_hook(lambda _m, _i, out: forward.append(out.dtype))
     method.generator[2].register_full_backward_hook(
         lambda *_: backward.append(torch.is_autocast_enabled("cpu"))
@@ -187,7 +180,7 @@ def test_step_runs_forward_under_autocast_and_backward_outside_it(precision: tor
     assert method.generator[0].weight.dtype == torch.float32
 
 
-def test_float16_step_is_left_out_when_its_gradient_overflows() -> None:
+def test_float16_step_is_left_out_when_its_gradient_overflows():
     method = make_method()
     steppers = build_steppers(method, device=CPU, precision=torch.float16)
     scaler = steppers["generator"].scaler
@@ -199,7 +192,7 @@ def test_float16_step_is_left_out_when_its_gradient_overflows() -> None:
     assert scaler.get_scale() == scale / 2
 
 
-def test_stepper_takes_the_rate_of_the_epoch_from_the_schedule() -> None:
+def test_stepper_takes_the_rate_of_the_epoch_from_the_schedule():
     torch.manual_seed(0)
     schedule = LinearSchedule(epochs=2, epochs_decay=3)
     method = PairMethod(PairConfig(optimizer=FAST, schedule=schedule))
@@ -212,7 +205,7 @@ def test_stepper_takes_the_rate_of_the_epoch_from_the_schedule() -> None:
     assert rates == pytest.approx([0.01, 0.01, 0.0075, 0.005, 0.0025])
 
 
-def test_stepper_state_restores_the_optimizer_bit_for_bit() -> None:
+def test_stepper_state_restores_the_optimizer_bit_for_bit():
     ours, theirs = make_method(), make_method()
     first = build_steppers(ours, device=CPU, precision=torch.float16)
     train_step(ours, make_batch(1), first, device=CPU, precision=torch.float16)

@@ -1,20 +1,14 @@
-"""Draws made before a step, against those of a step that draws for itself."""
-
-from __future__ import annotations
-
-from typing import Any
-
 import pytest
 import torch
 from plain_data import assert_same
 
 from i2icli.methods.shared.draws import Draws
-from i2icli.training.tape import Made, Playback, Tape, UnforeseenDrawError, decisions_of
+from i2icli.training.tape import Playback, Tape, UnforeseenDrawError, decisions_of
 
 
-def draw_all(draws: Draws) -> list[Any]:
+def draw_all(draws):
     """Draw of every kind, and more where a coin says so."""
-    drawn: list[Any] = [draws.places("nce.0", count=3, total=9)]
+    drawn = [draws.places("nce.0", count=3, total=9)]
     if draws.flip("flip"):
         drawn.append(draws.normal("style", (2, 3)))
     drawn.append(draws.normal("noise", [4, 2], parts=2))
@@ -22,7 +16,7 @@ def draw_all(draws: Draws) -> list[Any]:
     return [*drawn, draws.places("nce.1", count=2, total=5)]
 
 
-def known_tape(draws: Draws, steps: int = 40) -> Tape:
+def known_tape(draws, steps=40):
     """Return a tape that has seen every kind of step."""
     tape = Tape(draws)
     for _ in range(steps):
@@ -32,7 +26,7 @@ def known_tape(draws: Draws, steps: int = 40) -> Tape:
     return tape
 
 
-def test_a_step_that_draws_from_the_tape_draws_what_it_would_itself() -> None:
+def test_a_step_that_draws_from_the_tape_draws_what_it_would_itself():
     ours, theirs = Draws(3), Draws(3)
     tape = Tape(ours)
     for _ in range(40):
@@ -43,7 +37,7 @@ def test_a_step_that_draws_from_the_tape_draws_what_it_would_itself() -> None:
     assert not tape.is_astray
 
 
-def test_draws_of_known_steps_are_made_beforehand_and_branch_by_their_decisions() -> None:
+def test_draws_of_known_steps_are_made_beforehand_and_branch_by_their_decisions():
     draws = Draws(3)
     tape = known_tape(draws)
     kinds = set()
@@ -64,7 +58,7 @@ def test_draws_of_known_steps_are_made_beforehand_and_branch_by_their_decisions(
     assert kinds == {(flip, slot) for flip in (False, True) for slot in (None, 0, 1)}
 
 
-def test_a_branch_not_taken_before_is_not_foreseen() -> None:
+def test_a_branch_not_taken_before_is_not_foreseen():
     draws = Draws(3)
     tape = Tape(draws)
     assert tape.begin() is None
@@ -79,7 +73,7 @@ def test_a_branch_not_taken_before_is_not_foreseen() -> None:
         seen.add(kind)
 
 
-def test_a_step_that_draws_otherwise_gets_what_it_would_draw_itself() -> None:
+def test_a_step_that_draws_otherwise_gets_what_it_would_draw_itself():
     ours, theirs = Draws(3), Draws(3)
     tape = Tape(ours)
     for sizes in ([4, 6], [4, 6], [4, 7, 2], [4, 6]):
@@ -94,7 +88,7 @@ def test_a_step_that_draws_otherwise_gets_what_it_would_draw_itself() -> None:
     assert tape.is_astray
 
 
-def test_draws_that_a_shorter_step_leaves_are_taken_back() -> None:
+def test_draws_that_a_shorter_step_leaves_are_taken_back():
     ours, theirs = Draws(3), Draws(3)
     tape = Tape(ours)
     for count in (3, 3, 1):
@@ -107,7 +101,7 @@ def test_draws_that_a_shorter_step_leaves_are_taken_back() -> None:
     assert tape.is_astray
 
 
-def test_playback_gives_the_tensors_that_lie_ready() -> None:
+def test_playback_gives_the_tensors_that_lie_ready():
     draws = Draws(3)
     tape = Tape(draws)
     tape.begin()
@@ -123,7 +117,7 @@ def test_playback_gives_the_tensors_that_lie_ready() -> None:
     assert torch.equal(draws.state(), state)
 
 
-def test_playback_refuses_a_step_that_draws_otherwise() -> None:
+def test_playback_refuses_a_step_that_draws_otherwise():
     draws = Draws(3)
     tape = Tape(draws)
     tape.begin()
@@ -134,14 +128,14 @@ def test_playback_refuses_a_step_that_draws_otherwise() -> None:
         Playback(draws, tape.made).finish()
 
 
-def test_lowest_is_no_random_choice_and_comes_from_the_real_draws() -> None:
+def test_lowest_is_no_random_choice_and_comes_from_the_real_draws():
     scores = torch.tensor([[3.0, 1.0, 2.0]])
-    script: list[Made] = []
+    script = []
     for draws in (Tape(Draws()), Playback(Draws(), script)):
         assert draws.lowest("nce.3", scores, count=2).tolist() == [[1, 2]]
 
 
-def test_state_is_that_of_the_real_draws() -> None:
+def test_state_is_that_of_the_real_draws():
     draws = Draws(3)
     tape = Tape(draws)
     saved = tape.state()
