@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 from echo import translate_tensor
-from engine_kit import Watcher, pair_config, send, state_of
+from engine_kit import PairMethod, Watcher, pair_config, send, state_of
 from PIL import Image
 from plain_data import assert_same
 
 from i2icli.errors import CheckpointError, ConfigError, DataError, Interrupted
+from i2icli.methods import restore_config
 from i2icli.pictures.images import from_tensor, read_picture, to_tensor
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
+from i2icli.training import loop
 from i2icli.training.run import resume_run, start_run
 from i2icli.training.session import open_session
 
@@ -45,13 +47,9 @@ def test_run_leaves_the_documented_files(picture_root, tmp_path):
     assert not [name for name in names if "partial" in name]
 
 
-def test_run_writes_a_configuration_that_gives_the_same_run(picture_root, tmp_path):
-    from i2icli.methods import restore_config
-
-    config = pair_config(picture_root)
-    train(config, tmp_path / "run")
-    document = tomllib.loads((tmp_path / "run/config.toml").read_text())
-    assert restore_config(document) == config
+def test_run_writes_a_configuration_that_gives_the_same_run(two_steps, picture_root):
+    document = tomllib.loads((two_steps / "config.toml").read_text())
+    assert restore_config(document) == pair_config(picture_root, steps=2)
 
 
 def test_runs_without_a_folder_take_the_next_number(picture_root, tmp_path, monkeypatch):
@@ -62,13 +60,11 @@ def test_runs_without_a_folder_take_the_next_number(picture_root, tmp_path, monk
         assert result.folder.path == Path("runs") / f"tiny-{number}"
 
 
-def test_run_folder_is_never_overwritten(picture_root, tmp_path):
-    config = pair_config(picture_root, steps=1)
-    train(config, tmp_path / "run")
-    before = (tmp_path / "run/checkpoints/last.pt").read_bytes()
+def test_run_folder_is_never_overwritten(run, picture_root):
+    before = (run / "checkpoints/last.pt").read_bytes()
     with pytest.raises(ConfigError, match=r"holds a run already.*`i2i resume .*run`"):
-        train(config, tmp_path / "run")
-    assert (tmp_path / "run/checkpoints/last.pt").read_bytes() == before
+        train(pair_config(picture_root, steps=1), run)
+    assert (run / "checkpoints/last.pt").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -117,8 +113,6 @@ def test_run_without_a_stop_goes_to_the_end_of_the_schedule(picture_root):
 
 
 def test_run_enters_every_epoch_once_and_again_on_resume(picture_root, tmp_path, monkeypatch):
-    from engine_kit import PairMethod
-
     entered = []
     monkeypatch.setattr(PairMethod, "start_epoch", lambda _self, epoch: entered.append(epoch))
     train(pair_config(picture_root, steps=12), tmp_path / "run")
@@ -258,8 +252,6 @@ def test_signal_before_the_first_step_saves_too(picture_root, tmp_path):
 
 
 def test_second_signal_does_not_cut_the_save_short(picture_root, tmp_path, monkeypatch):
-    from i2icli.training import loop
-
     def save_under_fire(*arguments):
         send(signal.SIGINT)()
         save(*arguments)

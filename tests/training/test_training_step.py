@@ -104,12 +104,6 @@ def test_plain_step_is_the_same_whatever_gradients_were_left(precision):
     assert all(torch.equal(ours[name], theirs[name]) for name in ours if "spare" not in name)
 
 
-def test_step_runs_the_losses_to_their_end():
-    method = watched()
-    step(method)
-    assert method.is_exhausted
-
-
 def test_step_equals_the_loop_written_out_by_hand():
     ours, theirs = make_method(), make_method()
     steppers = build_steppers(ours, device=CPU, precision=torch.float32)

@@ -131,9 +131,10 @@ def test_there_must_be_a_mask_to_invert(shown):
 
 
 def test_the_other_direction_shows_its_own_views(shown):
-    _, names = shown(direction="b2a")
-    assert "a-back.png" in names
-    assert "a-layer12.png" not in names
+    _, names = shown(direction="b2a", layers=("back",))
+    assert names == ["a-back.png", "a.npz"]
+    with pytest.raises(ConfigError, match="--layers names 12, but this checkpoint shows back,"):
+        shown(direction="b2a", layers=("12",))
 
 
 def test_strips_and_films_are_made_of_all_that_can_change(shown, tmp_path):
