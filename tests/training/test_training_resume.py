@@ -142,7 +142,7 @@ def test_resume_of_something_else_says_what_a_run_is(tmp_path):
 
 
 def test_resume_of_the_folder_of_runs_names_the_newest(run):
-    with pytest.raises(CheckpointError, match=r"holds runs: name one of them.*run"):
+    with pytest.raises(CheckpointError, match=r"holds runs: name one of them, .*run\.$"):
         resume_run(run.parent)
 
 
