@@ -15,7 +15,6 @@ from i2icli.cli.app import main
 from i2icli.system.ranks import restart_count
 from i2icli.training import graph_step
 
-rank, step, name, *words = sys.argv[1:]
 train_step, done = graph_step.train_step, 0
 
 
@@ -28,7 +27,9 @@ def counted(*args: Any, **options: Any) -> Any:
     return train_step(*args, **options)
 
 
+# Not by a process that loads pictures: forkserver and spawn import this file in it.
 if __name__ == "__main__":
+    rank, step, name, *words = sys.argv[1:]
     graph_step.train_step = counted
     sys.argv = ["i2i", *words]
     main()
