@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import multiprocessing
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import run_i2i
 from picture_folders import write_pictures
 from PIL import Image
 
@@ -72,6 +74,24 @@ def _own_messages() -> Iterator[None]:
 def said() -> list[str]:
     """Return the messages of a test, a list that grows."""
     return collect_messages()
+
+
+@pytest.fixture
+def i2i(monkeypatch, capsys):
+    """Return a call of the command line: exit code, standard output, standard error."""
+    return lambda *words: (run_i2i(monkeypatch, *words), *capsys.readouterr())
+
+
+@pytest.fixture
+def i2i_json(i2i):
+    """Return a call, with --json, of a command that ends well: what it printed."""
+
+    def call(*words):
+        code, out, err = i2i(*words, "--json")
+        assert code == 0, err
+        return json.loads(out)
+
+    return call
 
 
 @pytest.fixture(autouse=True)

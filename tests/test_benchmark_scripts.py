@@ -9,7 +9,6 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -64,16 +63,16 @@ def create_model(options):
 
 
 @pytest.fixture(autouse=True)
-def _scripts_find_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def _scripts_find_each_other(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
 
 
-def script(name: str) -> dict[str, Any]:
+def script(name):
     """Return what a script defines."""
     return runpy.run_path(str(ROOT / "benchmarks" / f"{name}.py"))
 
 
-def run_released(folder: Path, *words: str, weights: int) -> subprocess.CompletedProcess[str]:
+def run_released(folder, *words, weights):
     """Run the comparison with the made-up code base."""
     for package, text in (("options", ""), ("models", MODELS)):
         (folder / package).mkdir()
@@ -91,14 +90,14 @@ def run_released(folder: Path, *words: str, weights: int) -> subprocess.Complete
     )
 
 
-def weights_of_demo() -> int:
+def weights_of_demo():
     """Return how many weights ours has."""
     method = build_method(configure_run("demo"))
     return sum(weight.numel() for weight in method.parameters())
 
 
 @pytest.mark.slow
-def test_released_code_takes_steps_in_turn_with_ours(tmp_path: Path) -> None:
+def test_released_code_takes_steps_in_turn_with_ours(tmp_path):
     out = tmp_path / "results.md"
     (tmp_path / "code").mkdir()
     words = ["--translate", "--record", "--out", str(out), "--precision", "bfloat16"]
@@ -122,7 +121,7 @@ def test_released_code_takes_steps_in_turn_with_ours(tmp_path: Path) -> None:
     assert len(row) == 10
 
 
-def test_other_networks_are_refused(tmp_path: Path) -> None:
+def test_other_networks_are_refused(tmp_path):
     ended = run_released(tmp_path, weights=7)
     assert ended.returncode == 1
     assert "the networks differ: ours have" in ended.stderr
@@ -136,11 +135,11 @@ def test_other_networks_are_refused(tmp_path: Path) -> None:
         ("cut:64:bfloat16", "bench --preset cut --size 64 --steps 7 --precision bfloat16"),
     ],
 )
-def test_a_row_is_a_command(row: str, words: str) -> None:
+def test_a_row_is_a_command(row, words):
     assert script("table")["command"](row, 7) == words.split()
 
 
-def test_rows_are_added_with_repeats_and_spread(tmp_path: Path) -> None:
+def test_rows_are_added_with_repeats_and_spread(tmp_path):
     report = {
         "step": {"min_s": 0.5, "median_s": 0.75, "quartiles_s": [0.6, 0.9], "n": 7},
         "translate": {"images_per_s": 3.0, "quartiles_images_per_s": [2.0, 4.0]},
@@ -167,7 +166,7 @@ def test_rows_are_added_with_repeats_and_spread(tmp_path: Path) -> None:
         assert part in lines[4]
 
 
-def test_a_table_of_its_own_stands_under_each_heading(tmp_path: Path) -> None:
+def test_a_table_of_its_own_stands_under_each_heading(tmp_path):
     record, path = script("record"), tmp_path / "results.md"
     add = record["add_row"]
     add(path, "# Results", "| a | b |", ["1", "2"])
@@ -185,7 +184,7 @@ def test_a_table_of_its_own_stands_under_each_heading(tmp_path: Path) -> None:
         add(path, "## Levers", "| c |", ["x", "y"])
 
 
-def test_levers_are_measured_where_they_matter(tmp_path: Path) -> None:
+def test_levers_are_measured_where_they_matter(tmp_path):
     levers = script("levers")
     rows = list(levers["rows"](levers["PRESETS"], None, ["float32"], is_cuda=False))
     names = {(row.preset, row.name) for row in rows}
@@ -204,9 +203,7 @@ def test_levers_are_measured_where_they_matter(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_rows_of_levers_say_off_against_on_and_are_not_repeated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_rows_of_levers_say_off_against_on_and_are_not_repeated(tmp_path, monkeypatch, capsys):
     out = tmp_path / "results.md"
     small = ["--preset", "cut", "--only", "freeze_others", "--precision", "float32"]
     small += ["--size", "32", "--steps", "2", "--out", str(out)]
@@ -230,9 +227,7 @@ def test_rows_of_levers_say_off_against_on_and_are_not_repeated(
 
 
 @pytest.mark.slow
-def test_a_run_on_real_pictures_is_measured_and_goes_on(
-    tmp_path: Path, picture_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_on_real_pictures_is_measured_and_goes_on(tmp_path, picture_root, monkeypatch):
     out, results = tmp_path / "out", tmp_path / "results.md"
     settings = ("method.generator.width=4", "method.discriminator.width=4", "data.resize=36")
     settings += ("data.crop=32", "runtime.workers=0", "log.every_steps=1", "runtime.device=cpu")
@@ -240,15 +235,14 @@ def test_a_run_on_real_pictures_is_measured_and_goes_on(
     words += ["--bench-batch", "2", "--bench-steps", "2", "--metric", "diversity", "--record"]
     words += ["--results", str(results)]
     words += [word for setting in settings for word in ("--set", setting)]
-    asked: list[list[str]] = []
+    asked = []
     defined = script("horse2zebra")
     measure = defined["ask"]
 
-    def ask(words: list[str]) -> dict[str, Any] | None:
+    def ask(words):
         asked.append(words)
         if words[0] == "bench":
-            found: dict[str, Any] = measure(words)
-            return found
+            return measure(words)
         # What a measurement that needs weights would answer.
         kept = sorted((out / "cut" / "checkpoints").glob("step-*.pt"))
         steps = [int(path.stem.removeprefix("step-")) for path in kept]
@@ -275,7 +269,7 @@ def test_a_run_on_real_pictures_is_measured_and_goes_on(
     assert second[10:] == ["9", "7 at 2"]
 
 
-def test_a_run_whose_time_is_over_saves_and_ends(tmp_path: Path, picture_root: Path) -> None:
+def test_a_run_whose_time_is_over_saves_and_ends(tmp_path, picture_root):
     defined = script("horse2zebra")
     settings = ["method.generator.width=4", "method.discriminator.width=4", "data.resize=36"]
     settings += ["data.crop=32", "runtime.workers=0", "log.every_steps=1", "runtime.device=cpu"]
@@ -289,7 +283,7 @@ def test_a_run_whose_time_is_over_saves_and_ends(tmp_path: Path, picture_root: P
     assert load_checkpoint(run / "checkpoints" / "last.pt").step == steps[-1]
 
 
-def test_precisions_are_compared_over_seeds() -> None:
+def test_precisions_are_compared_over_seeds():
     script = runpy.run_path(str(ROOT / "benchmarks/precision.py"))
     numbers = [[0.1, 0.05, 200.0], [0.3, 0.07, 210.0]]
     runs = [dict(zip(script["_METRICS"], values, strict=True)) for values in numbers]

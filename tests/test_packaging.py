@@ -1,7 +1,5 @@
 """A wheel and an editable install: both find the presets from any working directory."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import shutil
@@ -25,7 +23,7 @@ pytestmark = [
 ]
 
 
-def pip(*arguments: str, python: Path | None = None) -> None:
+def pip(*arguments, python=None):
     """Run pip without network and without building in isolation."""
     target = [] if python is None else ["--python", str(python)]
     offline = ["--no-deps", "--no-index", "--disable-pip-version-check", "--quiet"]
@@ -38,7 +36,7 @@ def pip(*arguments: str, python: Path | None = None) -> None:
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def source(tmp_path_factory):
     """Return a copy of what a clone has, so that building leaves no trace."""
     copy = tmp_path_factory.mktemp("clone") / "i2i"
     ignore = shutil.ignore_patterns("__pycache__")
@@ -51,7 +49,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(source, tmp_path_factory):
     """Return a wheel of the project."""
     folder = tmp_path_factory.mktemp("wheel")
     pip("wheel", "--no-build-isolation", "--wheel-dir", str(folder), str(source))
@@ -60,7 +58,7 @@ def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Path:
+def environment(tmp_path):
     """Return the Python of a fresh environment that borrows this one's other packages."""
     folder = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
@@ -70,7 +68,7 @@ def environment(tmp_path: Path) -> Path:
     return folder / "bin" / "python"
 
 
-def i2i(python: Path, *arguments: str, cwd: Path) -> str:
+def i2i(python, *arguments, cwd):
     """Run the installed console script somewhere else, and return what it prints."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     output = subprocess.run(
@@ -85,7 +83,7 @@ def i2i(python: Path, *arguments: str, cwd: Path) -> str:
     return output.stdout
 
 
-def test_wheel_holds_presets_types_and_licence(wheel: Path) -> None:
+def test_wheel_holds_presets_types_and_licence(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"i2icli/presets/{name}.toml" for name in PRESETS} <= names
     assert "i2icli/py.typed" in names
@@ -93,7 +91,7 @@ def test_wheel_holds_presets_types_and_licence(wheel: Path) -> None:
     assert not [name for name in names if name.startswith(("tests/", "presets/", "docs/"))]
 
 
-def test_installed_wheel_finds_its_presets(wheel: Path, environment: Path, tmp_path: Path) -> None:
+def test_installed_wheel_finds_its_presets(wheel, environment, tmp_path):
     pip("install", str(wheel), python=environment)
     listed = i2i(environment, "presets", "list", cwd=tmp_path)
     assert [line.split()[0] for line in listed.splitlines()] == PRESETS
@@ -101,9 +99,7 @@ def test_installed_wheel_finds_its_presets(wheel: Path, environment: Path, tmp_p
     assert "method.lambda_nce: 1.0 -> 10.0" in shown
 
 
-def test_editable_install_finds_its_presets(
-    source: Path, environment: Path, tmp_path: Path
-) -> None:
+def test_editable_install_finds_its_presets(source, environment, tmp_path):
     pip("install", "--no-build-isolation", "-e", str(source), python=environment)
     listed = i2i(environment, "presets", "list", cwd=tmp_path)
     assert [line.split()[0] for line in listed.splitlines()] == PRESETS

@@ -1,18 +1,10 @@
 """`train --dry-run`, `doctor` and `bench` give one cost of a step for one configuration."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import pytest
-from command_line import run_i2i
 
 from i2icli.bench import cost
-from i2icli.bench.cost import StepCost
-from i2icli.bench.rig import Variant
 
 TINY = (
     "method.generator.width=4",
@@ -23,12 +15,8 @@ TINY = (
     "runtime.workers=0",
 )
 # By command, where its JSON has the memory and the time of a step.
-COMMANDS: dict[str, tuple[list[str], tuple[str, str], tuple[str, str]]] = {
-    "dry-run": (
-        ["train", "--dry-run"],
-        ("measured", "memory_bytes"),
-        ("measured", "step_seconds"),
-    ),
+COMMANDS = {
+    "dry-run": (["train", "--dry-run"], ("measured", "memory_bytes"), ("measured", "step_seconds")),
     "doctor": (["doctor"], ("needs", "memory_bytes"), ("needs", "step_seconds")),
     "bench": (
         ["bench", "--steps", "2", "--warmup", "1"],
@@ -42,18 +30,13 @@ FACTOR, NOISE = 1.3, 32 * 2**20
 
 
 @pytest.fixture
-def costs(
-    picture_root: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> dict[str, tuple[int | None, float, list[StepCost]]]:
+def costs(picture_root, tmp_path, monkeypatch, i2i):
     """Return by command the memory and time it said, and what `step_cost` had returned to it."""
     monkeypatch.chdir(tmp_path)
-    measured: list[StepCost] = []
+    measured = []
     step_cost = cost.step_cost
 
-    def recording(variants: Sequence[Variant], **options: Any) -> tuple[StepCost, ...]:
+    def recording(variants, **options):
         found = step_cost(variants, **options)
         measured.extend(found)
         return found
@@ -64,19 +47,14 @@ def costs(
     for name, (words, memory, seconds) in COMMANDS.items():
         measured.clear()
         command = [*words, "--preset", "cut", "--data", picture_root, "--json", *settings]
-        assert run_i2i(monkeypatch, *command) == 0
-        said = json.loads(capsys.readouterr().out)
-        found[name] = (
-            said[memory[0]][memory[1]],
-            said[seconds[0]][seconds[1]],
-            list(measured),
-        )
+        code, out, _ = i2i(*command)
+        assert code == 0
+        said = json.loads(out)
+        found[name] = (said[memory[0]][memory[1]], said[seconds[0]][seconds[1]], list(measured))
     return found
 
 
-def test_three_commands_give_the_cost_that_one_function_measured(
-    costs: dict[str, tuple[int | None, float, list[StepCost]]],
-) -> None:
+def test_three_commands_give_the_cost_that_one_function_measured(costs):
     for memory, seconds, measured in costs.values():
         (found,) = measured
         assert found.shape == (1, 3, 32, 32)

@@ -1,23 +1,17 @@
 """`i2i doctor`: whether a run could start, every fault at once, and what the run would take."""
 
-from __future__ import annotations
-
 import json
 import shutil
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
-from command_line import run_i2i
 from labelled_folders import IGNORED, write_labelled
 
 from i2icli.bench import cost
 from i2icli.bench.cost import StepCost
 from i2icli.bench.doctor import Patient, examine
 from i2icli.bench.measure import Bench
-from i2icli.bench.rig import Variant
 from i2icli.errors import I2IError
 from i2icli.system.device import precision_reason
 
@@ -34,10 +28,10 @@ LARGER = (*TINY[:2], "data.resize=72", "data.crop=64", *TINY[4:])
 
 
 @pytest.fixture(autouse=True)
-def _in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _in_this_process(monkeypatch, tmp_path):
     """Measure without a process of its own: what matters here is what becomes of the numbers."""
 
-    def step_cost(variants: list[Variant]) -> tuple[StepCost, ...]:
+    def step_cost(variants):
         (variant,) = variants
         found = Bench(variant, imports_bytes=0).cost()
         found["memory"]["less_imports_bytes"] = found["state_bytes"] + 10 * 32 * 32
@@ -47,16 +41,14 @@ def _in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_run_that_could_start_has_no_fault(picture_root: Path) -> None:
+def test_a_run_that_could_start_has_no_fault(picture_root):
     checkup = examine(Patient("cut", (*TINY, "train.steps=7"), picture_root))
     assert checkup.faults == ()
     assert checkup.exit_code == 0
-    assert checkup.place is not None
     assert (checkup.place.device, checkup.place.precision) == ("cpu", "float32")
-    assert checkup.data is not None
+    assert checkup.place.precision_why == precision_reason(torch.device("cpu"))
     assert (checkup.data.train_a, checkup.data.steps_per_epoch) == (8, 8)
     needs = checkup.needs
-    assert needs is not None
     assert needs.measured_shape == (1, 3, 32, 32)
     assert not needs.is_scaled
     assert needs.total_seconds == pytest.approx(7 * needs.step_seconds)
@@ -66,50 +58,40 @@ def test_a_run_that_could_start_has_no_fault(picture_root: Path) -> None:
     assert {"torch", "torchvision", "python", "i2i"} <= set(checkup.versions)
 
 
-def test_checkpoints_are_three_times_the_weights_and_counted(picture_root: Path) -> None:
+def test_checkpoints_are_three_times_the_weights_and_counted(picture_root):
     settings = (*TINY, "train.steps=9", "checkpoint.keep_every_steps=2", "ema.decay=0.9")
     needs = examine(Patient("cut", settings, picture_root)).needs
-    assert needs is not None
     plain = examine(Patient("cut", (*TINY, "train.steps=9"), picture_root)).needs
-    assert plain is not None
     assert needs.checkpoint_bytes * 3 == plain.checkpoint_bytes * 4
     assert plain.disk_needed_bytes == 2 * plain.checkpoint_bytes
     assert needs.disk_needed_bytes == (2 + 4) * needs.checkpoint_bytes
 
 
 @pytest.mark.parametrize("wanting", ["time", "memory"])
-def test_a_run_too_large_to_try_is_scaled_from_a_small_step(
-    wanting: str, picture_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_too_large_to_try_is_scaled_from_a_small_step(wanting, picture_root, monkeypatch):
     if wanting == "time":
         monkeypatch.setattr(cost, "_MOST_SECONDS", 0.0)
     else:
         monkeypatch.setattr(cost, "free_bytes", lambda _: 1000)
     settings = (*TINY[:2], "data.resize=300", "data.crop=256", "data.batch_size=2", *TINY[4:])
     needs = examine(Patient("cut", settings, picture_root)).needs
-    assert needs is not None
     assert needs.measured_shape == (1, 3, 128, 128)
     assert needs.is_scaled
-    assert needs.largest_crop is not None
     assert needs.largest_crop % 4 == 0
     assert needs.largest_batch is not None
     # Ten bytes a pixel of 32 x 32 were said; scaled by the pixels of the run.
     share = 10 * 32 * 32 / (128 * 128) * 2 * 256 * 256
-    assert needs.memory_bytes is not None
     assert needs.memory_bytes > share
 
 
-def test_a_run_that_fits_is_measured_at_its_own_size(picture_root: Path) -> None:
+def test_a_run_that_fits_is_measured_at_its_own_size(picture_root):
     settings = (*TINY[:2], "data.resize=150", "data.crop=144", *TINY[4:])
     needs = examine(Patient("cut", settings, picture_root)).needs
-    assert needs is not None
     assert needs.measured_shape == (1, 3, 144, 144)
     assert not needs.is_scaled
 
 
-def test_what_does_not_fit_is_a_fault_with_a_smaller_size(
-    picture_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_does_not_fit_is_a_fault_with_a_smaller_size(picture_root, monkeypatch):
     monkeypatch.setattr(cost, "free_bytes", lambda _: 1000)
     checkup = examine(Patient("cut", TINY, picture_root))
     assert checkup.exit_code == 2
@@ -119,7 +101,7 @@ def test_what_does_not_fit_is_a_fault_with_a_smaller_size(
     assert "--set data.batch_size=1" in checkup.faults[0].command
 
 
-def test_a_full_disk_is_a_fault(picture_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_a_fault(picture_root, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
     checkup = examine(Patient("cut", TINY, picture_root))
     assert checkup.exit_code == 1
@@ -127,7 +109,7 @@ def test_a_full_disk_is_a_fault(picture_root: Path, monkeypatch: pytest.MonkeyPa
     assert "--run-dir" in checkup.faults[0].command
 
 
-def test_all_faults_are_listed_each_with_what_to_type(tmp_path: Path) -> None:
+def test_all_faults_are_listed_each_with_what_to_type(tmp_path):
     checkup = examine(Patient("lsesim", (*LARGER, "runtime.device=cuda:63"), tmp_path / "nothing"))
     assert [fault.code for fault in checkup.faults] == [2, 3, 4]
     assert checkup.exit_code == 2
@@ -145,14 +127,14 @@ def test_all_faults_are_listed_each_with_what_to_type(tmp_path: Path) -> None:
     assert "could start" not in text
 
 
-def test_weights_that_measuring_wants_are_missed_before_the_run(picture_root: Path) -> None:
+def test_weights_that_measuring_wants_are_missed_before_the_run(picture_root):
     settings = (*TINY, "eval.every_steps=5", 'eval.metrics=["fid"]')
     checkup = examine(Patient("cut", settings, picture_root))
     assert checkup.exit_code == 4
     assert "inception" in checkup.faults[0].message
 
 
-def test_labelled_pictures_are_examined(tmp_path: Path) -> None:
+def test_labelled_pictures_are_examined(tmp_path):
     root = write_labelled(tmp_path / "labelled", size=(80, 72))
     settings = ("data.resize=72", "data.crop=64", "method.backbone=resnet18", *TINY[4:])
     settings = (*settings, f"labels.ignore={IGNORED}", "data.batch_size=2")
@@ -163,10 +145,9 @@ def test_labelled_pictures_are_examined(tmp_path: Path) -> None:
     assert "labelled" in without.faults[0].message
 
 
-def test_choices_are_told_with_their_reasons(picture_root: Path) -> None:
+def test_choices_are_told_with_their_reasons(picture_root):
     settings = (*TINY, "runtime.recompute=off", "runtime.precision=bfloat16")
     checkup = examine(Patient("cut", settings, picture_root))
-    assert checkup.place is not None
     assert checkup.place.precision == "bfloat16"
     assert checkup.place.precision_why == "runtime.precision says so"
     found = {setting.name: setting for setting in checkup.settings}
@@ -183,14 +164,8 @@ def test_choices_are_told_with_their_reasons(picture_root: Path) -> None:
     assert "cuda_graphs" in line
 
 
-def test_the_choice_of_precision_is_explained(picture_root: Path) -> None:
-    place = examine(Patient("cut", TINY, picture_root)).place
-    assert place is not None
-    assert place.precision_why == precision_reason(torch.device("cpu"))
-
-
-def test_steps_that_fail_are_a_fault(picture_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any, **__: Any) -> None:
+def test_steps_that_fail_are_a_fault(picture_root, monkeypatch):
+    def fail(*_, **__):
         raise I2IError("measuring the cost of cut ended with -9: for want of memory")
 
     monkeypatch.setattr(cost, "step_cost", fail)
@@ -200,7 +175,7 @@ def test_steps_that_fail_are_a_fault(picture_root: Path, monkeypatch: pytest.Mon
     assert "data.batch_size=1" in checkup.faults[0].command
 
 
-def test_a_damaged_picture_is_found(tmp_path: Path) -> None:
+def test_a_damaged_picture_is_found(tmp_path):
     for part in ("trainA", "trainB"):
         (tmp_path / "data" / part).mkdir(parents=True)
         (tmp_path / "data" / part / "a.png").write_bytes(b"no picture")
@@ -210,17 +185,12 @@ def test_a_damaged_picture_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("words", "code"), [((), 0), (("--set", "method.widht=3"), 2)])
-def test_command_ends_with_the_code_and_prints_json(
-    words: tuple[str, ...],
-    code: int,
-    picture_root: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_command_ends_with_the_code_and_prints_json(words, code, picture_root, i2i):
     settings = [word for setting in TINY for word in ("--set", setting)]
     command = ["doctor", "--preset", "cut", "--data", picture_root, "--json", *settings, *words]
-    assert run_i2i(monkeypatch, *command) == code
-    report = json.loads(capsys.readouterr().out)
+    ended, out, _ = i2i(*command)
+    report = json.loads(out)
+    assert ended == code
     assert report["exit_code"] == code
     if code:
         assert "method.widht" in report["faults"][0]["message"]
@@ -228,8 +198,7 @@ def test_command_ends_with_the_code_and_prints_json(
         assert report["needs"]["total_seconds"] > 0
 
 
-def test_command_names_the_preset_that_is_not_there(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run_i2i(monkeypatch, "doctor", "--preset", "kut") == 2
-    assert "  next: i2i presets list" in capsys.readouterr().out
+def test_command_names_the_preset_that_is_not_there(i2i):
+    code, out, _ = i2i("doctor", "--preset", "kut")
+    assert code == 2
+    assert "  next: i2i presets list" in out

@@ -1,11 +1,7 @@
 """`i2i bench`: what is measured, in which order, and what is made of it."""
 
-from __future__ import annotations
-
 import json
 import re
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -28,7 +24,7 @@ from i2icli.system.memory import peak_bytes, resident_bytes
 SIDE = 64
 
 
-def variant_of(name: str, folder: Path, *, side: int = SIDE, **data: Any) -> Variant:
+def variant_of(name, folder, *, side=SIDE, **data):
     """Return a tiny variant of a method on made-up pictures."""
     document = config_document(resize(tiny_config(name), side, 2))
     document["data"] |= data
@@ -37,7 +33,7 @@ def variant_of(name: str, folder: Path, *, side: int = SIDE, **data: Any) -> Var
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
-def test_every_method_is_measured(name: str, tmp_path: Path) -> None:
+def test_every_method_is_measured(name, tmp_path):
     variant = variant_of(name, tmp_path)
     bench = Bench(variant, imports_bytes=0)
     cost = bench.cost()
@@ -61,9 +57,7 @@ def test_every_method_is_measured(name: str, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_methods_that_want_absent_weights_get_stand_ins_and_the_report_says_so(
-    tmp_path: Path,
-) -> None:
+def test_methods_that_want_absent_weights_get_stand_ins_and_the_report_says_so(tmp_path):
     wanting = [name for name in METHODS if build_rig(variant_of(name, tmp_path / name)).notes]
     assert wanting
     for name in wanting:
@@ -76,14 +70,12 @@ def test_methods_that_want_absent_weights_get_stand_ins_and_the_report_says_so(
             assert torch.isfinite(weight).all()
 
 
-def test_two_variants_go_a_b_b_a_each_in_a_process_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    taken: list[str] = []
-    processes: dict[str, int] = {}
+def test_two_variants_go_a_b_b_a_each_in_a_process_of_its_own(tmp_path, monkeypatch):
+    taken = []
+    processes = {}
     ask = Worker.ask
 
-    def recording(worker: Worker, what: str, **given: Any) -> Any:
+    def recording(worker, what, **given):
         processes[worker.name] = worker._child.pid
         if what == "step":
             taken.append(worker.name)
@@ -103,7 +95,7 @@ def test_two_variants_go_a_b_b_a_each_in_a_process_of_its_own(
         assert cost.flops > 1e6
 
 
-def test_the_loader_is_measured_without_networks(tmp_path: Path) -> None:
+def test_the_loader_is_measured_without_networks(tmp_path):
     bench = Bench(variant_of("cut", tmp_path, side=32), imports_bytes=0)
     rates = bench.loader(repeats=3)["rates"]
     assert len(rates) == 3
@@ -111,7 +103,7 @@ def test_the_loader_is_measured_without_networks(tmp_path: Path) -> None:
     assert "rig" not in vars(bench)
 
 
-def test_threads_are_those_of_each_variant(tmp_path: Path) -> None:
+def test_threads_are_those_of_each_variant(tmp_path):
     variant = variant_of("cut", tmp_path, side=32)
     other = json.loads(json.dumps(variant.document()))
     other["config"]["runtime"]["threads"] = 3
@@ -120,7 +112,7 @@ def test_threads_are_those_of_each_variant(tmp_path: Path) -> None:
     assert [cost.choices["threads"] for cost in step_cost(variants)] == [2, 3]
 
 
-def test_operations_of_recorded_code_are_those_of_the_plain(tmp_path: Path) -> None:
+def test_operations_of_recorded_code_are_those_of_the_plain(tmp_path):
     variant = variant_of("cut", tmp_path, side=32)
     plain = Bench(variant, imports_bytes=0)
     recorded = {**variant.config, "runtime": {**variant.config["runtime"], "cuda_graphs": "on"}}
@@ -131,12 +123,12 @@ def test_operations_of_recorded_code_are_those_of_the_plain(tmp_path: Path) -> N
     assert plain._plain_rig() is plain.rig
 
 
-def test_no_variant_is_more_often_first() -> None:
+def test_no_variant_is_more_often_first():
     orders = list(in_turn(6, 2))
     assert [order[0] for order in orders].count(0) == 3
 
 
-def test_spread_is_that_of_the_numbers() -> None:
+def test_spread_is_that_of_the_numbers():
     spread = Spread.of([4.0, 1.0, 2.0, 3.0, 5.0])
     assert spread == Spread(5, 1.0, 2.0, 3.0, 4.0, 5.0)
     assert spread.document("s") == {
@@ -149,7 +141,7 @@ def test_spread_is_that_of_the_numbers() -> None:
     assert spread.text() == "median 3 (quartiles 2 to 4, 1 to 5, n 5)"
 
 
-def test_operations_are_counted_forward_and_backward() -> None:
+def test_operations_are_counted_forward_and_backward():
     weight = torch.randn(6, 5, requires_grad=True)
     left = torch.randn(4, 6, requires_grad=True)
     forward = 2 * 4 * 6 * 5
@@ -158,11 +150,11 @@ def test_operations_are_counted_forward_and_backward() -> None:
     assert count_operations(lambda: (left @ weight).sum().backward()) == 3 * forward
 
 
-def test_operations_of_a_gradient_penalty_are_counted() -> None:
+def test_operations_of_a_gradient_penalty_are_counted():
     convolution = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Tanh())
     images = torch.randn(1, 3, 8, 8, requires_grad=True)
 
-    def penalty() -> None:
+    def penalty():
         scores = convolution(images).sum()
         (gradient,) = torch.autograd.grad(scores, images, create_graph=True)
         gradient.square().sum().backward()
@@ -172,13 +164,13 @@ def test_operations_of_a_gradient_penalty_are_counted() -> None:
     assert count_operations(penalty) >= 3 * forward
 
 
-def test_limit_is_probed_in_the_precision_of_the_step() -> None:
+def test_limit_is_probed_in_the_precision_of_the_step():
     rates = LimitProbe(torch.device("cpu"), torch.bfloat16).rates()
     assert set(rates) == {"gemm", "conv"}
     assert all(rate > 0 for rate in rates.values())
 
 
-def test_resident_memory_is_that_of_this_very_process() -> None:
+def test_resident_memory_is_that_of_this_very_process():
     now, peak = resident_bytes(), peak_bytes(torch.device("cpu"))
     if not now or peak is None:
         pytest.skip("this system does not say")
@@ -189,7 +181,7 @@ def test_resident_memory_is_that_of_this_very_process() -> None:
     ("preprocess", "resized"),
     [("resize-and-crop", 72), ("resize", 64), ("scale-width-and-crop", 72)],
 )
-def test_size_keeps_the_share_that_cropping_cuts_off(preprocess: str, resized: int) -> None:
+def test_size_keeps_the_share_that_cropping_cuts_off(preprocess, resized):
     preset = configure_run("cut", [f"data.preprocess={preprocess}", "data.resize=286"])
     config = resize(preset, 64, 3)
     assert (config.data.crop, config.data.resize, config.data.batch_size) == (64, resized, 3)
@@ -197,7 +189,7 @@ def test_size_keeps_the_share_that_cropping_cuts_off(preprocess: str, resized: i
 
 
 @pytest.mark.parametrize("preprocess", ["zoom-and-patch", "crop", "none", "resize-and-crop"])
-def test_made_up_pictures_are_large_enough(preprocess: str, tmp_path: Path) -> None:
+def test_made_up_pictures_are_large_enough(preprocess, tmp_path):
     name = "sincut" if preprocess == "zoom-and-patch" else "cut"
     variant = variant_of(name, tmp_path, preprocess=preprocess)
     assert build_rig(variant).shape == (2, 3, SIDE, SIDE)
@@ -205,14 +197,14 @@ def test_made_up_pictures_are_large_enough(preprocess: str, tmp_path: Path) -> N
     assert len(domains.train_a) == (1 if METHODS[name].data == "single" else 3)
 
 
-def test_a_fault_of_the_measuring_process_is_told_as_the_same_fault(tmp_path: Path) -> None:
+def test_a_fault_of_the_measuring_process_is_told_as_the_same_fault(tmp_path):
     document = config_document(tiny_config("cut"))
     document["data"]["root"] = str(tmp_path / "nowhere")
     with pytest.raises(DataError, match="nowhere"):
         step_cost([Variant("cut", document)])
 
 
-def test_a_measuring_process_that_dies_is_named(tmp_path: Path) -> None:
+def test_a_measuring_process_that_dies_is_named(tmp_path):
     child = tmp_path / "child.py"
     child.write_text("raise IndexError('nothing there')")
     with pytest.raises(
@@ -221,7 +213,7 @@ def test_a_measuring_process_that_dies_is_named(tmp_path: Path) -> None:
         Worker("theirs", [str(child)], {})
 
 
-def test_a_process_prints_without_spoiling_its_answers(tmp_path: Path) -> None:
+def test_a_process_prints_without_spoiling_its_answers(tmp_path):
     child = tmp_path / "child.py"
     child.write_text(
         "import os\n"
@@ -235,21 +227,21 @@ def test_a_process_prints_without_spoiling_its_answers(tmp_path: Path) -> None:
         assert [worker.ask("say", times=times) for times in (1, 2)] == ["ab", "abab"]
 
 
-def test_two_things_to_compare_with_are_refused() -> None:
+def test_two_things_to_compare_with_are_refused():
     with pytest.raises(ConfigError, match="cannot go together"):
         run_bench(BenchOptions("cut", against="fastcut", vary=("method.num_patches=8",)))
 
 
-def test_data_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+def test_data_that_is_no_folder_is_refused(tmp_path):
     with pytest.raises(DataError, match="--data .* is no folder"):
         run_bench(BenchOptions("cut", data=tmp_path / "nothing"))
 
 
-def test_unknown_precision_is_refused() -> None:
+def test_unknown_precision_is_refused():
     with pytest.raises(ConfigError, match="precision"):
         run_bench(BenchOptions("cut", precision="float8"))
 
 
-def test_variants_survive_the_way_to_another_process(tmp_path: Path) -> None:
+def test_variants_survive_the_way_to_another_process(tmp_path):
     variant = variant_of("cut", tmp_path)
     assert Variant(**json.loads(json.dumps(variant.document()))) == variant

@@ -1,14 +1,14 @@
 """`i2i bench` as it is typed."""
 
-from __future__ import annotations
-
 import json
 import re
-from pathlib import Path
-from typing import Any
 
 import pytest
+import torch
 from command_line import run_i2i
+
+from i2icli.bench import measure, turns
+from i2icli.bench.worker import Worker
 
 SMALL = [
     *("--size", 32, "--steps", 2, "--warmup", 1, "--device", "cpu"),
@@ -17,8 +17,28 @@ SMALL = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch):
+    """Measure without processes of their own: tests/bench has those."""
+
+    class Near(Worker):
+        def __init__(self, name, words, given):
+            self.name, self._near = name, measure._answers(**given)
+
+        def ask(self, what, **given):
+            return self._near[what](**given)
+
+        def close(self):
+            self._near = {}
+
+    monkeypatch.setattr(turns, "Worker", Near)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory, picture_root: Path) -> Path:
+def checkpoint(tmp_path_factory, picture_root):
     """Return the run folder of one step."""
     run = tmp_path_factory.mktemp("bench") / "run"
     with pytest.MonkeyPatch.context() as patch:
@@ -28,14 +48,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, picture_root: Path) -> 
     return run
 
 
-def test_json_has_the_pinned_keys_and_pairs_with_a_checkpoint(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["bench", "--preset", "fastcut", "--against", checkpoint, "--json", *SMALL]
-    assert run_i2i(monkeypatch, *words) == 0
-    printed = capsys.readouterr()
-    report: dict[str, Any] = json.loads(printed.out)
-    assert "peak memory and operations" in printed.err
+def test_json_has_the_pinned_keys_and_pairs_with_a_checkpoint(checkpoint, i2i):
+    words = ["bench", "--preset", "fastcut", "--against", checkpoint, *SMALL]
+    code, out, err = i2i(*words, "--json")
+    assert code == 0
+    report = json.loads(out)
+    assert "peak memory and operations" in err
     for part in (report, report["against"]):
         assert 0 < part["step"]["min_s"] <= part["step"]["median_s"] <= part["step"]["max_s"]
         assert part["step"]["n"] == 2
@@ -64,12 +82,10 @@ def test_json_has_the_pinned_keys_and_pairs_with_a_checkpoint(
         assert ratio["n"] == 2
 
 
-def test_text_gives_repeats_and_spread_with_every_number(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_text_gives_repeats_and_spread_with_every_number(i2i):
     words = ["bench", "--preset", "cut", "--precision", "bfloat16", *SMALL]
-    assert run_i2i(monkeypatch, *words) == 0
-    text = capsys.readouterr().out
+    code, text, _ = i2i(*words)
+    assert code == 0
     assert "cpu, bfloat16" in text
     measured = [line for line in text.splitlines() if "median" in line]
     assert len(measured) == 7
@@ -78,13 +94,10 @@ def test_text_gives_repeats_and_spread_with_every_number(
 
 
 @pytest.mark.slow
-def test_a_setting_is_varied_within_one_run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_setting_is_varied_within_one_run(i2i_json):
     varied = ["--vary", "runtime.precision=bfloat16", "--vary", "runtime.levers.lean_norm=false"]
-    words = ["bench", "--preset", "cut", "--precision", "float32", "--json", *varied, *SMALL]
-    assert run_i2i(monkeypatch, *words) == 0
-    report = json.loads(capsys.readouterr().out)
+    words = ["bench", "--preset", "cut", "--precision", "float32", *varied, *SMALL]
+    report = i2i_json(*words)
     against = report["against"]
     assert (report["precision"], against["precision"]) == ("float32", "bfloat16")
     assert report["settings"]["lean_norm"]
@@ -96,9 +109,8 @@ def test_a_setting_is_varied_within_one_run(
     assert against["order"] == ["AB", "BA"]
 
 
-def test_a_missing_checkpoint_is_a_usage_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_checkpoint_is_a_usage_error(tmp_path, i2i):
     words = ["bench", "--preset", "cut", "--against", tmp_path / "none.pt", *SMALL]
-    assert run_i2i(monkeypatch, *words) == 2
-    assert "there is no checkpoint at" in capsys.readouterr().err
+    code, _, err = i2i(*words)
+    assert code == 2
+    assert "there is no checkpoint at" in err

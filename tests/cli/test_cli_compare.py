@@ -1,5 +1,5 @@
 import json
-import sys
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +8,6 @@ from PIL import Image
 from plain_data import assert_same_picture
 from run_kit import make_run, smooth
 
-from i2icli.cli import app as app_module
 from i2icli.errors import ConfigError
 from i2icli.evaluation.compare import compare, find_contenders
 from i2icli.metrics import choose
@@ -44,15 +43,8 @@ def data(tmp_path):
 
 
 @pytest.fixture
-def i2i(monkeypatch, capsys):
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["i2i", "compare", *map(str, arguments), "--device=cpu"])
-        with pytest.raises(SystemExit) as end:
-            app_module.main()
-        out, err = capsys.readouterr()
-        return end.value.code or 0, out, err
-
-    return call
+def i2i(i2i):
+    return lambda *words: i2i("compare", *words, "--device=cpu")
 
 
 def test_a_sheet_and_a_table_of_two_methods(i2i, runs, data, tmp_path):
@@ -73,10 +65,8 @@ def test_a_sheet_and_a_table_of_two_methods(i2i, runs, data, tmp_path):
         assert sheet.height > 5 * 24
 
 
-def test_the_document_holds_the_figures_of_the_translations(i2i, runs, data, tmp_path):
-    code, out, _ = i2i(runs / "cut-001", data / "testA", "--out", tmp_path / "out", "--json")
-    document = json.loads(out)
-    assert code == 0
+def test_the_document_holds_the_figures_of_the_translations(i2i_json, runs, data, tmp_path):
+    document = i2i_json(runs / "cut-001", data / "testA", "--out", tmp_path / "out")
     assert document == json.loads((tmp_path / "out" / "compare.json").read_text())
     assert document["pictures"] == [f"{number}.png" for number in range(5)]
     (found,) = document["checkpoints"]
@@ -114,11 +104,10 @@ def test_a_set_without_truth_has_neither_errors_nor_a_truth_column(i2i, runs, da
     assert "source itself" not in table
 
 
-def test_one_picture_gives_no_time(i2i, runs, data, tmp_path):
+def test_one_picture_gives_no_time(i2i_json, runs, data, tmp_path):
     one = data / "testA" / "3.png"
-    code, out, _ = i2i(runs / "cut-001", one, "--json", "--out", tmp_path / "out")
-    assert code == 0
-    assert json.loads(out)["checkpoints"][0]["seconds_per_picture"] is None
+    (found,) = i2i_json(runs / "cut-001", one, "--out", tmp_path / "out")["checkpoints"]
+    assert found["seconds_per_picture"] is None
 
 
 def test_a_picture_that_cannot_be_read_is_left_out_and_named(i2i, runs, data, tmp_path):
@@ -128,32 +117,6 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_named(i2i, runs, data, tm
     assert len(json.loads(out)["pictures"]) == 4
     assert "skipped: " in err
     assert "0.png" in err
-
-
-def test_pictures_of_which_none_can_be_read_are_refused(i2i, runs, tmp_path):
-    (tmp_path / "a.png").write_bytes(b"")
-    code, _, err = i2i(runs / "cut-001", tmp_path / "a.png", "--out", tmp_path / "out")
-    assert code == 3
-    assert "none of the 1 pictures can be read" in err
-
-
-def test_what_is_no_checkpoint_is_refused(i2i, data, tmp_path):
-    code, _, err = i2i(data / "testA" / "0.png", data / "testA", "--out", tmp_path / "out")
-    assert code == 2
-    assert "0.png" in err
-
-
-def test_a_direction_that_one_checkpoint_lacks_is_refused(i2i, runs, data, tmp_path):
-    code, _, err = i2i(
-        runs / "cycle-001",
-        runs / "cut-001",
-        data / "testB",
-        "--direction=b2a",
-        "--out",
-        tmp_path / "out",
-    )
-    assert code == 2
-    assert "b2a" in err
 
 
 @pytest.mark.parametrize("flag", ["--fid", "--kid", "--lpips"])
@@ -166,26 +129,32 @@ def test_missing_weights_end_with_their_own_exit_code_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
-def test_metrics_of_less_than_a_folder_are_refused(i2i, runs, data, tmp_path):
-    one = data / "testA" / "0.png"
-    code, _, err = i2i(runs / "cut-001", one, "--fid", "--lpips", "--out", tmp_path / "out")
-    assert code == 2
-    assert "--fid --lpips measure a whole folder" in err
-
-
-def test_distances_without_real_pictures_ask_for_them(i2i, runs, data, tmp_path):
-    (data / "testB").rename(data / "elsewhere")
-    code, _, err = i2i(runs / "cut-001", data / "testA", "--fid", "--out", tmp_path / "out")
-    assert code == 3
-    assert "name it with --real DIR" in err
-
-
-def test_real_pictures_without_a_metric_are_refused(i2i, runs, data, tmp_path):
-    code, _, err = i2i(
-        runs / "cut-001", data / "testA", "--real", data / "testB", "--out", tmp_path / "out"
-    )
-    assert code == 2
-    assert "means nothing without --fid or --kid" in err
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("CUT", "bad.png"), 3, "none of the 1 pictures can be read"),
+        (("data/testA/0.png", "data/testA"), 2, "0.png"),
+        (("CYCLE", "CUT", "data/testB", "--direction=b2a"), 2, "b2a"),
+        (
+            ("CUT", "data/testA/0.png", "--fid", "--lpips"),
+            2,
+            "--fid --lpips measure a whole",
+        ),
+        (("CUT", "bare/testA", "--fid"), 3, "name it with --real DIR"),
+        (("CUT", "data/testA", "--real", "data/testB"), 2, "nothing without --fid or --kid"),
+    ],
+    ids=["unreadable", "no checkpoint", "direction", "one picture", "no reals", "no metric"],
+)
+def test_what_cannot_be_compared_is_refused(
+    i2i, runs, data, tmp_path, monkeypatch, words, code, said
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.png").write_bytes(b"")
+    shutil.copytree(data / "testA", tmp_path / "bare/testA")
+    named = {"CUT": runs / "cut-001", "CYCLE": runs / "cycle-001"}
+    ended, _, err = i2i(*(named.get(word, word) for word in words), "--out", "out")
+    assert ended == code
+    assert said in err
 
 
 @pytest.fixture

@@ -1,26 +1,22 @@
 """`i2i data` as typed: results on stdout, exit codes, JSON."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
+from picture_folders import write_noise
 from typer.testing import CliRunner
 
 from i2icli.cli.data import data_app
 from i2icli.cli.progress import progress_bar
-from i2icli.errors import ConfigError, DataError, I2IError, WeightsError
-from i2icli.pictures.images import write_picture
+from i2icli.errors import ConfigError, DataError, WeightsError
 
 
-def run(*arguments: object, code: int = 0) -> str:
+def run(*arguments, code=0):
     """Run `i2i data ...` and return what it printed on stdout."""
     result = CliRunner().invoke(data_app, [str(argument) for argument in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
@@ -29,25 +25,18 @@ def run(*arguments: object, code: int = 0) -> str:
     return result.stdout
 
 
-def run_json(*arguments: object, code: int = 0) -> Any:
+def run_json(*arguments, code=0):
     return json.loads(run(*arguments, "--json", code=code))
 
 
-def noise(path: Path, seed: int, size: tuple[int, int] = (16, 16)) -> Path:
-    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
-    write_picture(path, pixels)
-    return path
-
-
 @pytest.fixture
-def folders(tmp_path: Path) -> tuple[Path, Path]:
-    for number in range(5):
-        noise(tmp_path / "a" / f"{number}.png", number)
-        noise(tmp_path / "b" / f"{number}.png", 10 + number)
+def folders(tmp_path):
+    for number in range(10):
+        write_noise(tmp_path / "ab"[number % 2] / f"{number // 2}.png", seed=number)
     return tmp_path / "a", tmp_path / "b"
 
 
-def test_demo_is_made_and_scored(tmp_path: Path) -> None:
+def test_demo_is_made_and_scored(tmp_path):
     made = run_json("demo", tmp_path / "set", "--size", 32, "--count", 5)
     assert made["counts"] == {"trainA": 5, "trainB": 5, "testA": 1, "testB": 1}
     score = run_json("demo", tmp_path / "set", "--score", tmp_path / "set/testA_truth")
@@ -58,17 +47,17 @@ def test_demo_is_made_and_scored(tmp_path: Path) -> None:
     assert text[2].split()[1:] == text[3].split()[1:]
 
 
-def test_demo_prints_its_folder_alone_on_stdout(tmp_path: Path) -> None:
+def test_demo_prints_its_folder_alone_on_stdout(tmp_path):
     printed = run("demo", tmp_path / "set", "--size", 32, "--count", 1)
     assert printed == f"{tmp_path / 'set'}\n"
 
 
-def test_demo_options_need_a_folder_of_their_own() -> None:
+def test_demo_options_need_a_folder_of_their_own():
     with pytest.raises(ConfigError, match="i2i data demo OUT"):
         run("demo", "--size", 64)
 
 
-def test_prepare_check_and_stats_go_together(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_prepare_check_and_stats_go_together(folders, tmp_path):
     out = tmp_path / "out"
     made = run_json("prepare", *folders, "--out", out, "--test-count", 1)
     assert made["counts"] == {"testA": 1, "testB": 1, "trainA": 4, "trainB": 4}
@@ -80,7 +69,7 @@ def test_prepare_check_and_stats_go_together(folders: tuple[Path, Path], tmp_pat
     assert "hours: unknown" in run("stats", out)
 
 
-def test_a_cache_is_made_with_the_set_or_later(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_cache_is_made_with_the_set_or_later(folders, tmp_path):
     out = tmp_path / "out"
     made = run_json("prepare", *folders, "--out", out, "--test-count", 1, "--cache", 20)
     assert made["counts"]["trainA"] == 4
@@ -99,9 +88,7 @@ def test_a_cache_is_made_with_the_set_or_later(folders: tuple[Path, Path], tmp_p
     assert text[-1] == "Training on this folder uses it by itself where the settings agree."
 
 
-def test_a_cache_of_unreadable_pictures_ends_with_3(
-    folders: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_a_cache_of_unreadable_pictures_ends_with_3(folders, tmp_path):
     out = tmp_path / "out"
     run("prepare", *folders, "--out", out, "--copy")
     (out / "trainA/1.png").write_bytes(b"x")
@@ -109,9 +96,7 @@ def test_a_cache_of_unreadable_pictures_ends_with_3(
     assert "1.png" in made[0]["failed"][0]
 
 
-def test_check_of_plain_folders_ends_with_3_on_unreadable_files(
-    folders: tuple[Path, Path],
-) -> None:
+def test_check_of_plain_folders_ends_with_3_on_unreadable_files(folders):
     (folders[0] / "0.png").write_bytes(b"x")
     arguments = ("check", "--domain-a", folders[0], "--domain-b", folders[1], "--crop", 16)
     report = run_json(*arguments, code=3)
@@ -120,19 +105,17 @@ def test_check_of_plain_folders_ends_with_3_on_unreadable_files(
     assert "Not ready" in run(*arguments, code=3).splitlines()[-1]
 
 
-def test_long_lists_are_cut_in_text_and_whole_in_json(tmp_path: Path) -> None:
+def test_long_lists_are_cut_in_text_and_whole_in_json(tmp_path):
     for number in range(12):
-        noise(tmp_path / "a" / f"{number}.png", number, (8, 8))
-        noise(tmp_path / "b" / f"{number}.png", 20 + number, (8, 8))
+        write_noise(tmp_path / "a" / f"{number}.png", 8, 8, seed=number)
+        write_noise(tmp_path / "b" / f"{number}.png", 8, 8, seed=20 + number)
     arguments = ("check", "--domain-a", tmp_path / "a", "--domain-b", tmp_path / "b")
     assert "and 16 more (--json lists all)" in run(*arguments)
     (finding,) = run_json(*arguments)["findings"]
     assert len(finding["files"]) == 24
 
 
-def test_prepare_with_unreadable_pictures_ends_with_3(
-    folders: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_prepare_with_unreadable_pictures_ends_with_3(folders, tmp_path):
     (folders[1] / "3.png").write_bytes(b"x")
     arguments = ("prepare", *folders, "--out", tmp_path / "out", "--resize", 8, "--exact")
     made = run_json(*arguments, code=3)
@@ -158,35 +141,33 @@ def test_prepare_with_unreadable_pictures_ends_with_3(
         (["get"], "i2i data get --list"),
     ],
 )
-def test_wrong_calls_say_what_to_give(arguments: list[str], words: str) -> None:
+def test_wrong_calls_say_what_to_give(arguments, words):
     with pytest.raises(ConfigError, match=words):
         run(*arguments)
 
 
-def test_pairs_are_prepared(tmp_path: Path) -> None:
+def test_pairs_are_prepared(tmp_path):
     for number in range(3):
-        noise(tmp_path / "pairs" / f"{number}.png", number, (8, 16))
+        write_noise(tmp_path / "pairs" / f"{number}.png", 8, 16, seed=number)
     out = tmp_path / "out"
     made = run_json("prepare", "--paired", tmp_path / "pairs", "--test-count", 1, "--out", out)
     assert made["counts"]["testA_truth"] == 1
 
 
-def test_a_video_without_its_file_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_video_without_its_file_is_refused_and_leaves_nothing(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         run("prepare", "--video", tmp_path / "none.mp4", "--out", tmp_path / "frames")
     assert not list(tmp_path.iterdir())
 
 
-def test_get_lists_what_is_registered() -> None:
+def test_get_lists_what_is_registered():
     sets = {entry["name"]: entry for entry in run_json("get", "--list")}
     assert sets["horse2zebra"]["counts"] == [1067, 1334, 120, 140]
     assert sets["grumpifycat"]["size"] is None
     assert "cityscapes" in run("get", "--list")
 
 
-def test_get_unpacks_an_archive_and_warns_of_other_counts(
-    tmp_path: Path, folders: tuple[Path, Path]
-) -> None:
+def test_get_unpacks_an_archive_and_warns_of_other_counts(tmp_path, folders):
     with zipfile.ZipFile(tmp_path / "h.zip", "w") as archive:
         for part, folder in zip(("trainA", "trainB"), folders, strict=True):
             archive.write(folder / "0.png", f"horse2zebra/{part}/0.png")
@@ -206,31 +187,26 @@ def test_get_unpacks_an_archive_and_warns_of_other_counts(
         (["check", "nowhere"], DataError),
     ],
 )
-def test_failures_have_their_exit_codes(
-    arguments: list[str], error: type[I2IError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failures_have_their_exit_codes(arguments, error, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error):
         run(*arguments)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_progress_bar_shows_on_a_terminal_only(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_progress_bar_shows_on_a_terminal_only(monkeypatch, capsys):
     with progress_bar("working") as report:
         assert report is None
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     for is_bytes in (False, True):
         with progress_bar("working", is_bytes=is_bytes) as report:
-            assert report is not None
             report(1, 2)
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "working" in captured.err
 
 
-def test_help_needs_neither_torch_nor_numpy_nor_pillow() -> None:
+def test_help_needs_neither_torch_nor_numpy_nor_pillow():
     code = (
         "import sys; import i2icli.cli.data;"
         "print([m for m in ('torch', 'numpy', 'PIL', 'pydantic') if m in sys.modules])"
@@ -239,13 +215,13 @@ def test_help_needs_neither_torch_nor_numpy_nor_pillow() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def files_of(folder: Path) -> dict[str, bytes]:
+def files_of(folder):
     """Return the contents of all files below a folder."""
     paths = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
-def test_two_processes_check_as_one_does(folders: tuple[Path, Path]) -> None:
+def test_two_processes_check_as_one_does(folders):
     first, second = folders
     (first / "bad.jpg").write_bytes(b"bad")
     words = ("check", "--domain-a", first, "--domain-b", second)
@@ -253,7 +229,7 @@ def test_two_processes_check_as_one_does(folders: tuple[Path, Path]) -> None:
     assert found[0] == found[1] == found[2]
 
 
-def test_two_processes_make_the_cache_of_one(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_two_processes_make_the_cache_of_one(folders, tmp_path):
     out = tmp_path / "out"
     run("prepare", *folders, "--out", out, "--copy")
     (out / "trainA/1.png").write_bytes(b"x")
@@ -268,7 +244,7 @@ def test_two_processes_make_the_cache_of_one(folders: tuple[Path, Path], tmp_pat
     assert all(made[0])
 
 
-def test_two_processes_pack_the_shards_of_one(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_two_processes_pack_the_shards_of_one(folders, tmp_path):
     for count in (1, 2):
         run("shard", folders[0], tmp_path / f"out{count}", "--size", 2, "--nproc", count)
     assert files_of(tmp_path / "out1") == files_of(tmp_path / "out2")

@@ -1,13 +1,9 @@
 """`i2i eval` of shards, in several processes, with features in a named folder."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,29 +16,26 @@ from i2icli.pictures.tar_shards import pack_folder
 _SITE = """
 import sys
 if "eval" in sys.orig_argv or "work_queue" in " ".join(sys.orig_argv):
-    sys.path[:0] = {paths!r}
     import pytest
-    from test_cli_eval import use_stand_in
+    from stand_in import use_stand_in
     use_stand_in(pytest.MonkeyPatch())
 """
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path, monkeypatch):
     monkeypatch.setenv("I2I_HOME", str(tmp_path / "home"))
     for seed, (name, count) in enumerate({"real": 9, "fake": 7}.items()):
         write_pictures(tmp_path / name, seed=seed, count=count)
         out = tmp_path / f"{name}-shards"
         out.mkdir()
         pack_folder(list_pictures(tmp_path / name), tmp_path / name, out, size=3)
-    here = Path(__file__).resolve().parent
     (tmp_path / "site").mkdir()
-    site = _SITE.format(paths=[str(here), str(here.parent)])
-    (tmp_path / "site" / "sitecustomize.py").write_text(site)
+    (tmp_path / "site" / "sitecustomize.py").write_text(_SITE)
     return tmp_path
 
 
-def measure(place: Path, *words: str) -> dict[str, Any]:
+def measure(place, *words):
     search = [str(place / "site"), os.environ["PYTHONPATH"]]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(search), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "i2icli", "eval", "--fid", "--kid", "--json"]
@@ -55,11 +48,10 @@ def measure(place: Path, *words: str) -> dict[str, Any]:
         timeout=240,
     )
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return json.loads(done.stdout)
 
 
-def test_shards_in_two_processes_give_the_numbers_of_folders_in_one(place: Path) -> None:
+def test_shards_in_two_processes_give_the_numbers_of_folders_in_one(place):
     alone = measure(place, "--real", "real", "--fake", "fake")
     shards = ("--real", "real-shards", "--fake", "fake-shards/shard-{000000..000002}.tar")
     found = measure(place, *shards, "--nproc", "2", "--work", "work")
@@ -72,7 +64,7 @@ def test_shards_in_two_processes_give_the_numbers_of_folders_in_one(place: Path)
     assert not list((place / "work").glob("*.parts"))
 
 
-def test_features_of_two_processes_are_those_of_one_to_the_bit(place: Path) -> None:
+def test_features_of_two_processes_are_those_of_one_to_the_bit(place):
     kept = []
     for count in ("1", "2"):
         words = ("--real", "real", "--fake", "fake", "--batch", "2", "--work", f"work{count}")

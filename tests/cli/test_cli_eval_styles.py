@@ -1,45 +1,34 @@
 """`i2i eval` and its like for methods with styles and for those with masks."""
 
-from __future__ import annotations
-
 import json
 import shutil
-import sys
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from many_sided import configure_tiny, many_sided, names_in, save_tiny
+from many_sided import configure_tiny, many_sided, names_in
 from picture_folders import write_pictures
 from PIL import Image
 from plain_data import assert_same_picture
-from torch import Tensor
+from random_weights import random_convolutions
+from run_kit import save_untrained
 
-from i2icli.cli import app as app_module
 from i2icli.metrics.perceptual import Lpips
 from i2icli.pictures.images import read_picture
-from i2icli.pretrained.weight_files import expected_shapes
 from i2icli.pretrained.weights import FoundWeights
 from i2icli.translation.translator import load_translator
 
-Call = Callable[..., tuple[int, str, str]]
 KINDS = ("styled", "masked")
 
 
-def random_lpips(*_: object, **__: object) -> Lpips:
+def random_lpips(*_, **__):
     """Return LPIPS with random convolutions."""
-    generator = torch.Generator().manual_seed(7)
-    convolutions: dict[str, Tensor] = {
-        key: torch.randn(shape, generator=generator) / max(1, np.prod(shape[1:])) ** 0.5
-        for key, shape in expected_shapes("alexnet").items()
-    }
-    return Lpips("alex", convolutions)
+    return Lpips("alex", random_convolutions("alexnet"))
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def place(tmp_path, monkeypatch):
     """Return the working folder: a data set, and runs of both kinds with two checkpoints."""
     monkeypatch.chdir(tmp_path)
     for seed, name in enumerate(("trainA", "trainB", "testA", "testB")):
@@ -48,7 +37,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         for kind in KINDS:
             config = configure_tiny(f"tiny-{kind}", tmp_path / "data")
             for step, name in enumerate(("step-0000001", "last"), start=1):
-                save_tiny(
+                save_untrained(
                     tmp_path / "runs" / kind / "checkpoints" / f"{name}.pt", config, step=step
                 )
             (tmp_path / "runs" / kind / "config.toml").write_text("")
@@ -56,22 +45,15 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def i2i(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: Path) -> Call:
+def i2i(i2i, monkeypatch, place):
     weights = FoundWeights("alexnet", Path("none.pth"), "0" * 64)
     monkeypatch.setattr("i2icli.metrics.choose.find_weights", lambda _name: weights)
     monkeypatch.setattr("i2icli.metrics.perceptual.load_lpips", random_lpips)
 
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["i2i", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            app_module.main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return call
+    return lambda *words: i2i(*words)
 
 
-def mean_of_pairs(paths: Sequence[Path]) -> float:
+def mean_of_pairs(paths):
     """Return the mean LPIPS of all pairs of picture files."""
     lpips = random_lpips()
     tensors = [
@@ -82,13 +64,9 @@ def mean_of_pairs(paths: Sequence[Path]) -> float:
     return float(np.mean([float(lpips.distances(a, b)) for a, b in pairs]))
 
 
-def test_a_checkpoint_with_styles_is_translated_in_several_and_measured(
-    i2i: Call, place: Path
-) -> None:
-    words = ("--diversity", "--styles", 3, "--keep", "kept", "--json", "--device", "cpu")
-    code, out, err = i2i("eval", "runs/styled", *words)
-    assert code == 0, err
-    (found,) = json.loads(out)["metrics"].values()
+def test_a_checkpoint_with_styles_is_translated_in_several_and_measured(i2i_json, place):
+    words = ("--diversity", "--styles", 3, "--keep", "kept")
+    (found,) = i2i_json("eval", "runs/styled", *words)["metrics"].values()
     assert found["counts"] == {"inputs": 3, "styles": 3}
     assert found["protocol"]["kind"] == "diversity"
     assert found["protocol"]["pairs"] == "all of an input"
@@ -100,13 +78,13 @@ def test_a_checkpoint_with_styles_is_translated_in_several_and_measured(
     means = [mean_of_pairs(sorted(kept.glob(f"0{i}_*.png"))) for i in range(3)]
     assert found["value"] == pytest.approx(np.mean(means), rel=1e-4)
     assert names_in(place / "kept" / "outputs") == ["00.png", "01.png", "02.png"]
-    folder = json.loads(i2i("eval", "--diversity", "--fake", kept, "--json", "--device", "cpu")[1])
+    folder = i2i_json("eval", "--diversity", "--fake", kept)
     assert folder["metrics"]["lpips_diversity"]["value"] == found["value"]
 
 
-def test_every_picture_has_styles_of_its_own_the_same_each_time(i2i: Call, place: Path) -> None:
+def test_every_picture_has_styles_of_its_own_the_same_each_time(i2i, place):
     for keep in ("one", "two"):
-        words = ("--diversity", "--styles", 2, "--keep", keep, "--device", "cpu")
+        words = ("--diversity", "--styles", 2, "--keep", keep)
         assert i2i("eval", "runs/styled", *words)[0] == 0
     for name in names_in(place / "one" / "styles"):
         made = [(place / keep / "styles" / name).read_bytes() for keep in ("one", "two")]
@@ -120,15 +98,14 @@ def test_every_picture_has_styles_of_its_own_the_same_each_time(i2i: Call, place
         assert_same_picture(made, np.asarray(wanted))
 
 
-def test_diversity_is_measured_at_the_size_of_a_protocol(i2i: Call, place: Path) -> None:
-    words = ("--diversity", "--styles", 2, "--protocol", "cut", "--json", "--device", "cpu")
-    code, out, err = i2i("eval", "runs/styled", *words)
-    assert code == 0, err
-    assert json.loads(out)["metrics"]["lpips_diversity"]["protocol"]["size"] == "256x256"
+def test_diversity_is_measured_at_the_size_of_a_protocol(i2i_json, place):
+    words = ("--diversity", "--styles", 2, "--protocol", "cut")
+    (found,) = i2i_json("eval", "runs/styled", *words)["metrics"].values()
+    assert found["protocol"]["size"] == "256x256"
 
 
-def test_no_checkpoint_is_called_best_for_its_diversity(i2i: Call) -> None:
-    words = ("--diversity", "--lpips", "--styles", 2, "--all-checkpoints", "--device", "cpu")
+def test_no_checkpoint_is_called_best_for_its_diversity(i2i, i2i_json):
+    words = ("--diversity", "--lpips", "--styles", 2, "--all-checkpoints")
     code, out, err = i2i("eval", "runs/styled", *words)
     assert code == 0, err
     header, first, second, *_ = out.splitlines()
@@ -136,21 +113,19 @@ def test_no_checkpoint_is_called_best_for_its_diversity(i2i: Call) -> None:
     assert "*" in first + second
     assert not first.endswith("*")
     assert not second.endswith("*")
-    assert set(json.loads(i2i("eval", "runs/styled", *words, "--json")[1])["best"]) == {"lpips"}
+    assert set(i2i_json("eval", "runs/styled", *words)["best"]) == {"lpips"}
 
 
-def test_diversity_of_a_method_without_styles_is_refused(i2i: Call) -> None:
-    code, _, err = i2i("eval", "runs/masked", "--diversity", "--device", "cpu")
+def test_diversity_of_a_method_without_styles_is_refused(i2i):
+    code, _, err = i2i("eval", "runs/masked", "--diversity")
     assert code == 2
     assert "this checkpoint's method has no styles" in " ".join(err.split())
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_other_metrics_take_the_default_style(i2i: Call, place: Path, kind: str) -> None:
-    words = ("--lpips", "--keep", "kept", "--json", "--device", "cpu")
-    code, out, err = i2i("eval", f"runs/{kind}", *words)
-    assert code == 0, err
-    assert list(json.loads(out)["metrics"]) == ["lpips"]
+def test_other_metrics_take_the_default_style(i2i_json, place, kind):
+    found = i2i_json("eval", f"runs/{kind}", "--lpips", "--keep", "kept")
+    assert list(found["metrics"]) == ["lpips"]
     assert sorted(p.name for p in (place / "kept").iterdir()) == ["outputs"]
     wanted = load_translator(f"runs/{kind}", device="cpu").translate("data/testA/00.png")
     made = read_picture(place / "kept" / "outputs" / "00.png").pixels
@@ -158,7 +133,7 @@ def test_other_metrics_take_the_default_style(i2i: Call, place: Path, kind: str)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_runs_are_trained_measured_reported_and_compared(i2i: Call, place: Path, kind: str) -> None:
+def test_runs_are_trained_measured_reported_and_compared(i2i, place, kind):
     shutil.copytree(place / "data" / "testA", place / "data" / "testA_truth")
     preset = place / "tiny.toml"
     preset.write_text(
@@ -191,7 +166,7 @@ workers = 0
         assert any("eval/truth_total" in line for line in metrics)
         code, out, err = i2i("report", run)
         assert code == 0, err
-    words = ("--out", "compared", "--device", "cpu")
+    words = ("--out", "compared")
     code, _, err = i2i("compare", *runs, place / "data" / "testA", *words)
     assert code == 0, err
     with Image.open(place / "compared" / "compare.png") as image:

@@ -1,9 +1,6 @@
 """`i2i eval` on label maps and on styles: what it prints, and what it refuses."""
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +12,7 @@ from i2icli.errors import ConfigError, DataError, I2IError, WeightsError
 
 
 @pytest.fixture
-def maps(tmp_path: Path) -> tuple[str, str]:
+def maps(tmp_path):
     """Keep two label maps, one of two predictions wrong in a quarter; 9 is ignored."""
     truth = np.array([[0, 0, 1, 1], [0, 0, 1, 9]], np.uint8)
     wrong = truth.copy()
@@ -31,19 +28,19 @@ def maps(tmp_path: Path) -> tuple[str, str]:
     return str(tmp_path / "truth"), str(tmp_path / "out")
 
 
-def evaluate(*words: str) -> str:
+def evaluate(*words):
     result = CliRunner().invoke(app, ["eval", *words])
     assert result.exit_code == 0, result.stderr
     return result.stdout
 
 
-def fault(*words: str) -> I2IError:
+def fault(*words):
     error = CliRunner().invoke(app, ["eval", *words]).exception
     assert isinstance(error, I2IError)
     return error
 
 
-def test_label_maps_are_scored_in_both_conventions(maps: tuple[str, str]) -> None:
+def test_label_maps_are_scored_in_both_conventions(maps):
     truth, out = maps
     words = ("--seg", "--real", truth, "--fake", out, "--classes", "3", "--ignore", "9")
     metrics = json.loads(evaluate(*words, "--json"))["metrics"]
@@ -59,7 +56,7 @@ def test_label_maps_are_scored_in_both_conventions(maps: tuple[str, str]) -> Non
     assert "PIXEL_ACCURACY_RELEASED 0.75" in text
 
 
-def test_label_maps_are_scored_only_on_demand(maps: tuple[str, str]) -> None:
+def test_label_maps_are_scored_only_on_demand(maps):
     truth, out = maps
     error = fault("--real", truth, "--fake", out)
     assert isinstance(error, WeightsError)  # of the distances, which are all that is possible
@@ -75,15 +72,10 @@ def test_label_maps_are_scored_only_on_demand(maps: tuple[str, str]) -> None:
         (("--fid", "--real", "TRUTH", "--fake", "OUT", "--ignore", "9"), "--ignore 9 .* add --seg"),
         (("--fid", "--real", "TRUTH", "--fake", "OUT", "--palette", "x"), "--palette x .* --seg"),
         (("--styles", "4"), "i2i eval RUN --diversity --styles N"),
-        (
-            ("--diversity", "--styles", "4", "--fake", "FAKE"),
-            "i2i eval RUN --diversity --styles N",
-        ),
+        (("--diversity", "--styles", "4", "--fake", "FAKE"), "i2i eval RUN --diversity --styles N"),
     ],
 )
-def test_flags_that_do_not_fit_together_are_refused(
-    maps: tuple[str, str], words: tuple[str, ...], message: str
-) -> None:
+def test_flags_that_do_not_fit_together_are_refused(maps, words, message):
     places = {"TRUTH": maps[0], "OUT": maps[1]}
     error = fault(*(places.get(word, word) for word in words))
     assert isinstance(error, ConfigError)
@@ -91,13 +83,13 @@ def test_flags_that_do_not_fit_together_are_refused(
         raise error
 
 
-def test_wrong_maps_are_an_error_of_data(maps: tuple[str, str]) -> None:
+def test_wrong_maps_are_an_error_of_data(maps):
     error = fault("--seg", "--real", maps[0], "--fake", maps[1], "--classes", "3")
     assert isinstance(error, DataError)
     assert "--ignore 255" in str(error)
 
 
-def test_diversity_without_weights_says_which(maps: tuple[str, str]) -> None:
+def test_diversity_without_weights_says_which(maps):
     error = fault("--diversity", "--fake", maps[1], "--net", "vgg")
     assert isinstance(error, WeightsError)
     assert "i2i weights get vgg16" in str(error)

@@ -1,13 +1,9 @@
 """`i2i import` as it is typed, and what its checkpoints are good for."""
 
-from __future__ import annotations
-
-import json
 from pathlib import Path
 
 import pytest
 import torch
-from command_line import run_i2i as i2i
 from PIL import Image
 from released_files import patchgan, projector, resnet, save
 
@@ -21,28 +17,16 @@ SHORT = [
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in a folder of its own."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
-@pytest.fixture
-def release(here: Path) -> Path:
+def release(here):
     """Lay out a release of CUT without its projection head."""
     save(here / "latest_net_G.pth", resnet())
     save(here / "latest_net_D.pth", patchgan())
     return here / "latest_net_G.pth"
 
 
-def test_import_says_what_it_found_and_what_to_do_next(
-    release: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert i2i(monkeypatch, "import", "latest_net_G.pth") == 0
-    out, err = capsys.readouterr()
-    assert out == ""
+def test_import_says_what_it_found_and_what_to_do_next(release, i2i):
+    code, out, err = i2i("import", "latest_net_G.pth")
+    assert (code, out) == (0, "")
     lines = [" ".join(line.split()) for line in err.splitlines()]
     assert lines == [
         "wrote latest_net_G.i2i.pt",
@@ -58,12 +42,9 @@ def test_import_says_what_it_found_and_what_to_do_next(
     ]
 
 
-def test_import_as_json(
-    release: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ("latest_net_G.pth", "out.pt", "--preset", "fastcut", "--alone", "--json")
-    assert i2i(monkeypatch, "import", *words) == 0
-    document = json.loads(capsys.readouterr().out)
+def test_import_as_json(release, i2i_json):
+    words = ("latest_net_G.pth", "out.pt", "--preset", "fastcut", "--alone")
+    document = i2i_json("import", *words)
     assert document["checkpoint"] == "out.pt"
     assert (document["preset"], document["preset_was_given"]) == ("fastcut", True)
     assert (document["method"], document["channels"]) == ("cut", [3, 3])
@@ -85,43 +66,33 @@ def test_import_as_json(
         (("latest_net_G.pth", "latest_net_D.pth"), "latest_net_D.pth is there already"),
     ],
 )
-def test_what_cannot_be_imported_ends_with_2(
-    words: tuple[str, ...],
-    said: str,
-    release: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert i2i(monkeypatch, "import", *words) == 2
-    assert said in capsys.readouterr().err
+def test_what_cannot_be_imported_ends_with_2(words, said, release, i2i):
+    code, _, err = i2i("import", *words)
+    assert code == 2
+    assert said in err
     assert not Path("latest_net_G.i2i.pt").exists()
 
 
-def test_imported_checkpoint_translates(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_imported_checkpoint_translates(release, i2i):
     picture = Image.effect_noise((20, 16), 60).convert("RGB")
     picture.save("in.png")
-    assert i2i(monkeypatch, "import", "latest_net_G.pth") == 0
+    assert i2i("import", "latest_net_G.pth")[0] == 0
     words = ("latest_net_G.i2i.pt", "in.png", "out.png", "--device", "cpu")
-    assert i2i(monkeypatch, "translate", *words) == 0
+    assert i2i("translate", *words)[0] == 0
     with Image.open("out.png") as translated:
         assert translated.size == (20, 16)
 
 
-def test_training_begins_with_an_imported_checkpoint(
-    release: Path,
-    picture_root: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert i2i(monkeypatch, "import", "latest_net_G.pth", "in.pt") == 0
-    capsys.readouterr()
+def test_training_begins_with_an_imported_checkpoint(release, picture_root, i2i):
+    assert i2i("import", "latest_net_G.pth", "in.pt")[0] == 0
     sizes = [
         *("--set", "method.generator.width=4", "--set", "method.generator.blocks=3"),
         *("--set", "method.discriminator.width=4", "--set", "method.discriminator.layers=2"),
     ]
     words = ("--preset", "src-hdce", "--data", picture_root, "--steps", 1, "--run-dir", "run")
-    assert i2i(monkeypatch, "train", *words, *SHORT, *sizes, "--init-from", "in.pt") == 0
-    lines = [" ".join(line.split()) for line in capsys.readouterr().err.splitlines()]
+    code, _, err = i2i("train", *words, *SHORT, *sizes, "--init-from", "in.pt")
+    assert code == 0
+    lines = [" ".join(line.split()) for line in err.splitlines()]
     assert lines[lines.index("network loaded fresh mismatched unused") + 1 :][:4] == [
         "discriminator 10 - - -",
         "generator 28 - - -",
@@ -137,14 +108,12 @@ def test_training_begins_with_an_imported_checkpoint(
     assert trained.origin == {}
 
 
-def test_complete_release_is_taken_whole_by_its_own_method(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_complete_release_is_taken_whole_by_its_own_method(here, i2i):
     generator = resnet()
     for name, network in {"G": generator, "D": patchgan(), "F": projector(generator)}.items():
         save(here / f"best_net_{name}.pth", network)
-    assert i2i(monkeypatch, "import", "best_net_G.pth", "--preset", "qs-attn-local") == 0
-    err = capsys.readouterr().err
+    code, _, err = i2i("import", "best_net_G.pth", "--preset", "qs-attn-local")
+    assert code == 0
     assert "fresh" not in err
     assert "taken for preset" not in err
     assert load_checkpoint(Path("best_net_G.i2i.pt")).config["method"]["selection"] == "local"

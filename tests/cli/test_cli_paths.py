@@ -1,16 +1,12 @@
 """A path means the same in every command: which file it names, and the sentence where none."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import run_i2i
 from picture_folders import write_pictures
 from PIL import Image
 
@@ -54,7 +50,7 @@ WRONG = {
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(tmp_path_factory):
     """Return a folder with a data set, a picture, and a finished run of three checkpoints."""
     home = tmp_path_factory.mktemp("home")
     for seed, name in enumerate(("trainA", "trainB", "testA", "testB", "testA_truth")):
@@ -71,20 +67,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def i2i(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
+def i2i(i2i, home, monkeypatch):
     monkeypatch.chdir(home)
     monkeypatch.setenv("HOME", str(home))
-
-    def call(*words: object) -> tuple[int, str, str]:
-        code = run_i2i(monkeypatch, *words)
-        return code, *capsys.readouterr()
-
-    return call
+    return i2i
 
 
-def words_of(verb: str, path: str, out: Path) -> tuple[object, ...]:
+def words_of(verb, path, out):
     """Return a command about `path` that writes below `out`."""
     train = ("train", "--preset", Path(RUN) / "config.toml", "--run-dir", out / "run", "--steps", 1)
     return {
@@ -98,7 +87,7 @@ def words_of(verb: str, path: str, out: Path) -> tuple[object, ...]:
     }[verb]
 
 
-def named_by(verb: str, out: str, err: str, folder: Path, home: Path) -> Path:
+def named_by(verb, out, err, folder, home):
     """Return the file or run that a command worked on, by what it made or printed."""
     if verb == "translate":
         made = np.asarray(Image.open(folder / "out.png"))
@@ -121,9 +110,7 @@ VERBS = ("translate", "eval", "compare", "viz-attention", "train", "resume", "re
 
 @pytest.mark.parametrize("path", FORMS)
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_path_names_the_same_checkpoint_in_every_command(
-    i2i: Callable[..., tuple[int, str, str]], home: Path, tmp_path: Path, verb: str, path: str
-) -> None:
+def test_a_path_names_the_same_checkpoint_in_every_command(i2i, home, tmp_path, verb, path):
     code, out, err = i2i(*words_of(verb, path, tmp_path))
     assert code == 0, err
     wanted = home / RUN / "checkpoints" / f"{FORMS[path]}.pt"
@@ -134,18 +121,14 @@ def test_a_path_names_the_same_checkpoint_in_every_command(
 
 @pytest.mark.parametrize("path", WRONG)
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_wrong_path_gets_the_same_sentence_from_every_command(
-    i2i: Callable[..., tuple[int, str, str]], tmp_path: Path, verb: str, path: str
-) -> None:
+def test_a_wrong_path_gets_the_same_sentence_from_every_command(i2i, tmp_path, verb, path):
     code, _, err = i2i(*words_of(verb, path, tmp_path))
     assert code == 2
     assert f"error: {WRONG[path]}\n" in err
 
 
 @pytest.mark.parametrize("path", FORMS)
-def test_a_translator_in_python_takes_the_same_paths(
-    home: Path, monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
+def test_a_translator_in_python_takes_the_same_paths(home, monkeypatch, path):
     monkeypatch.chdir(home)
     monkeypatch.setenv("HOME", str(home))
     file = home / RUN / "checkpoints" / f"{FORMS[path]}.pt"
@@ -154,18 +137,14 @@ def test_a_translator_in_python_takes_the_same_paths(
 
 
 @pytest.mark.parametrize("path", WRONG)
-def test_a_translator_in_python_refuses_the_same_paths(
-    home: Path, monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
+def test_a_translator_in_python_refuses_the_same_paths(home, monkeypatch, path):
     monkeypatch.chdir(home)
     with pytest.raises(CheckpointError) as fault:
         load_translator(path)
     assert str(fault.value) == WRONG[path]
 
 
-def test_a_run_whose_last_checkpoint_is_gone_gets_the_same_sentence(
-    i2i: Callable[..., tuple[int, str, str]], home: Path, tmp_path: Path
-) -> None:
+def test_a_run_whose_last_checkpoint_is_gone_gets_the_same_sentence(i2i, home, tmp_path):
     shutil.copytree(home / RUN, tmp_path / "run")
     (tmp_path / "run/checkpoints/last.pt").unlink()
     for verb in ("translate", "eval", "compare", "viz-attention", "train", "resume"):
@@ -175,13 +154,7 @@ def test_a_run_whose_last_checkpoint_is_gone_gets_the_same_sentence(
 
 
 @pytest.mark.parametrize("path", ["last.pt", ".", "step-2"])
-def test_inside_the_folder_of_checkpoints_short_names_do(
-    i2i: Callable[..., tuple[int, str, str]],
-    home: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    path: str,
-) -> None:
+def test_inside_the_folder_of_checkpoints_short_names_do(i2i, home, tmp_path, monkeypatch, path):
     monkeypatch.chdir(home / RUN / "checkpoints")
     code, _, err = i2i("report", path, "--out", tmp_path / "report.html")
     assert code == 0, err

@@ -1,10 +1,7 @@
 """`i2i train --dry-run`: what a run would be and cost."""
 
-from __future__ import annotations
-
 import json
 import tomllib
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +10,7 @@ from tiny import TinyVGG, tiny_config
 from typer.testing import CliRunner
 
 from i2icli.bench import plan as plan_module
-from i2icli.bench.plan import RunPlan, describe_crop, plan_run
+from i2icli.bench.plan import describe_crop, plan_run
 from i2icli.cli.app import app
 from i2icli.config.document import config_document
 from i2icli.config.sections import DataConfig
@@ -32,7 +29,7 @@ TINY = [
 
 
 @pytest.fixture(scope="module")
-def plan(picture_root: Path) -> RunPlan:
+def plan(picture_root):
     """Return the plan of a tiny CUT run, batch 2, that ends in the decay."""
     changes = [
         *TINY,
@@ -44,13 +41,13 @@ def plan(picture_root: Path) -> RunPlan:
     return plan_run(configure_run("cut", changes), preset="cut", device="cpu")
 
 
-def test_plan_holds_the_resolved_configuration(plan: RunPlan, picture_root: Path) -> None:
+def test_plan_holds_the_resolved_configuration(plan, picture_root):
     config = restore_config(plan.config)
     assert config.data.root == str(picture_root)
     assert config.method.generator.width == 4
 
 
-def test_plan_names_what_differs_from_the_preset(plan: RunPlan) -> None:
+def test_plan_names_what_differs_from_the_preset(plan):
     changed = {change.path: (change.before, change.after) for change in plan.changes}
     assert changed.pop("data.root")[0] is None
     assert changed == {
@@ -64,19 +61,19 @@ def test_plan_names_what_differs_from_the_preset(plan: RunPlan) -> None:
     }
 
 
-def test_plan_counts_steps_as_the_loader_does(plan: RunPlan) -> None:
+def test_plan_counts_steps_as_the_loader_does(plan):
     assert plan.pictures == {"a": 8, "b": 8}
     assert (plan.steps_per_epoch, plan.steps) == (4, 20)
 
 
-def test_plan_shows_the_augmentation_of_both_phases(plan: RunPlan) -> None:
+def test_plan_shows_the_augmentation_of_both_phases(plan):
     assert [(p.first_epoch, p.last_epoch, p.augmentation) for p in plan.phases] == [
         (1, 3, "resize to 36 x 36 (bicubic), random crop 32 x 32, mirror half of them"),
         (4, 5, "resize to 32 x 32 (bicubic), mirror half of them"),
     ]
 
 
-def test_plan_measures_a_step_of_the_configured_size(plan: RunPlan) -> None:
+def test_plan_measures_a_step_of_the_configured_size(plan):
     assert plan.measured.shape == (2, 3, 32, 32)
     assert (plan.measured.device, plan.measured.precision) == ("cpu", "float32")
     assert plan.measured.step_seconds > 0
@@ -84,7 +81,7 @@ def test_plan_measures_a_step_of_the_configured_size(plan: RunPlan) -> None:
     assert plan.total_seconds == pytest.approx(20 * plan.measured.step_seconds)
 
 
-def test_plan_without_decay_has_one_phase(picture_root: Path) -> None:
+def test_plan_without_decay_has_one_phase(picture_root):
     changes = [*TINY, f"data.root={picture_root}", "train.steps=5"]
     plan = plan_run(configure_run("cyclegan", changes), preset="cyclegan", device="cpu")
     assert [(phase.first_epoch, phase.last_epoch) for phase in plan.phases] == [(1, 1)]
@@ -92,9 +89,7 @@ def test_plan_without_decay_has_one_phase(picture_root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
-def test_plan_counts_every_trainable_weight_once(
-    name: str, picture_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plan_counts_every_trainable_weight_once(name, picture_root, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "i2icli.training.session.load_networks",
         lambda names, device: {wanted: TinyVGG().to(device) for wanted in names},
@@ -110,7 +105,7 @@ def test_plan_counts_every_trainable_weight_once(
     assert counted == sum(weight.numel() for weight in weights if weight.requires_grad)
 
 
-def test_plan_of_a_preset_file_compares_with_that_file(tmp_path: Path, picture_root: Path) -> None:
+def test_plan_of_a_preset_file_compares_with_that_file(tmp_path, picture_root):
     path = tmp_path / "mine.toml"
     path.write_text(
         '[method]\nname = "cut"\n[method.generator]\nwidth = 4\n[method.discriminator]\n'
@@ -122,7 +117,7 @@ def test_plan_of_a_preset_file_compares_with_that_file(tmp_path: Path, picture_r
     assert "method.generator.width: 64 -> 4" in "\n".join(plan.lines())
 
 
-def dry_run(*arguments: str) -> str:
+def dry_run(*arguments):
     """Run `i2i train --dry-run` on a tiny CUT and return what it printed."""
     settings = [word for setting in TINY for word in ("--set", setting)]
     command = ["train", "--preset", "cut", "--device", "cpu", "--dry-run", *settings, *arguments]
@@ -131,9 +126,7 @@ def dry_run(*arguments: str) -> str:
     return result.stdout
 
 
-def test_dry_run_prints_a_plan_and_leaves_no_file(
-    picture_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dry_run_prints_a_plan_and_leaves_no_file(picture_root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = dry_run("--data", str(picture_root), "--steps", "7")
     assert list(tmp_path.iterdir()) == []
@@ -149,7 +142,7 @@ def test_dry_run_prints_a_plan_and_leaves_no_file(
         assert part in rest
 
 
-def test_dry_run_as_json_holds_the_same(picture_root: Path) -> None:
+def test_dry_run_as_json_holds_the_same(picture_root):
     plan = json.loads(dry_run("--data", str(picture_root), "--json"))
     assert plan["steps"] == 3200
     assert plan["pictures"] == {"a": 8, "b": 8}
@@ -158,7 +151,7 @@ def test_dry_run_as_json_holds_the_same(picture_root: Path) -> None:
     assert plan["total_seconds"] > 0
 
 
-def test_dry_run_on_a_missing_device_is_refused(picture_root: Path) -> None:
+def test_dry_run_on_a_missing_device_is_refused(picture_root):
     if torch.cuda.is_available():
         pytest.skip("this machine has one")
     with pytest.raises(ConfigError, match="cuda"):
@@ -185,7 +178,7 @@ def test_dry_run_on_a_missing_device_is_refused(picture_root: Path) -> None:
         ({"preprocess": "none", "flip": False}, "nothing"),
     ],
 )
-def test_augmentation_is_said_in_words(changes: dict[str, object], words: str) -> None:
+def test_augmentation_is_said_in_words(changes, words):
     config = DataConfig.model_validate(changes)
     assert describe_crop(plan_crop(config)) == words
 
@@ -201,5 +194,5 @@ def test_augmentation_is_said_in_words(changes: dict[str, object], words: str) -
         (86400.0 * 74, "74.0 days"),
     ],
 )
-def test_duration_takes_the_unit_a_person_would(seconds: float, words: str) -> None:
+def test_duration_takes_the_unit_a_person_would(seconds, words):
     assert human_time(seconds) == words

@@ -1,52 +1,36 @@
 """`i2i eval --seg` of segmenters, and of translators that a segmenter scores."""
 
-from __future__ import annotations
-
-import json
-import sys
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import pytest
+from echo import SMALL
 from labelled_folders import IGNORED, write_labelled
 from PIL import Image
+from run_kit import save_untrained
 
-from i2icli.cli import app as app_module
-from i2icli.config.document import config_document
 from i2icli.evaluation.segmenters import Scorer, score_by_segmenter
 from i2icli.evaluation.translated import Translated
-from i2icli.methods import build_method, configure_run
+from i2icli.methods import configure_run
 from i2icli.metrics.segmentation import confusion_matrix, score_label_maps
 from i2icli.pictures.images import read_picture
 from i2icli.pictures.label_maps import LabelScheme, read_labels
-from i2icli.runs.checkpoint import CheckpointState, save_checkpoint
 from i2icli.translation.pictures import translate_pictures
 from i2icli.translation.translator import load_translator
 
-Call = Callable[..., tuple[int, str, str]]
 SHARE = 0.01  # of two nearly equal scores of a pixel either may win where it is computed twice
 COLOURS = "#ff0000 #00ff00 #0000ff #ffff00"
-SMALL = ("method.generator.width=4", "method.generator.blocks=1", "method.discriminator.width=4")
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
+def data(tmp_path):
     return write_labelled(tmp_path / "labelled", count=3, size=(40, 32))
 
 
-def save(path: Path, preset: str, *overrides: str, step: int = 7) -> Path:
-    config = configure_run(preset, list(overrides))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    state = CheckpointState(
-        config=config_document(config), weights=build_method(config).state_dict(), step=step
-    )
-    save_checkpoint(path, state)
-    return path
+def save(path, preset, *overrides, step=7):
+    return save_untrained(path, configure_run(preset, overrides), step=step)
 
 
 @pytest.fixture
-def segmenter(tmp_path: Path, data: Path) -> Path:
+def segmenter(tmp_path, data):
     path = tmp_path / "segmenter" / "checkpoints" / "last.pt"
     labels = ("labels.classes=4", f"labels.ignore={IGNORED}", 'labels.names=["road", "sky"]')
     save(path, "danet", "method.backbone=resnet18", f"data.root={data}", *labels)
@@ -55,32 +39,18 @@ def segmenter(tmp_path: Path, data: Path) -> Path:
 
 
 @pytest.fixture
-def i2i(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Call:
+def i2i(i2i, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["i2i", "eval", *map(str, arguments), "--device", "cpu"])
-        with pytest.raises(SystemExit) as end:
-            app_module.main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return call
+    return lambda *words: i2i("eval", *words, "--device", "cpu")
 
 
-def test_segmenter_is_scored_on_its_labelled_tests(
-    i2i: Call, segmenter: Path, data: Path, tmp_path: Path
-) -> None:
-    code, out, err = i2i(segmenter, "--seg", "--json", "--keep", tmp_path / "kept")
-    assert code == 0, err
-    document = json.loads(out)
+def test_segmenter_is_scored_on_its_labelled_tests(i2i_json, segmenter, data, tmp_path):
+    document = i2i_json(segmenter, "--seg", "--keep", tmp_path / "kept")
     total = np.zeros((4, 4), np.int64)
     translator = load_translator(segmenter, device="cpu")
     for path in sorted((data / "val").iterdir()):
         labels = translate_pictures(translator.method, [read_picture(path)])[0].labels
-        assert labels is not None
         truth = read_labels(data / "valannot" / path.name)
         kept = read_labels(tmp_path / "kept" / "outputs" / path.name)
         total += confusion_matrix(np.where(truth == IGNORED, 4, truth), kept, 4)
@@ -97,20 +67,18 @@ def test_segmenter_is_scored_on_its_labelled_tests(
     assert iou["protocol"]["classes"] == 4
 
 
-def test_segmenter_is_scored_without_any_flag(i2i: Call, segmenter: Path) -> None:
+def test_segmenter_is_scored_without_any_flag(i2i, segmenter):
     code, out, _ = i2i(segmenter)
     assert code == 0
     assert "MEAN_IOU" in out
     assert "FID" not in out
 
 
-def test_all_checkpoints_mark_the_highest_score(i2i: Call, segmenter: Path, data: Path) -> None:
+def test_all_checkpoints_mark_the_highest_score(i2i_json, segmenter, data):
     labels = ("labels.classes=4", f"labels.ignore={IGNORED}", "train.seed=3")
     path = segmenter / "checkpoints" / "step-0000005.pt"
     save(path, "danet", "method.backbone=resnet18", f"data.root={data}", *labels, step=5)
-    code, out, err = i2i(segmenter, "--seg", "--all-checkpoints", "--json")
-    assert code == 0, err
-    document = json.loads(out)
+    document = i2i_json(segmenter, "--seg", "--all-checkpoints")
     for name in ("mean_iou", "pixel_accuracy"):
         values = {
             entry["about"]["step"]: entry["metrics"][name]["value"]
@@ -133,16 +101,14 @@ def test_all_checkpoints_mark_the_highest_score(i2i: Call, segmenter: Path, data
         ),
     ],
 )
-def test_what_a_segmenter_is_not_measured_by_is_refused(
-    i2i: Call, segmenter: Path, words: tuple[str, ...], said: str
-) -> None:
+def test_what_a_segmenter_is_not_measured_by_is_refused(i2i, segmenter, words, said):
     named = [str(segmenter) if word == "SEGMENTER" else word for word in words]
     code, _, err = i2i(segmenter, *named)
     assert code == 2
     assert said in err
 
 
-def test_data_without_labelled_tests_is_named(i2i: Call, segmenter: Path, data: Path) -> None:
+def test_data_without_labelled_tests_is_named(i2i, segmenter, data):
     (data / "val").rename(data / "later")
     (data / "valannot").rename(data / "laterannot")
     code, _, err = i2i(segmenter, "--seg")
@@ -150,9 +116,7 @@ def test_data_without_labelled_tests_is_named(i2i: Call, segmenter: Path, data: 
     assert "has no labelled test pictures: put some into val/" in err
 
 
-def test_a_true_map_with_other_ids_is_named_before_anything_is_computed(
-    i2i: Call, segmenter: Path, data: Path
-) -> None:
+def test_a_true_map_with_other_ids_is_named_before_anything_is_computed(i2i, segmenter, data):
     Image.fromarray(np.full((32, 40), 77, np.uint8)).save(data / "valannot" / "val_1.png")
     code, _, err = i2i(segmenter, "--seg")
     assert code == 3
@@ -160,7 +124,7 @@ def test_a_true_map_with_other_ids_is_named_before_anything_is_computed(
 
 
 @pytest.fixture
-def pictures(tmp_path: Path, data: Path) -> Path:
+def pictures(tmp_path, data):
     """Keep a data set whose testA holds the label maps in colours, testB the photos."""
     root = tmp_path / "city"
     table = np.array([list(bytes.fromhex(c[1:])) for c in COLOURS.split()], np.uint8)
@@ -175,22 +139,19 @@ def pictures(tmp_path: Path, data: Path) -> Path:
 
 
 @pytest.fixture
-def translator(tmp_path: Path, pictures: Path) -> Path:
+def translator(tmp_path, pictures):
     return save(tmp_path / "translator" / "last.pt", "cut", *SMALL, f"data.root={pictures}")
 
 
 def test_segmenter_scores_photos_by_the_labels_they_were_made_from(
-    i2i: Call, segmenter: Path, translator: Path, pictures: Path, tmp_path: Path
-) -> None:
+    i2i_json, segmenter, translator, pictures, tmp_path
+):
     keep = tmp_path / "kept"
-    words = ("--seg", "--segmenter", segmenter, "--palette", COLOURS, "--keep", keep, "--json")
-    code, out, err = i2i(translator, *words)
-    assert code == 0, err
-    metrics = json.loads(out)["metrics"]
+    words = ("--seg", "--segmenter", segmenter, "--palette", COLOURS, "--keep", keep)
+    metrics = i2i_json(translator, *words)["metrics"]
     network = load_translator(segmenter, device="cpu")
     for path in sorted((keep / "outputs").iterdir()):
         labels = translate_pictures(network.method, [read_picture(path)])[0].labels
-        assert labels is not None
         assert np.mean(read_labels(keep / "labels" / path.name) != labels) <= SHARE
     table = np.array([list(bytes.fromhex(c[1:])) for c in COLOURS.split()], np.uint8)
     scores = score_label_maps(pictures / "testA", keep / "labels", LabelScheme(4, IGNORED, table))
@@ -203,11 +164,9 @@ def test_segmenter_scores_photos_by_the_labels_they_were_made_from(
 
 
 def test_real_photos_are_scored_as_the_segmenter_itself_is_scored(
-    i2i: Call, segmenter: Path, pictures: Path, data: Path, tmp_path: Path
-) -> None:
-    code, out, err = i2i(segmenter, "--seg", "--json")
-    assert code == 0, err
-    own = json.loads(out)["metrics"]
+    i2i_json, segmenter, pictures, data, tmp_path
+):
+    own = i2i_json(segmenter, "--seg")["metrics"]
     table = np.array([list(bytes.fromhex(c[1:])) for c in COLOURS.split()] + [[0, 0, 0]], np.uint8)
     for path in (data / "valannot").iterdir():
         ids = np.asarray(Image.open(path))
@@ -222,9 +181,7 @@ def test_real_photos_are_scored_as_the_segmenter_itself_is_scored(
     }
 
 
-def test_segmenter_may_be_given_by_the_old_flag(
-    i2i: Call, segmenter: Path, translator: Path
-) -> None:
+def test_segmenter_may_be_given_by_the_old_flag(i2i, segmenter, translator):
     answers = [
         i2i(translator, "--seg", flag, segmenter, "--palette", COLOURS, "--json")
         for flag in ("--segmenter", "--judge")
@@ -233,28 +190,24 @@ def test_segmenter_may_be_given_by_the_old_flag(
     assert answers[0] == answers[1]
 
 
-def test_scores_by_a_segmenter_go_with_other_metrics(
-    i2i: Call, segmenter: Path, translator: Path
-) -> None:
-    words = ("--seg", "--segmenter", segmenter, "--palette", COLOURS, "--kid")
-    code, _, err = i2i(translator, *words)
-    assert code == 4  # the weights of Inception are asked for, so --kid was heard
-    assert "inception" in err
-
-
-def test_colours_without_a_palette_are_named(i2i: Call, segmenter: Path, translator: Path) -> None:
-    code, _, err = i2i(translator, "--seg", "--segmenter", segmenter)
-    assert code == 3
-    assert "holds colours, not ids: add --palette" in err
-
-
-def test_a_translator_needs_a_segmenter(i2i: Call, translator: Path, segmenter: Path) -> None:
-    code, _, err = i2i(translator, "--seg")
-    assert code == 2
-    assert "--seg of a translator needs a segmenter that scores its photos: add --segmenter" in err
-    code, _, err = i2i(translator, "--seg", "--segmenter", translator)
-    assert code == 2
-    assert "is a checkpoint of cut, which does not segment" in err
-    code, _, err = i2i(translator, "--seg", "--segmenter", segmenter, "--palette", "none.txt")
-    assert code == 2
-    assert "none.txt is neither a known palette" in err
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        # The weights of Inception are asked for, so --kid was heard.
+        (("--segmenter", "SEGMENTER", "--palette", COLOURS, "--kid"), 4, "inception"),
+        (("--segmenter", "SEGMENTER"), 3, "holds colours, not ids: add --palette"),
+        ((), 2, "--seg of a translator needs a segmenter that scores its photos: add --segmenter"),
+        (("--segmenter", "translator"), 2, "is a checkpoint of cut, which does not segment"),
+        (
+            ("--segmenter", "SEGMENTER", "--palette", "none.txt"),
+            2,
+            "none.txt is neither a known palette",
+        ),
+    ],
+    ids=["other metric", "no palette", "no segmenter", "a translator", "unknown palette"],
+)
+def test_what_a_score_by_a_segmenter_needs_is_named(i2i, segmenter, translator, words, code, said):
+    named = {"SEGMENTER": segmenter, "translator": translator}
+    ended, _, err = i2i(translator, "--seg", *(named.get(word, word) for word in words))
+    assert ended == code
+    assert said in err

@@ -1,19 +1,22 @@
 """`i2i train` and `i2i resume` as they are typed."""
 
-from __future__ import annotations
-
 import json
 import os
 import shlex
 import signal
 import subprocess
 import sys
+import tomllib
+from io import StringIO
 from pathlib import Path
 
 import pytest
-from command_line import run_i2i as i2i
+from rich.console import Console
 
+from i2icli.cli.progress import MESSAGES
+from i2icli.cli.training import BarView
 from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.training.reporter import Progress
 
 TINY = """
 [method]
@@ -46,54 +49,37 @@ workers = 0
 
 
 @pytest.fixture
-def preset(tmp_path: Path) -> Path:
-    path = tmp_path / "small.toml"
-    path.write_text(TINY)
-    return path
+def preset(here):
+    (here / "small.toml").write_text(TINY)
+    return "small.toml"
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in a folder of its own."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
+def train(i2i, preset, picture_root):
+    """Return a call of `i2i train` with the small preset on tiny pictures."""
+    return lambda *words: i2i("train", "--preset", preset, "--data", picture_root, *words)
 
 
-def test_train_and_resume_end_with_the_next_command(
-    here: Path,
-    preset: Path,
-    picture_root: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert i2i(monkeypatch, "train", "--preset", preset, "--data", picture_root, "--steps", 3) == 0
-    out, err = capsys.readouterr()
+def test_train_and_resume_end_with_the_next_command(i2i, train):
+    code, out, err = train("--steps", 3)
+    assert code == 0
     assert out.splitlines() == [
         "done: step 3, epoch 1, in runs/small-001",
         "translate: i2i translate runs/small-001/checkpoints/last.pt IN OUT",
     ]
     assert "step 2/3 epoch 1" in err
     assert "generator: gan" in err
-    assert i2i(monkeypatch, "resume", "runs/small-001") == 0
-    out, _ = capsys.readouterr()
+    code, out, _ = i2i("resume", "runs/small-001")
+    assert code == 0
     assert "runs/small-001 is finished: step 3, epoch 1." in out
     assert "To train on: i2i resume runs/small-001 --steps 6" in out
-    assert i2i(monkeypatch, "resume", "runs/small-001", "--steps", 4) == 0
+    assert i2i("resume", "runs/small-001", "--steps", 4)[0] == 0
     assert load_checkpoint(Path("runs/small-001/checkpoints/last.pt")).step == 4
 
 
-def test_json_is_one_object_on_stdout_and_all_else_on_stderr(
-    here: Path,
-    preset: Path,
-    picture_root: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    words = ("--preset", preset, "--data", picture_root, "--steps", 2, "--json")
-    assert i2i(monkeypatch, "train", *words, "--run-dir", "mine") == 0
-    out, err = capsys.readouterr()
+def test_json_is_one_object_on_stdout_and_all_else_on_stderr(train):
+    code, out, err = train("--steps", 2, "--json", "--run-dir", "mine")
+    assert code == 0
     document = json.loads(out)
     assert document["run_dir"] == "mine"
     assert document["checkpoint"] == "mine/checkpoints/last.pt"
@@ -103,56 +89,36 @@ def test_json_is_one_object_on_stdout_and_all_else_on_stderr(
     assert "run folder mine" in err
 
 
-def test_flags_go_into_the_configuration_of_the_run(
-    here: Path, preset: Path, picture_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import tomllib
-
+def test_flags_go_into_the_configuration_of_the_run(i2i, preset, picture_root):
     words = ["--preset", preset, "--data", os.path.relpath(picture_root), "--steps", 1]
     words += ["--seed", 7, "--device", "cpu", "--set", "method.temperature=0.1"]
-    assert i2i(monkeypatch, "train", *words) == 0
+    assert i2i("train", *words)[0] == 0
     document = tomllib.loads(Path("runs/small-001/config.toml").read_text())
     assert document["train"] == {"seed": 7, "steps": 1}
     assert document["data"]["root"] == os.path.abspath(picture_root)
     assert document["runtime"]["device"] == "cpu"
     assert document["method"]["temperature"] == 0.1
     command = Path("runs/small-001/command.txt").read_text()
-    assert shlex.split(command)[:4] == ["i2i", "train", "--preset", str(preset)]
+    assert shlex.split(command)[:4] == ["i2i", "train", "--preset", preset]
 
 
-def test_epochs_flag_replaces_a_stop_by_steps(
-    here: Path, preset: Path, picture_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = ("--preset", preset, "--data", picture_root, "--epochs", 1)
-    assert i2i(monkeypatch, "train", *words, "--set", "train.steps=3") == 0
+def test_epochs_flag_replaces_a_stop_by_steps(train):
+    assert train("--epochs", 1, "--set", "train.steps=3")[0] == 0
     assert load_checkpoint(Path("runs/small-001/checkpoints/last.pt")).step == 8
 
 
-def test_train_without_data_uses_the_demo_set_and_says_so(
-    here: Path,
-    preset: Path,
-    picture_root: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_train_without_data_uses_the_demo_set_and_says_so(i2i, preset, picture_root, monkeypatch):
     monkeypatch.setattr("i2icli.datasets.demo.demo_set.demo_folder", lambda *_, **__: picture_root)
-    assert i2i(monkeypatch, "train", "--preset", preset, "--steps", 1) == 0
-    assert "no --data given: training on the built-in demo set" in capsys.readouterr().err
+    code, _, err = i2i("train", "--preset", preset, "--steps", 1)
+    assert code == 0
+    assert "no --data given: training on the built-in demo set" in err
 
 
-def test_train_from_weights_prints_what_was_loaded(
-    here: Path,
-    preset: Path,
-    picture_root: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    words = ("--preset", preset, "--data", picture_root, "--steps", 1)
-    assert i2i(monkeypatch, "train", *words) == 0
-    capsys.readouterr()
+def test_train_from_weights_prints_what_was_loaded(train):
+    assert train("--steps", 1)[0] == 0
     narrower = ("--set", "method.projection_dim=4")
-    assert i2i(monkeypatch, "train", *words, *narrower, "--init-from", "runs/small-001") == 0
-    err = capsys.readouterr().err
+    code, _, err = train("--steps", 1, *narrower, "--init-from", "runs/small-001")
+    assert code == 0
     assert "weights from runs/small-001/checkpoints/last.pt (step 1)" in err
     assert "use `i2i resume`" in err
     lines = [" ".join(line.split()) for line in err.splitlines()]
@@ -177,64 +143,37 @@ def test_train_from_weights_prints_what_was_loaded(
         (("--preset", "small.toml", "--init-from", "gone.pt"), 2, "no checkpoint at gone.pt"),
     ],
 )
-def test_wrong_command_is_refused_with_a_sentence(
-    here: Path,
-    preset: Path,
-    picture_root: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    words: tuple[str, ...],
-    code: int,
-    said: str,
-) -> None:
-    Path("small.toml").write_text(TINY)
-    data = () if "--data" in words else ("--data", str(picture_root))
-    assert i2i(monkeypatch, "train", *words, *data) == code
-    out, err = capsys.readouterr()
+def test_wrong_command_is_refused_with_a_sentence(i2i, preset, picture_root, words, code, said):
+    data = () if "--data" in words else ("--data", picture_root)
+    ended, out, err = i2i("train", *words, *data)
+    assert ended == code
     assert said in err
     assert out == ""
     assert "Traceback" not in err
     assert not Path("runs").exists()
 
 
-def test_dry_run_makes_no_folder(
-    here: Path,
-    preset: Path,
-    picture_root: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    words = ("--preset", preset, "--data", picture_root, "--dry-run")
-    assert i2i(monkeypatch, "train", *words) == 0
-    assert "cut" in capsys.readouterr().out
+def test_dry_run_makes_no_folder(train):
+    code, out, _ = train("--dry-run")
+    assert code == 0
+    assert "cut" in out
     assert not Path("runs").exists()
 
 
-def test_run_that_diverges_ends_with_code_5(
-    here: Path,
-    preset: Path,
-    picture_root: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    words = ("--preset", preset, "--data", picture_root)
-    blown_up = ("--set", "method.optimizer.lr=1e30")
-    assert i2i(monkeypatch, "train", *words, *blown_up) == 5
-    err = capsys.readouterr().err
+def test_run_that_diverges_ends_with_code_5(train):
+    code, _, err = train("--set", "method.optimizer.lr=1e30")
+    assert code == 5
     assert "was not finite at step" in err
     assert "i2i train --preset runs/small-001/config.toml" in err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
-def test_terminated_run_ends_with_code_75_and_its_command_goes_on(
-    here: Path, preset: Path, picture_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    command = [sys.executable, "-m", "i2icli", "train", "--preset", str(preset), "--data"]
+def test_terminated_run_ends_with_code_75_and_its_command_goes_on(i2i, here, preset, picture_root):
+    command = [sys.executable, "-m", "i2icli", "train", "--preset", preset, "--data"]
     command += [str(picture_root), "--steps", "100000", "--set", "runtime.workers=1"]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=here
     )
-    assert process.stderr is not None
     assert any(line.startswith("step 2/") for line in process.stderr)
     os.killpg(process.pid, signal.SIGTERM)  # as a scheduler does: the loaders get it too
     _, err = process.communicate(timeout=300)
@@ -244,19 +183,11 @@ def test_terminated_run_ends_with_code_75_and_its_command_goes_on(
     assert resume == "i2i resume runs/small-001"
     saved = load_checkpoint(here / "runs/small-001/checkpoints/last.pt").step
     assert saved >= 2
-    assert i2i(monkeypatch, *shlex.split(resume)[1:], "--steps", saved + 1) == 0
+    assert i2i(*shlex.split(resume)[1:], "--steps", saved + 1)[0] == 0
     assert load_checkpoint(here / "runs/small-001/checkpoints/last.pt").step == saved + 1
 
 
-def test_bar_shows_steps_and_newest_losses_on_a_terminal() -> None:
-    from io import StringIO
-
-    from rich.console import Console
-
-    from i2icli.cli.progress import MESSAGES
-    from i2icli.cli.training import BarView
-    from i2icli.training.reporter import Progress
-
+def test_bar_shows_steps_and_newest_losses_on_a_terminal():
     text = StringIO()
     view = BarView(Console(file=text, force_terminal=True, width=80, legacy_windows=False))
     view.started(Progress(2, 4, 1))

@@ -8,32 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from picture_folders import write_pictures
+from echo import save_fresh
+from picture_folders import write_noise, write_pictures
 from PIL import Image
 from plain_data import assert_same_picture
 
-from i2icli.cli import app as app_module
-from i2icli.config.document import config_document
-from i2icli.methods import build_method, configure_run
 from i2icli.pictures.images import read_picture
-from i2icli.runs.checkpoint import CheckpointState, save_checkpoint
 from i2icli.translation.translator import load_translator
-
-SMALL = ("method.generator.width=4", "method.generator.blocks=1", "method.discriminator.width=4")
-
-
-def save_fresh(path, preset, *overrides):
-    config = configure_run(preset, [*SMALL, *overrides])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    weights = build_method(config).state_dict()
-    save_checkpoint(path, CheckpointState(config=config_document(config), weights=weights, step=0))
-    return path
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    save_fresh(folder / "checkpoints" / "last.pt", "cyclegan")
+    save_fresh(folder / "checkpoints" / "last.pt")
     return folder
 
 
@@ -41,24 +28,13 @@ def run(tmp_path_factory):
 def pictures(tmp_path):
     folder = tmp_path / "in"
     for number, name in enumerate(("a.png", "b.jpg", "deep/er/c.webp")):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        random = np.random.default_rng(number)
-        pixels = random.integers(0, 256, (17 + number, 20, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(path)
+        write_noise(folder / name, 17 + number, 20, seed=number)
     return folder
 
 
 @pytest.fixture
-def i2i(monkeypatch, capsys):
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["i2i", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            app_module.main()
-        out, err = capsys.readouterr()
-        return end.value.code or 0, out, err
-
-    return lambda *arguments: call("translate", *arguments, "--device", "cpu")
+def i2i(i2i):
+    return lambda *words: i2i("translate", *words, "--device", "cpu")
 
 
 def files(folder):
@@ -168,7 +144,8 @@ def test_the_other_direction_uses_the_other_generator(i2i, run, pictures, tmp_pa
 
 def test_channels_are_those_of_the_domains(i2i, pictures, tmp_path):
     overrides = ("data.channels_a=1", "method.lambda_identity=0")
-    checkpoint = save_fresh(tmp_path / "grey.pt", "cyclegan", *overrides)
+    checkpoint = tmp_path / "grey.pt"
+    save_fresh(checkpoint, "cyclegan", *overrides)
     Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20) * 160).save(tmp_path / "g.png")
     assert i2i(checkpoint, tmp_path / "g.png", tmp_path / "colour.png")[0] == 0
     assert i2i(checkpoint, pictures / "a.png", tmp_path / "grey.png", "--direction", "b2a")[0] == 0
@@ -177,11 +154,8 @@ def test_channels_are_those_of_the_domains(i2i, pictures, tmp_path):
 
 
 def test_batches_change_nothing(i2i, run, tmp_path):
-    (tmp_path / "in").mkdir()
     for number in range(9):
-        random = np.random.default_rng(number)
-        pixels = random.integers(0, 256, (30 + number % 3, 25, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"in/{number}.png")
+        write_noise(tmp_path / f"in/{number}.png", 30 + number % 3, 25, seed=number)
     for batch in ("auto", 1, 8):
         assert i2i(run, tmp_path / "in", tmp_path / str(batch), "--batch", batch)[0] == 0
     for name in files(tmp_path / "1"):

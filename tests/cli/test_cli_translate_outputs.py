@@ -1,55 +1,38 @@
 """`i2i translate` with methods that give more than one picture."""
 
-from __future__ import annotations
-
 import json
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
-from many_sided import configure_tiny, many_sided, names_in, save_tiny
+from many_sided import configure_tiny, many_sided, names_in
+from picture_folders import write_noise
 from PIL import Image
 from plain_data import assert_same_picture
+from run_kit import save_untrained
 
-from i2icli.cli import app as app_module
 from i2icli.pictures.images import read_picture
 from i2icli.translation.translator import load_translator
 
-Call = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def place(tmp_path, monkeypatch):
     """Return the working folder: checkpoints of small methods, pictures to translate, styles."""
     monkeypatch.chdir(tmp_path)
-    random = np.random.default_rng(0)
-    for name in ("in/a.jpg", "in/b.png", "looks/red.png", "looks/blue.jpg"):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(random.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(path)
+    for seed, name in enumerate(("in/a.jpg", "in/b.png", "looks/red.png", "looks/blue.jpg")):
+        write_noise(tmp_path / name, 20, 24, seed=seed)
     with many_sided():
         for name in ("tiny-styled", "tiny-masked", "tiny-segmenter"):
             config = configure_tiny(name, labels={"classes": 4})
-            save_tiny(tmp_path / f"{name[5:]}.pt", config)
+            save_untrained(tmp_path / f"{name[5:]}.pt", config)
         yield tmp_path
 
 
 @pytest.fixture
-def i2i(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: Path) -> Call:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        words = ["i2i", "translate", *map(str, arguments), "--device", "cpu"]
-        monkeypatch.setattr(sys, "argv", words)
-        with pytest.raises(SystemExit) as end:
-            app_module.main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return call
+def i2i(i2i, place):
+    return lambda *words: i2i("translate", *words, "--device", "cpu")
 
 
-def test_the_same_random_styles_for_every_picture(i2i: Call, place: Path) -> None:
+def test_the_same_random_styles_for_every_picture(i2i, place):
     code, _, err = i2i("styled.pt", "in", "out", "--styles", 2, "--seed", 7)
     assert (code, err.splitlines()[-1]) == (0, "found 2, written 2, skipped 0, failed 0")
     names = ["a_style1.png", "a_style2.png", "b_style1.png", "b_style2.png"]
@@ -62,7 +45,7 @@ def test_the_same_random_styles_for_every_picture(i2i: Call, place: Path) -> Non
             assert_same_picture(made, wanted)
 
 
-def test_another_seed_gives_other_styles_and_none_is_seed_0(i2i: Call, place: Path) -> None:
+def test_another_seed_gives_other_styles_and_none_is_seed_0(i2i, place):
     for out, options in {"none": (), "0": ("--seed", 0), "1": ("--seed", 1)}.items():
         assert i2i("styled.pt", "in", out, "--styles", 1, *options)[0] == 0
         assert names_in(place / out) == ["a_style1.png", "b_style1.png"]
@@ -70,19 +53,19 @@ def test_another_seed_gives_other_styles_and_none_is_seed_0(i2i: Call, place: Pa
     assert none == zero != one
 
 
-def test_ten_styles_are_numbered_so_that_they_sort(i2i: Call, place: Path) -> None:
+def test_ten_styles_are_numbered_so_that_they_sort(i2i, place):
     assert i2i("styled.pt", "in/a.jpg", "out", "--styles", 10)[0] == 0
     assert names_in(place / "out") == [f"a_style{number:02d}.png" for number in range(1, 11)]
 
 
-def test_without_options_there_is_one_output_in_the_default_style(i2i: Call, place: Path) -> None:
+def test_without_options_there_is_one_output_in_the_default_style(i2i, place):
     assert i2i("styled.pt", "in", "out")[0] == 0
     assert names_in(place / "out") == ["a.png", "b.png"]
     plain = read_picture(place / "in" / "b.png").pixels  # the default adds nothing
     assert np.array_equal(read_picture(place / "out" / "b.png").pixels, plain)
 
 
-def test_styles_of_pictures_and_of_folders_of_them(i2i: Call, place: Path) -> None:
+def test_styles_of_pictures_and_of_folders_of_them(i2i, place):
     assert i2i("styled.pt", "in/b.png", "one", "--style-from", "looks/red.png")[0] == 0
     assert names_in(place / "one") == ["b_red.png"]
     both = ("--style-from", "looks/red.png", "--style-from", "looks/blue.jpg")
@@ -97,16 +80,14 @@ def test_styles_of_pictures_and_of_folders_of_them(i2i: Call, place: Path) -> No
         assert_same_picture(read_picture(place / out / "b_red.png").pixels, wanted)
 
 
-def test_one_picture_goes_to_files_called_after_the_one_that_is_named(
-    i2i: Call, place: Path
-) -> None:
+def test_one_picture_goes_to_files_called_after_the_one_that_is_named(i2i, place):
     assert i2i("styled.pt", "in/a.jpg", "new/x.webp", "--styles", 2)[0] == 0
     assert names_in(place / "new") == ["x_style1.webp", "x_style2.webp"]
     assert i2i("masked.pt", "in/a.jpg", "masks/x.jpg", "--masks", "--suffix", "")[0] == 0
     assert names_in(place / "masks") == ["x.jpg", "x_bright.png", "x_dark.png"]
 
 
-def test_json_has_an_entry_an_output_and_counts_pictures(i2i: Call, place: Path) -> None:
+def test_json_has_an_entry_an_output_and_counts_pictures(i2i, place):
     (place / "in" / "c.png").write_bytes(b"nothing")
     code, out, _ = i2i("styled.pt", "in", "out", "--styles", 2, "--json", "--grid")
     document = json.loads(out)
@@ -129,7 +110,7 @@ def test_json_has_an_entry_an_output_and_counts_pictures(i2i: Call, place: Path)
     ]
 
 
-def test_existing_sets_are_left_and_partly_written_ones_made_anew(i2i: Call, place: Path) -> None:
+def test_existing_sets_are_left_and_partly_written_ones_made_anew(i2i, place):
     options = ("styled.pt", "in", "out", "--styles", 2, "--skip-existing")
     assert "written 2, skipped 0" in i2i(*options)[2]
     assert "written 0, skipped 2" in i2i(*options)[2]
@@ -138,7 +119,7 @@ def test_existing_sets_are_left_and_partly_written_ones_made_anew(i2i: Call, pla
     assert len(names_in(place / "out")) == 4
 
 
-def test_masks_are_written_only_when_they_are_asked_for(i2i: Call, place: Path) -> None:
+def test_masks_are_written_only_when_they_are_asked_for(i2i, place):
     assert i2i("masked.pt", "in", "plain")[0] == 0
     assert names_in(place / "plain") == ["a.png", "b.png"]
     assert i2i("masked.pt", "in", "out", "--masks", "--format", "jpg", "--suffix", "_x")[0] == 0
@@ -146,7 +127,7 @@ def test_masks_are_written_only_when_they_are_asked_for(i2i: Call, place: Path) 
     assert names_in(place / "out") == names + [f"b{name[1:]}" for name in names]
 
 
-def test_label_maps_are_palette_png_with_the_colours_of_the_run(i2i: Call, place: Path) -> None:
+def test_label_maps_are_palette_png_with_the_colours_of_the_run(i2i, place):
     assert i2i("segmenter.pt", "in", "out", "--grid")[0] == 0
     assert names_in(place / "out") == ["a.png", "b.png", "grid-001.png"]
     made = load_translator(place / "segmenter.pt", device="cpu").translate_full("in/a.jpg")
@@ -181,8 +162,8 @@ def test_label_maps_are_palette_png_with_the_colours_of_the_run(i2i: Call, place
     ],
 )
 def test_what_a_method_does_not_make_is_refused_before_anything_is_written(
-    i2i: Call, place: Path, arguments: tuple[object, ...], code: int, message: str
-) -> None:
+    i2i, place, arguments, code, message
+):
     ended, out, err = i2i(*arguments)
     assert (ended, out) == (code, "")
     assert message in " ".join(err.split())

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tarfile
@@ -13,42 +12,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import run_i2i
+from echo import save_fresh
+from picture_folders import write_noise
 from PIL import Image
+from rank_processes import run_ranks
 
-from i2icli.config.document import config_document
-from i2icli.methods import build_method, configure_run
 from i2icli.pictures.images import read_picture
 from i2icli.pictures.tar_shards import ShardWriter
-from i2icli.runs.checkpoint import CheckpointState, save_checkpoint
-
-SMALL = ("method.generator.width=4", "method.generator.blocks=1", "method.discriminator.width=4")
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     path = tmp_path_factory.mktemp("run") / "last.pt"
-    config = configure_run("cyclegan", SMALL)
-    weights = build_method(config).state_dict()
-    save_checkpoint(path, CheckpointState(config=config_document(config), weights=weights, step=0))
+    save_fresh(path)
     return path
 
 
-@pytest.fixture
-def i2i(monkeypatch, capsys):
-    def call(*words):
-        code = run_i2i(monkeypatch, *words)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
-
-
 def write_pictures(folder, count=6):
-    folder.mkdir(parents=True)
     for number in range(count):
-        pixels = np.random.default_rng(number).integers(0, 256, (16, 20, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{number}.png")
+        write_noise(folder / f"{number}.png", 16, 20, seed=number)
     return folder
 
 
@@ -57,11 +39,10 @@ def content(path):
         return {info.name: archive.extractfile(info).read() for info in archive}
 
 
-def test_a_folder_packed_and_translated_gives_what_the_folder_gives(i2i, run, tmp_path):
+def test_a_folder_packed_and_translated_gives_what_the_folder_gives(i2i, i2i_json, run, tmp_path):
     pictures = write_pictures(tmp_path / "in")
-    code, out, _ = i2i("data", "shard", pictures, tmp_path / "shards", "--size", 4, "--json")
-    assert code == 0
-    assert json.loads(out)["shards"] == {"shard-000000.tar": 4, "shard-000001.tar": 2}
+    packed = i2i_json("data", "shard", pictures, tmp_path / "shards", "--size", 4)["shards"]
+    assert packed == {"shard-000000.tar": 4, "shard-000001.tar": 2}
     assert i2i("translate", run, pictures, tmp_path / "files", "--device", "cpu")[0] == 0
     words = ("translate", run, tmp_path / "shards", tmp_path / "out", "--device", "cpu", "--json")
     code, out, err = i2i(*words)
@@ -91,10 +72,7 @@ def test_damaged_pictures_in_shards_are_named_and_the_exit_code_is_3(i2i, run, t
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [
-        (("--grid",), "leave --grid out"),
-        (("--suffix", "_b"), "leave --suffix out"),
-    ],
+    [(("--grid",), "leave --grid out"), (("--suffix", "_b"), "leave --suffix out")],
 )
 def test_what_shards_cannot_have_is_refused(i2i, run, tmp_path, options, words):
     with ShardWriter(tmp_path / "s.tar") as writer:
@@ -277,9 +255,7 @@ def test_processes_end_with_a_parent_that_is_killed(run, tmp_path):
     found = os.pathsep.join([str(tmp_path / "site"), os.environ["PYTHONPATH"]])
     words = [sys.executable, "-m", "i2icli", "translate", run, pictures, tmp_path / "out"]
     parent = subprocess.Popen(
-        [*words, "--nproc", "2"],
-        stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": found},
+        [*words, "--nproc", "2"], stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": found}
     )
     _wait(lambda: len(list(tmp_path.glob("out/*.png"))) == 2)  # one of each process
     assert parent.poll() is None
@@ -322,28 +298,6 @@ def _wait(condition, seconds=300):
         time.sleep(0.02)
 
 
-def ranks(*words, port):
-    """Run a command as two processes that reach each other; return their codes and errors."""
-    shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "i2icli", *map(str, words)],
-            env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    errors = [process.communicate(timeout=200)[1] for process in processes]
-    return [process.returncode for process in processes], errors
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def test_processes_of_torchrun_all_finish_and_the_first_alone_tells_of_broken_pictures(
     run, tmp_path
 ):
@@ -351,11 +305,11 @@ def test_processes_of_torchrun_all_finish_and_the_first_alone_tells_of_broken_pi
     (pictures / "1.png").write_bytes(b"bad")
     words = ("translate", run, pictures, tmp_path / "out", "--device", "cpu", "--skip-existing")
     for written in (4, 0):  # a restart names what failed again
-        codes, errors = ranks(*words, port=free_port())
-        assert codes == [3, 0], errors
-        assert f"failed: {pictures / '1.png'}" in errors[1]
+        first, second = run_ranks([sys.executable, "-m", "i2icli", *words])
+        assert (first.code, second.code) == (3, 0), (first, second)
+        assert f"failed: {pictures / '1.png'}" in second.err
         total = f"all: found 5, written {written}, skipped {4 - written}, failed 1"
-        assert errors[0].splitlines()[-1] == total
+        assert first.err.splitlines()[-1] == total
         lines = (tmp_path / "out/manifest.jsonl").read_text().splitlines()
         entries = {entry["path"]: entry for entry in map(json.loads, lines)}
         assert sorted(entries) == [f"{number}.png" for number in range(5)]

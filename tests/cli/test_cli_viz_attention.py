@@ -1,31 +1,22 @@
 """`i2i viz-attention` as typed: what it writes, prints and refuses."""
 
-from __future__ import annotations
-
 import json
 import os
-import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from echo import SMALL
+from picture_folders import write_noise
+from run_kit import save_untrained
 
-from i2icli.cli import app as app_module
-from i2icli.config.document import config_document
-from i2icli.methods import METHODS, Method, build_method, configure_run
-from i2icli.runs.checkpoint import CheckpointState, save_checkpoint
+from i2icli.methods import METHODS, Method, configure_run
 
-SMALL = ("method.generator.width=4", "method.generator.blocks=1", "method.discriminator.width=4")
 QS = (*SMALL, "method.nce_layers=[0,4,8,11,12]", "method.num_patches=6", "method.projection_dim=8")
 
 
 def save_fresh(run, preset="qs-attn-global", *overrides, step=0, name="last"):
     config = configure_run(preset, [*(SMALL if preset == "cyclegan" else QS), *overrides])
-    path = run / "checkpoints" / f"{name}.pt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    weights = build_method(config).state_dict()
-    state = CheckpointState(config=config_document(config), weights=weights, step=step)
-    save_checkpoint(path, state)
+    save_untrained(run / "checkpoints" / f"{name}.pt", config, step=step)
     (run / "config.toml").write_text("")
     return run
 
@@ -38,23 +29,12 @@ def run(tmp_path_factory, picture_root):
 
 @pytest.fixture
 def picture(tmp_path):
-    random = np.random.default_rng(0)
-    Image.fromarray(random.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(tmp_path / "a.png")
-    return tmp_path / "a.png"
+    return write_noise(tmp_path / "a.png", 20, 24)
 
 
 @pytest.fixture
-def viz(monkeypatch, capsys):
-    def call(*arguments):
-        monkeypatch.setattr(
-            sys, "argv", ["i2i", "viz-attention", *map(str, arguments), "--device", "cpu"]
-        )
-        with pytest.raises(SystemExit) as end:
-            app_module.main()
-        out, err = capsys.readouterr()
-        return end.value.code or 0, out, err
-
-    return call
+def viz(i2i):
+    return lambda *words: i2i("viz-attention", *words, "--device", "cpu")
 
 
 def test_files_are_named_on_stdout(viz, run, picture, tmp_path):
@@ -66,9 +46,9 @@ def test_files_are_named_on_stdout(viz, run, picture, tmp_path):
 
 
 def test_json_says_what_was_written_and_measured(viz, run, picture, tmp_path):
-    code, out, _ = viz(run, picture, tmp_path / "out", "--html", "--json", "--queries", 2)
-    document = json.loads(out)
-    assert code == 0
+    document = json.loads(
+        viz(run, picture, tmp_path / "out", "--html", "--json", "--queries", 2)[1]
+    )
     assert document["checkpoint"] == str(run / "checkpoints" / "last.pt")
     (entry,) = document["pictures"]
     assert (entry["path"], entry["error"], len(entry["files"])) == (str(picture), None, 3)
@@ -99,14 +79,9 @@ def test_without_arguments_the_newest_run_and_its_sample_pictures_are_shown(
 def test_pictures_of_the_demo_set_stand_in_for_a_data_set_that_is_gone(
     viz, monkeypatch, tmp_path, i2i_home
 ):
-    from i2icli.datasets.demo import demo_set as demo
-
-    monkeypatch.setattr(demo, "demo_folder", lambda: tmp_path / "demo")
-    random = np.random.default_rng(0)
-    (tmp_path / "demo" / "testA").mkdir(parents=True)
-    for name in ("x.png", "y.png"):
-        pixels = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "demo" / "testA" / name)
+    monkeypatch.setattr("i2icli.datasets.demo.demo_set.demo_folder", lambda: tmp_path / "demo")
+    for seed, name in enumerate(("x.png", "y.png")):
+        write_noise(tmp_path / "demo" / "testA" / name, seed=seed)
     run = save_fresh(tmp_path / "run", "qs-attn-global", f"data.root={tmp_path / 'gone'}")
     code, _, err = viz(run, "--layers", "12", "--queries", "1")
     assert code == 0
@@ -206,19 +181,13 @@ GUIDED = (
 def masked(tmp_path_factory, picture_root):
     """Return a run of a method that shows a mask, in both directions."""
     config = configure_run("attention-guided", [*GUIDED, f"data.root={picture_root}"])
-    state = CheckpointState(
-        config=config_document(config), weights=build_method(config).state_dict(), step=0
-    )
-    run = tmp_path_factory.mktemp("masked") / "run"
-    (run / "checkpoints").mkdir(parents=True)
-    save_checkpoint(run / "checkpoints" / "last.pt", state)
-    return run
+    return save_untrained(
+        tmp_path_factory.mktemp("masked") / "run/checkpoints/last.pt", config
+    ).parents[1]
 
 
 def test_masks_come_with_their_meaning_and_a_page(viz, masked, picture, tmp_path):
-    code, out, _ = viz(masked, picture, tmp_path / "out", "--html", "--json")
-    document = json.loads(out)
-    assert code == 0
+    document = json.loads(viz(masked, picture, tmp_path / "out", "--html", "--json")[1])
     (entry,) = document["pictures"]
     assert [os.path.basename(path) for path in entry["files"]] == ["a-attention.png", "a.npz"]
     (layer,) = entry["layers"]

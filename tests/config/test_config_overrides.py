@@ -1,7 +1,5 @@
 """`--set KEY=VALUE`: reading, nesting, and what depends on the key."""
 
-from __future__ import annotations
-
 import pytest
 
 from i2icli.config.overrides import nest, parse_overrides
@@ -26,18 +24,18 @@ from i2icli.methods import configure_run
         ("a=1\nb = 2", "1\nb = 2"),
     ],
 )
-def test_override_reads_toml_and_falls_back_to_text(text: str, value: object) -> None:
+def test_override_reads_toml_and_falls_back_to_text(text, value):
     (override,) = parse_overrides([text])
     assert override.value == value
     assert type(override.value) is type(value)
 
 
-def test_overrides_nest_and_the_later_wins() -> None:
+def test_overrides_nest_and_the_later_wins():
     typed = parse_overrides(["a.b=1", "a.c.d=2", "a.b=3", "a.b.e=4"])
     assert nest(typed) == {"a": {"b": {"e": 4}, "c": {"d": 2}}}
 
 
-def test_every_override_without_key_or_value_is_named() -> None:
+def test_every_override_without_key_or_value_is_named():
     with pytest.raises(ConfigError) as caught:
         parse_overrides(["steps", "a.b=1", "=3", "a..b=1"])
     message = str(caught.value)
@@ -47,23 +45,23 @@ def test_every_override_without_key_or_value_is_named() -> None:
     assert "'a.b=1'" not in message
 
 
-def test_text_key_keeps_what_was_typed() -> None:
+def test_text_key_keeps_what_was_typed():
     config = configure_run("demo", ["data.root=2024", "runtime.device=1.5"])
     assert (config.data.root, config.runtime.device) == ("2024", "1.5")
 
 
-def test_none_leaves_an_optional_key_open() -> None:
+def test_none_leaves_an_optional_key_open():
     assert configure_run("demo").train.steps is not None
     assert configure_run("demo", ["train.steps=none"]).train.steps is None
     assert configure_run("demo", ["train.steps=null"]).train.steps is None
 
 
-def test_none_stays_text_where_it_is_a_choice() -> None:
+def test_none_stays_text_where_it_is_a_choice():
     config = configure_run("demo", ["data.preprocess=none", "method.generator.norm=none"])
     assert config.data.preprocess == "none"
     assert config.method.generator.norm == "none"
 
 
-def test_null_for_a_key_that_needs_a_value_is_refused() -> None:
+def test_null_for_a_key_that_needs_a_value_is_refused():
     with pytest.raises(ConfigError, match="data.crop = null: must be a whole number of at least 4"):
         configure_run("demo", ["data.crop=null"])

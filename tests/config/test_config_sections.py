@@ -1,7 +1,5 @@
 """Learning-rate schedules, and the rules inside a section."""
 
-from __future__ import annotations
-
 import pytest
 from pydantic import ValidationError
 
@@ -9,7 +7,7 @@ from i2icli.config.schedule import CosineSchedule, LinearSchedule, StepSchedule
 from i2icli.config.sections import DataConfig, TrainConfig
 
 
-def test_linear_schedule_falls_after_the_constant_half_and_never_reaches_zero() -> None:
+def test_linear_schedule_falls_after_the_constant_half_and_never_reaches_zero():
     schedule = LinearSchedule(epochs=3, epochs_decay=2)
     factors = [schedule.factor(epoch) for epoch in range(1, 6)]
     assert factors == pytest.approx([1, 1, 1, 1 - 1 / 3, 1 - 2 / 3])
@@ -17,7 +15,7 @@ def test_linear_schedule_falls_after_the_constant_half_and_never_reaches_zero() 
     assert schedule.total_epochs == 5
 
 
-def test_step_schedule_drops_at_every_interval() -> None:
+def test_step_schedule_drops_at_every_interval():
     schedule = StepSchedule(epochs=5, every_epochs=2, gamma=0.1)
     factors = [schedule.factor(epoch) for epoch in range(1, 6)]
     assert factors == pytest.approx([1, 1, 0.1, 0.1, 0.01])
@@ -25,7 +23,7 @@ def test_step_schedule_drops_at_every_interval() -> None:
     assert schedule.total_epochs == 5
 
 
-def test_cosine_schedule_halves_in_the_middle_and_rises_again_beyond() -> None:
+def test_cosine_schedule_halves_in_the_middle_and_rises_again_beyond():
     schedule = CosineSchedule(epochs=4, epochs_extra=2)
     factors = [schedule.factor(epoch) for epoch in (1, 3, 5, 6)]
     assert factors == pytest.approx([1, 0.5, 0, 0.1464466], abs=1e-6)
@@ -43,7 +41,7 @@ def test_cosine_schedule_halves_in_the_middle_and_rises_again_beyond() -> None:
     ],
     ids=lambda schedule: schedule.policy,
 )
-def test_schedule_holds_its_last_value_beyond_its_end(schedule) -> None:
+def test_schedule_holds_its_last_value_beyond_its_end(schedule):
     last = schedule.factor(schedule.total_epochs)
     assert last > 0
     assert schedule.factor(schedule.total_epochs + 1) == last
@@ -69,21 +67,21 @@ def test_schedule_holds_its_last_value_beyond_its_end(schedule) -> None:
         ),
     ],
 )
-def test_data_section_refuses_what_contradicts(values: dict[str, object], sentence: str) -> None:
+def test_data_section_refuses_what_contradicts(values, sentence):
     with pytest.raises(ValidationError, match=sentence):
         DataConfig.model_validate(values)
 
 
-def test_crop_may_exceed_the_size_where_nothing_is_cut_from_it() -> None:
+def test_crop_may_exceed_the_size_where_nothing_is_cut_from_it():
     assert DataConfig(preprocess="resize", resize=64).crop == 256
 
 
-def test_train_section_has_one_stop() -> None:
+def test_train_section_has_one_stop():
     with pytest.raises(ValidationError, match="train.steps or train.epochs, not both"):
         TrainConfig(steps=1, epochs=1)
 
 
-def test_configuration_is_frozen() -> None:
+def test_configuration_is_frozen():
     config = TrainConfig()
     with pytest.raises(ValidationError, match="frozen"):
-        config.seed = 3  # type: ignore[misc]
+        config.seed = 3

@@ -1,12 +1,9 @@
 """Registered data sets: what is known of them, and how they come here."""
 
-from __future__ import annotations
-
 import re
 import zipfile
 from dataclasses import replace
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,13 +17,13 @@ from i2icli.system.download import Patience
 TINY = DataSet("tiny", "red, blue", counts=(2, 1, None, 1))
 
 
-def picture(value: int = 0) -> bytes:
+def picture(value=0):
     stream = BytesIO()
     Image.fromarray(np.full((4, 4, 3), value, np.uint8)).save(stream, "PNG")
     return stream.getvalue()
 
 
-def make_zip(path: Path, names: list[str]) -> Path:
+def make_zip(path, names):
     with zipfile.ZipFile(path, "w") as archive:
         for number, name in enumerate(names):
             archive.writestr(name, picture(number))
@@ -34,19 +31,17 @@ def make_zip(path: Path, names: list[str]) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _own_home(monkeypatch, tmp_path):
     monkeypatch.setenv("I2I_HOME", str(tmp_path / "home"))
 
 
 @pytest.fixture
-def tiny_zip(tmp_path: Path) -> Path:
+def tiny_zip(tmp_path):
     names = ["tiny/trainA/1.png", "tiny/trainA/2.png", "tiny/trainB/1.png", "tiny/testB/1.png"]
     return make_zip(tmp_path / "tiny.zip", names)
 
 
-def test_an_archive_goes_to_the_home_and_its_counts_are_compared(
-    tiny_zip: Path, tmp_path: Path
-) -> None:
+def test_an_archive_goes_to_the_home_and_its_counts_are_compared(tiny_zip, tmp_path):
     result = obtain(TINY, archive=tiny_zip)
     assert result.folder == tmp_path / "home/datasets/tiny"
     assert result.counts == {"trainA": 2, "trainB": 1, "testA": 0, "testB": 1}
@@ -55,7 +50,7 @@ def test_an_archive_goes_to_the_home_and_its_counts_are_compared(
     assert tiny_zip.exists()
 
 
-def test_a_set_that_is_here_is_left_as_it_is(tiny_zip: Path) -> None:
+def test_a_set_that_is_here_is_left_as_it_is(tiny_zip):
     folder = obtain(TINY, archive=tiny_zip).folder
     (folder / "trainA" / "1.png").unlink()
     again = obtain(TINY, is_offline=True)
@@ -63,7 +58,7 @@ def test_a_set_that_is_here_is_left_as_it_is(tiny_zip: Path) -> None:
     assert again.differences == ("trainA holds 1 pictures, 2 are registered",)
 
 
-def test_other_counts_are_said_and_unknown_ones_are_not(tmp_path: Path) -> None:
+def test_other_counts_are_said_and_unknown_ones_are_not(tmp_path):
     made = make_zip(tmp_path / "a.zip", ["trainA/1.png", "trainB/1.png", "testA/1.png"])
     result = obtain(TINY, archive=made, folder=tmp_path / "out")
     assert result.differences == (
@@ -72,44 +67,44 @@ def test_other_counts_are_said_and_unknown_ones_are_not(tmp_path: Path) -> None:
     )
 
 
-def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
+def test_an_archive_of_something_else_is_refused(tmp_path):
     made = make_zip(tmp_path / "a.zip", ["photos/1.png", "paintings/1.png"])
     with pytest.raises(DataError, match=r"no pictures in trainA \(at its top: paintings, photos\)"):
         obtain(TINY, archive=made)
     assert not list((tmp_path / "home/datasets").iterdir())
 
 
-def test_an_archive_of_another_layout_is_arranged(tmp_path: Path) -> None:
+def test_an_archive_of_another_layout_is_arranged(tmp_path):
     names = [f"afhq/{split}/{kind}/1.png" for split in ("train", "val") for kind in ("cat", "dog")]
     result = obtain(CATALOGUE["cat2dog"], archive=make_zip(tmp_path / "a.zip", names))
     assert set(result.counts.values()) == {1}
 
 
-def test_a_folder_in_use_is_left_alone(tiny_zip: Path, tmp_path: Path) -> None:
+def test_a_folder_in_use_is_left_alone(tiny_zip, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("kept")
     with pytest.raises(ConfigError, match="is not empty and nothing is overwritten"):
         obtain(TINY, archive=tiny_zip, folder=tmp_path / "out")
 
 
-def test_offline_names_the_address_and_the_way_out() -> None:
+def test_offline_names_the_address_and_the_way_out():
     with pytest.raises(WeightsError, match=r"--from FILE\.zip \(from https://.*/horse2zebra\.zip"):
         obtain(CATALOGUE["horse2zebra"], is_offline=True)
 
 
-def test_a_set_without_an_address_says_how_to_get_it() -> None:
+def test_a_set_without_an_address_says_how_to_get_it():
     with pytest.raises(WeightsError, match=r"Register at https://www\.cityscapes-dataset\.com"):
         obtain(CATALOGUE["cityscapes"])
 
 
-def test_a_failed_download_offers_the_archive_option() -> None:
+def test_a_failed_download_offers_the_archive_option():
     gone = replace(TINY, urls=("http://127.0.0.1:9/tiny.zip",))
     with pytest.raises(WeightsError, match=r"i2i data get tiny --from FILE\.zip"):
         obtain(gone, patience=Patience(attempts=1, pause=0.0, timeout=60.0))
 
 
 @pytest.mark.parametrize("name", sorted(CATALOGUE))
-def test_registered_sets_are_well_formed(name: str) -> None:
+def test_registered_sets_are_well_formed(name):
     data_set = CATALOGUE[name]
     assert data_set.name == name
     assert data_set.urls or data_set.instructions
@@ -118,13 +113,13 @@ def test_registered_sets_are_well_formed(name: str) -> None:
     assert data_set.sha256 or not any(url.startswith("http:") for url in data_set.urls)
 
 
-def test_horse2zebra_has_the_counts_of_the_papers() -> None:
+def test_horse2zebra_has_the_counts_of_the_papers():
     assert find_data_set("horse2zebra").counts == (1067, 1334, 120, 140)
 
 
 @pytest.mark.parametrize(
     ("typed", "meant"), [("hors2zebra", "horse2zebra"), ("afhq", "cat2dog"), ("xyz", "--list")]
 )
-def test_an_unknown_name_gets_a_suggestion(typed: str, meant: str) -> None:
+def test_an_unknown_name_gets_a_suggestion(typed, meant):
     with pytest.raises(ConfigError, match=meant):
         find_data_set(typed)

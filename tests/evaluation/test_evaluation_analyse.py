@@ -1,38 +1,33 @@
 """`i2i analyse-structure`: where pairs are found, and what comes out."""
 
-from __future__ import annotations
-
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+from random_weights import random_convolutions
 
-from i2icli.cli import app as app_module
 from i2icli.errors import ConfigError, DataError
 from i2icli.evaluation import analyse as analysing
 from i2icli.evaluation.analyse import analyse_structure, find_pairs
 from i2icli.metrics import alignment
 from i2icli.pictures.images import write_picture
-from i2icli.pretrained.weight_files import expected_shapes
 from i2icli.pretrained.weights import FoundWeights
 
 
-def scene(seed: int, size: int = 40) -> np.ndarray:
+def scene(seed, size=40):
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
     return np.array(Image.fromarray(coarse).resize((size, size), Image.Resampling.NEAREST))
 
 
-def partner(picture: np.ndarray) -> np.ndarray:
+def partner(picture):
     """Return the same scene in other colours."""
     return 255 - np.roll(picture, 1, axis=2)
 
 
 @pytest.fixture
-def pairs(tmp_path: Path) -> Path:
+def pairs(tmp_path):
     """Return a folder of pictures that each hold a pair."""
     folder = tmp_path / "pairs"
     for number in range(4):
@@ -42,27 +37,23 @@ def pairs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def small(monkeypatch):
     """Make VGG16 of random weights, and compare small pictures."""
-    generator = torch.Generator().manual_seed(7)
-    tensors = {
-        key: torch.randn(shape, generator=generator) * np.sqrt(2 / max(1, np.prod(shape[1:])))
-        for key, shape in expected_shapes("vgg16").items()
-    }
+    tensors = random_convolutions("vgg16", 2**0.5)
     found = FoundWeights("vgg16", Path("vgg16.pth"), "0" * 64)
     monkeypatch.setattr(analysing, "load_weights", lambda _name: (tensors, found))
     for module in (alignment, analysing):
         monkeypatch.setattr(module, "SIDE", 64)
 
 
-def folders(root: Path, first: str, second: str) -> None:
+def folders(root, first, second):
     for number in range(3):
         write_picture(root / first / f"{number}.png", scene(number))
         write_picture(root / second / f"{number}.png", partner(scene(number)))
 
 
 @pytest.mark.parametrize("names", [("A", "B"), ("testA", "testA_truth")])
-def test_one_folder_may_hold_the_two(tmp_path: Path, names: tuple[str, str]) -> None:
+def test_one_folder_may_hold_the_two(tmp_path, names):
     folders(tmp_path, *names)
     found = find_pairs([tmp_path])
     assert found == find_pairs([tmp_path / name for name in names])
@@ -72,7 +63,7 @@ def test_one_folder_may_hold_the_two(tmp_path: Path, names: tuple[str, str]) -> 
     assert np.array_equal(second.pixels, partner(scene(1)))
 
 
-def test_halves_are_read_left_first(pairs: Path) -> None:
+def test_halves_are_read_left_first(pairs):
     found = find_pairs([pairs])
     assert [pair.name for pair in found] == ["0.png", "1.png", "2.png", "3.png"]
     first, second = found[2].read()
@@ -80,25 +71,25 @@ def test_halves_are_read_left_first(pairs: Path) -> None:
     assert np.array_equal(second.pixels, partner(scene(2)))
 
 
-def test_a_picture_that_holds_no_pair_is_named(pairs: Path) -> None:
+def test_a_picture_that_holds_no_pair_is_named(pairs):
     write_picture(pairs / "4.png", scene(4))
     with pytest.raises(DataError, match=r"4\.png is 40x40, too narrow for two pictures side by"):
         find_pairs([pairs])
 
 
-def test_one_pair_is_too_few(tmp_path: Path) -> None:
+def test_one_pair_is_too_few(tmp_path):
     write_picture(tmp_path / "0.png", np.concatenate([scene(0), scene(0)], axis=1))
     with pytest.raises(DataError, match=r"holds 1 pair\(s\) of pictures; 2 or more are compared"):
         find_pairs([tmp_path])
 
 
-def test_three_folders_are_refused(tmp_path: Path) -> None:
+def test_three_folders_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="takes one folder or two, got 3"):
         find_pairs([tmp_path] * 3)
 
 
 @pytest.mark.usefixtures("small")
-def test_the_document_says_who_met_whom_and_can_be_written(pairs: Path) -> None:
+def test_the_document_says_who_met_whom_and_can_be_written(pairs):
     found = analyse_structure(find_pairs([pairs]), seed=2, device="cpu")
     document = json.loads(json.dumps(found.as_document(), allow_nan=False))
     assert document["pairs"] == [f"{number}.png" for number in range(4)]
@@ -111,27 +102,18 @@ def test_the_document_says_who_met_whom_and_can_be_written(pairs: Path) -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_count_takes_pairs_evenly_spaced(pairs: Path) -> None:
+def test_count_takes_pairs_evenly_spaced(pairs):
     found = analyse_structure(find_pairs([pairs]), count=2, device="cpu")
     assert [pair.name for pair in found.pairs] == ["0.png", "3.png"]
 
 
 @pytest.fixture
-def i2i(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["i2i", "analyse-structure", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            app_module.main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return call
+def i2i(i2i):
+    return lambda *words: i2i("analyse-structure", *words)
 
 
 @pytest.mark.usefixtures("small")
-def test_the_command_prints_a_table_and_writes_figure_and_document(
-    i2i, pairs: Path, tmp_path: Path
-) -> None:
+def test_the_command_prints_a_table_and_writes_figure_and_document(i2i, pairs, tmp_path):
     code, out, err = i2i(pairs, "--out", tmp_path / "out", "--device", "cpu")
     assert code == 0
     lines = out.splitlines()
@@ -148,9 +130,7 @@ def test_the_command_prints_a_table_and_writes_figure_and_document(
     assert json.loads(out) == json.loads((tmp_path / "out" / "analysis.json").read_text())
 
 
-def test_missing_weights_are_a_sentence_and_exit_code_4(
-    i2i, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_weights_are_a_sentence_and_exit_code_4(i2i, pairs, tmp_path, monkeypatch):
     monkeypatch.setenv("I2I_HOME", str(tmp_path / "nothing"))
     code, _, err = i2i(pairs, "--out", tmp_path / "out")
     assert code == 4

@@ -1,34 +1,28 @@
 """Measurements in a run: what is chosen, the best, the advice to stop, the same after a resume."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from command_line import run_i2i
 from engine_kit import Watcher, pair_config, send, without_timings
 from labelled_folders import IGNORED, write_labelled
 from PIL import Image
 from plain_data import assert_same
-from torch import Tensor
+from stand_in import look, use_stand_in
 
 from i2icli.config.sections import EvalConfig
 from i2icli.errors import ConfigError, DataError, Interrupted, WeightsError
 from i2icli.evaluation.measure import Measurer
 from i2icli.methods import configure_run
 from i2icli.metrics.distances import fid, kid
-from i2icli.metrics.inception import FEATURES, build_resizer, prepare
+from i2icli.metrics.inception import build_resizer, prepare
 from i2icli.pictures.images import read_picture, to_8_bits
 from i2icli.pictures.listing import evenly_spaced
-from i2icli.pretrained.weights import FoundWeights
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
 from i2icli.system.messages import collect_messages
@@ -40,37 +34,28 @@ from i2icli.translation.translator import load_translator
 pytestmark = pytest.mark.usefixtures("pair")
 
 
-def look(images: Tensor) -> Tensor:
-    """Stand in for Inception: features that tell pictures apart."""
-    cells = torch.nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
-    return torch.nn.functional.pad(cells, (0, FEATURES - cells.shape[1]))
-
-
 @pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
+def network(monkeypatch, tmp_path):
     """Replace the Inception network, which spends random numbers; return the sizes of its work."""
-    work: list[int] = []
+    work = []
 
-    def build(*_: object) -> Callable[[Tensor], Tensor]:
+    def build(*_):
         torch.rand(7)  # building a network draws its weights
         work.append(0)
 
-        def count(images: Tensor) -> Tensor:
+        def count(images):
             work[-1] += len(images)
             return look(images)
 
         return count
 
-    weights = FoundWeights("inception", tmp_path / "none.pt", "0" * 64)
     monkeypatch.setenv("I2I_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("i2icli.metrics.features.build_network", build)
-    for name in ("features", "realism", "choose"):
-        monkeypatch.setattr(f"i2icli.metrics.{name}.find_inception", lambda _mode: weights)
+    use_stand_in(monkeypatch, build)
     return work
 
 
 @pytest.fixture(scope="module")
-def photo_root(picture_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def photo_root(picture_root, tmp_path_factory):
     """Return the tiny data set with as many test pictures as training pictures."""
     root = tmp_path_factory.mktemp("photos") / "data"
     shutil.copytree(picture_root, root)
@@ -80,15 +65,15 @@ def photo_root(picture_root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return root
 
 
-def metrics(folder: Path) -> list[dict[str, Any]]:
+def metrics(folder):
     return [without_timings(line) for line in RunFolder(folder).read_metrics()]
 
 
-def measured(folder: Path, key: str) -> dict[int, float]:
+def measured(folder, key):
     return {line["step"]: line[key] for line in metrics(folder) if key in line}
 
 
-def whole(folder: Path) -> dict[str, Any]:
+def whole(folder):
     return vars(load_checkpoint(folder / "checkpoints/last.pt"))
 
 
@@ -96,27 +81,22 @@ def whole(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("network")
-def test_auto_measures_the_truth_where_there_is_one(truth_root: Path) -> None:
-    session = open_session(pair_config(truth_root, eval={"every_steps": 1}))
-    assert session.measurer is not None
-    assert session.measurer.deciding == "eval/truth_total"
-    assert session.measurer.protocol == "2 of A against their truth"
-
-
-@pytest.mark.usefixtures("network")
-def test_auto_measures_distributions_of_photographs(photo_root: Path) -> None:
-    session = open_session(pair_config(photo_root, eval={"every_steps": 1, "count": 6}))
-    assert session.measurer is not None
-    assert session.measurer.deciding == "eval/fid"
-    assert session.measurer.protocol == "6 of A against 10 of B, clean"
-
-
-@pytest.mark.usefixtures("network")
-def test_first_metric_named_chooses_the_checkpoint(truth_root: Path) -> None:
-    config = pair_config(truth_root, eval={"every_steps": 1, "metrics": ("kid", "truth")})
-    session = open_session(config)
-    assert session.measurer is not None
-    assert session.measurer.deciding == "eval/kid"
+@pytest.mark.parametrize(
+    ("root", "limits", "deciding", "protocol"),
+    [
+        ("truth_root", {}, "eval/truth_total", "2 of A against their truth"),
+        ("photo_root", {"count": 6}, "eval/fid", "6 of A against 10 of B, clean"),
+        ("truth_root", {"metrics": ("kid", "truth")}, "eval/kid", None),
+    ],
+    ids=["auto, with a truth", "auto, photographs", "the first named"],
+)
+def test_what_is_measured_depends_on_the_data_and_the_first_metric(
+    root, limits, deciding, protocol, request
+):
+    config = pair_config(request.getfixturevalue(root), eval={"every_steps": 1, **limits})
+    measurer = open_session(config).measurer
+    assert measurer.deciding == deciding
+    assert protocol in (None, measurer.protocol)
 
 
 @pytest.mark.parametrize(
@@ -127,9 +107,7 @@ def test_first_metric_named_chooses_the_checkpoint(truth_root: Path) -> None:
         ("legacy_pytorch", "inception-pytorch"),
     ],
 )
-def test_missing_network_ends_the_run_before_it_begins(
-    photo_root: Path, tmp_path: Path, mode: str, name: str
-) -> None:
+def test_missing_network_ends_the_run_before_it_begins(photo_root, tmp_path, mode, name):
     config = pair_config(photo_root, eval={"every_steps": 2, "mode": mode})
     with pytest.raises(
         WeightsError, match=rf"eval\.every_steps is 2.*`i2i weights get {name}`"
@@ -140,51 +118,49 @@ def test_missing_network_ends_the_run_before_it_begins(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.fixture
+def photos(photo_root, tmp_path):
+    """Return photographs that a test may spoil."""
+    return shutil.copytree(photo_root, tmp_path / "data")
+
+
 @pytest.mark.usefixtures("network")
-def test_data_set_with_nothing_to_measure_against_is_refused(
-    photo_root: Path, tmp_path: Path
-) -> None:
-    root = tmp_path / "data"
-    shutil.copytree(photo_root, root)
-    shutil.rmtree(root / "testB")
-    config = pair_config(root, eval={"every_steps": 2})
+def test_data_set_with_nothing_to_measure_against_is_refused(photos, tmp_path):
+    shutil.rmtree(photos / "testB")
+    config = pair_config(photos, eval={"every_steps": 2})
     with pytest.raises(ConfigError, match=r"10 of A, 0 of B.*`i2i data prepare`"):
         start_run(config, run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.usefixtures("network")
-def test_one_translation_has_no_distribution(photo_root: Path) -> None:
+def test_one_translation_has_no_distribution(photo_root):
     config = pair_config(photo_root, eval={"every_steps": 2, "count": 1})
     with pytest.raises(DataError, match=r"1 of A and 10 of B: raise eval\.count"):
         open_session(config)
 
 
-def test_truth_asked_of_a_set_without_is_refused(photo_root: Path) -> None:
+def test_truth_asked_of_a_set_without_is_refused(photo_root):
     config = pair_config(photo_root, eval={"every_steps": 2, "metrics": ("truth",)})
     with pytest.raises(ConfigError, match=r"eval\.metrics has truth, but .*demo set"):
         open_session(config)
 
 
-def test_truth_of_another_size_is_refused_at_the_start(truth_root: Path, tmp_path: Path) -> None:
-    root = tmp_path / "data"
-    shutil.copytree(truth_root, root)
+def test_truth_of_another_size_is_refused_at_the_start(truth_root, tmp_path):
+    root = shutil.copytree(truth_root, tmp_path / "data")
     Image.new("RGB", (30, 24)).save(root / "testA_truth/01.png")
     with pytest.raises(DataError, match=r"01\.png is 24x24 and its truth .*01\.png 30x24"):
         open_session(pair_config(root, eval={"every_steps": 2}))
 
 
 @pytest.mark.usefixtures("network")
-def test_unreadable_test_picture_is_left_out_and_named(photo_root: Path, tmp_path: Path) -> None:
-    root = tmp_path / "data"
-    shutil.copytree(photo_root, root)
-    (root / "testA/00.png").write_bytes(b"no picture")
+def test_unreadable_test_picture_is_left_out_and_named(photos):
+    (photos / "testA/00.png").write_bytes(b"no picture")
     told = collect_messages()
-    session = open_session(pair_config(root, eval={"every_steps": 1}))
-    assert session.measurer is not None
+    session = open_session(pair_config(photos, eval={"every_steps": 1}))
     assert session.measurer.protocol == "9 of A against 10 of B, clean"
     assert any("left out of the measurements" in text and "00.png" in text for text in told)
-    strict = pair_config(root, data={"corrupt": "error"}, eval={"every_steps": 1})
+    strict = pair_config(photos, data={"corrupt": "error"}, eval={"every_steps": 1})
     with pytest.raises(DataError, match=r"00\.png"):
         open_session(strict)
 
@@ -198,7 +174,7 @@ def test_unreadable_test_picture_is_left_out_and_named(photo_root: Path, tmp_pat
         ({"stop": True, "patience": 0}, r"eval\.patience above 0"),
     ],
 )
-def test_senseless_measurements_are_refused(values: dict[str, object], fault: str) -> None:
+def test_senseless_measurements_are_refused(values, fault):
     with pytest.raises(ValueError, match=fault):
         EvalConfig.model_validate(values)
 
@@ -206,9 +182,7 @@ def test_senseless_measurements_are_refused(values: dict[str, object], fault: st
 # The numbers
 
 
-def test_run_measures_the_distance_of_its_translations(
-    photo_root: Path, tmp_path: Path, network: list[int]
-) -> None:
+def test_run_measures_the_distance_of_its_translations(photo_root, tmp_path, network):
     config = pair_config(photo_root, steps=4, eval={"every_steps": 4, "count": 6})
     watcher = Watcher()
     start_run(config, run_dir=tmp_path / "run", reporter=watcher)
@@ -235,67 +209,51 @@ def test_run_measures_the_distance_of_its_translations(
     )
 
 
-def evaluated(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object
-) -> dict[str, Any]:
+def evaluated(i2i, *words):
     """Return the numbers that `i2i eval` prints."""
-    capsys.readouterr()
-    assert run_i2i(monkeypatch, "eval", *words, "--device", "cpu", "--json") == 0
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)["metrics"]
-    return found
+    code, out, err = i2i("eval", *words, "--device", "cpu", "--json")
+    assert code == 0, err
+    return json.loads(out)["metrics"]
 
 
 @pytest.mark.usefixtures("network")
 @pytest.mark.parametrize("mode", ["clean", "legacy_pytorch"])
 def test_a_run_logs_the_distances_that_eval_gives_for_its_checkpoint(
-    photo_root: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    mode: str,
-) -> None:
+    photo_root, tmp_path, i2i, mode
+):
     limits = {"every_steps": 2, "metrics": ("fid", "kid"), "mode": mode}
     start_run(pair_config(photo_root, steps=2, eval=limits), run_dir=tmp_path / "run")
     line = metrics(tmp_path / "run")[-1]
     words = ("--fid", "--kid", "--mode", mode)
-    found = evaluated(monkeypatch, capsys, tmp_path / "run", *words)
+    found = evaluated(i2i, tmp_path / "run", *words)
     assert found["fid"]["counts"] == {"real": 10, "fake": 10}
     for name in ("fid", "kid"):
         assert line[f"eval/{name}"] == pytest.approx(found[name]["value"], rel=1e-6)
 
 
-def test_a_run_logs_the_error_that_eval_gives_for_its_checkpoint(
-    truth_root: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_run_logs_the_error_that_eval_gives_for_its_checkpoint(truth_root, tmp_path, i2i):
     start_run(pair_config(truth_root, eval={"every_steps": 2}), run_dir=tmp_path / "run")
     line = metrics(tmp_path / "run")[-1]
-    truth = evaluated(monkeypatch, capsys, tmp_path / "run", "--truth-error")["truth"]
+    truth = evaluated(i2i, tmp_path / "run", "--truth-error")["truth"]
     assert line["eval/truth_total"] == truth["value"]
     assert line["eval/truth_inside"] == truth["parts"]["inside"]
     assert line["eval/truth_outside"] == truth["parts"]["outside"]
 
 
-def test_a_segmenters_run_logs_the_scores_that_eval_gives_for_its_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_segmenters_run_logs_the_scores_that_eval_gives_for_its_checkpoint(tmp_path, i2i):
     root = write_labelled(tmp_path / "labelled", size=(40, 32))
     crop = ("data.crop=32", "data.preprocess=crop", "data.batch_size=2")
     words = ("method.backbone=resnet18", f"data.root={root}", f"labels.ignore={IGNORED}")
     config = configure_run("danet", [*words, *crop, "train.steps=2", "eval.every_steps=2"])
     start_run(config, run_dir=tmp_path / "run")
     line = metrics(tmp_path / "run")[-1]
-    found = evaluated(monkeypatch, capsys, tmp_path / "run", "--seg")
+    found = evaluated(i2i, tmp_path / "run", "--seg")
     for name in ("mean_iou", "pixel_accuracy", "class_accuracy"):
         assert line[f"eval/{name}"] == found[name]["value"]
     assert line["eval/iou_error"] == 1 - found["mean_iou"]["value"]
 
 
-def test_real_pictures_are_looked_at_once(
-    photo_root: Path, tmp_path: Path, network: list[int]
-) -> None:
+def test_real_pictures_are_looked_at_once(photo_root, tmp_path, network):
     start_run(pair_config(photo_root, eval={"every_steps": 2}), run_dir=tmp_path / "run")
     assert network[0] == 10
     assert set(network[1:]) == {10}
@@ -303,7 +261,7 @@ def test_real_pictures_are_looked_at_once(
 
 
 @pytest.mark.usefixtures("network")
-def test_best_checkpoint_is_that_of_the_first_metric(photo_root: Path, tmp_path: Path) -> None:
+def test_best_checkpoint_is_that_of_the_first_metric(photo_root, tmp_path):
     config = pair_config(photo_root, eval={"every_steps": 1, "metrics": ("kid", "fid")})
     start_run(config, run_dir=tmp_path / "run")
     values = measured(tmp_path / "run", "eval/kid")
@@ -317,27 +275,33 @@ def test_best_checkpoint_is_that_of_the_first_metric(photo_root: Path, tmp_path:
     }
 
 
-@pytest.mark.usefixtures("network")
-def test_measuring_distances_does_not_change_the_run(photo_root: Path, tmp_path: Path) -> None:
+def assert_runs_alike(root, folder, **sections):
+    """Assert that a run that measures every step, `busy`, ends as one does that never measures."""
     states = []
     for name, every in (("plain", 0), ("busy", 1)):
-        config = pair_config(photo_root, method={"dropout": 0.5}, eval={"every_steps": every})
-        start_run(config, run_dir=tmp_path / name)
-        state = whole(tmp_path / name)
+        limits = {"every_steps": every, "count": 4}
+        config = pair_config(root, method={"dropout": 0.5}, eval=limits, **sections)
+        start_run(config, run_dir=folder / name)
+        state = whole(folder / name)
         del state["config"], state["best"]
         states.append(state)
     assert_same(*states)
 
 
+@pytest.mark.usefixtures("network")
+def test_measuring_distances_does_not_change_the_run(photo_root, tmp_path):
+    assert_runs_alike(photo_root, tmp_path)
+
+
 # The best, and the advice to stop
 
 
-def board_of(*values: float, name: str = "eval/fid") -> Scoreboard:
+def board_of(*values, name="eval/fid"):
     points = [Point(10 * (i + 1), {name: value}) for i, value in enumerate(values)]
     return Scoreboard(name, "10 of A", points)
 
 
-def test_lower_is_better_and_a_tie_is_not() -> None:
+def test_lower_is_better_and_a_tie_is_not():
     best = board_of(5.0).improved({})
     assert best == {"name": "eval/fid", "value": 5.0, "step": 10, "protocol": "10 of A"}
     assert board_of(5.0, 5.0).improved(best) is None
@@ -345,16 +309,15 @@ def test_lower_is_better_and_a_tie_is_not() -> None:
     assert (board_of(5.0, 4.0).improved(best) or {})["step"] == 20
 
 
-def test_stall_is_counted_from_the_best_step() -> None:
+def test_stall_is_counted_from_the_best_step():
     board, best = board_of(5, 4, 6, 6, 6), {"value": 4.0, "step": 20}
     assert board.stall(best, patience=4) is None
     alarm = board.stall(best, patience=3)
-    assert alarm is not None
     assert alarm.saw == "no gain in eval/fid since step 20 (4), in 3 measurements"
     assert board.stall(best, patience=0) is None
 
 
-def test_board_reads_the_lines_of_its_own_protocol() -> None:
+def test_board_reads_the_lines_of_its_own_protocol():
     board = Scoreboard("eval/fid", "10 of A")
     board.read(
         [
@@ -369,10 +332,10 @@ def test_board_reads_the_lines_of_its_own_protocol() -> None:
 
 
 @pytest.fixture
-def falling(monkeypatch: pytest.MonkeyPatch) -> None:
+def falling(monkeypatch):
     """Let errors fall until the fourth measurement, and rise from then on."""
 
-    def scores(*_: object, **__: object) -> dict[str, float]:
+    def scores(*_, **__):
         return {"eval/truth_total": next(values)}
 
     values = iter([0.5, 0.4, 0.3, 0.2, 0.3, 0.4, 0.5, 0.1, 0.3, 0.3, 0.3])
@@ -380,7 +343,7 @@ def falling(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("falling")
-def test_lack_of_gain_is_said_once_until_there_is_one(truth_root: Path, tmp_path: Path) -> None:
+def test_lack_of_gain_is_said_once_until_there_is_one(truth_root, tmp_path):
     watcher = Watcher()
     config = pair_config(truth_root, steps=10, eval={"every_steps": 1, "patience": 2})
     start_run(config, run_dir=tmp_path / "run", reporter=watcher)
@@ -394,7 +357,7 @@ def test_lack_of_gain_is_said_once_until_there_is_one(truth_root: Path, tmp_path
 
 
 @pytest.mark.usefixtures("falling")
-def test_run_stops_for_want_of_gain_where_it_is_told_to(truth_root: Path, tmp_path: Path) -> None:
+def test_run_stops_for_want_of_gain_where_it_is_told_to(truth_root, tmp_path):
     watcher = Watcher()
     limits = {"every_steps": 1, "patience": 2, "stop": True}
     config = pair_config(truth_root, steps=10, eval=limits)
@@ -407,9 +370,7 @@ def test_run_stops_for_want_of_gain_where_it_is_told_to(truth_root: Path, tmp_pa
 
 @pytest.mark.usefixtures("network")
 @pytest.mark.parametrize("at", [1, 6])
-def test_interrupted_run_measures_and_advises_like_the_uninterrupted_one(
-    photo_root: Path, tmp_path: Path, at: int
-) -> None:
+def test_interrupted_run_measures_and_advises_like_the_uninterrupted_one(photo_root, tmp_path, at):
     config = pair_config(
         photo_root,
         steps=9,
@@ -429,7 +390,7 @@ def test_interrupted_run_measures_and_advises_like_the_uninterrupted_one(
     assert curves[0] == curves[1]
 
 
-def test_best_of_another_protocol_is_not_compared(truth_root: Path, tmp_path: Path) -> None:
+def test_best_of_another_protocol_is_not_compared(truth_root, tmp_path):
     config = pair_config(truth_root, steps=4, eval={"every_steps": 2, "count": 2})
     start_run(config, run_dir=tmp_path / "run")
     path = tmp_path / "run/config.toml"
@@ -445,7 +406,7 @@ def test_best_of_another_protocol_is_not_compared(truth_root: Path, tmp_path: Pa
 # The curve
 
 
-def test_curve_is_drawn_after_every_measurement(truth_root: Path, tmp_path: Path) -> None:
+def test_curve_is_drawn_after_every_measurement(truth_root, tmp_path):
     start_run(pair_config(truth_root, eval={"every_steps": 2}), run_dir=tmp_path / "run")
     with Image.open(tmp_path / "run/curve.png") as picture:
         assert picture.width > 500
@@ -453,7 +414,7 @@ def test_curve_is_drawn_after_every_measurement(truth_root: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("values", [(3.0,), (3.0, 2.0, 2.5), (1.0, float("nan"), 2.0)])
-def test_curve_of_any_length_is_drawn(tmp_path: Path, values: tuple[float, ...]) -> None:
+def test_curve_of_any_length_is_drawn(tmp_path, values):
     board = board_of(*values)
     draw_curve(tmp_path, board, {"name": "eval/fid", "value": min(values), "step": 10})
     assert (tmp_path / "curve.png").stat().st_size > 5000
@@ -463,7 +424,7 @@ def test_curve_of_any_length_is_drawn(tmp_path: Path, values: tuple[float, ...])
 
 
 @pytest.fixture
-def weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def weights(monkeypatch, tmp_path):
     """Make the user's own weights those of the test, and nothing else of theirs."""
     home = os.environ.get("I2I_INCEPTION_HOME")
     if home is None:
@@ -475,18 +436,8 @@ def weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("weights")
-def test_run_measures_with_the_real_network_and_is_not_changed_by_it(
-    photo_root: Path, tmp_path: Path
-) -> None:
-    states = []
-    for name, every in (("plain", 0), ("busy", 1)):
-        limits = {"every_steps": every, "count": 4}
-        config = pair_config(photo_root, steps=2, method={"dropout": 0.5}, eval=limits)
-        start_run(config, run_dir=tmp_path / name)
-        state = whole(tmp_path / name)
-        del state["config"], state["best"]
-        states.append(state)
-    assert_same(*states)
+def test_run_measures_with_the_real_network_and_is_not_changed_by_it(photo_root, tmp_path):
+    assert_runs_alike(photo_root, tmp_path, steps=2)
     values = measured(tmp_path / "busy", "eval/fid")
     assert list(values) == [1, 2]
     assert all(value > 0 for value in values.values())

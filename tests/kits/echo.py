@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from run_kit import save_untrained
 from torch import Tensor, nn
 
-from i2icli.config.document import config_document
 from i2icli.config.method import MethodConfig, Task
 from i2icli.data.batch import Batch
-from i2icli.methods import Method, Player, Terms, Translation, build_method, configure_run
+from i2icli.methods import Method, Player, Terms, Translation, configure_run
 from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.pictures.images import Pixels
-from i2icli.runs.checkpoint import CheckpointState, save_checkpoint
 from i2icli.translation.pictures import translate_images
 
 
@@ -70,9 +69,7 @@ SMALL = (
 def save_fresh(path: Path, preset: str = "cyclegan", *overrides: str) -> AnyRunConfig:
     """Write the checkpoint of a tiny method that has not been trained."""
     config = configure_run(preset, [*SMALL, *overrides])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    weights = build_method(config).state_dict()
-    save_checkpoint(path, CheckpointState(config=config_document(config), weights=weights, step=0))
+    save_untrained(path, config)
     return config
 
 

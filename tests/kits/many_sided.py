@@ -10,13 +10,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from i2icli.config.document import config_document
 from i2icli.config.method import MethodConfig, Task
 from i2icli.data.batch import Batch
-from i2icli.methods import Method, Player, Terms, Translation, build_method
+from i2icli.methods import Method, Player, Terms, Translation
 from i2icli.methods.shared.configure import AnyRunConfig, run_schema
 from i2icli.methods.shared.registry import METHODS, register
-from i2icli.runs.checkpoint import CheckpointState, save_checkpoint
 
 
 class _Tint(Method):
@@ -136,15 +134,6 @@ def configure_tiny(name: str, data: Path | None = None, **sections: object) -> A
     if data is not None:
         document["data"] = {"root": str(data), "resize": 20, "crop": 16}
     return run_schema().model_validate(document)
-
-
-def save_tiny(path: Path, config: AnyRunConfig, *, step: int = 0) -> Path:
-    """Write a checkpoint of a method that has not been trained."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    weights = build_method(config).state_dict()
-    state = CheckpointState(config=config_document(config), weights=weights, step=step)
-    save_checkpoint(path, state)
-    return path
 
 
 def names_in(folder: Path) -> Sequence[str]:

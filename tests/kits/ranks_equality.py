@@ -1,4 +1,4 @@
-"""Five steps of every method, on one rank and on a slice of every batch; both go into a file.
+"""Three steps of every method, on one rank and on a slice of every batch; both go into a file.
 
 Usage, once a rank: python ranks_equality.py FOLDER, in the environment of one of several
 processes. FOLDER/<rank>.pt holds by case the losses and weights of both ways.
@@ -23,7 +23,7 @@ from i2icli.system.ranks import Ranks, joined_ranks
 from i2icli.training.optimizers import build_steppers
 from i2icli.training.step import StepLosses, train_step
 
-STEPS, COUNT = 5, 4
+STEPS, COUNT = 3, 4
 CPU = torch.device("cpu")
 LEARNED = {"kind": "learned", "patch_size": 8, "num_patches": 16}
 NO_IMAGE_POOL = {"pool_size": 0}

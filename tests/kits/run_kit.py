@@ -21,6 +21,14 @@ LAYERS = ("method.nce_layers=[0,4,8,12]", "method.num_patches=8", "method.projec
 COLUMNS = ("source", "translation")
 
 
+def save_untrained(path, config, **state):
+    """Write the checkpoint of a method that has not been trained, and return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {"weights": build_method(config).state_dict(), "step": 0, **state}
+    save_checkpoint(path, CheckpointState(config=config_document(config), **state))
+    return path
+
+
 def smooth(height: int, width: int, *, seed: int) -> np.ndarray:
     """Return a picture without noise, (height, width, 3) uint8."""
     random = np.random.default_rng(seed)

@@ -1,7 +1,5 @@
 """FID, KID and their intervals, on made-up features."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np
@@ -21,16 +19,16 @@ from i2icli.metrics.distances import (
 Rows = NDArray[np.float64]
 
 
-def draw(random: np.random.Generator, count: int, size: int, *, shift: float = 0.0) -> Rows:
+def draw(random, count, size, *, shift=0.0):
     scale = np.linspace(0.2, 2.0, size)
     return np.abs(random.normal(size=(count, size))) * scale + shift
 
 
-def gaussian(rows: Rows) -> tuple[Rows, Rows]:
+def gaussian(rows):
     return rows.mean(axis=0), np.cov(rows, rowvar=False)
 
 
-def frechet_distance(one: Rows, two: Rows) -> float:
+def frechet_distance(one, two):
     """Return the distance of the sets' Gaussians by the eigenvalues of the covariances' product."""
     means, covariances = zip(gaussian(one), gaussian(two), strict=True)
     values = np.linalg.eigvals(covariances[0] @ covariances[1]).real.clip(0.0)
@@ -39,7 +37,7 @@ def frechet_distance(one: Rows, two: Rows) -> float:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_fid_equals_that_of_clean_fid_where_that_works(seed: int) -> None:
+def test_fid_equals_that_of_clean_fid_where_that_works(seed):
     clean_fid = pytest.importorskip("cleanfid.fid")
     random = np.random.default_rng(seed)
     one, two = draw(random, 90, 12), draw(random, 70, 12, shift=0.3)
@@ -50,15 +48,15 @@ def test_fid_equals_that_of_clean_fid_where_that_works(seed: int) -> None:
 
 
 @pytest.mark.parametrize(("first", "second"), [(90, 70), (5, 70), (6, 4), (2, 2)])
-def test_fid_of_features_equals_the_distance_of_their_gaussians(first: int, second: int) -> None:
+def test_fid_of_features_equals_the_distance_of_their_gaussians(first, second):
     random = np.random.default_rng(first)
     one, two = draw(random, first, 12), draw(random, second, 12, shift=0.3)
     assert fid(one, two)[0] == pytest.approx(frechet_distance(one, two), rel=1e-6)
 
 
-def test_fid_of_commuting_covariances_is_the_known_one() -> None:
+def test_fid_of_commuting_covariances_is_the_known_one():
     # Of diagonal covariances it is the sum of squared differences of standard deviations.
-    def spread(*variances: float) -> Rows:
+    def spread(*variances):
         reach = np.diag(np.sqrt(np.array(variances) * 5 / 2))
         return np.concatenate([reach, -reach])
 
@@ -66,20 +64,20 @@ def test_fid_of_commuting_covariances_is_the_known_one() -> None:
     assert fid(one, two)[0] == pytest.approx(9.0 + (1 - 3) ** 2 + 2**2 + 0.0)
 
 
-def test_fid_does_not_fail_on_singular_covariances() -> None:
+def test_fid_does_not_fail_on_singular_covariances():
     random = np.random.default_rng(0)
     one, two = draw(random, 3, 64), draw(random, 4, 64)
     assert np.isfinite(fid(one, two)[0])
     assert fid(np.zeros((2, 64)), np.ones((2, 64)))[0] == pytest.approx(64.0)
 
 
-def test_distance_of_a_set_to_itself_is_zero() -> None:
+def test_distance_of_a_set_to_itself_is_zero():
     rows = draw(np.random.default_rng(1), 30, 8)
     assert fid(rows, rows)[0] == pytest.approx(0.0, abs=1e-9)
     assert fid(rows, rows)[0] >= 0.0
 
 
-def test_fid_does_not_depend_on_the_order_of_pictures_or_sets() -> None:
+def test_fid_does_not_depend_on_the_order_of_pictures_or_sets():
     random = np.random.default_rng(2)
     one, two = draw(random, 9, 16), draw(random, 40, 16)
     expected = fid(one, two)[0]
@@ -87,7 +85,7 @@ def test_fid_does_not_depend_on_the_order_of_pictures_or_sets() -> None:
     assert fid(one[::-1], random.permutation(two))[0] == pytest.approx(expected, rel=1e-10)
 
 
-def test_features_that_are_not_numbers_are_refused() -> None:
+def test_features_that_are_not_numbers_are_refused():
     rows = draw(np.random.default_rng(3), 5, 4)
     broken = rows.copy()
     broken[2, 1] = np.nan
@@ -100,7 +98,7 @@ def test_features_that_are_not_numbers_are_refused() -> None:
 
 
 @pytest.mark.parametrize(("first", "second", "size"), [(60, 50, 20), (60, 50, 1000), (2, 3, 1000)])
-def test_kid_equals_that_of_clean_fid_given_its_draws(first: int, second: int, size: int) -> None:
+def test_kid_equals_that_of_clean_fid_given_its_draws(first, second, size):
     clean_fid = pytest.importorskip("cleanfid.fid")
     random = np.random.default_rng(4)
     one, two = draw(random, first, 16), draw(random, second, 16, shift=0.1)
@@ -112,7 +110,7 @@ def test_kid_equals_that_of_clean_fid_given_its_draws(first: int, second: int, s
     assert found == pytest.approx(expected, abs=1e-9)
 
 
-def test_kid_leaves_the_global_draws_of_numpy_alone() -> None:
+def test_kid_leaves_the_global_draws_of_numpy_alone():
     rows = draw(np.random.default_rng(5), 12, 4)
     np.random.seed(0)
     expected = np.random.random()
@@ -121,11 +119,11 @@ def test_kid_leaves_the_global_draws_of_numpy_alone() -> None:
     assert np.random.random() == expected
 
 
-def test_unbiased_kid_is_the_mean_over_all_pairs() -> None:
+def test_unbiased_kid_is_the_mean_over_all_pairs():
     random = np.random.default_rng(6)
     one, two = draw(random, 7, 5), draw(random, 6, 5)
 
-    def kernel(x: Rows, y: Rows) -> float:
+    def kernel(x, y):
         return float((x @ y / 5 + 1) ** 3)
 
     within1 = np.mean([kernel(one[i], one[j]) for i in range(7) for j in range(7) if i != j])
@@ -134,14 +132,14 @@ def test_unbiased_kid_is_the_mean_over_all_pairs() -> None:
     assert kid_unbiased(one, two) == pytest.approx(within1 + within2 - 2 * across, rel=1e-10)
 
 
-def test_kid_of_whole_sets_as_subsets_is_the_unbiased_one() -> None:
+def test_kid_of_whole_sets_as_subsets_is_the_unbiased_one():
     random = np.random.default_rng(7)
     one, two = draw(random, 9, 5), draw(random, 9, 5)
     values = kid_of_subsets(one, two, draw_subsets(9, 9, size=9, count=3, seed=0))
     np.testing.assert_allclose(values, kid_unbiased(one, two), rtol=1e-9)
 
 
-def test_unbiased_kid_of_two_draws_of_one_kind_is_zero_on_average() -> None:
+def test_unbiased_kid_of_two_draws_of_one_kind_is_zero_on_average():
     random = np.random.default_rng(8)
     values = [kid_unbiased(draw(random, 8, 4), draw(random, 6, 4)) for _ in range(600)]
     assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(600)
@@ -150,9 +148,7 @@ def test_unbiased_kid_of_two_draws_of_one_kind_is_zero_on_average() -> None:
 @pytest.mark.parametrize(
     ("first", "second", "size"), [(10, 12, 16), (30, 40, 64), (8, 8, 32), (100, 80, 6), (3, 3, 8)]
 )
-def test_interval_of_fid_holds_the_number_and_covers_the_expected_one(
-    first: int, second: int, size: int
-) -> None:
+def test_interval_of_fid_holds_the_number_and_covers_the_expected_one(first, second, size):
     random = np.random.default_rng(size)
     values, held = [], []
     for _ in range(200):
@@ -168,7 +164,7 @@ def test_interval_of_fid_holds_the_number_and_covers_the_expected_one(
     assert coverage >= (0.85 if first > 3 else 0.7)
 
 
-def test_plain_percentile_bootstrap_of_fid_would_miss_the_number() -> None:
+def test_plain_percentile_bootstrap_of_fid_would_miss_the_number():
     random = np.random.default_rng(9)
     one, two = draw(random, 30, 64), draw(random, 40, 64, shift=0.2)
     draws = [
@@ -180,7 +176,7 @@ def test_plain_percentile_bootstrap_of_fid_would_miss_the_number() -> None:
     assert interval.low < value < interval.high
 
 
-def test_error_of_fid_agrees_with_leaving_out_each_picture() -> None:
+def test_error_of_fid_agrees_with_leaving_out_each_picture():
     random = np.random.default_rng(10)
     one, two = draw(random, 150, 5), draw(random, 120, 5, shift=0.2)
     value, error = fid(one, two)
@@ -193,9 +189,7 @@ def test_error_of_fid_agrees_with_leaving_out_each_picture() -> None:
 
 
 @pytest.mark.parametrize(("first", "second", "size"), [(10, 12, 16), (60, 50, 8), (2, 3, 4)])
-def test_interval_of_kid_holds_the_number_and_covers_the_expected_one(
-    first: int, second: int, size: int
-) -> None:
+def test_interval_of_kid_holds_the_number_and_covers_the_expected_one(first, second, size):
     random = np.random.default_rng(size)
     values, held = [], []
     for _ in range(100):

@@ -1,7 +1,5 @@
 """Numbers with their protocol, and which of them may stand side by side."""
 
-from __future__ import annotations
-
 import json
 
 import pytest
@@ -21,18 +19,18 @@ FID = Measurement(
 )
 
 
-def test_document_holds_all_that_is_said_of_the_number() -> None:
+def test_document_holds_all_that_is_said_of_the_number():
     document = json.loads(json.dumps(FID.as_document()))
     interval = Interval(**document.pop("interval"))
     document["warnings"] = tuple(document["warnings"])
     assert Measurement("fid", interval=interval, **document) == FID
 
 
-def test_numbers_of_other_checkpoints_are_comparable() -> None:
+def test_numbers_of_other_checkpoints_are_comparable():
     FID.comparable_with(FID.with_facts(about={"checkpoint": "runs/b/checkpoints/best.pt"}))
 
 
-def test_unlike_protocols_are_refused_and_every_difference_named() -> None:
+def test_unlike_protocols_are_refused_and_every_difference_named():
     other = Measurement(
         "fid",
         50.0,
@@ -48,6 +46,6 @@ def test_unlike_protocols_are_refused_and_every_difference_named() -> None:
     assert "fake_sizes" not in text
 
 
-def test_different_metrics_are_refused() -> None:
+def test_different_metrics_are_refused():
     with pytest.raises(ConfigError, match="fid and kid are different metrics"):
         FID.comparable_with(Measurement("kid", 0.1))

@@ -3,65 +3,49 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import socket
-import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from picture_folders import write_pictures
 from PIL import Image
-from torch import Tensor
+from rank_processes import run_ranks
+from stand_in import look, use_stand_in
 
 from i2icli.errors import ConfigError, DataError, I2IError
-from i2icli.metrics import cache, features
+from i2icli.metrics import cache
 from i2icli.metrics.features import extract_features
-from i2icli.metrics.inception import FEATURES
 from i2icli.metrics.picture_sets import describe_set, find_set
 from i2icli.metrics.realism import Reading, measure_distances
 from i2icli.pictures.tar_shards import pack_folder
-from i2icli.pretrained.weights import FoundWeights
 
 CPU = torch.device("cpu")
-Rows = NDArray[np.float32]
 
 
 class Network:
     """Stands for Inception; after `left` pictures it is interrupted."""
 
-    def __init__(self, left: int = 10**9) -> None:
+    def __init__(self, left=10**9):
         self.seen, self.left = 0, left
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images):
         if self.seen + len(images) > self.left:
             raise KeyboardInterrupt
         self.seen += len(images)
-        cells = torch.nn.functional.adaptive_avg_pool2d(images, 16).flatten(1)
-        return torch.nn.functional.pad(cells, (0, FEATURES - cells.shape[1]))
-
-
-Use = Callable[..., Network]
+        return look(images, 16)
 
 
 @pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Use:
-    weights = FoundWeights("inception", tmp_path / "none.pt", "0" * 64)
-    monkeypatch.setenv("I2I_HOME", str(tmp_path / "home"))
-    for name in ("features", "realism"):
-        monkeypatch.setattr(f"i2icli.metrics.{name}.find_inception", lambda _mode: weights)
-
-    def take(left: int = 10**9, home: str = "home") -> Network:
+def use(monkeypatch, tmp_path):
+    def take(left=10**9, home="home"):
         network = Network(left)
         monkeypatch.setenv("I2I_HOME", str(tmp_path / home))
-        monkeypatch.setattr(features, "build_network", lambda *_: network)
+        use_stand_in(monkeypatch, lambda *_: network)
         return network
 
     take()
@@ -69,33 +53,33 @@ def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Use:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     write_pictures(tmp_path / "pictures", seed=3, count=11, side=20)
     return tmp_path / "pictures"
 
 
-def pack(folder: Path, *, size: int = 4) -> Path:
+def pack(folder, *, size=4):
     out = folder.with_name(f"{folder.name}-shards")
     out.mkdir()
     pack_folder(find_files(folder), folder, out, size=size)
     return out
 
 
-def find_files(folder: Path) -> list[Path]:
+def find_files(folder):
     return [path for path in find_set(folder) if isinstance(path, Path)]
 
 
-def extract(named: Path, **options: object) -> Rows:
+def extract(named, **options):
     settings = {"mode": "clean", "device": CPU, "batch_size": 2, **options}
-    return extract_features(find_set(named), **settings)  # type: ignore[arg-type]
+    return extract_features(find_set(named), **settings)
 
 
-def parts(tmp_path: Path) -> Path:
+def parts(tmp_path):
     (found,) = (tmp_path / "home/features").glob("*.parts")
     return found
 
 
-def test_shards_are_the_set_of_the_folder_that_they_came_from(tmp_path: Path, folder: Path) -> None:
+def test_shards_are_the_set_of_the_folder_that_they_came_from(tmp_path, folder):
     shards = pack(folder)
     wanted = describe_set(find_set(folder))
     named = ["", "shard-*.tar", "shard-{000000..000002}.tar"]
@@ -104,7 +88,7 @@ def test_shards_are_the_set_of_the_folder_that_they_came_from(tmp_path: Path, fo
     assert describe_set(find_set(shards / "shard-000001.tar")).count == 4
 
 
-def test_distances_of_shards_are_those_of_folders(tmp_path: Path, use: Use, folder: Path) -> None:
+def test_distances_of_shards_are_those_of_folders(tmp_path, use, folder):
     write_pictures(tmp_path / "made", seed=9, count=7, side=20)
     both = ["fid", "kid"]
     expected = measure_distances(folder, tmp_path / "made", both)
@@ -129,9 +113,7 @@ def test_distances_of_shards_are_those_of_folders(tmp_path: Path, use: Use, fold
         ("name", "the name 01.png comes twice"),
     ],
 )
-def test_a_shard_of_which_something_would_be_left_out_is_refused(
-    folder: Path, damage: str, reason: str
-) -> None:
+def test_a_shard_of_which_something_would_be_left_out_is_refused(folder, damage, reason):
     shard = pack(folder, size=2) / "shard-000000.tar"
     content = bytearray(shard.read_bytes())
     second = content.index(b"01.png")
@@ -152,23 +134,21 @@ def test_a_shard_of_which_something_would_be_left_out_is_refused(
     assert "no number leaves pictures out" in str(error.value)
 
 
-def test_damaged_pictures_in_shards_are_named(use: Use, folder: Path) -> None:
+def test_damaged_pictures_in_shards_are_named(use, folder):
     broken = folder / "05.png"
     broken.write_bytes(broken.read_bytes()[:40])
     with pytest.raises(DataError, match=r"1 of 11 .*shard-000001\.tar/05\.png"):
         describe_set(find_set(pack(folder)))
 
 
-def test_a_folder_of_shards_and_pictures_is_refused(folder: Path) -> None:
+def test_a_folder_of_shards_and_pictures_is_refused(folder):
     pack(folder).joinpath("shard-000000.tar").rename(folder / "x.tar")
     with pytest.raises(ConfigError, match="holds shards and pictures"):
         find_set(folder)
 
 
 @pytest.mark.parametrize("is_packed", [True, False])
-def test_what_is_interrupted_goes_on_and_computes_nothing_twice(
-    tmp_path: Path, use: Use, folder: Path, is_packed: bool
-) -> None:
+def test_what_is_interrupted_goes_on_and_computes_nothing_twice(tmp_path, use, folder, is_packed):
     expected = extract(folder, cache=False)
     named = pack(folder) if is_packed else folder
     counts = []
@@ -178,7 +158,7 @@ def test_what_is_interrupted_goes_on_and_computes_nothing_twice(
             extract(named)
         counts.append(network.seen)
     network = use()
-    seen: list[tuple[int, int | None]] = []
+    seen = []
     found = extract(named, progress=lambda *told: seen.append(told))
     np.testing.assert_allclose(found, expected, rtol=1e-5)  # batches of other sizes
     assert [*counts, network.seen] == [4, 0, 2, 5]
@@ -189,9 +169,7 @@ def test_what_is_interrupted_goes_on_and_computes_nothing_twice(
 
 
 @pytest.mark.parametrize("damage", ["one bit", "cut off", "half a line", "foreign"])
-def test_only_parts_that_are_whole_count(
-    tmp_path: Path, use: Use, folder: Path, damage: str
-) -> None:
+def test_only_parts_that_are_whole_count(tmp_path, use, folder, damage):
     expected = extract(folder, cache=False)
     use(8)
     with pytest.raises(KeyboardInterrupt):
@@ -214,9 +192,7 @@ def test_only_parts_that_are_whole_count(
     assert network.seen == (3 if damage == "foreign" else 5)
 
 
-def test_features_of_made_pictures_stay_until_they_are_measured(
-    tmp_path: Path, use: Use, folder: Path
-) -> None:
+def test_features_of_made_pictures_stay_until_they_are_measured(tmp_path, use, folder):
     write_pictures(tmp_path / "made", seed=9, count=6, side=20)
     reading = Reading(batch_size=2, keeps_fake=False)
     use(11 + 4)
@@ -228,7 +204,7 @@ def test_features_of_made_pictures_stay_until_they_are_measured(
     assert len(list((tmp_path / "home/features").iterdir())) == 1  # those of the real ones
 
 
-def test_a_named_folder_keeps_all_features(tmp_path: Path, use: Use, folder: Path) -> None:
+def test_a_named_folder_keeps_all_features(tmp_path, use, folder):
     write_pictures(tmp_path / "made", seed=9, count=6, side=20)
     reading = Reading(batch_size=2, keeps_fake=False, work=tmp_path / "work")
     measure_distances(folder, tmp_path / "made", ["fid"], reading)
@@ -239,23 +215,19 @@ def test_a_named_folder_keeps_all_features(tmp_path: Path, use: Use, folder: Pat
     assert network.seen == 0
 
 
-def test_a_folder_that_cannot_be_written_is_refused_by_name(
-    tmp_path: Path, use: Use, folder: Path
-) -> None:
+def test_a_folder_that_cannot_be_written_is_refused_by_name(tmp_path, use, folder):
     (tmp_path / "file").write_text("")
     with pytest.raises(I2IError, match="features cannot be kept in .*file.*--work"):
         extract(folder, work=tmp_path / "file")
 
 
-def test_without_a_place_for_features_they_stay_in_memory(
-    tmp_path: Path, use: Use, folder: Path
-) -> None:
+def test_without_a_place_for_features_they_stay_in_memory(tmp_path, use, folder):
     (tmp_path / "home").write_text("")
     assert np.array_equal(extract(folder), extract(folder, cache=False))
 
 
-def test_pictures_that_change_meanwhile_are_told(tmp_path: Path, use: Use, folder: Path) -> None:
-    def change(done: int, _: int | None) -> None:
+def test_pictures_that_change_meanwhile_are_told(tmp_path, use, folder):
+    def change(done, _):
         if done == 4:
             Image.new("RGB", (20, 20), "white").save(folder / "03.png")
 
@@ -264,9 +236,7 @@ def test_pictures_that_change_meanwhile_are_told(tmp_path: Path, use: Use, folde
     assert not list((tmp_path / "home/features").iterdir())
 
 
-def test_many_features_stay_on_disk_and_give_the_same_numbers(
-    tmp_path: Path, use: Use, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_features_stay_on_disk_and_give_the_same_numbers(tmp_path, use, folder, monkeypatch):
     write_pictures(tmp_path / "made", seed=9, count=6, side=20)
     expected = measure_distances(folder, tmp_path / "made", ["fid", "kid"])
     monkeypatch.setattr(cache, "MAPPED_FROM", 1)
@@ -281,21 +251,20 @@ _RANK = """
 import os, signal, sys, torch
 from pathlib import Path
 sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
-import numpy as np
+import numpy as np, pytest
 from test_metrics_shard_sets import Network
 from i2icli.metrics import features
 from i2icli.metrics.picture_sets import find_set
 from i2icli.system.shares import joined_processes
-from i2icli.pretrained.weights import FoundWeights
+from stand_in import use_stand_in
 network = Network()
-features.find_inception = lambda _: FoundWeights("inception", Path("none"), "0" * 64)
 def build(*_):
     def run(images):
         if os.environ.get("DIE_AT") == f"{os.environ['RANK']}:{network.seen}":
             os.kill(os.getpid(), signal.SIGKILL)
         return network(images)
     return run
-features.build_network = build
+use_stand_in(pytest.MonkeyPatch(), build)
 with joined_processes() as process:
     rows = features.extract_features(
         find_set(Path(sys.argv[2])), mode="clean", device=torch.device("cpu"), batch_size=2,
@@ -305,25 +274,12 @@ with joined_processes() as process:
 """
 
 
-def in_processes(named: Path, result: Path, *, count: int, die_at: str = "") -> list[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    shared = {**os.environ, "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1"}
-    shared |= {"MASTER_PORT": port, "OMP_NUM_THREADS": "1", "DIE_AT": die_at}
-    command = [sys.executable, "-c", _RANK, str(Path(__file__).parent), str(named), str(result)]
-    processes = [
-        subprocess.Popen(command, env={**shared, "RANK": str(rank)}, stderr=subprocess.PIPE)
-        for rank in range(count)
-    ]
-    for process in processes:
-        process.communicate(timeout=120)
-    return [process.returncode for process in processes]
+def in_processes(named, result, *, count, die_at=""):
+    command = [sys.executable, "-c", _RANK, Path(__file__).parent, named, result]
+    return [one.code for one in run_ranks(command, count=count, timeout=120, DIE_AT=die_at)]
 
 
-def test_killed_processes_are_continued_by_another_number_of_them(
-    tmp_path: Path, use: Use, folder: Path
-) -> None:
+def test_killed_processes_are_continued_by_another_number_of_them(tmp_path, use, folder):
     expected = extract(folder, cache=False)
     named = pack(folder)
     codes = in_processes(named, tmp_path / "first", count=2, die_at="1:2")
@@ -337,7 +293,7 @@ def test_killed_processes_are_continued_by_another_number_of_them(
     np.testing.assert_allclose(found["rows"], expected, rtol=1e-5)  # batches of other sizes
 
 
-def test_metrics_that_match_names_refuse_shards(use: Use, folder: Path) -> None:
+def test_metrics_that_match_names_refuse_shards(use, folder):
     from i2icli.metrics.choose import Settings, Subject, choose_metrics
     from i2icli.pictures.label_maps import LabelScheme
 
@@ -348,5 +304,5 @@ def test_metrics_that_match_names_refuse_shards(use: Use, folder: Path) -> None:
             choose_metrics([name], subject, Settings(labels=LabelScheme(3, 255, None)))
 
 
-def _lines(folder: Path) -> list[str]:
+def _lines(folder):
     return [line for path in folder.glob("*.jsonl") for line in path.read_text().splitlines()]

@@ -1,51 +1,41 @@
 """Structure distance: by its formula, and that it sees structure and not colour."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from random_weights import random_convolutions
 from real_weights import real_home
-from torch import Tensor
 from torchvision.models import vgg16
 
 from i2icli.errors import DataError, WeightsError
 from i2icli.metrics.structure import SelfSimilarity, load_self_similarity, structure_distance
 from i2icli.pictures.images import to_tensor, write_picture
-from i2icli.pretrained.weight_files import expected_shapes
-
-
-def random_convolutions() -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(7)
-    return {
-        key: torch.randn(shape, generator=generator) * np.sqrt(2 / max(1, np.prod(shape[1:])))
-        for key, shape in expected_shapes("vgg16").items()
-    }
 
 
 @pytest.fixture(scope="module")
-def network() -> SelfSimilarity:
-    return SelfSimilarity(random_convolutions())
+def network():
+    return SelfSimilarity(random_convolutions("vgg16", 2**0.5))
 
 
-def scene(seed: int, size: int = 48) -> np.ndarray:
+def scene(seed, size=48):
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
     return np.array(Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC))
 
 
-def as_batch(*pictures: np.ndarray) -> Tensor:
+def as_batch(*pictures):
     return torch.stack([to_tensor(np.ascontiguousarray(picture)) for picture in pictures])
 
 
-def test_maps_are_cosines_of_the_features_of_relu4_3(network: SelfSimilarity) -> None:
+def test_maps_are_cosines_of_the_features_of_relu4_3(network):
     picture = as_batch(scene(1))
     with torch.device("meta"):
         features = vgg16(weights=None, init_weights=False).features
     features.load_state_dict(
-        {name.removeprefix("features."): v for name, v in random_convolutions().items()},
+        {
+            name.removeprefix("features."): v
+            for name, v in random_convolutions("vgg16", 2**0.5).items()
+        },
         assign=True,
     )
     x = (picture + 1) / 2 - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
@@ -59,9 +49,7 @@ def test_maps_are_cosines_of_the_features_of_relu4_3(network: SelfSimilarity) ->
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_distance_is_the_mean_squared_difference_and_none_from_itself(
-    network: SelfSimilarity,
-) -> None:
+def test_distance_is_the_mean_squared_difference_and_none_from_itself(network):
     first, second = as_batch(scene(1), scene(2)), as_batch(scene(1), scene(3))
     found = network.distances(first, second)
     assert found[0] == 0.0
@@ -69,7 +57,7 @@ def test_distance_is_the_mean_squared_difference_and_none_from_itself(
     assert float(found[1]) == pytest.approx(float(difference.square().mean()))
 
 
-def test_folder_gives_the_mean_with_its_protocol(network: SelfSimilarity, tmp_path: Path) -> None:
+def test_folder_gives_the_mean_with_its_protocol(network, tmp_path):
     for number in range(3):
         write_picture(tmp_path / "in" / f"{number}.png", scene(number, 224))
         write_picture(tmp_path / "out" / f"{number}.png", scene(10 + number, 224))
@@ -83,13 +71,10 @@ def test_folder_gives_the_mean_with_its_protocol(network: SelfSimilarity, tmp_pa
     assert result.counts == {"pairs": 3}
     assert result.protocol["features"] == "vgg16 relu4_3, not DINO"
     assert result.protocol["resize"] == "224x224 bicubic, antialiased"
-    assert result.interval is not None
     assert result.interval.low <= result.value <= result.interval.high
 
 
-def test_a_picture_at_twice_its_size_keeps_its_structure(
-    network: SelfSimilarity, tmp_path: Path
-) -> None:
+def test_a_picture_at_twice_its_size_keeps_its_structure(network, tmp_path):
     small = scene(1, 112)
     write_picture(tmp_path / "in" / "a.png", small)
     twice = np.array(Image.fromarray(small).resize((224, 224), Image.Resampling.BICUBIC))
@@ -102,25 +87,21 @@ def test_a_picture_at_twice_its_size_keeps_its_structure(
     assert same < other / 100
 
 
-def test_a_missing_translation_is_named(network: SelfSimilarity, tmp_path: Path) -> None:
+def test_a_missing_translation_is_named(network, tmp_path):
     for name in ("in/a.png", "in/b.png", "out/a.png"):
         write_picture(tmp_path / name, scene(1))
     with pytest.raises(DataError, match="1 of 2 pictures .* have no partner"):
         structure_distance(tmp_path / "in", tmp_path / "out", network=network)
 
 
-def test_without_weights_the_command_to_get_them_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_weights_the_command_to_get_them_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("I2I_HOME", str(tmp_path))
     with pytest.raises(WeightsError, match="i2i weights get vgg16"):
         load_self_similarity()
 
 
 @pytest.mark.slow
-def test_real_weights_see_moved_things_more_than_changed_colours(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_real_weights_see_moved_things_more_than_changed_colours(monkeypatch):
     monkeypatch.setenv("I2I_HOME", str(real_home("vgg16")))
     network = load_self_similarity()
     picture = scene(1, 224)

@@ -39,11 +39,7 @@ def test_files_of_one_key_are_one_sample(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "key", "rest"),
-    [
-        ("a.b/c.d.png", "a.b/c", ".d.png"),
-        ("plain", "plain", ""),
-        ("a/.hidden", "a/", ".hidden"),
-    ],
+    [("a.b/c.d.png", "a.b/c", ".d.png"), ("plain", "plain", ""), ("a/.hidden", "a/", ".hidden")],
 )
 def test_a_key_ends_at_the_first_dot_of_the_last_part(name, key, rest):
     assert split_name(name) == (key, rest)

@@ -1,7 +1,5 @@
 """Memory that malloc keeps; each setting in a process of its own, since it is for all of one."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -35,7 +33,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - start)
 _PAGES = (1 << 28) // 4096
 
 
-def faults(before: str, **variables: str) -> int:
+def faults(before, **variables):
     done = subprocess.run(
         [sys.executable, "-c", _FAULTS.format(before=before)],
         capture_output=True,
@@ -48,12 +46,12 @@ def faults(before: str, **variables: str) -> int:
 
 
 @needs_glibc
-def test_kept_memory_is_taken_again_without_a_page_fault() -> None:
+def test_kept_memory_is_taken_again_without_a_page_fault():
     assert faults("allocator.keep_freed_memory()") < _PAGES / 100
 
 
 @needs_glibc
-def test_returned_memory_comes_from_the_system_again() -> None:
+def test_returned_memory_comes_from_the_system_again():
     # With pages of 2 MB there are fewer faults, hence the wide bound.
     usual = faults("")
     assert usual > _PAGES / 600
@@ -62,14 +60,14 @@ def test_returned_memory_comes_from_the_system_again() -> None:
 
 
 @needs_glibc
-def test_what_the_user_said_of_malloc_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_user_said_of_malloc_stays(monkeypatch):
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1000000")
     said = "MALLOC_TRIM_THRESHOLD_ says already what malloc does"
     assert allocator.keeping_fault() == said
 
 
 @pytest.mark.parametrize("version", ["musl 1.2", ""])
-def test_other_c_libraries_are_left_alone(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_c_libraries_are_left_alone(version, monkeypatch):
     monkeypatch.setattr(os, "confstr", lambda _: version)
     monkeypatch.setattr(allocator._Process, "keeps", False)
     assert allocator.keeping_fault() == "the C library is not glibc"
@@ -77,12 +75,12 @@ def test_other_c_libraries_are_left_alone(version: str, monkeypatch: pytest.Monk
     assert not allocator.is_keeping()
 
 
-def test_system_without_confstr_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_without_confstr_is_left_alone(monkeypatch):
     monkeypatch.delattr(os, "confstr")
     assert allocator.keeping_fault() == "the C library is not glibc"
 
 
-def test_loading_a_translator_leaves_malloc_of_a_users_process_alone() -> None:
+def test_loading_a_translator_leaves_malloc_of_a_users_process_alone():
     code = (
         "import i2icli.translation.translator, i2icli.training.run\n"
         "from i2icli.system import allocator\n"

@@ -1,12 +1,9 @@
 """No archive writes outside its folder, and a bad one leaves nothing behind."""
 
-from __future__ import annotations
-
 import io
 import stat
 import tarfile
 import zipfile
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +12,7 @@ from i2icli.system import archives
 from i2icli.system.archives import Limits, unpack
 
 
-def make_zip(path: Path, files: dict[str, bytes]) -> Path:
+def make_zip(path, files):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
             info = zipfile.ZipInfo(name)
@@ -25,7 +22,7 @@ def make_zip(path: Path, files: dict[str, bytes]) -> Path:
     return path
 
 
-def make_tar(path: Path, members: list[tuple[tarfile.TarInfo, bytes]], mode: str = "w:gz") -> Path:
+def make_tar(path, members, mode="w:gz"):
     with tarfile.open(path, mode) as archive:
         for info, data in members:
             info.size = len(data)
@@ -33,17 +30,25 @@ def make_tar(path: Path, members: list[tuple[tarfile.TarInfo, bytes]], mode: str
     return path
 
 
-def tar_file(name: str, data: bytes = b"x") -> tuple[tarfile.TarInfo, bytes]:
+def tar_file(name, data=b"x"):
     return tarfile.TarInfo(name), data
 
 
-def tar_special(name: str, kind: bytes, target: str = "") -> tuple[tarfile.TarInfo, bytes]:
+def tar_special(name, kind, target=""):
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, target
     return info, b""
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def make(kind, folder, files):
+    """Write files as an archive of that kind."""
+    if kind == "zip":
+        return make_zip(folder / "a.zip", files)
+    mode = "w:gz" if kind == "tar.gz" else "w"
+    return make_tar(folder / f"a.{kind}", [tar_file(*item) for item in files.items()], mode)
+
+
+def contents(folder):
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -55,25 +60,25 @@ FILES = {"set/trainA/1.jpg": b"one", "set/trainB/sub/2.jpg": b"two"}
 FLAT = {"trainA/1.jpg": b"one", "trainB/sub/2.jpg": b"two"}
 
 
-def test_zip_is_unpacked_without_its_top_folder(tmp_path: Path) -> None:
+def test_zip_is_unpacked_without_its_top_folder(tmp_path):
     made = make_zip(tmp_path / "a.zip", {**FILES, "__MACOSX/set/._1.jpg": b"clutter"})
     assert unpack(made, tmp_path / "out") == 3
     assert contents(tmp_path / "out") == FLAT
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
-def test_tar_is_unpacked_whatever_its_compression(mode: str, tmp_path: Path) -> None:
+def test_tar_is_unpacked_whatever_its_compression(mode, tmp_path):
     made = make_tar(tmp_path / "a.bin", [tar_file(*item) for item in FILES.items()], mode)
     unpack(made, tmp_path / "deep" / "out")
     assert contents(tmp_path / "deep" / "out") == FLAT
 
 
-def test_several_folders_at_the_top_stay(tmp_path: Path) -> None:
+def test_several_folders_at_the_top_stay(tmp_path):
     unpack(make_zip(tmp_path / "a.zip", FLAT), tmp_path / "out")
     assert contents(tmp_path / "out") == FLAT
 
 
-def test_an_empty_folder_may_be_the_target(tmp_path: Path) -> None:
+def test_an_empty_folder_may_be_the_target(tmp_path):
     (tmp_path / "out").mkdir()
     unpack(make_zip(tmp_path / "a.zip", FLAT), tmp_path / "out")
     assert contents(tmp_path / "out") == FLAT
@@ -92,13 +97,10 @@ BAD_NAMES = [
 
 @pytest.mark.parametrize("name", BAD_NAMES)
 @pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_paths_that_lead_out_are_refused(name: str, kind: str, tmp_path: Path) -> None:
+def test_paths_that_lead_out_are_refused(name, kind, tmp_path):
     inner = tmp_path / "inner"
     inner.mkdir()
-    if kind == "zip":
-        made = make_zip(inner / "a.zip", {"trainA/1.jpg": b"one", name: b"evil"})
-    else:
-        made = make_tar(inner / "a.tar", [tar_file("trainA/1.jpg"), tar_file(name, b"evil")])
+    made = make(kind, inner, {"trainA/1.jpg": b"one", name: b"evil"})
     with pytest.raises(DataError, match="so nothing was unpacked"):
         unpack(made, inner / "out")
     assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(["inner", made.name])
@@ -115,9 +117,7 @@ def test_paths_that_lead_out_are_refused(name: str, kind: str, tmp_path: Path) -
     ],
     ids=["absolute link", "link out", "hard link", "pipe", "device"],
 )
-def test_links_and_devices_in_a_tar_are_refused(
-    member: tuple[tarfile.TarInfo, bytes], tmp_path: Path
-) -> None:
+def test_links_and_devices_in_a_tar_are_refused(member, tmp_path):
     through = tar_file("trainA/link/evil.jpg")
     made = make_tar(tmp_path / "a.tar.gz", [tar_file("trainA/1.jpg"), member, through])
     with pytest.raises(DataError, match="holds a link or a device"):
@@ -125,7 +125,7 @@ def test_links_and_devices_in_a_tar_are_refused(
     assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]
 
 
-def test_links_in_a_zip_are_refused(tmp_path: Path) -> None:
+def test_links_in_a_zip_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         info = zipfile.ZipInfo("trainA/link")
         info.external_attr = (stat.S_IFLNK | 0o777) << 16
@@ -135,22 +135,16 @@ def test_links_in_a_zip_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_contents_that_swell_are_refused(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_contents_that_swell_are_refused(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "_BOMB_FLOOR", 1 << 16)
-    bomb = {"trainA/1.jpg": bytes(1 << 20)}
-    if kind == "zip":
-        made = make_zip(tmp_path / "a.zip", bomb)
-    else:
-        made = make_tar(tmp_path / "a.tgz", [tar_file(*item) for item in bomb.items()])
+    made = make(kind, tmp_path, {"trainA/1.jpg": bytes(1 << 20)})
     with pytest.raises(DataError, match="no set of pictures"):
         unpack(made, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == [made.name]
 
 
-def test_too_many_files_and_bytes_are_refused(tmp_path: Path) -> None:
+def test_too_many_files_and_bytes_are_refused(tmp_path):
     made = make_zip(tmp_path / "a.zip", FILES)
     with pytest.raises(DataError, match="more than 1 files"):
         unpack(made, tmp_path / "out", limits=Limits(files=1))
@@ -161,18 +155,11 @@ def test_too_many_files_and_bytes_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("keep", [0.3, 0.9])
 @pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar"])
-def test_a_cut_archive_is_named_and_leaves_nothing(kind: str, keep: float, tmp_path: Path) -> None:
+def test_a_cut_archive_is_named_and_leaves_nothing(kind, keep, tmp_path):
     noise = bytes(range(256)) * 200
-    if kind == "zip":
-        made = make_zip(tmp_path / "a.zip", {"trainA/1.jpg": noise})
-    else:
-        made = make_tar(
-            tmp_path / f"a.{kind}",
-            [tar_file("trainA/1.jpg", noise)],
-            "w:gz" if kind == "tar.gz" else "w",
-        )
-        if kind == "tar":
-            made.write_bytes(made.read_bytes()[: len(noise) + 512])  # without the padding
+    made = make(kind, tmp_path, {"trainA/1.jpg": noise})
+    if kind == "tar":
+        made.write_bytes(made.read_bytes()[: len(noise) + 512])  # without the padding
     data = made.read_bytes()
     made.write_bytes(data[: int(len(data) * keep)])
     with pytest.raises(DataError, match="get it again"):
@@ -180,7 +167,7 @@ def test_a_cut_archive_is_named_and_leaves_nothing(kind: str, keep: float, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == [made.name]
 
 
-def test_a_zip_with_a_wrong_byte_is_damaged(tmp_path: Path) -> None:
+def test_a_zip_with_a_wrong_byte_is_damaged(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("trainA/1.jpg", b"abcdefgh" * 10)
     data = bytearray((tmp_path / "a.zip").read_bytes())
@@ -190,7 +177,7 @@ def test_a_zip_with_a_wrong_byte_is_damaged(tmp_path: Path) -> None:
         unpack(tmp_path / "a.zip", tmp_path / "out")
 
 
-def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_archive_is_refused(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"<html>not found</html>")
     with pytest.raises(DataError, match=r"not a \.zip or \.tar archive"):
         unpack(tmp_path / "a.zip", tmp_path / "out")
@@ -198,13 +185,13 @@ def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
         unpack(tmp_path / "none.zip", tmp_path / "out")
 
 
-def test_one_name_for_file_and_folder_is_refused(tmp_path: Path) -> None:
+def test_one_name_for_file_and_folder_is_refused(tmp_path):
     made = make_zip(tmp_path / "a.zip", {"trainA": b"file", "trainA/1.jpg": b"one"})
     with pytest.raises(DataError, match="one name for a file and a folder"):
         unpack(made, tmp_path / "out")
 
 
-def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_in_use_is_left_alone(tmp_path):
     made = make_zip(tmp_path / "a.zip", FLAT)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("kept")

@@ -1,7 +1,5 @@
 """What `auto` comes to, and what is said about it."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 
@@ -14,7 +12,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 
 
 @pytest.fixture(autouse=True)
-def _gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def _gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "GPU X")
     monkeypatch.setattr(choices, "compiler_fault", lambda _: None)
@@ -22,33 +20,30 @@ def _gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choices, "keeping_fault", lambda: None)
 
 
-def work(*, gain: float | None = None, **options: object) -> Work:
+def work(*, gain=None, **options):
     trial = Trial(gain, "" if gain else "too small")
-    return Work(try_layout=lambda _: trial, **options)  # type: ignore[arg-type]
+    return Work(try_layout=lambda _: trial, **options)
 
 
-def test_on_a_cpu_memory_is_kept_and_maps_are_recomputed() -> None:
+def test_on_a_cpu_memory_is_kept_and_maps_are_recomputed():
     chosen = choose(RuntimeConfig(), CPU, work(steps=10**6))
     on = [name for name in RuntimeConfig.model_fields if getattr(chosen, name, None) is True]
     assert on == ["recompute", "reuse_memory"]
 
 
-def test_on_a_gpu_long_runs_get_all_but_the_untried() -> None:
+def test_on_a_gpu_long_runs_get_all_but_the_untried():
     chosen = choose(RuntimeConfig(), CUDA, work(steps=10**6, gain=1.2))
     on = [name for name in RuntimeConfig.model_fields if getattr(chosen, name, None) is True]
     assert on == ["compile", "channels_last", "fused_optimizer", "prefetch"]
     assert "runtime.cuda_graphs=on" in chosen.reasons["cuda_graphs"]
 
 
-@pytest.mark.parametrize(
-    ("options", "name"),
-    [({"steps": 4999}, "compile"), ({}, "compile")],
-)
-def test_what_does_not_pay_is_off(options: dict[str, int], name: str) -> None:
+@pytest.mark.parametrize(("options", "name"), [({"steps": 4999}, "compile"), ({}, "compile")])
+def test_what_does_not_pay_is_off(options, name):
     assert not getattr(choose(RuntimeConfig(), CUDA, work(**options)), name)
 
 
-def test_translating_needs_nothing_that_is_for_training() -> None:
+def test_translating_needs_nothing_that_is_for_training():
     for device in (CPU, CUDA):
         chosen = choose(RuntimeConfig(), device, work(trains=False, gain=1.5))
         assert chosen.channels_last
@@ -57,14 +52,14 @@ def test_translating_needs_nothing_that_is_for_training() -> None:
 
 
 @pytest.mark.parametrize(("gain", "is_on"), [(0.9, False), (1.02, False), (1.04, True)])
-def test_channels_last_takes_a_clear_gain_in_a_trial(gain: float, is_on: bool) -> None:
+def test_channels_last_takes_a_clear_gain_in_a_trial(gain, is_on):
     chosen = choose(RuntimeConfig(), CPU, work(gain=gain))
     assert chosen.channels_last is is_on
     assert chosen.reasons["channels_last"] == f"{gain:.2f}x in a trial"
 
 
-def test_what_is_set_is_not_tried() -> None:
-    def refuse(_: torch.dtype) -> Trial:
+def test_what_is_set_is_not_tried():
+    def refuse(_):
         raise AssertionError("tried")
 
     for value in ("on", "off"):
@@ -74,7 +69,7 @@ def test_what_is_set_is_not_tried() -> None:
         assert not {"channels_last", "compile"} & set(chosen.reasons)
 
 
-def test_run_goes_on_by_the_choices_that_it_began_with() -> None:
+def test_run_goes_on_by_the_choices_that_it_began_with():
     began = choose(RuntimeConfig(), CPU, work(gain=1.5)).kept()
     assert began == {"device": "cpu", "channels_last": True, "compile": False}
     chosen = choose(RuntimeConfig(), CPU, work(gain=0.5, settled=began))
@@ -82,19 +77,19 @@ def test_run_goes_on_by_the_choices_that_it_began_with() -> None:
     assert chosen.reasons["channels_last"] == "as this run began"
 
 
-def test_run_that_moves_to_another_kind_of_device_chooses_anew() -> None:
+def test_run_that_moves_to_another_kind_of_device_chooses_anew():
     began = {"device": "cuda", "channels_last": True, "compile": True}
     chosen = choose(RuntimeConfig(), CPU, work(gain=0.5, settled=began))
     assert not chosen.channels_last
     assert not chosen.compile
 
 
-def test_configuration_outweighs_how_a_run_began() -> None:
+def test_configuration_outweighs_how_a_run_began():
     began = {"device": "cpu", "channels_last": True, "compile": False}
     assert not choose(RuntimeConfig(channels_last="off"), CPU, work(settled=began)).channels_last
 
 
-def test_process_that_is_not_ours_keeps_its_malloc(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_process_that_is_not_ours_keeps_its_malloc(monkeypatch):
     monkeypatch.setattr(choices, "is_claimed", lambda: False)
     chosen = choose(RuntimeConfig(), CPU)
     assert not chosen.reuse_memory
@@ -102,7 +97,7 @@ def test_process_that_is_not_ours_keeps_its_malloc(monkeypatch: pytest.MonkeyPat
     assert choose(RuntimeConfig(reuse_memory="on"), CPU).reuse_memory
 
 
-def test_no_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_compiler_is_said(monkeypatch):
     monkeypatch.setattr(choices, "compiler_fault", lambda _: "there is no C++ compiler")
     chosen = choose(RuntimeConfig(), CUDA, work(steps=10**6))
     assert not chosen.compile
@@ -113,16 +108,14 @@ def test_no_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     ("has_units", "words"),
     [(True, "this CPU computes bfloat16 about 1.5 times as fast"), (False, "has no bfloat16")],
 )
-def test_cpu_stays_exact_and_says_what_it_could(
-    has_units: bool, words: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cpu_stays_exact_and_says_what_it_could(has_units, words, monkeypatch):
     monkeypatch.setattr("i2icli.system.device.has_fast_bfloat16", lambda: has_units)
     chosen = choose(RuntimeConfig(), CPU)
     assert chosen.precision == torch.float32
     assert words in chosen.describe()
 
 
-def test_description_names_what_is_on_with_its_reason() -> None:
+def test_description_names_what_is_on_with_its_reason():
     said = choose(RuntimeConfig(recompute="off"), CUDA, work(steps=9000, gain=1.5)).describe()
     assert said == (
         "cuda:0 (GPU X), bfloat16 (auto: this GPU has bfloat16 units), compiled networks "
@@ -132,14 +125,14 @@ def test_description_names_what_is_on_with_its_reason() -> None:
     )
 
 
-def test_description_leaves_out_what_is_off_for_nothing_to_do() -> None:
+def test_description_leaves_out_what_is_off_for_nothing_to_do():
     runtime = RuntimeConfig(precision="float32", recompute="off", reuse_memory="off")
     chosen = choose(runtime, CPU, work(gain=0.97))
     assert chosen.reasons["channels_last"] == "0.97x in a trial"
     assert chosen.describe() == "cpu, float32"
 
 
-def test_choices_have_a_field_for_every_switch() -> None:
+def test_choices_have_a_field_for_every_switch():
     switches = {
         name
         for name, field in RuntimeConfig.model_fields.items()

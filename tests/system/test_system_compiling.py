@@ -1,13 +1,7 @@
 """Compiled functions: which calls are compiled, and the way back. The compiler is a stand-in."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 import torch
-from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
 from i2icli.system import compiling
@@ -15,17 +9,17 @@ from i2icli.system.compiling import Compiled, compiler_fault
 from i2icli.system.messages import collect_messages
 
 
-def double(values: Tensor) -> Tensor:
+def double(values):
     return 2 * values
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+def calls(monkeypatch):
     """Return the shapes that the stand-in for compiled code was called with."""
-    shapes: list[tuple[int, ...]] = []
+    shapes = []
 
-    def compile_(function: Callable[[Tensor], Tensor], **_: Any) -> Callable[[Tensor], Tensor]:
-        def fast(values: Tensor) -> Tensor:
+    def compile_(function, **_):
+        def fast(values):
             shapes.append(tuple(values.shape))
             return function(values)
 
@@ -35,7 +29,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     return shapes
 
 
-def test_training_compiles_what_records_a_gradient(calls: list[tuple[int, ...]]) -> None:
+def test_training_compiles_what_records_a_gradient(calls):
     said = collect_messages()
     compiled = Compiled(double, title="generator", trains=True)
     for _ in range(2):
@@ -48,7 +42,7 @@ def test_training_compiles_what_records_a_gradient(calls: list[tuple[int, ...]])
     assert said[1].startswith("compiled the generator in ")
 
 
-def test_translating_compiles_a_few_sizes_of_pictures(calls: list[tuple[int, ...]]) -> None:
+def test_translating_compiles_a_few_sizes_of_pictures(calls):
     compiled = Compiled(double, title="generator", trains=False)
     with torch.inference_mode():
         for size in [*range(1, 12), 1]:
@@ -56,11 +50,11 @@ def test_translating_compiles_a_few_sizes_of_pictures(calls: list[tuple[int, ...
     assert calls == [(size,) for size in [*range(1, 9), 1]]
 
 
-def test_failure_goes_on_eager_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_goes_on_eager_and_says_so(monkeypatch):
     tries = []
 
-    def compile_(_: object, **__: object) -> Callable[[Tensor], Tensor]:
-        def fail(_values: Tensor) -> Tensor:
+    def compile_(_, **__):
+        def fail(_values):
             tries.append(1)
             raise TorchDynamoException("no such kernel\nand more")
 
@@ -75,10 +69,8 @@ def test_failure_goes_on_eager_and_says_so(monkeypatch: pytest.MonkeyPatch) -> N
     assert said[1:] == ["the generator goes on uncompiled: no such kernel"]
 
 
-def test_fault_of_the_function_itself_is_no_fault_of_compiling(
-    calls: list[tuple[int, ...]],
-) -> None:
-    def fail(_: Tensor) -> Tensor:
+def test_fault_of_the_function_itself_is_no_fault_of_compiling(calls):
+    def fail(_):
         raise ValueError("no picture")
 
     compiled = Compiled(fail, title="generator", trains=True)
@@ -87,7 +79,7 @@ def test_fault_of_the_function_itself_is_no_fault_of_compiling(
     assert calls == [(2,)]
 
 
-def test_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_compiler_is_named(monkeypatch):
     monkeypatch.setattr(compiling.shutil, "which", lambda _: None)
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr(compiling.sys, "platform", "linux")
@@ -96,7 +88,7 @@ def test_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_missing_triton_is_named_on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_triton_is_named_on_gpus(monkeypatch):
     monkeypatch.setattr(compiling.shutil, "which", lambda name: name)
     monkeypatch.setattr(compiling.importlib.util, "find_spec", lambda _: None)
     assert compiler_fault(torch.device("cuda")) == "triton is not installed"

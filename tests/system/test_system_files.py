@@ -1,33 +1,23 @@
 """Files and folders that are there whole, or as they were before."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
 import pytest
 
 from i2icli.errors import ConfigError
-from i2icli.system.files import (
-    WholeFile,
-    link_whole,
-    remove_leftovers,
-    whole_folder,
-    write_whole,
-)
+from i2icli.system.files import WholeFile, link_whole, remove_leftovers, whole_folder, write_whole
 
 BOTH = pytest.mark.parametrize("is_shared", [False, True])
 
 
-def names(folder: Path) -> list[str]:
+def names(folder):
     return sorted(entry.name for entry in folder.iterdir())
 
 
 @BOTH
 @pytest.mark.parametrize("content", ["sch\u00f6n", "sch\u00f6n".encode()], ids=["text", "bytes"])
-def test_a_file_is_replaced_by_what_is_written(
-    tmp_path: Path, content: str | bytes, is_shared: bool
-) -> None:
+def test_a_file_is_replaced_by_what_is_written(tmp_path, content, is_shared):
     (tmp_path / "a").write_text("before")
     write_whole(tmp_path / "a", content, is_shared=is_shared, is_synced=True)
     assert (tmp_path / "a").read_text(encoding="utf-8") == "sch\u00f6n"
@@ -36,10 +26,8 @@ def test_a_file_is_replaced_by_what_is_written(
 
 @BOTH
 @pytest.mark.parametrize("fault", [OSError, KeyboardInterrupt])
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, fault: type[BaseException], is_shared: bool
-) -> None:
-    def fail() -> None:
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, fault, is_shared):
+    def fail():
         with WholeFile(tmp_path / "a", is_shared=is_shared) as stream:
             stream.write(b"half")
             raise fault
@@ -51,7 +39,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     assert names(tmp_path) == ["a"]
 
 
-def test_two_processes_may_write_one_shared_file(tmp_path: Path) -> None:
+def test_two_processes_may_write_one_shared_file(tmp_path):
     with WholeFile(tmp_path / "a", is_shared=True) as one:
         one.write(b"one")
         write_whole(tmp_path / "a", b"other", is_shared=True)
@@ -59,13 +47,13 @@ def test_two_processes_may_write_one_shared_file(tmp_path: Path) -> None:
 
 
 @BOTH
-def test_a_name_as_long_as_the_disk_allows_can_be_written(tmp_path: Path, is_shared: bool) -> None:
+def test_a_name_as_long_as_the_disk_allows_can_be_written(tmp_path, is_shared):
     path = tmp_path / ("\u00fc" * 127)
     write_whole(path, "x", is_shared=is_shared)
     assert path.read_text() == "x"
 
 
-def test_leftovers_of_one_file_or_of_all_are_removed(tmp_path: Path) -> None:
+def test_leftovers_of_one_file_or_of_all_are_removed(tmp_path):
     for name in (".a.1-ab.partial", ".b.1-ab.partial", ".b.partial", "c.partial"):
         (tmp_path / name).touch()
     remove_leftovers(tmp_path, "a")
@@ -74,7 +62,7 @@ def test_leftovers_of_one_file_or_of_all_are_removed(tmp_path: Path) -> None:
     assert names(tmp_path) == ["c.partial"]
 
 
-def test_a_link_replaces_a_file(tmp_path: Path) -> None:
+def test_a_link_replaces_a_file(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).write_text(name)
     link_whole(tmp_path / "a", tmp_path / "b")
@@ -82,7 +70,7 @@ def test_a_link_replaces_a_file(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a", "b"]
 
 
-def test_a_folder_appears_at_the_end(tmp_path: Path) -> None:
+def test_a_folder_appears_at_the_end(tmp_path):
     with whole_folder(tmp_path / "deep" / "out") as fresh:
         (fresh / "x").touch()
         assert not (tmp_path / "deep/out").exists()
@@ -91,14 +79,14 @@ def test_a_folder_appears_at_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_replaced", [False, True])
-def test_a_folder_that_fails_leaves_what_was_there(tmp_path: Path, is_replaced: bool) -> None:
+def test_a_folder_that_fails_leaves_what_was_there(tmp_path, is_replaced):
     (tmp_path / "out").mkdir()
     with pytest.raises(ZeroDivisionError), whole_folder(tmp_path / "out", is_replaced=is_replaced):
         raise ZeroDivisionError
     assert names(tmp_path) == ["out"]
 
 
-def test_a_folder_is_replaced_unless_another_process_was_faster(tmp_path: Path) -> None:
+def test_a_folder_is_replaced_unless_another_process_was_faster(tmp_path):
     for name in ("one", "other"):
         with whole_folder(tmp_path / "out", is_replaced=True) as fresh:
             (fresh / name).touch()
@@ -108,10 +96,8 @@ def test_a_folder_is_replaced_unless_another_process_was_faster(tmp_path: Path) 
     assert names(tmp_path) == ["out"]
 
 
-def test_a_folder_that_cannot_make_way_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
+def test_a_folder_that_cannot_make_way_is_named(tmp_path, monkeypatch):
+    def refuse(*_):
         raise OSError(13, "denied")
 
     with (
@@ -121,7 +107,7 @@ def test_a_folder_that_cannot_make_way_is_named(
         monkeypatch.setattr(Path, "rename", refuse)
 
 
-def test_a_part_of_a_folder_can_take_its_name(tmp_path: Path) -> None:
+def test_a_part_of_a_folder_can_take_its_name(tmp_path):
     with whole_folder(tmp_path / "out", top=lambda fresh: fresh / "top") as fresh:
         (fresh / "top").mkdir()
         (fresh / "top" / "x").touch()

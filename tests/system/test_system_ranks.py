@@ -1,10 +1,7 @@
 """Two processes on half batches do what one does on whole ones, in float64."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -17,7 +14,7 @@ TOLERANCE = 1e-9
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def trained(tmp_path_factory):
     """Train every case both ways; return what each rank, and one alone, came to."""
     folder = tmp_path_factory.mktemp("ranks")
     script = Path(__file__).parents[1] / "kits" / "ranks_equality.py"
@@ -33,7 +30,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("case", list(CASES))
-def test_two_ranks_have_the_losses_of_one(trained: dict[str, Any], case: str) -> None:
+def test_two_ranks_have_the_losses_of_one(trained, case):
     whole, shared = trained["whole"][case]["losses"], trained["ranks"][0][case]["losses"]
     assert len(whole) == len(shared) == STEPS
     for ours, theirs in zip(shared, whole, strict=True):
@@ -41,7 +38,7 @@ def test_two_ranks_have_the_losses_of_one(trained: dict[str, Any], case: str) ->
 
 
 @pytest.mark.parametrize("case", list(CASES))
-def test_two_ranks_come_to_the_weights_of_one(trained: dict[str, Any], case: str) -> None:
+def test_two_ranks_come_to_the_weights_of_one(trained, case):
     whole, shared = trained["whole"][case], trained["ranks"][0][case]
     assert list(whole["weights"]) == list(shared["weights"])
     for name, value in whole["weights"].items():
@@ -51,14 +48,14 @@ def test_two_ranks_come_to_the_weights_of_one(trained: dict[str, Any], case: str
 
 
 @pytest.mark.parametrize("case", list(CASES))
-def test_both_ranks_have_the_same_weights_and_draws(trained: dict[str, Any], case: str) -> None:
+def test_both_ranks_have_the_same_weights_and_draws(trained, case):
     first, second = (ranks[case] for ranks in trained["ranks"])
     for name, value in first["weights"].items():
         assert torch.equal(value, second["weights"][name]), name
     assert torch.equal(first["draws"], second["draws"])
 
 
-def test_weight_that_one_rank_missed_counts_as_zero_there(trained: dict[str, Any]) -> None:
+def test_weight_that_one_rank_missed_counts_as_zero_there(trained):
     for rank in (0, 1):
         both, first, neither = trained["exchange"][rank]["gradients"]
         assert both.tolist() == [1.5, 1.5]
@@ -66,14 +63,14 @@ def test_weight_that_one_rank_missed_counts_as_zero_there(trained: dict[str, Any
         assert neither is None
 
 
-def test_gathered_rows_are_in_order_and_send_gradient_back(trained: dict[str, Any]) -> None:
+def test_gathered_rows_are_in_order_and_send_gradient_back(trained):
     for rank, expected in enumerate((2.0, 20.0)):
         exchange = trained["exchange"][rank]
         assert exchange["gathered"] == [0.0, 1.0]
         assert exchange["row_gradient"].tolist() == [expected]
 
 
-def test_ranks_agree_on_what_one_of_them_knows(trained: dict[str, Any]) -> None:
+def test_ranks_agree_on_what_one_of_them_knows(trained):
     for exchange in trained["exchange"]:
         assert exchange["any"] == [False, True]
         assert exchange["alone"] == "from 0"

@@ -1,7 +1,5 @@
 """What a process says and does when it, or another one, fails."""
 
-from __future__ import annotations
-
 import pytest
 import torch.distributed as dist
 
@@ -10,17 +8,17 @@ from i2icli.system import ranks
 from i2icli.system.ranks import ALONE, Ranks
 
 
-def fail() -> None:
+def fail():
     raise DataError("the disk is full")
 
 
-def two_ranks() -> tuple[Ranks, Ranks]:
+def two_ranks():
     """Return both processes of a run that share words, but exchange no tensors."""
     store = dist.HashStore()
     return Ranks(0, 2, store=store), Ranks(1, 2, store=store)
 
 
-def test_rank_0_that_fails_alone_says_why_and_the_other_ends_silently() -> None:
+def test_rank_0_that_fails_alone_says_why_and_the_other_ends_silently():
     first, second = two_ranks()
     with pytest.raises(DataError):
         first.alone(fail)
@@ -36,14 +34,14 @@ def test_rank_0_that_fails_alone_says_why_and_the_other_ends_silently() -> None:
     assert first.claims_to_speak()
 
 
-def test_rank_0_without_sign_of_life_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rank_0_without_sign_of_life_is_given_up(monkeypatch):
     monkeypatch.setattr(ranks, "_SILENCE", 0.01)
     _, second = two_ranks()
     with pytest.raises(LostContactError, match="rank 0 gives no sign of life"):
         second.alone(fail)
 
 
-def test_single_process_works_and_speaks_for_itself() -> None:
+def test_single_process_works_and_speaks_for_itself():
     assert ALONE.alone(lambda: 3) == 3
     assert ALONE.claims_to_speak()
     assert ALONE.collect("x") == ALONE.collect_on_main("x") == ["x"]
@@ -59,9 +57,7 @@ def test_single_process_works_and_speaks_for_itself() -> None:
         ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "x", "MASTER_PORT": "1"}, True),
     ],
 )
-def test_processes_are_told_by_their_environment(
-    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: bool
-) -> None:
+def test_processes_are_told_by_their_environment(monkeypatch, environment, expected):
     for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():

@@ -6,9 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -35,11 +33,11 @@ SCRIPT = Path(__file__).parents[1] / "kits" / "ranks_command.py"
 NEVER = ("0", "0", "SIGTERM")
 
 
-def words(*parts: object) -> list[str]:
+def words(*parts):
     return [sys.executable, str(SCRIPT), *map(str, parts)]
 
 
-def launch(command: Sequence[str], capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:
+def launch(command, capfd):
     """Run a command in two processes; return the exit code and what they said."""
     notes = collect_messages()
     code = run_in_processes(command, 2)
@@ -47,7 +45,7 @@ def launch(command: Sequence[str], capfd: pytest.CaptureFixture[str]) -> tuple[i
 
 
 @pytest.fixture(scope="module")
-def preset(picture_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def preset(picture_root, tmp_path_factory):
     """Return a run with pools, dropout, samples and an average, as a preset file."""
     method = tiny_document("cyclegan", pool_size=2)
     method["generator"]["dropout"] = True
@@ -67,7 +65,7 @@ def preset(picture_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="module")
-def through(preset: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def through(preset, tmp_path_factory):
     """Return a run of two processes that nobody disturbed."""
     folder = RunFolder(tmp_path_factory.mktemp("through") / "run")
     command = words(*NEVER, "train", "--preset", preset, "--run-dir", folder.path)
@@ -75,7 +73,7 @@ def through(preset: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder
     return folder
 
 
-def assert_same_runs(ours: RunFolder, theirs: RunFolder) -> None:
+def assert_same_runs(ours, theirs):
     assert_same(vars(load_checkpoint(ours.last)), vars(load_checkpoint(theirs.last)))
     lines = [[without_timings(line) for line in run.read_metrics()] for run in (ours, theirs)]
     assert lines[0] == lines[1]
@@ -83,7 +81,7 @@ def assert_same_runs(ours: RunFolder, theirs: RunFolder) -> None:
         assert ours.sample(step).read_bytes() == theirs.sample(step).read_bytes()
 
 
-def test_checkpoint_holds_the_pool_and_random_state_of_every_rank(through: RunFolder) -> None:
+def test_checkpoint_holds_the_pool_and_random_state_of_every_rank(through):
     state = load_checkpoint(through.last)
     (other,) = state.others
     assert state.step == STEPS
@@ -95,7 +93,7 @@ def test_checkpoint_holds_the_pool_and_random_state_of_every_rank(through: RunFo
         assert not torch.equal(ours, theirs)
 
 
-def test_metrics_are_means_over_the_ranks(through: RunFolder) -> None:
+def test_metrics_are_means_over_the_ranks(through):
     state = load_checkpoint(through.last)
     key = "generators/cycle_a"
     sums = [meters["sums"][key] for meters in (state.meters, state.others[0]["meters"])]
@@ -105,8 +103,8 @@ def test_metrics_are_means_over_the_ranks(through: RunFolder) -> None:
 
 
 def test_signal_to_one_rank_stops_both_after_the_same_step_and_resume_is_exact(
-    preset: Path, through: RunFolder, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+    preset, through, tmp_path, capfd
+):
     folder = RunFolder(tmp_path / "run")
     start = words(1, 5, "SIGTERM", "train", "--preset", preset, "--run-dir", folder.path)
     code, said = launch(start, capfd)
@@ -122,8 +120,8 @@ def test_signal_to_one_rank_stops_both_after_the_same_step_and_resume_is_exact(
 
 
 def test_killed_rank_ends_the_other_with_a_sentence_and_a_run_to_resume(
-    preset: Path, through: RunFolder, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+    preset, through, tmp_path, capfd
+):
     folder = RunFolder(tmp_path / "run")
     start = words(1, 4, "SIGKILL", "train", "--preset", preset, "--run-dir", folder.path)
     code, said = launch(start, capfd)
@@ -142,9 +140,7 @@ def test_killed_rank_ends_the_other_with_a_sentence_and_a_run_to_resume(
     assert load_checkpoint(folder.last).others == []
 
 
-def test_killed_rank_0_is_told_by_the_other(
-    preset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_killed_rank_0_is_told_by_the_other(preset, tmp_path, capfd):
     start = words(0, 2, "SIGKILL", "train", "--preset", preset, "--run-dir", tmp_path / "run")
     code, said = launch(start, capfd)
     assert code == 1
@@ -153,9 +149,7 @@ def test_killed_rank_0_is_told_by_the_other(
 
 
 @pytest.mark.slow
-def test_torchrun_starts_a_failed_run_again_from_its_last_checkpoint(
-    preset: Path, through: RunFolder, tmp_path: Path
-) -> None:
+def test_torchrun_starts_a_failed_run_again_from_its_last_checkpoint(preset, through, tmp_path):
     folder = RunFolder(tmp_path / "run")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     torchrun += ["--nproc-per-node", "2", "--max-restarts", "1", "--monitor-interval", "0.1"]
@@ -169,9 +163,7 @@ def test_torchrun_starts_a_failed_run_again_from_its_last_checkpoint(
 
 
 @pytest.mark.parametrize(("size", "tried"), [(1, 2), (3, 4)])
-def test_batch_that_ranks_cannot_share_is_refused(
-    pair: str, picture_root: Path, size: int, tried: int
-) -> None:
+def test_batch_that_ranks_cannot_share_is_refused(pair, picture_root, size, tried):
     config = pair_config(picture_root, data={"batch_size": size})
     with pytest.raises(ConfigError) as refused:
         open_session(config, ranks=Ranks(1, 2))
@@ -182,12 +174,12 @@ def test_batch_that_ranks_cannot_share_is_refused(
 
 
 @pytest.mark.parametrize(("codes", "expected"), [((0, 0), 0), ((75, 75), 75), ((1, 3), 3)])
-def test_launcher_ends_with_the_code_that_tells_most(codes: tuple[int, int], expected: int) -> None:
+def test_launcher_ends_with_the_code_that_tells_most(codes, expected):
     code = f"import os, sys; sys.exit({codes}[int(os.environ['RANK'])])"
     assert run_in_processes([sys.executable, "-c", code], 2) == expected
 
 
-def test_launcher_ends_a_process_that_does_not_notice_the_end_of_another() -> None:
+def test_launcher_ends_a_process_that_does_not_notice_the_end_of_another():
     code = "import os, sys, time; time.sleep(100 * int(os.environ['RANK'])); sys.exit(3)"
     notes = collect_messages()
     ended = run_in_processes([sys.executable, "-c", code], 2, grace=0.2)
@@ -198,27 +190,27 @@ def test_launcher_ends_a_process_that_does_not_notice_the_end_of_another() -> No
 class _EndsAtOnce:
     """A process that is gone the moment it is killed."""
 
-    def __init__(self, code: int | None) -> None:
+    def __init__(self, code):
         self.code = code
 
-    def poll(self) -> int | None:
+    def poll(self):
         return self.code
 
-    def kill(self) -> None:
+    def kill(self):
         self.code = -9 if self.code is None else self.code
 
-    def wait(self) -> int | None:
+    def wait(self):
         return self.code
 
 
-def test_launcher_names_a_process_that_ends_between_two_looks() -> None:
+def test_launcher_names_a_process_that_ends_between_two_looks():
     notes = collect_messages()
-    children: Any = [_EndsAtOnce(3), _EndsAtOnce(None)]
+    children = [_EndsAtOnce(3), _EndsAtOnce(None)]
     assert _wait(children, grace=0.0) == 3
     assert notes == ["process 1 of 2 was ended by SIGKILL"]
 
 
-def test_help_names_the_option() -> None:
+def test_help_names_the_option():
     from typer.testing import CliRunner
 
     assert "--nproc" in CliRunner().invoke(app, ["resume", "--help"]).output

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 from echo import noise, save_fresh
-from many_sided import save_tiny
 from PIL import Image
+from run_kit import save_untrained
 
 from i2icli.methods import configure_run
 
@@ -20,7 +20,7 @@ def workplace(tmp_path, monkeypatch):
         small = ("method.generator.width=4", "method.discriminator.width=4")
         config = configure_run(preset, small)
         place = tmp_path / "runs" / f"{preset}-001" / "checkpoints" / "last.pt"
-        save_tiny(place, config)
+        save_untrained(place, config)
     (tmp_path / "horses").mkdir()
     for name in ("horse.jpg", "horses/a.jpg", "horses/b.jpg"):
         Image.fromarray(noise(18, 20)).save(tmp_path / name)
