@@ -8,6 +8,7 @@ in the middle of a write.
 
 import contextlib
 import json
+import multiprocessing
 import os
 import random
 import sys
@@ -121,4 +122,7 @@ def main(root: Path, kills: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
+    # Elsewhere than on Linux, and from Python 3.14 on, each run would first wait for a server that
+    # imports everything anew.
+    multiprocessing.set_start_method("fork")
     main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
