@@ -21,7 +21,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,18 +41,15 @@ Places = NDArray[np.int64]
 
 
 def features_folder() -> Path:
-    """Return where features are kept unless the user names another folder."""
+    """Return the folder of features, unless the user names another."""
     return home() / "features"
 
 
 def features_key(content: str, *, mode: str, weights: str, device: str) -> str:
     """Return the name under which features are kept.
 
-    Args:
-        content: digest of the pictures, see `picture_sets.SetFacts`.
-        mode: of resizing.
-        weights: SHA-256 of the file of weights.
-        device: its kind; a GPU rounds otherwise.
+    `content` is the digest of the pictures, see `picture_sets.SetFacts`, `weights` the SHA-256 of
+    their file, `device` its kind: a GPU rounds otherwise.
     """
     libraries = [f"{name} {version(name)}" for name in ("pillow", "clean-fid", "torch")]
     facts = [str(_FORMAT), content, mode, weights, device, *libraries]
@@ -61,12 +57,9 @@ def features_key(content: str, *, mode: str, weights: str, device: str) -> str:
 
 
 class KeptFeatures:
-    """The features of one set of pictures in a folder: whole, in parts, or not there yet.
+    """The features of one set of `count` pictures: whole, in parts, or not there yet.
 
-    Args:
-        folder: made when something is written.
-        key: see `features_key`.
-        count: pictures of the set.
+    The folder is made when something is written.
     """
 
     def __init__(self, folder: Path, key: str, count: int) -> None:
@@ -84,9 +77,8 @@ class KeptFeatures:
             shape = (self._count, FEATURES)
             if self._count >= MAPPED_FROM:
                 return np.memmap(self._whole, np.float32, "r", start, shape)
-            return np.fromfile(
-                self._whole, np.float32, self._count * FEATURES, offset=start
-            ).reshape(shape)
+            numbers = np.fromfile(self._whole, np.float32, self._count * FEATURES, offset=start)
+            return numbers.reshape(shape)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
 
@@ -110,7 +102,7 @@ class KeptFeatures:
         return mark.name if has_room else None
 
     def sees(self, mark: str) -> bool:
-        """Say whether this process sees the folder in which another left a mark."""
+        """Return whether this process sees the folder in which another left a mark."""
         return (self._parts / mark).is_file()
 
     def missing(self) -> Places:
@@ -133,7 +125,8 @@ class KeptFeatures:
                     file.seek(place * _ROW)
                     file.write(row.tobytes())
             file.seek(0)
-            self._write(_rows_in(file))
+            contents = iter(lambda: file.read(_AT_ONCE * _ROW), b"")
+            self._write(np.frombuffer(rows, "<f4").reshape(-1, FEATURES) for rows in contents)
         self._drop_parts()
 
     def remove(self) -> None:
@@ -146,11 +139,10 @@ class KeptFeatures:
         shutil.rmtree(self._parts, ignore_errors=True)
 
     def part(self, rank: int, count: int) -> FeaturePart:
-        """Return where one of several processes puts its rows."""
+        """Return the part that one of several processes puts its rows into."""
         return FeaturePart(self._parts, rank, count)
 
     def _blocks(self) -> Iterator[tuple[list[int], Rows]]:
-        """Yield the pictures and rows of every block whose checksum is right."""
         for entry in Manifest(self._parts, key="block").read().values():
             with suppress(OSError, KeyError, TypeError, ValueError):
                 places = list(map(int, entry["pictures"]))
@@ -159,6 +151,7 @@ class KeptFeatures:
                     content = file.read(len(places) * _ROW)
                 is_whole = len(content) == len(places) * _ROW
                 is_ours = all(0 <= place < self._count for place in places)
+                # A kill or a crash may leave less than the manifest says.
                 if is_whole and is_ours and zlib.crc32(content) == entry["crc32"]:
                     yield places, np.frombuffer(content, np.float32).reshape(-1, FEATURES)
 
@@ -200,33 +193,21 @@ class FeaturePart:
         self._at += len(content)
 
 
-def _rows_in(file: IO[bytes]) -> Iterator[Rows]:
-    while content := file.read(_AT_ONCE * _ROW):
-        yield np.frombuffer(content, "<f4").reshape(-1, FEATURES)
-
-
 def _checked(path: Path, count: int) -> int:
-    """Return the place of the first number in a file of features.
-
-    Raises:
-        ValueError: it holds something else; other errors where it is damaged.
-    """
     with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
         member = archive.getinfo(_MEMBER)
         with archive.open(member) as file:
-            shape, is_fortran, kind = _header(file)
+            if np.lib.format.read_magic(file) != (1, 0):
+                raise ValueError("a header of another version")
+            shape, is_fortran, kind = np.lib.format.read_array_header_1_0(file)
             header = file.tell()
             while file.read(1 << 22):  # to the end, where the checksum is compared
                 pass
         is_plain = member.compress_type == zipfile.ZIP_STORED and not is_fortran
         if shape != (count, FEATURES) or kind != np.dtype("<f4") or not is_plain:
             raise ValueError(f"{path} holds other features")
+        # The numbers begin after the local header, whose name and extra field lie behind 30 bytes,
+        # and numpy's own header.
         stream.seek(member.header_offset + 26)
         lengths = np.frombuffer(stream.read(4), "<u2")
         return int(member.header_offset + 30 + lengths.sum(dtype=np.int64) + header)
-
-
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ValueError("a header of another version")
-    return np.lib.format.read_array_header_1_0(file)

@@ -29,17 +29,14 @@ _CPU_BATCH, _GPU_BATCH = 16, 128
 
 
 def usual_batch(device: str) -> int:
-    """Return how many pictures go through the network at once on a kind of device."""
+    """Return the number of pictures through the network at once on a kind of device."""
     return _CPU_BATCH if device == "cpu" else _GPU_BATCH
 
 
 def read_stored(picture: AnyPicture) -> Pixels:
     """Return the pixels, (H, W, 3) uint8, that are stored in a file, as clean-fid reads it.
 
-    Neither an embedded profile nor the EXIF orientation is applied, though training and
-    translation apply both: published numbers come from the stored values. (41 pictures of
-    horse2zebra carry profiles other than sRGB; applying them lowers its FID by 0.1.) Grey of
-    more than 8 bits, which clean-fid clips, is scaled.
+    Grey of more than 8 bits, which clean-fid clips, is scaled.
 
     Raises:
         DataError: naming the file, when it is no picture, damaged or too large.
@@ -48,18 +45,14 @@ def read_stored(picture: AnyPicture) -> Pixels:
     with open_picture(path, content) as image:
         if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"):
             return to_8_bits(read_picture(path, channels=3, content=content).pixels)
+        # Neither an embedded profile nor the EXIF orientation is applied, though training and
+        # translation apply both: published numbers come from the stored values. (41 pictures of
+        # horse2zebra carry profiles other than sRGB; applying them lowers its FID by 0.1.)
         return np.array(image.convert("RGB"))
 
 
 class FeaturePass:
-    """One pass over pictures; all but decoding and resizing happens in the calling thread.
-
-    Args:
-        mode: clean-fid's way of resizing.
-        device: where the network computes.
-        network: takes prepared pictures.
-        batch_size: pictures through the network at once; None: as the device likes.
-    """
+    """One pass over pictures; all but decoding and resizing happens in the calling thread."""
 
     def __init__(
         self, mode: FeatureMode, device: torch.device, network: Network, batch_size: int | None
@@ -73,15 +66,15 @@ class FeaturePass:
     def run(
         self, pictures: Sequence[tuple[int, AnyPicture]], put: Put, *, workers: int
     ) -> list[Exception]:
-        """Compute the features of pictures.
+        """Compute the features of pictures, each with its position in the set.
 
         Args:
-            pictures: each with its position in the set.
+            pictures: as above.
             put: called for each batch with its positions and their rows, (n, 2048).
             workers: threads that decode.
 
         Returns:
-            What is wrong with those that cannot be read.
+            The faults of those that cannot be read.
 
         Raises:
             I2IError: memory does not suffice.
@@ -121,11 +114,11 @@ class FeaturePass:
         return prepare(read_stored(picture), self._resize)
 
     def _collect(self, place: int, image: Tensor) -> None:
-        """Put a picture to others of its shape, and compute those that are enough."""
         bucket = self._waiting.setdefault(image.shape, [])
         bucket.append((place, image))
         if len(bucket) == self._batch_size:
             self._flush(image.shape)
+        # Few of many shapes must not fill the memory: the fullest go.
         elif sum(map(len, self._waiting.values())) >= 4 * self._batch_size:
             self._flush(max(self._waiting, key=lambda shape: len(self._waiting[shape])))
 

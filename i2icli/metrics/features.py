@@ -14,12 +14,7 @@ from i2icli.errors import DataError, I2IError
 from i2icli.metrics.cache import KeptFeatures, Places, Rows, features_folder, features_key
 from i2icli.metrics.feature_pass import FeaturePass, Progress, Put, usual_batch
 from i2icli.metrics.inception import FEATURES, FeatureMode, build_network, find_inception
-from i2icli.metrics.picture_sets import (
-    AnyPicture,
-    broken_pictures,
-    contents_of,
-    describe_set,
-)
+from i2icli.metrics.picture_sets import AnyPicture, broken_pictures, contents_of, describe_set
 from i2icli.system.processes.work_queue import Emit, cut, in_order
 from i2icli.system.shares import ALONE, Process, device_of_rank
 
@@ -66,9 +61,8 @@ def extract_features(
     find_inception(mode)  # before any work
     kept = None
     if cache or work is not None:
-        content = content or process.agree(
-            describe_set(pictures).digest if process.is_first else ""
-        )
+        digest = describe_set(pictures).digest if process.is_first and not content else ""
+        content = content or process.agree(digest)
         kept = find_kept(content, len(pictures), mode=mode, device=device, work=work)
         if (rows := _load(kept, process)) is not None:
             return rows
@@ -87,14 +81,7 @@ def extract_features(
 def find_kept(
     content: str, count: int, *, mode: FeatureMode, device: torch.device, work: Path | None = None
 ) -> KeptFeatures:
-    """Return where `extract_features` keeps the features of a set.
-
-    Args:
-        content: digest of the pictures.
-        count: how many they are.
-        mode: as there.
-        device: as there.
-        work: as there.
+    """Return the kept features of a set of `count` pictures, as `extract_features` finds them.
 
     Raises:
         WeightsError: the weights are not here.
@@ -111,8 +98,8 @@ Piece = Sequence[tuple[int, AnyPicture]]
 class FeatureWork:
     """Computes features of pictures, some at a time.
 
-    The rows of each batch are an event, with the positions of its pictures; the result is what is
-    wrong with those that cannot be read.
+    The rows of each batch are an event, with the positions of its pictures; the result is the
+    faults of those that cannot be read.
     """
 
     mode: FeatureMode
@@ -121,7 +108,7 @@ class FeatureWork:
     workers: int
 
     def setup(self) -> Callable[[Piece, Emit], list[str]]:
-        """Load the network onto this process' device, and return what sends pictures through."""
+        """Load the network onto this process' device; return the function that computes by it."""
         device = torch.device(device_of_rank(self.device))
         network = build_network(self.mode, device, find_inception(self.mode))
 
@@ -142,8 +129,6 @@ class FeatureWork:
 
 @dataclass(frozen=True)
 class _Task:
-    """Pictures to extract from, and who does what."""
-
     pictures: Sequence[AnyPicture]
     work: FeatureWork
     progress: Progress | None
@@ -160,11 +145,6 @@ def _load(kept: KeptFeatures, process: Process) -> Rows | None:
 
 
 def _can_keep_parts(kept: KeptFeatures, work: Path | None, process: Process) -> bool:
-    """Say whether all processes can put rows into one folder.
-
-    Raises:
-        I2IError: not into the one that the user named.
-    """
     mark = process.agree(kept.open_parts() if process.is_first else None)
     is_seen = mark is not None and all(process.collect(kept.sees(mark)))
     if is_seen or work is None:
@@ -176,8 +156,8 @@ def _can_keep_parts(kept: KeptFeatures, work: Path | None, process: Process) -> 
 
 
 def _extract_in_parts(task: _Task, kept: KeptFeatures, content: str | None) -> Rows:
-    """Compute what is not on disk yet, append it there, and return all."""
     process = task.process
+    # What an earlier call, killed perhaps, has put on disk is not computed again.
     missing = process.agree(kept.missing() if process.is_first else None)
     assert missing is not None, "the first process always says"
     part = kept.part(process.rank, process.count)
@@ -218,11 +198,7 @@ def _extract_in_memory(task: _Task) -> Rows:
 
 
 def _extract(task: _Task, places: Places, put: Put) -> None:
-    """Compute this process' share of the pictures at `places`.
-
-    Raises:
-        DataError: naming every picture that cannot be read, in all processes.
-    """
+    """Compute this process' share of the pictures at `places`; faults are errors in all."""
     process, total = task.process, len(task.pictures)
     executor = process.executor
     own = [(int(place), task.pictures[place]) for place in process.share(places.tolist())]

@@ -50,9 +50,8 @@ class SetFacts:
 def find_set(named: Path) -> tuple[AnyPicture, ...]:
     """Return the pictures of a folder, at any depth, sorted; or those of shards, in their order.
 
-    Args:
-        named: a folder of pictures; or, as for `shard_sets.find_shards`, a shard, a folder that
-            holds shards, a pattern or a range.
+    `named` is a folder of pictures; or, as for `tar_sets.find_shards`, a shard, a folder that
+    holds shards, a pattern or a range.
 
     Raises:
         ConfigError: a shard is missing, or a folder holds shards and pictures.
@@ -66,7 +65,7 @@ def find_set(named: Path) -> tuple[AnyPicture, ...]:
 
 
 def check_set(named: Path) -> None:
-    """Refuse what `find_set` would, but for what is inside shards.
+    """Refuse whatever `find_set` would, but for the insides of shards.
 
     Raises:
         ConfigError: as `find_set`.
@@ -123,7 +122,7 @@ def _look(picture: AnyPicture) -> tuple[str, tuple[int, int], str] | DataError:
 
 
 def contents_of(picture: AnyPicture) -> tuple[Path, bytes | None]:
-    """Return where a picture is and, of one inside a shard, its bytes: what readers ask for.
+    """Return the path of a picture and, of one inside a shard, its bytes, as readers take them.
 
     Raises:
         DataError: the shard cannot be read.
@@ -133,7 +132,7 @@ def contents_of(picture: AnyPicture) -> tuple[Path, bytes | None]:
 
 def _formats(counts: Counter[str]) -> str:
     if len(counts) == 1:
-        return next(iter(counts))
+        return next(iter(counts))  # without its number, which is that of the set
     return ", ".join(f"{name} {count}" for name, count in counts.most_common())
 
 
@@ -146,13 +145,7 @@ def _sizes(sizes: set[tuple[int, int]]) -> str:
 
 
 class Pair(NamedTuple):
-    """Two pictures of one name.
-
-    Attributes:
-        name: path below either folder, without suffix.
-        first: the picture in the first folder.
-        second: its partner in the second.
-    """
+    """Two pictures of one name, which is their path below either folder, without suffix."""
 
     name: str
     first: Path
@@ -199,10 +192,7 @@ def refuse_shards(named: Path) -> None:
 def match_folders(first: Path, second: Path, names: Collection[str] | None = None) -> list[Pair]:
     """Pair the pictures of two folders by name; suffixes may differ, subfolders count.
 
-    Args:
-        first: a folder.
-        second: the other.
-        names: of the pictures that count, without suffix; None: all.
+    Only `names`, without suffix, count; None: all.
 
     Raises:
         DataError: a folder has no pictures, or a picture has no partner: a mean over the others
@@ -220,12 +210,7 @@ def match_folders(first: Path, second: Path, names: Collection[str] | None = Non
 
 
 def pair_facts(pairs: Sequence[Pair], first: str, second: str) -> dict[str, Fact]:
-    """Return what of the files changes a number: `size` (of the first), `<role>_format` of each.
-
-    Args:
-        pairs: one or more.
-        first: role of the first pictures, for example "input".
-        second: role of their partners.
+    """Return the facts of files that change a number: `size` of the first, formats of both roles.
 
     Raises:
         DataError: naming the pictures that cannot be read.
@@ -251,7 +236,7 @@ def _missing(alone: list[str], count: int, folders: tuple[Path, Path], example: 
 def load_ahead(
     batches: Sequence[Batch], load: Callable[[Batch], Loaded]
 ) -> Iterator[tuple[Batch, Loaded]]:
-    """Yield each batch with what `load` makes of it; the next one is loaded meanwhile."""
+    """Yield each batch with its loaded form; the next one is loaded meanwhile."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         coming = [pool.submit(load, batch) for batch in batches[:1]]
         for number, batch in enumerate(batches):
@@ -261,15 +246,10 @@ def load_ahead(
 
 
 def batch_by_size(sizes: Sequence[tuple[int, int]], batch_size: int) -> list[list[int]]:
-    """Put pictures of one size together.
+    """Put pictures of one size together, in batches of positions in `sizes`, pixels.
 
-    Args:
-        sizes: width and height of each picture, pixels.
-        batch_size: the most a batch holds at 256x256; fewer of larger pictures, so that memory
-            stays as it is.
-
-    Returns:
-        Batches of positions in `sizes`, each position once.
+    A batch holds `batch_size` at 256x256 at the most; fewer of larger pictures, so that memory
+    stays as it is.
     """
     batches: list[list[int]] = []
     last: tuple[int, int] | None = None
