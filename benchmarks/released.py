@@ -19,8 +19,7 @@ import record
 import torch
 
 from i2icli.bench.rig import Variant, resize, write_pictures, write_training_set
-from i2icli.bench.turns import Spread, in_turn
-from i2icli.bench.worker import Worker
+from i2icli.bench.worker import Spread, Worker, in_turn
 from i2icli.config.document import config_document
 from i2icli.methods import configure_run
 from i2icli.version import __version__

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ import torch
 
 from i2icli.bench.measure import FIRST_STEPS, Result
 from i2icli.bench.rig import Variant, resize
-from i2icli.bench.turns import Spread, measuring, take_turns
+from i2icli.bench.worker import Spread, measuring, take_turns
 from i2icli.config.document import config_document
+from i2icli.config.words import human_time
 from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.system.device import resolve_device
-from i2icli.system.memory import free_bytes
+from i2icli.system.memory import free_bytes, in_words
 
 _SMALL = 128  # side of the crop that a CPU is tried with first, pixels
 _MOST_SECONDS = 60.0  # that the steps of the run itself may take; else they are estimated
@@ -137,7 +138,7 @@ class Needs:
             optimizer, and once more for averages.
         disk_needed_bytes: of all checkpoints that the run keeps, and of the one being written.
         disk_free_bytes: where the run folder would be.
-        run_parent: that place.
+        run_parent: that folder.
         is_writable: whether this user may write there.
     """
 
@@ -167,6 +168,28 @@ class Needs:
         """Seconds of all steps; loading, samples and checkpoints not counted."""
         return None if self.steps is None else self.steps * self.step_seconds
 
+    def lines(self) -> Iterator[str]:
+        """Yield it for people."""
+        shape = " x ".join(map(str, self.measured_shape))
+        how = f"scaled by pixels from steps of {shape}" if self.is_scaled else f"measured, {shape}"
+        yield f"a step: {human_time(self.step_seconds)} ({how})"
+        if self.total_seconds is not None:
+            whole = human_time(self.total_seconds)
+            yield f"the run: {self.steps:,} steps, {whole}, loading, samples and checkpoints aside"
+        if self.memory_bytes is not None and self.available_bytes is not None:
+            free = in_words(self.available_bytes)
+            yield f"memory: {in_words(self.memory_bytes)} at the peak ({how}), {free} usable"
+        if self.largest_crop is not None:
+            yield (
+                f"largest that fits: crop {self.largest_crop}, or batch {self.largest_batch} at "
+                "the run's crop (estimated: activations taken to grow with the pixels)"
+            )
+        yield (
+            f"disk: {in_words(self.disk_needed_bytes)} for checkpoints of about "
+            f"{in_words(self.checkpoint_bytes)}, {in_words(self.disk_free_bytes)} free in "
+            f"{self.run_parent}"
+        )
+
 
 def measure_needs(config: AnyRunConfig, *, steps: int | None, runs: Path) -> Needs:
     """Measure a step of a run, and work out from it what the run would take.
@@ -190,7 +213,9 @@ def measure_needs(config: AnyRunConfig, *, steps: int | None, runs: Path) -> Nee
     need, per_pixel = _memory(cost, wanted)
     pixels = _pixels_that_fit(cost, per_pixel, usable)
     side = None if pixels is None else int(math.sqrt(pixels / batch))
-    parent = _existing(runs)
+    parent = Path(os.path.abspath(runs.expanduser()))
+    while not parent.is_dir():
+        parent = parent.parent
     checkpoint, kept = _checkpoints(config, cost, steps)
     return Needs(
         measured_shape=cost.shape,
@@ -229,7 +254,6 @@ def _measure_or_sample(config: AnyRunConfig, device: torch.device, usable: int |
 
 
 def _pixels(cost: StepCost) -> int:
-    """Return the pixels of the batch that was measured."""
     batch, _, height, width = cost.shape
     return batch * height * width
 
@@ -257,7 +281,6 @@ def _memory(cost: StepCost, wanted: int) -> tuple[int | None, float | None]:
 
 
 def _pixels_that_fit(cost: StepCost, per_pixel: float | None, usable: int | None) -> int | None:
-    """Return how many pixels of a batch fit into memory; None where not known."""
     if per_pixel is None or usable is None or per_pixel <= 0:
         return None
     return max(0, int((usable - cost.state_bytes) / per_pixel))
@@ -270,11 +293,3 @@ def _checkpoints(config: AnyRunConfig, cost: StepCost, steps: int | None) -> tup
     kept = (steps or 0) // every if every else 0
     # The last, its successor while it is written, and the best where one is sought.
     return copies * cost.weights_bytes, 2 + bool(config.eval.every_steps) + kept
-
-
-def _existing(folder: Path) -> Path:
-    """Return the folder, or the nearest above it that is there."""
-    place = Path(os.path.abspath(folder.expanduser()))
-    while not place.is_dir():
-        place = place.parent
-    return place

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 
 from i2icli.bench.cost import Needs, measure_needs
-from i2icli.bench.doctor_report import (
-    Checkup,
-    DataFound,
-    Fault,
-    Place,
-    Setting,
-    WeightsFound,
-    installed,
-)
 from i2icli.bench.rig import write_training_set
 from i2icli.config.document import config_document
 from i2icli.config.sections import RuntimeConfig, data_at
@@ -34,7 +27,132 @@ from i2icli.system.choices import Choices, Work, choose
 from i2icli.system.device import device_title, resolve_device
 from i2icli.training.assembly import open_data
 from i2icli.training.data import resolve_data
-from i2icli.training.session import open_session
+from i2icli.training.session import open_session, versions
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What keeps a run from starting.
+
+    Attributes:
+        code: that the command ends with if this is the first fault: 2 configuration, 3 data,
+            4 weights, 1 else.
+        message: what is wrong.
+        command: what to type next.
+    """
+
+    code: int
+    message: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Computing:
+    """Device and precision that a run would compute on and in, and why."""
+
+    device: str
+    device_why: str
+    precision: str
+    precision_why: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting of `runtime` that a run would have on or off, and why."""
+
+    name: str
+    is_on: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class DataFound:
+    """The pictures that a run would train on, counted."""
+
+    root: str
+    is_demo: bool
+    train_a: int
+    train_b: int
+    test_a: int
+    test_b: int
+    steps_per_epoch: int
+
+
+@dataclass(frozen=True)
+class WeightsFound:
+    """Pretrained weights that a run needs; `path` is None where they are not here."""
+
+    name: str
+    purpose: str
+    path: str | None
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """Everything that was looked at; None or empty where a fault before it forbade looking.
+
+    Attributes:
+        command: that would start the run.
+        versions: of what computes.
+        place: device and precision.
+        settings: the ways to less time or memory, each with whether the run would take it and why.
+        data: the pictures.
+        weights: pretrained ones that the method needs or starts from.
+        needs: memory, time and disk.
+        faults: what keeps the run from starting, in the order of looking.
+    """
+
+    command: str
+    versions: Mapping[str, str]
+    place: Computing | None = None
+    settings: tuple[Setting, ...] = ()
+    data: DataFound | None = None
+    weights: tuple[WeightsFound, ...] = ()
+    needs: Needs | None = None
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0: a run could start; otherwise the code of the first fault."""
+        return self.faults[0].code if self.faults else 0
+
+    def with_fault(self, error: I2IError, command: str) -> Checkup:
+        """Return it with one fault more."""
+        fault = Fault(error.exit_code, str(error).rstrip("."), command)
+        return replace(self, faults=(*self.faults, fault))
+
+    def as_document(self) -> dict[str, Any]:
+        """Return it as plain types, for JSON."""
+        document = {**asdict(self), "exit_code": self.exit_code}
+        if self.needs is not None:
+            document["needs"]["total_seconds"] = self.needs.total_seconds
+        return document
+
+    def lines(self) -> Iterator[str]:
+        """Yield it for people."""
+        yield ", ".join(f"{name} {number}" for name, number in self.versions.items())
+        if on := self.place:
+            yield f"device: {on.device} ({on.device_why}), {on.threads} threads"
+            yield f"precision: {on.precision} ({on.precision_why})"
+        for is_on, title in ((True, "on"), (False, "off")):
+            if settings := [each for each in self.settings if each.is_on == is_on]:
+                whys = ("" if each.why == "auto" else f" ({each.why})" for each in settings)
+                texts = (each.name + why for each, why in zip(settings, whys, strict=True))
+                yield f"{title}: {', '.join(texts)}"
+        if data := self.data:
+            title = "the built-in demo set, " if data.is_demo else ""
+            train = f"{data.train_a:,} of A and {data.train_b:,} of B to train on"
+            yield f"data: {title}{data.root}: {train}, {data.test_a:,} and {data.test_b:,} to test"
+        for weights in self.weights:
+            yield f"weights {weights.name} ({weights.purpose}): {weights.path or 'MISSING'}"
+        if self.needs:
+            yield from self.needs.lines()
+        for fault in self.faults:
+            yield f"fault: {fault.message}"
+            yield f"  next: {fault.command}"
+        if not self.faults:
+            yield f"a run could start: {self.command}"
 
 
 @dataclass(frozen=True)
@@ -69,31 +187,35 @@ def examine(patient: Patient) -> Checkup:
     Where pictures or pretrained weights are missing, made-up ones stand in for them while memory
     and time are measured.
     """
-    checkup = Checkup(command=patient.train, versions=installed())
+    try:
+        torchvision = version("torchvision")
+    except PackageNotFoundError:
+        torchvision = "missing"
+    checkup = Checkup(command=patient.train, versions={**versions(), "torchvision": torchvision})
     try:
         config = configure_run(patient.preset, patient.overrides)
     except ConfigError as error:
         return checkup.with_fault(error, "i2i presets list")
     checkup, config = _look_at_device(checkup, config)
-    checkup, settled, domains = _look_at_data(checkup, config, patient)
+    checkup, resolved, domains = _look_at_data(checkup, config, patient)
     with TemporaryDirectory(prefix="i2i-doctor-") as name:
         folder = Path(name)
-        if settled is None:
+        if resolved is None:
             kind = method_of(config).data
             document = write_training_set(folder / "data", config_document(config), kind)
             stand_in = restore_config(document)
         else:
-            stand_in = settled
+            stand_in = resolved
         try:
             method = build_method(stand_in)
         except I2IError as error:
             return checkup.with_fault(error, f"i2i presets show {patient.preset} --full")
         checkup = _look_at_weights(checkup, method)
-        if settled is not None and domains is not None:
-            checkup = _look_at_measuring(checkup, settled, domains)
+        if resolved is not None and domains is not None:
+            checkup = _look_at_measuring(checkup, resolved, domains)
         checkup = _look_at_needs(checkup, stand_in, patient)
-    if settled is not None and not checkup.faults:
-        checkup = _look_at_all(checkup, settled)
+    if resolved is not None and not checkup.faults:
+        checkup = _look_at_all(checkup, resolved)
     return checkup
 
 
@@ -107,14 +229,14 @@ def _look_at_device(checkup: Checkup, config: AnyRunConfig) -> tuple[Checkup, An
         runtime = config.runtime.model_copy(update={"device": "cpu"})
         config = config.model_copy(update={"runtime": runtime})
     choices = choose(config.runtime, device)
-    place = Place(
+    computing = Computing(
         device=device_title(device),
         device_why=_device_why(config.runtime.device, device),
         precision=str(choices.precision).removeprefix("torch."),
         precision_why=choices.reasons.get("precision", "runtime.precision says so"),
         threads=config.runtime.threads or torch.get_num_threads(),
     )
-    return replace(checkup, place=place), config
+    return replace(checkup, place=computing), config
 
 
 def _device_why(asked: str, device: torch.device) -> str:
@@ -127,7 +249,6 @@ def _device_why(asked: str, device: torch.device) -> str:
 
 
 def _with_settings(checkup: Checkup, choices: Choices, runtime: RuntimeConfig) -> Checkup:
-    """Return it with the ways to less time or memory that a run would take."""
     chosen = {name: value for name, value in vars(choices).items() if isinstance(value, bool)}
     settings = (
         Setting(
@@ -145,12 +266,11 @@ def _with_settings(checkup: Checkup, choices: Choices, runtime: RuntimeConfig) -
 def _look_at_data(
     checkup: Checkup, config: AnyRunConfig, patient: Patient
 ) -> tuple[Checkup, AnyRunConfig | None, Domains | None]:
-    """Find the pictures and read one sample; the settled configuration, None with a fault."""
     try:
-        settled, is_demo = resolve_data(_with_root(config, patient.data))
-        data = open_data(settled)
+        resolved, is_demo = resolve_data(_with_root(config, patient.data))
+        data = open_data(resolved)
         domains, dataset = data.domains, data.dataset
-        keys = dataset.epoch_keys(seed=settled.train.seed, epoch=1, jitter=True)
+        keys = dataset.epoch_keys(seed=resolved.train.seed, epoch=1, jitter=True)
         dataset.collate([dataset[next(keys)]])
     except I2IError as error:
         folder = patient.data or config.data.root or config.data.domain_a
@@ -158,7 +278,7 @@ def _look_at_data(
         command = f"i2i data check {folder}" if is_there else "i2i data prepare A/ B/ --out DIR"
         return checkup.with_fault(error, command), None, None
     found = DataFound(
-        root=str(settled.data.root or settled.data.domain_a),
+        root=str(resolved.data.root or resolved.data.domain_a),
         is_demo=is_demo,
         train_a=len(domains.train_a),
         train_b=len(domains.train_b),
@@ -166,15 +286,10 @@ def _look_at_data(
         test_b=len(domains.test_b),
         steps_per_epoch=data.steps_per_epoch,
     )
-    return replace(checkup, data=found), settled, domains
+    return replace(checkup, data=found), resolved, domains
 
 
 def _with_root(config: AnyRunConfig, root: Path | None) -> AnyRunConfig:
-    """Return the configuration with another data set.
-
-    Raises:
-        DataError: there is no such folder.
-    """
     if root is None:
         return config
     if not root.expanduser().is_dir():
@@ -184,7 +299,6 @@ def _with_root(config: AnyRunConfig, root: Path | None) -> AnyRunConfig:
 
 
 def _look_at_weights(checkup: Checkup, method: Method) -> Checkup:
-    """Look for the pretrained weights that the method needs or starts from."""
     found = []
     for name in dict.fromkeys((*method.pretrained, *method.starts_from)):
         path: Path | None
@@ -204,7 +318,6 @@ def _look_at_weights(checkup: Checkup, method: Method) -> Checkup:
 
 
 def _look_at_measuring(checkup: Checkup, config: AnyRunConfig, domains: Domains) -> Checkup:
-    """Build what measures during the run: it may want weights or test pictures of its own."""
     try:
         kind = method_of(config).data
         build_measurer(config, domains, kind, device=resolve_device(config.runtime.device))
@@ -215,7 +328,6 @@ def _look_at_measuring(checkup: Checkup, config: AnyRunConfig, domains: Domains)
 
 
 def _look_at_needs(checkup: Checkup, config: AnyRunConfig, patient: Patient) -> Checkup:
-    """Measure memory and time of a step, and set them against what there is."""
     steps = config.train.steps
     if checkup.data is not None:
         steps = config.train.last_step(config.method.schedule, checkup.data.steps_per_epoch)
@@ -231,7 +343,6 @@ def _look_at_needs(checkup: Checkup, config: AnyRunConfig, patient: Patient) -> 
 
 
 def _shortages(needs: Needs, config: AnyRunConfig, patient: Patient) -> Iterator[Fault]:
-    """Yield what the machine has too little of."""
     if needs.is_too_large:
         smaller = (
             "data.batch_size=1"

@@ -20,8 +20,11 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from i2icli.bench.rig import Rig, Variant, build_rig
-from i2icli.bench.throughput import measure_loader
-from i2icli.bench.worker import Answers, serve
+from i2icli.bench.worker import serve
+from i2icli.config.sections import DataConfig
+from i2icli.data.folders import find_domains
+from i2icli.data.loader import build_loader
+from i2icli.data.training_set import TrainingSet, open_training_set
 from i2icli.errors import I2IError
 from i2icli.methods import method_of, restore_config
 from i2icli.system.allocator import claim_process
@@ -92,27 +95,30 @@ class Bench:
         return time.perf_counter() - started
 
     def rates(self) -> dict[str, float]:
-        """Return how fast the machine multiplies now, see `LimitProbe`."""
+        """Return the rates at which the machine multiplies now, see `LimitProbe`."""
         return self._probe.rates()
 
     def loader(self, repeats: int) -> Result:
         """Return `rates`, pictures a second that the run's loader gives by itself, and `notes`."""
         config = restore_config(self._variant.config)
-        found = measure_loader(
+        kind = method_of(config).data
+        domains = find_domains(config.data, kind)
+        dataset = open_training_set(kind, domains, config.data, config.labels)
+        rates = measure_loader(
+            dataset,
             config.data,
             workers=config.runtime.workers,
-            kind=method_of(config).data,
-            labels=config.labels,
             batches=16,
             repeats=repeats,
             seed=config.train.seed,
         )
-        return {"rates": found.rates, "notes": found.notes}
+        return {"rates": rates, "notes": dataset.notes}
 
     def choices(self) -> Result:
-        """Return where this computes and what the configuration left open."""
+        """Return the device, the choices that the configuration left open, and notes."""
         rig = self.rig
         is_cuda = rig.device.type == "cuda"
+        chosen = {name: on for name, on in vars(rig.choices).items() if isinstance(on, bool)}
         return {
             "device": str(rig.device),
             "device_name": torch.cuda.get_device_name(rig.device) if is_cuda else "",
@@ -120,7 +126,7 @@ class Bench:
             "threads": torch.get_num_threads(),
             "workers": rig.config.runtime.workers,
             "shape": rig.shape,
-            "settings": _settings(rig),
+            "settings": {**chosen, **rig.config.runtime.levers.model_dump()},
             "notes": list(rig.notes),
         }
 
@@ -222,6 +228,55 @@ class Bench:
         return build_rig(replace(self._variant, config={**config, "runtime": runtime}))
 
 
+def measure_loader(
+    dataset: TrainingSet,
+    config: DataConfig,
+    *,
+    workers: int,
+    batches: int = 100,
+    repeats: int = 5,
+    seed: int = 0,
+) -> list[float]:
+    """Load the first batches of a run, several times, as fast as they come.
+
+    Each repeat starts the loader anew, and its clock with the second batch: starting processes is
+    no part of the figure, and what they loaded ahead until then is one batch or two each.
+
+    Args:
+        dataset: what is loaded.
+        config: its data section.
+        workers: processes that load; 0 loads in this one.
+        batches: of each repeat, after the first; at least 1.
+        repeats: at least 1.
+        seed: draws the order and the crops.
+
+    Returns:
+        Pictures a second of each repeat, all domains together.
+
+    Raises:
+        DataError: when pictures cannot be read.
+        ValueError: for less than one batch or repeat.
+    """
+    if min(batches, repeats) < 1:
+        raise ValueError("batches and repeats are at least 1")
+    rates = []
+    for _ in range(repeats):
+        with build_loader(
+            dataset,
+            config,
+            seed=seed,
+            start_step=0,
+            is_decaying=lambda _: False,
+            workers=workers,
+            pin=False,
+        ) as stream:
+            next(stream)
+            started = time.perf_counter()
+            pictures = sum(len(next(stream).names) for _ in range(batches))
+            rates.append(pictures / (time.perf_counter() - started))
+    return rates
+
+
 class LimitProbe:
     """A matrix product and a convolution of the kind that fills generators, in one precision.
 
@@ -266,13 +321,6 @@ class LimitProbe:
         return operations / (time.perf_counter() - started) / 1e9
 
 
-def _settings(rig: Rig) -> dict[str, bool]:
-    """Return the ways to less time or memory that are on, and those that are off."""
-    choices = rig.choices
-    chosen = {name: value for name, value in vars(choices).items() if isinstance(value, bool)}
-    return {**chosen, **rig.config.runtime.levers.model_dump()}
-
-
 def count_operations(work: Callable[[], object]) -> int:
     """Return the floating-point operations of matrix products and convolutions in some work.
 
@@ -294,14 +342,13 @@ class _NoModules:
     parents = frozenset({"Global"})
 
     def __enter__(self) -> None:
-        """Hook into nothing."""
+        return None
 
     def __exit__(self, *exception: object) -> None:
-        """Unhook nothing."""
+        return None
 
 
 def _translate(translator: Translator, images: Tensor) -> Tensor:
-    """Send a batch through the network alone."""
     method, precision = translator.method, translator.precision
     direction = method.directions[0]
     return translate_images(method, [images], direction, precision=precision)[0].images
@@ -310,7 +357,6 @@ def _translate(translator: Translator, images: Tensor) -> Tensor:
 def _one_pass(
     translator: Translator, sources: Sequence[Path], folder: Path, batch_size: int | None
 ) -> float:
-    """Translate all pictures once; return pictures a second."""
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [
         Job(source, (folder / f"{number:04d}.png",), source.name)
@@ -343,13 +389,10 @@ def memory_of(device: torch.device, *, imports_bytes: int | None) -> Result:
     }
 
 
-def _answers(variant: dict[str, Any]) -> Answers:
-    """Return the measurements of a variant by the names that a worker asks for."""
-    return Bench(Variant(**variant), imports_bytes=resident_bytes() or None).answers()
-
-
 if __name__ == "__main__":
     import torchvision.models  # noqa: F401 - some networks need it; it is no part of their memory
 
     claim_process()
-    serve(_answers)
+    serve(
+        lambda variant: Bench(Variant(**variant), imports_bytes=resident_bytes() or None).answers()
+    )

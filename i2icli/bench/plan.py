@@ -84,8 +84,30 @@ class RunPlan:
         return {**asdict(self), "total_seconds": self.total_seconds}
 
     def lines(self) -> Iterator[str]:
-        """Return the plan for people."""
-        return _lines(self)
+        """Yield the plan for people."""
+        yield write_toml(self.config).rstrip()
+        yield ""
+        yield from _difference_lines(f"preset {self.preset!r}", self.changes)
+        yield from _difference_lines("the paper's values", self.changes_from_paper)
+        yield "trainable weights"
+        for player, modules in self.parameters.items():
+            counts = ", ".join(f"{name} {count:,}" for name, count in modules.items())
+            yield f"  {player}: {counts}"
+        pictures = f"{self.pictures['a']:,} of A, {self.pictures['b']:,} of B"
+        yield f"training pictures: {pictures}; {self.steps_per_epoch:,} steps an epoch"
+        for phase in self.phases:
+            yield f"epochs {phase.first_epoch} to {phase.last_epoch}: {phase.augmentation}"
+        cost = self.measured
+        shape = " x ".join(map(str, cost.shape))
+        memory = f", {cost.memory_bytes / 2**30:.2f} GiB at the peak" if cost.memory_bytes else ""
+        yield (
+            f"measured, training on the first pictures ({shape}, {cost.precision}): "
+            f"one step {human_time(cost.step_seconds)} on {cost.device}{memory}"
+        )
+        yield (
+            f"{self.steps:,} steps: {human_time(self.total_seconds)}, "
+            "loading, samples and checkpoints not counted"
+        )
 
 
 def plan_run(config: AnyRunConfig, *, preset: str, device: str | None = None) -> RunPlan:
@@ -119,7 +141,6 @@ def plan_run(config: AnyRunConfig, *, preset: str, device: str | None = None) ->
 
 
 def _count_parameters(session: Session) -> dict[str, dict[str, int]]:
-    """Return the number of trainable weights of every module of every player."""
     names = {id(module): name for name, module in session.method.named_modules()}
     return {
         title: {
@@ -131,7 +152,6 @@ def _count_parameters(session: Session) -> dict[str, dict[str, int]]:
 
 
 def _phases(session: Session) -> list[Phase]:
-    """Return the augmentation before and, where the run gets there, in the decay of the rate."""
     data, schedule = session.config.data, session.config.method.schedule
     last = Moment(session.last_step, session.data.steps_per_epoch).epoch
     falling = [epoch for epoch in range(1, last + 1) if schedule.is_decaying(epoch)]
@@ -167,7 +187,6 @@ def describe_crop(plan: CropPlan) -> str:
 
 
 def _measure(session: Session) -> Measurement:
-    """Take a few steps on the run's first pictures, where the session would."""
     document = config_document(session.config)
     document["runtime"]["device"] = str(session.device)
     (found,) = cost.step_cost([Variant(session.config.preset, document)])
@@ -180,35 +199,7 @@ def _measure(session: Session) -> Measurement:
     )
 
 
-def _lines(plan: RunPlan) -> Iterator[str]:
-    """Yield the plan line by line."""
-    yield write_toml(plan.config).rstrip()
-    yield ""
-    yield from _difference_lines(f"preset {plan.preset!r}", plan.changes)
-    yield from _difference_lines("the paper's values", plan.changes_from_paper)
-    yield "trainable weights"
-    for player, modules in plan.parameters.items():
-        counts = ", ".join(f"{name} {count:,}" for name, count in modules.items())
-        yield f"  {player}: {counts}"
-    pictures = f"{plan.pictures['a']:,} of A, {plan.pictures['b']:,} of B"
-    yield f"training pictures: {pictures}; {plan.steps_per_epoch:,} steps an epoch"
-    for phase in plan.phases:
-        yield f"epochs {phase.first_epoch} to {phase.last_epoch}: {phase.augmentation}"
-    found = plan.measured
-    shape = " x ".join(map(str, found.shape))
-    memory = f", {found.memory_bytes / 2**30:.2f} GiB at the peak" if found.memory_bytes else ""
-    yield (
-        f"measured, training on the first pictures ({shape}, {found.precision}): "
-        f"one step {human_time(found.step_seconds)} on {found.device}{memory}"
-    )
-    yield (
-        f"{plan.steps:,} steps: {human_time(plan.total_seconds)}, "
-        "loading, samples and checkpoints not counted"
-    )
-
-
 def _difference_lines(other: str, changes: list[Change]) -> Iterator[str]:
-    """Yield what differs from something."""
     if not changes:
         yield f"nothing differs from {other}"
         return

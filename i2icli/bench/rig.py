@@ -24,7 +24,6 @@ from i2icli.data.batch import AnyBatch
 from i2icli.data.training_set import TrainingSet
 from i2icli.errors import CheckpointError, WeightsError
 from i2icli.methods import restore_config
-from i2icli.methods.shared.base import Method
 from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.networks.vgg import VGG16Features
 from i2icli.pretrained.networks import load_network
@@ -51,7 +50,7 @@ class Variant:
 
     Attributes:
         name: what the report calls it.
-        config: the configuration, its data folders settled.
+        config: the configuration, its data folders resolved.
         checkpoint: file to take weights from; None: fresh ones.
     """
 
@@ -94,7 +93,7 @@ class Rig(Assembly):
         wait_for(self.device)
 
     def translator(self) -> Translator:
-        """Return what `i2i translate` would load; the method no longer trains then."""
+        """Return the translator of `i2i translate`; the method no longer trains then."""
         self.method.requires_grad_(False).eval()
         choices = prepare(
             self.method,
@@ -105,7 +104,7 @@ class Rig(Assembly):
         return Translator(self.method, self.config, precision=choices.precision, choices=choices)
 
     def state_bytes(self) -> int:
-        """Return what training holds besides activations: weights, gradients, moments, averages."""
+        """Return the bytes of weights, gradients, moments and averages: all but activations."""
         weights = list(self.method.parameters()) + list(self.method.buffers())
         weights += [
             w for name in self.method.pretrained for w in self.method.network(name).parameters()
@@ -113,7 +112,8 @@ class Rig(Assembly):
         held = [*weights, *(w.grad for w in weights if w.grad is not None)]
         for stepper in self.steppers.values():
             if stepper.optimizer is not None:
-                held += _tensors(stepper.optimizer.state.values())
+                states = stepper.optimizer.state.values()
+                held += [w for state in states for w in state.values() if torch.is_tensor(w)]
         if self.average is not None:
             held += self.average.state().values()
         return sum(tensor.numel() * tensor.element_size() for tensor in held)
@@ -131,45 +131,32 @@ def build_rig(variant: Variant) -> Rig:
     notes = collect_messages()
 
     def load(names: Iterable[str], device: torch.device) -> Mapping[str, nn.Module]:
-        networks, missing = _pretrained(names, device)
-        for weights in missing:
-            log.warning(
-                f"{variant.name}: the weights {weights} are not here, so random ones of the same "
-                "shape stood in for them; the cost is the same, `i2i weights get "
-                f"{weights}` gets the real ones"
-            )
+        networks: dict[str, nn.Module] = {}
+        for weights in names:
+            try:
+                network = load_network(weights)
+            except WeightsError:
+                network = _stand_in(weights)
+                log.warning(
+                    f"{variant.name}: the weights {weights} are not here, so random ones of the "
+                    "same shape stood in for them; the cost is the same, `i2i weights get "
+                    f"{weights}` gets the real ones"
+                )
+            networks[weights] = network.to(device)
         return networks
 
     data = open_data(config)
     device = resolve_device(config.runtime.device)
     parts = assemble(config, data, device=device, load=load)
     if variant.checkpoint is not None:
-        _load_weights(parts.method, Path(variant.checkpoint))
+        try:
+            parts.method.load_state_dict(load_checkpoint(Path(variant.checkpoint)).weights)
+        except RuntimeError:
+            raise CheckpointError(
+                f"{variant.checkpoint}: its weights do not fit its own configuration."
+            ) from None
     parts.method.start_epoch(1)
     return Rig(**vars(parts), batches=_first_batches(data.dataset, config, device), notes=notes)
-
-
-def _load_weights(method: Method, path: Path) -> None:
-    try:
-        method.load_state_dict(load_checkpoint(path).weights)
-    except RuntimeError:
-        raise CheckpointError(f"{path}: its weights do not fit its own configuration.") from None
-
-
-def _pretrained(
-    names: Iterable[str], device: torch.device
-) -> tuple[Mapping[str, nn.Module], list[str]]:
-    """Return the networks, frozen, and the names of those with random weights."""
-    networks: dict[str, nn.Module] = {}
-    missing = []
-    for name in names:
-        try:
-            network = load_network(name)
-        except WeightsError:
-            network = _stand_in(name)
-            missing.append(name)
-        networks[name] = network.to(device)
-    return networks, missing
 
 
 def _stand_in(name: str) -> nn.Module:
@@ -185,18 +172,12 @@ def _stand_in(name: str) -> nn.Module:
 def _first_batches(
     dataset: TrainingSet, config: AnyRunConfig, device: torch.device
 ) -> list[AnyBatch]:
-    """Return the first batches of the run."""
     size = config.data.batch_size
     keys = dataset.epoch_keys(seed=config.train.seed, epoch=1, jitter=True)
     count = max(1, min(_BATCHES, len(dataset) // size))
     return [
         dataset.collate([dataset[next(keys)] for _ in range(size)]).to(device) for _ in range(count)
     ]
-
-
-def _tensors(values: Iterable[Any]) -> list[torch.Tensor]:
-    """Return the tensors of the states of an optimizer."""
-    return [item for state in values for item in state.values() if isinstance(item, torch.Tensor)]
 
 
 def resize(config: AnyRunConfig, size: int | None, batch: int | None) -> AnyRunConfig:
@@ -273,7 +254,6 @@ def _training_side(data: DataConfig) -> int:
 
 
 def _picture(random: np.random.Generator, side: int) -> np.ndarray:
-    """Return coarse colour, finer structure and a little noise, (side, side, 3) uint8."""
     layers = np.zeros((side, side, 3), np.float32)
     for cells, weight in ((4, 0.6), (32, 0.3)):
         coarse = random.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
@@ -285,7 +265,6 @@ def _picture(random: np.random.Generator, side: int) -> np.ndarray:
 
 
 def _write_labelled(root: Path, *, count: int, side: int, classes: int) -> None:
-    """Write train and trainannot; a label map is a coarse mosaic of class ids."""
     write_pictures(root / "train", count=count, side=side, seed=0)
     (root / "trainannot").mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(1)

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from i2icli.bench import cost
 from i2icli.bench.measure import Result
 from i2icli.bench.report import BenchReport, build_report
 from i2icli.bench.rig import Variant, resize, write_pictures, write_training_set
-from i2icli.bench.turns import measuring, take_turns
+from i2icli.bench.worker import measuring, take_turns
 from i2icli.config.document import Document, config_document
 from i2icli.config.sections import data_at
 from i2icli.data.folders import find_domains
@@ -40,7 +39,7 @@ class BenchOptions:
         size: side of the training crop and of the pictures to translate; None: the preset's.
         batch: pictures a step; None: the preset's.
         precision: auto, float32, bfloat16 or float16; None: the preset's.
-        data: a data set to use in place of made-up pictures.
+        data: a data set to use instead of made-up pictures.
         steps: rounds that count, of steps and of translations.
         warmup: rounds of steps before, that do not.
         against: a preset, or a checkpoint or run, to compare with in turn.
@@ -115,20 +114,10 @@ def _translate(
 ) -> Result:
     """Time translating pictures, and the network alone, all variants in turn.
 
-    Args:
-        variants: one, or two to compare.
-        pictures: the files to translate; none: test pictures of the data set.
-        out: folder to write into; removed after each pass.
-        repeats: passes over all pictures that count, after one that does not.
-        batch_size: pictures translated together; None: as memory allows.
-
     Returns:
         For `pass`, read to written, and `network`, the batches of training in memory:
         `images_per_s`, by variant one number a pass, and `rates` of the limit beside them. By
         variant, `memory` at its peak and `operations` of one picture of each of the two; `notes`.
-
-    Raises:
-        I2IError: a picture could not be translated.
     """
     files = [str(path) for path in pictures]
     given = {"pictures": files, "out": str(out), "batch_size": batch_size}
@@ -146,11 +135,6 @@ def _translate(
 
 
 def _configurations(options: BenchOptions) -> list[tuple[str, AnyRunConfig, str | None]]:
-    """Return name, configuration and checkpoint of the one or two variants.
-
-    Raises:
-        ConfigError: for a wrong configuration, or two things to compare with.
-    """
     if options.vary and options.against is not None:
         raise ConfigError("--vary and --against cannot go together: compare with one of them.")
     overrides = [*options.overrides]
@@ -171,7 +155,6 @@ def _configurations(options: BenchOptions) -> list[tuple[str, AnyRunConfig, str 
 
 
 def _opponent(against: str) -> tuple[str, AnyRunConfig, str | None]:
-    """Return what `--against` names: a checkpoint, a run folder, or a preset."""
     path = Path(against).expanduser()
     is_path = path.exists() or len(path.parts) > 1 or path.suffix in (".pt", ".pth")
     if is_path and path.suffix != ".toml":
@@ -183,21 +166,15 @@ def _opponent(against: str) -> tuple[str, AnyRunConfig, str | None]:
 
 
 def _with_data(config: AnyRunConfig, options: BenchOptions, folder: Path) -> Document:
-    """Return the configuration with its data set: the named one, or made-up pictures."""
     document = config_document(config)
     if options.data is not None:
         if not options.data.expanduser().is_dir():
             raise DataError(f"--data {options.data} is no folder.")
         document["data"] |= data_at(options.data)
-        settled = resolve_data(restore_config(document))[0]
-        find_domains(settled.data, _kind_of(settled))
-        return config_document(settled)
+        resolved = resolve_data(restore_config(document))[0]
+        find_domains(resolved.data, method_of(resolved).data)
+        return config_document(resolved)
     if document["data"]["direction"] != "a2b":
         # Made-up pictures are the same both ways.
         document["data"]["direction"] = "a2b"
-    return write_training_set(folder, document, _kind_of(config))
-
-
-def _kind_of(config: AnyRunConfig) -> Any:
-    """Return the kind of data set that a configuration's method trains on."""
-    return method_of(config).data
+    return write_training_set(folder, document, method_of(config).data)

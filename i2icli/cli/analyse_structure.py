@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from i2icli.cli.options import AsJson, Device
 from i2icli.cli.progress import progress_bar
-from i2icli.cli.show import show
-from i2icli.errors import ConfigError
-
-if TYPE_CHECKING:
-    from i2icli.evaluation.analyse import Analysis
+from i2icli.cli.show import show, writing_to
 
 Data = Annotated[
     list[Path],
@@ -46,16 +42,11 @@ def analyse_structure(
     pairs = find_pairs([path.expanduser() for path in data])
     with progress_bar("comparing") as report:
         found = analyse(pairs, count=count, seed=seed, device=device, progress=report)
-    _write(found, out.expanduser())
+    folder = out.expanduser()
+    with writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        found.figure.savefig(folder / "analysis.png")
+        text = json.dumps(found.as_document(), indent=2) + "\n"
+        (folder / "analysis.json").write_text(text, encoding="utf-8")
     show(found, as_json=as_json)
     typer.echo(f"figure: {out / 'analysis.png'}", err=True)
-
-
-def _write(found: Analysis, out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        found.figure.savefig(out / "analysis.png")
-        text = json.dumps(found.as_document(), indent=2) + "\n"
-        (out / "analysis.json").write_text(text, encoding="utf-8")
-    except OSError as fault:
-        raise ConfigError(f"{out} cannot be written to: {fault.strerror}.") from None

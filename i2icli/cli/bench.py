@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from i2icli.cli.options import AsJson, Overrides, PresetName
+from i2icli.cli.options import AsJson, DeviceSetting, Overrides, PresetName, setting_of
 from i2icli.cli.show import show
 
 
@@ -37,7 +37,7 @@ def bench(
     data: Annotated[
         Path | None, typer.Option(help="Data set to use; none: made-up pictures.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    device: DeviceSetting = None,
     set_: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
@@ -46,7 +46,7 @@ def bench(
 
     options = BenchOptions(
         preset=preset,
-        overrides=(*(set_ or []), *([f"runtime.device={device}"] if device else [])),
+        overrides=(*(set_ or []), *setting_of(device)),
         size=size,
         batch=batch,
         precision=precision,

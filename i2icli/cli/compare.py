@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from i2icli.cli.options import AsJson, Device
 from i2icli.cli.progress import progress_bar
-from i2icli.cli.show import Told, show
-from i2icli.errors import ConfigError
+from i2icli.cli.show import Told, make_folder, show, writing_to
 
 if TYPE_CHECKING:
     from i2icli.evaluation.compare import Comparison
@@ -68,10 +67,7 @@ def compare(
     measure = plan_measuring(
         wanted, Path(source).expanduser(), real=real, out=out, direction=direction
     )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise ConfigError(f"the folder {out} cannot be made: {fault.strerror}.") from None
+    make_folder(out)
     with progress_bar("translating") as report:
         found = compare_all(
             contenders,
@@ -82,28 +78,19 @@ def compare(
             measure=measure,
             progress=report or (lambda _done, _total: None),
         )
-    document = _write(found, out, direction=direction)
+    sheet = out / "compare.png"
+    document = {"direction": direction, "sheet": str(sheet), **found.as_document()}
+    with writing_to(out):
+        found.sheet.save(sheet)
+        text = json.dumps(document, indent=2) + "\n"
+        (out / "compare.json").write_text(text, encoding="utf-8")
     for path, why in found.skipped.items():
         typer.echo(f"skipped: {why if path in why else f'{path}: {why}'}", err=True)
     show(Told(document, _lines(found)), as_json=as_json)
-    typer.echo(f"sheet: {out / 'compare.png'}", err=True)
-
-
-def _write(found: Comparison, out: Path, *, direction: str) -> dict[str, Any]:
-    """Write the sheet and the document, and return the latter."""
-    sheet = out / "compare.png"
-    document = {"direction": direction, "sheet": str(sheet), **found.as_document()}
-    text = json.dumps(document, indent=2) + "\n"
-    try:
-        found.sheet.save(sheet)
-        (out / "compare.json").write_text(text, encoding="utf-8")
-    except OSError as fault:
-        raise ConfigError(f"{out} cannot be written to: {fault.strerror}.") from None
-    return document
+    typer.echo(f"sheet: {sheet}", err=True)
 
 
 def _lines(found: Comparison) -> list[str]:
-    """Return the table, and what its columns mean."""
     names = [one.name for one in found.outcomes[0].measurements]
     header = ["name", "method", "step", "parameters", "s/picture"]
     header += ["error", "inside", "outside"] if found.identity else []
@@ -148,7 +135,6 @@ def _errors(score: TruthScore | None) -> list[str]:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows as lines, text to the left and figures to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join(

@@ -107,7 +107,6 @@ def prepare(
 
 
 def _keep(out: Path, side: int) -> None:
-    """Make the cache of a set that was built, and say so; unreadable pictures stay in the set."""
     from i2icli.cli.data_cache import build_with_bar, cache_lines, report_failed
     from i2icli.config.sections import DataConfig
 

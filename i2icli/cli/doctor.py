@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from i2icli.cli.options import AsJson, Overrides, PresetName
+from i2icli.cli.options import AsJson, DeviceSetting, Overrides, PresetName, setting_of
 from i2icli.cli.show import show
 
 
@@ -16,7 +16,7 @@ def doctor(
     data: Annotated[
         Path | None, typer.Option(help="Folder of the data set; none: the demo set.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    device: DeviceSetting = None,
     set_: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
@@ -25,7 +25,7 @@ def doctor(
     from i2icli.system.allocator import claim_process
 
     claim_process()  # as the run would
-    overrides = (*(set_ or []), *([f"runtime.device={device}"] if device else []))
+    overrides = (*(set_ or []), *setting_of(device))
     checkup = examine(Patient(preset, overrides, data))
     show(checkup, as_json=as_json)
     if checkup.exit_code:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from i2icli.cli.evaluate_words import show_one, show_several
-from i2icli.cli.options import AsJson, Device, Processes
+from i2icli.cli.options import AsJson, Device, Direction, Processes
 from i2icli.cli.progress import progress_bar
 from i2icli.errors import ConfigError
 
 if TYPE_CHECKING:
     from i2icli.evaluation.evaluate import Evaluated, Request
-    from i2icli.evaluation.protocols import Protocol
     from i2icli.evaluation.segmenters import Scorer
-    from i2icli.metrics.inception import FeatureMode
     from i2icli.pictures.label_maps import LabelScheme
     from i2icli.system.shares import Process
 
@@ -119,7 +116,6 @@ Mode = Annotated[
         help="clean (default), legacy_pytorch or legacy_tensorflow; the protocol's where one is.",
     ),
 ]
-Direction = Annotated[str, typer.Option(help="a2b; b2a too where the method translates both ways.")]
 Batch = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", help="Pictures through Inception at once."),
@@ -184,11 +180,13 @@ def evaluate(
     _check_effects(segmenter := segmenter or judge, styles, fake, seg=seg, diversity=diversity)
     _check_folders(checkpoint, real=real, fake=fake, inputs=inputs, others=all_checkpoints or keep)
     from i2icli.evaluation.evaluate import Request
+    from i2icli.evaluation.protocols import find_protocol
+    from i2icli.metrics.inception import check_mode
 
     request = Request(
         names=_chosen(fid, kid, lpips, structure, diversity, seg, truth_error),
-        protocol=_find_protocol(protocol),
-        mode=_check_mode(mode),
+        protocol=None if protocol is None else find_protocol(protocol),
+        mode=None if mode is None else check_mode(mode),
         direction=direction,
         data=data,
         truth=truth,
@@ -201,8 +199,7 @@ def evaluate(
         scorer=_scorer(segmenter, ignore, palette),
         work=work and work.expanduser(),
     )
-    folders = fake, real, inputs
-    _measure(checkpoint, folders, request, nproc, all_checkpoints=all_checkpoints, as_json=as_json)
+    _measure(checkpoint, (fake, real, inputs), request, nproc, all_checkpoints, as_json=as_json)
 
 
 def _measure(
@@ -210,11 +207,19 @@ def _measure(
     folders: _Folders,
     request: Request,
     count: int,
-    *,
     all_checkpoints: bool,
+    *,
     as_json: bool,
 ) -> None:
-    with _sharing(count) as process:
+    from i2icli.system.allocator import claim_process
+    from i2icli.system.shares import joined_processes
+
+    claim_process()
+    with joined_processes(count) as process:
+        if process.count > 1 and not process.is_joined:
+            raise ConfigError(
+                "processes that measure together must reach each other: use torchrun."
+            )
         if folders[0] is not None:
             _measure_folders(folders, request, process, as_json=as_json)
         elif all_checkpoints:
@@ -223,36 +228,8 @@ def _measure(
             _measure_checkpoint(checkpoint, request, process, as_json=as_json)
 
 
-@contextmanager
-def _sharing(count: int) -> Iterator[Process]:
-    """Yield this process as one of torchrun's, or with `count` of its own."""
-    from i2icli.system.allocator import claim_process
-    from i2icli.system.processes.work_queue import executor
-    from i2icli.system.shares import joined_processes
-
-    claim_process()
-    with executor(count) as own, joined_processes(own) as process:
-        if process.count > 1 and not process.is_joined:
-            raise ConfigError(
-                "processes that measure together must reach each other: use torchrun."
-            )
-        yield process
-
-
 def _chosen(*flags: bool) -> tuple[str, ...]:
     return tuple(name for name, is_wanted in zip(_NAMES, flags, strict=True) if is_wanted)
-
-
-def _find_protocol(name: str | None) -> Protocol | None:
-    from i2icli.evaluation.protocols import find_protocol
-
-    return None if name is None else find_protocol(name)
-
-
-def _check_mode(mode: str | None) -> FeatureMode | None:
-    from i2icli.metrics.inception import check_mode
-
-    return None if mode is None else check_mode(mode)
 
 
 def _check_net(net: str) -> Literal["alex", "vgg"]:
@@ -264,7 +241,6 @@ def _check_net(net: str) -> Literal["alex", "vgg"]:
 def _check_effects(
     segmenter: Path | None, styles: int | None, fake: Path | None, *, seg: bool, diversity: bool
 ) -> None:
-    """Refuse a segmenter and styles that would be without effect."""
     if segmenter is not None and (fake is not None or not seg):
         raise ConfigError(
             f"--segmenter {segmenter} segments the photos that a translator makes of label maps: "
@@ -278,11 +254,9 @@ def _check_effects(
 
 
 def _scorer(segmenter: Path | None, ignore: int | None, palette: str | None) -> Scorer | None:
-    if segmenter is None:
-        return None
     from i2icli.evaluation.segmenters import Scorer
 
-    return Scorer(segmenter.expanduser(), ignore, palette)
+    return None if segmenter is None else Scorer(segmenter.expanduser(), ignore, palette)
 
 
 def _label_scheme(
@@ -294,7 +268,6 @@ def _label_scheme(
     fake: Path | None,
     segmenter: Path | None,
 ) -> LabelScheme | None:
-    """Return what label maps in folders hold; refuse flags that would be without effect."""
     from i2icli.pictures.label_maps import LabelScheme, load_palette
 
     given = {"--classes": classes, "--ignore": ignore, "--palette": palette}
@@ -329,7 +302,6 @@ def _check_folders(
     inputs: Path | None,
     others: object,
 ) -> None:
-    """Refuse what mixes a checkpoint and folders."""
     if fake is None:
         if real is not None or inputs is not None:
             name = "--real" if real is not None else "--inputs"
@@ -371,8 +343,6 @@ def _measure_checkpoint(
 
 
 def _measure_run(named: Path | None, request: Request, process: Process, *, as_json: bool) -> None:
-    from dataclasses import replace
-
     from i2icli.evaluation.evaluate import check_alike, evaluate_checkpoint
     from i2icli.runs.paths import checkpoints_of
 

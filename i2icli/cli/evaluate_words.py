@@ -54,7 +54,7 @@ def _metrics(evaluated: Evaluated) -> dict[str, Any]:
 
 
 def _best(found: Sequence[Evaluated]) -> Mapping[str, Evaluated]:
-    """Return which checkpoint has the lowest number, of segmentation scores the highest."""
+    """Return the checkpoint of the best number by each name that says more when lower or higher."""
     from i2icli.metrics.choose import better_of
 
     best = {}
@@ -76,7 +76,6 @@ def _width(name: str) -> int:
 
 
 def _lines(evaluated: Evaluated) -> list[str]:
-    """Return the numbers, each with what is said of it alone, then what holds for all."""
     said = {name: _facts(measured) for name, measured in evaluated.results.items()}
     first = next(iter(said.values()), {})
     common = {

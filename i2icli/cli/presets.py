@@ -93,7 +93,6 @@ def copy_preset(
 
 
 def _summary(preset: Preset) -> dict[str, Any]:
-    """Return what the list says of a preset."""
     about, method = preset.document.get("about", {}), preset.document.get("method", {})
     keys = ("paper", "table", "published", "protocol")
     return {
@@ -105,7 +104,6 @@ def _summary(preset: Preset) -> dict[str, Any]:
 
 
 def _show_all(name: str, *, as_json: bool) -> None:
-    """Print every value of a preset."""
     from i2icli.config.document import annotate, config_document
     from i2icli.config.shape import Shape
     from i2icli.methods.shared.configure import configure_run, run_schema
@@ -116,7 +114,6 @@ def _show_all(name: str, *, as_json: bool) -> None:
 
 
 def _show_changes(name: str, *, as_json: bool) -> None:
-    """Print what a preset changes in the paper's defaults."""
     from i2icli.methods.shared.configure import changes_from_paper, configure_run
 
     changes = changes_from_paper(configure_run(name))

@@ -13,6 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
 
 class Messages(logging.Handler):
@@ -31,17 +32,22 @@ class Messages(logging.Handler):
         else:
             self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    @contextmanager
-    def above(self, console: Console) -> Iterator[None]:
-        """Print to a bar's console within."""
-        self.console = console
-        try:
-            yield
-        finally:
-            self.console = None
-
 
 MESSAGES = Messages(logging.INFO)
+
+
+def _bar(*amounts: str, is_shown: bool = True) -> Progress:
+    from rich import progress
+    from rich.console import Console
+
+    columns = (getattr(progress, f"{name}Column")() for name in ("Bar", *amounts, "TimeRemaining"))
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        *columns,
+        console=Console(stderr=True),
+        transient=True,
+        disable=not is_shown,
+    )
 
 
 @contextmanager
@@ -55,20 +61,7 @@ def progress_bar(
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    amounts = (DownloadColumn(), TransferSpeedColumn()) if is_bytes else (MofNCompleteColumn(),)
-    columns = (TextColumn("{task.description}"), BarColumn(), *amounts, TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    bar = _bar(*(("Download", "TransferSpeed") if is_bytes else ("MofNComplete",)))
     task = bar.add_task(title, total=None)
 
     def report(done: int, total: int | None) -> None:
@@ -88,23 +81,11 @@ def counting(title: str, total: int) -> Iterator[Callable[[], None]]:
 
     Of several processes only the first draws a bar.
     """
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns,
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0",
-    ) as progress:
-        task = progress.add_task(title, total=total)
-        with MESSAGES.above(progress.console):
-            yield lambda: progress.advance(task)
+    is_shown = sys.stderr.isatty() and os.environ.get("RANK", "0") == "0"
+    with _bar("MofNComplete", is_shown=is_shown) as bar:
+        task = bar.add_task(title, total=total)
+        MESSAGES.console = bar.console
+        try:
+            yield lambda: bar.advance(task)
+        finally:
+            MESSAGES.console = None

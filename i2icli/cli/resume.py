@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from i2icli.cli.options import AsJson
+from i2icli.cli.options import AsJson, check_stop
 from i2icli.cli.shared_run import Processes, share_work
-from i2icli.errors import ConfigError
 
 
 def resume(
@@ -23,8 +22,7 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Go on with a run from its last checkpoint; it ends as if it had never stopped."""
-    if steps is not None and epochs is not None:
-        raise ConfigError("--steps and --epochs say both where to stop: give one of them.")
+    check_stop(steps, epochs)
     share_work(nproc)
 
     from i2icli.cli.training import open_view, show_result  # imports torch; keeps --help instant

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import typer
 
 from i2icli.config.words import as_plain
+from i2icli.errors import ConfigError
 
 
 class Result(Protocol):
@@ -50,3 +53,28 @@ def show(result: Result, *, as_json: bool, indent: int | None = 2) -> None:
 def show_document(document: object, *, indent: int | None = 2) -> None:
     """Print plain values on stdout, as JSON."""
     typer.echo(json.dumps(document, indent=indent))
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that results go into, and those above it.
+
+    Raises:
+        ConfigError: the system refuses it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise ConfigError(f"the folder {folder} cannot be made: {fault.strerror}.") from None
+
+
+@contextmanager
+def writing_to(out: Path) -> Iterator[None]:
+    """Turn a refusal of the system to write into one sentence.
+
+    Raises:
+        ConfigError: naming `out`.
+    """
+    try:
+        yield
+    except OSError as fault:
+        raise ConfigError(f"{out} cannot be written to: {fault.strerror}.") from None

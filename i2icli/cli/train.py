@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from i2icli.cli.options import AsJson, Overrides
+from i2icli.cli.options import AsJson, DeviceSetting, Overrides, check_stop, setting_of
 from i2icli.cli.shared_run import Processes, share_work
 from i2icli.cli.show import show
-from i2icli.errors import ConfigError
+from i2icli.errors import ConfigError, DataError
 
 InitFrom = Annotated[
     Path | None,
@@ -34,7 +34,7 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after this step.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Stop after this epoch.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of all randomness.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    device: DeviceSetting = None,
     set_: Overrides = None,
     init_from: InitFrom = None,
     nproc: Processes = None,
@@ -49,14 +49,14 @@ def train(
             "--preset is missing: `i2i presets list` shows all of them; "
             "`i2i train --preset demo` is the smallest."
         )
-    if steps is not None and epochs is not None:
-        raise ConfigError("--steps and --epochs say both where to stop: give one of them.")
+    check_stop(steps, epochs)
     overrides = [
         *(set_ or []),
         *_data_overrides(data),
-        *_stop_overrides(steps=steps, epochs=epochs),
+        *([f"train.steps={steps}", "train.epochs=null"] if steps is not None else []),
+        *([f"train.epochs={epochs}", "train.steps=null"] if epochs is not None else []),
         *([f"train.seed={seed}"] if seed is not None else []),
-        *([f"runtime.device={device}"] if device is not None else []),
+        *setting_of(device),
     ]
     if dry_run:
         from i2icli.bench.plan import plan_run
@@ -82,22 +82,10 @@ def train(
 
 
 def _data_overrides(data: Path | None) -> list[str]:
-    """Name the root, and drop the plain folders of a preset."""
     if data is None:
         return []
     if not data.expanduser().is_dir():
-        from i2icli.errors import DataError
-
         raise DataError(f"--data {data} is no folder: give one with trainA and trainB in it.")
     from i2icli.config.sections import data_overrides
 
     return data_overrides(data)
-
-
-def _stop_overrides(*, steps: int | None, epochs: int | None) -> list[str]:
-    """Name the stop, and drop the preset's."""
-    if steps is not None:
-        return [f"train.steps={steps}", "train.epochs=null"]
-    if epochs is not None:
-        return [f"train.epochs={epochs}", "train.steps=null"]
-    return []

@@ -43,8 +43,6 @@ class PlainView(Reporter):
 
 
 class _Bar(rich_progress.Progress):
-    """A bar with the newest values below it, folded where the terminal is narrow."""
-
     values = ""
 
     def get_renderables(self) -> Iterable[RenderableType]:

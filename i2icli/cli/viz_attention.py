@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from i2icli.cli.options import AsJson, Device
+from i2icli.cli.options import AsJson, Device, Direction
 from i2icli.cli.progress import progress_bar
 from i2icli.cli.show import Told, show
 from i2icli.errors import ConfigError, DataError
@@ -58,7 +58,6 @@ AllCheckpoints = Annotated[
 InvertMask = Annotated[
     bool, typer.Option("--invert-mask", help="Show masks the other way round, legend and all.")
 ]
-Direction = Annotated[str, typer.Option(help="a2b; b2a too where the method translates both ways.")]
 MaxSide = Annotated[
     int, typer.Option(min=16, metavar="PIXELS", help="Larger pictures are scaled down to this.")
 ]

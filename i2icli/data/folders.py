@@ -9,7 +9,13 @@ from i2icli.config.sections import DataConfig, DatasetKind
 from i2icli.data.held_out import held_out_folders
 from i2icli.errors import ConfigError, DataError
 from i2icli.pictures.decode import SUFFIXES
-from i2icli.pictures.listing import folder_names, list_pictures, missing_folder, nearest_folder
+from i2icli.pictures.listing import (
+    folder_names,
+    list_by_stem,
+    list_pictures,
+    missing_folder,
+    nearest_folder,
+)
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,12 @@ def match_maps(pictures: Path, maps: Path) -> tuple[tuple[Path, ...], tuple[Path
     Raises:
         DataError: a folder is missing or empty, or one of them has no partner, naming it.
     """
-    ours, theirs = _by_stem(pictures), _by_stem(maps)
+    ours, theirs = (
+        list_by_stem(folder, matched="pictures and label maps") for folder in (pictures, maps)
+    )
+    for folder, found in ((pictures, ours), (maps, theirs)):
+        if not found:
+            raise _no_pictures(folder)
     for here, there, kind, folder in (
         (ours, theirs, "label map", maps),
         (theirs, ours, "picture", pictures),
@@ -144,24 +155,15 @@ def _pictures(folder: Path, *, takes_files: bool, may_be_empty: bool = False) ->
         return (folder,)
     pictures = tuple(list_pictures(folder))
     if not pictures and not may_be_empty:
-        raise DataError(
-            f"no pictures in {folder} or the folders inside it: "
-            f"expected files that end in {', '.join(sorted(SUFFIXES))}"
-        )
+        raise _no_pictures(folder)
     return pictures
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    pictures: dict[str, Path] = {}
-    for path in _pictures(folder, takes_files=False):
-        stem = path.relative_to(folder).with_suffix("").as_posix()
-        if stem in pictures:
-            raise DataError(
-                f"{folder} holds both {pictures[stem].name} and {path.name}: pictures and label "
-                "maps are matched by their names without suffix, so keep one of them."
-            )
-        pictures[stem] = path
-    return pictures
+def _no_pictures(folder: Path) -> DataError:
+    return DataError(
+        f"no pictures in {folder} or the folders inside it: "
+        f"expected files that end in {', '.join(sorted(SUFFIXES))}"
+    )
 
 
 def _check_labelled_layout(root: Path) -> None:

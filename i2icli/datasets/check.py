@@ -130,8 +130,6 @@ def _take_prints(domains: Domains, progress: Progress | None, executor: Executor
 
 @dataclass(frozen=True)
 class _Printing:
-    """Takes the prints of pictures, some at a time; each is an event."""
-
     threads: int
 
     def setup(self) -> Callable[[Sequence[_Job], Emit], list[Print]]:

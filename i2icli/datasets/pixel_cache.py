@@ -108,8 +108,6 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A picture's pixels and its row of the index; or why there are none."""
-
     pixels: Pixels | None
     row: dict[str, int]
     error: str = ""
@@ -157,7 +155,6 @@ def _build(job: _Job, report: _Shifted, executor: Executor) -> Built:
 
 
 def _current(folder: Path, files: list[str], job: _Job) -> Built | None:
-    """Return the cache that is there, if it still holds every picture as it is."""
     try:
         cache = PixelCache(folder, files, job.pictures, job.step)
     except UnusableCacheError:
@@ -181,8 +178,6 @@ def _entries(job: _Job, executor: Executor) -> Iterator[_Entry]:
 
 @dataclass(frozen=True)
 class _Entering:
-    """Decodes and resizes pictures, some at a time, in threads."""
-
     job: _Job
     threads: int
 

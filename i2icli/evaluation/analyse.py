@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,13 @@ from i2icli.metrics.alignment import (
     SIDE,
     LossSeparation,
     Progress,
-    Separation,
     StructureLosses,
     partners,
     separate_losses,
 )
 from i2icli.metrics.perceptual import Lpips
 from i2icli.metrics.picture_sets import match_folders
+from i2icli.metrics.results import Interval
 from i2icli.networks.vgg import VGG16Features
 from i2icli.pictures.images import Picture, Pixels, read_picture, read_size, to_8_bits, to_tensor
 from i2icli.pictures.listing import evenly_spaced, list_pictures
@@ -113,7 +113,8 @@ class Analysis:
             for other, values in loss.others.items():
                 found = loss.separations[other]
                 row.append(f"{values.mean():.4g}")
-                row += [_auc_words(found), _effect_words(found)]
+                row.append(_cell(found.auc, found.auc_interval, 3))
+                row.append(_cell(found.effect, found.effect_interval, 2))
             rows.append(row)
         return rows
 
@@ -184,7 +185,7 @@ def analyse_structure(
     Args:
         pairs: as `find_pairs` returns them.
         count: the most that are compared, evenly spaced; None: all.
-        seed: of who meets whom, of the places, and of the intervals.
+        seed: of who meets whom, of the positions, and of the intervals.
         device: where to compute.
         progress: is told the pairs done and all of them.
 
@@ -199,7 +200,12 @@ def analyse_structure(
     where = resolve_device(device)
     network.eval().requires_grad_(False).to(where)
     losses = StructureLosses(network, Lpips("vgg", tensors, device=where), seed=seed)
-    results = separate_losses(losses, _reader(chosen), len(chosen), seed=seed, progress=progress)
+
+    def read(number: int) -> tuple[Tensor, Tensor]:
+        first, second = chosen[number].read()
+        return _fitted(first), _fitted(second)
+
+    results = separate_losses(losses, read, len(chosen), seed=seed, progress=progress)
     following = partners(len(chosen), seed=seed)
     return Analysis(
         pairs=chosen,
@@ -211,14 +217,6 @@ def analyse_structure(
     )
 
 
-def _reader(pairs: Sequence[PairFile]) -> Callable[[int], tuple[Tensor, Tensor]]:
-    def read(number: int) -> tuple[Tensor, Tensor]:
-        first, second = pairs[number].read()
-        return _fitted(first), _fitted(second)
-
-    return read
-
-
 def _fitted(picture: Picture) -> Tensor:
     """Return a picture as it is compared, (3, SIDE, SIDE) in [-1, 1]."""
     images = to_tensor(_colour(picture.pixels))[None]
@@ -227,8 +225,7 @@ def _fitted(picture: Picture) -> Tensor:
 
 
 def _colour(pixels: Pixels) -> Pixels:
-    """Return (H, W, 3) uint8."""
-    planes = to_8_bits(pixels)
+    planes = to_8_bits(pixels)  # (H, W, 1 or 3)
     return np.ascontiguousarray(np.broadcast_to(planes, (*planes.shape[:2], 3)))
 
 
@@ -259,14 +256,9 @@ def _draw(
     return draw_separations(pictures, panels, about=about)
 
 
-def _auc_words(found: Separation) -> str:
-    interval = found.auc_interval
-    return f"{found.auc:.3f}" + (f" [{interval.low:.2f}, {interval.high:.2f}]" if interval else "")
-
-
-def _effect_words(found: Separation) -> str:
-    if not np.isfinite(found.effect):
+def _cell(value: float, interval: Interval | None, digits: int) -> str:
+    if not np.isfinite(value):
         return "-"
-    interval = found.effect_interval
-    words = f" [{interval.low:.1f}, {interval.high:.1f}]" if interval else ""
-    return f"{found.effect:.2f}{words}"
+    less = digits - 1
+    ends = f" [{interval.low:.{less}f}, {interval.high:.{less}f}]" if interval else ""
+    return f"{value:.{digits}f}{ends}"

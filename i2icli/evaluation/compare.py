@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -175,13 +175,14 @@ def compare(
     ]
     rows = _Rows(shown, truths)
     outcomes: list[Outcome] = []
-    total = len(contenders) * len(shown)
+    total, counter = len(contenders) * len(shown), itertools.count(1)
+
+    def tell() -> None:
+        progress(next(counter), total)
+
     for contender in contenders:
         translator = load_translator(contender.path, device=device)
-        done = len(outcomes) * len(shown)
-        translations, seconds = _translate(
-            translator, shown, direction, partial(_forward, progress, done, total)
-        )
+        translations, seconds = _translate(translator, shown, direction, tell)
         rows.add(contender.name, translations)
         found = tuple(measure(contender.name, translator)) if measure else ()
         if outcomes:
@@ -196,80 +197,6 @@ def compare(
         skipped,
         rows.draw(),
     )
-
-
-def plan_measuring(
-    wanted: Sequence[str], source: Path, *, real: Path | None, out: Path, direction: str
-) -> Measure | None:
-    """Return what measures a checkpoint; None where nothing is wanted.
-
-    Args:
-        wanted: of "fid", "kid" and "lpips".
-        source: the folder that is translated, all of it.
-        real: real pictures of the target domain; None: the folder of the other domain beside
-            `source`, testB beside testA.
-        out: gets a folder of translations a checkpoint.
-        direction: in which.
-
-    Raises:
-        ConfigError: if a metric is wanted and `source` is no folder, or `real` says nothing.
-        DataError: if there are no real pictures to compare with.
-        WeightsError: if the networks that a metric needs are missing.
-    """
-    if not wanted:
-        if real is not None:
-            raise ConfigError(f"--real {real} means nothing without --fid or --kid: add one.")
-        return None
-    flags = " ".join(f"--{name}" for name in wanted)
-    if not source.is_dir():
-        raise ConfigError(f"{flags} measure a whole folder, and {source} is none: give a folder.")
-    has_distance = not {"fid", "kid"}.isdisjoint(wanted)
-    subject = Subject(inputs=source, reals=_find_real(source, real) if has_distance else None)
-    # Asked for before the first translation, so that nobody waits for a refusal.
-    choose_metrics(wanted, subject, Settings())
-
-    def measure(name: str, translator: Translator) -> list[Measurement]:
-        fakes = out / name.replace("/", "-")
-        _translate_all(translator, source, fakes, direction=direction, skipped=out)
-        settings = Settings(Reading(device=translator.device))
-        return list(measure_all(wanted, replace(subject, outputs=fakes), settings).values())
-
-    return measure
-
-
-def _find_real(source: Path, real: Path | None) -> Path:
-    if real is not None:
-        if not real.expanduser().is_dir():
-            raise DataError(f"--real {real} is no folder: give one with pictures of the target.")
-        return real.expanduser()
-    beside = folders_beside(source.resolve()).reals
-    if beside is None:
-        raise DataError(
-            f"--fid and --kid compare with real pictures, and there is no folder of them beside "
-            f"{source}: name it with --real DIR."
-        )
-    return beside
-
-
-def _translate_all(
-    translator: Translator, source: Path, fakes: Path, *, direction: str, skipped: Path
-) -> None:
-    """Translate the folder; a picture that fails would make the numbers unlike, so it is fatal."""
-    fakes.mkdir(parents=True, exist_ok=True)
-    plan = plan_outputs(find_sources(str(source), out=skipped), fakes)
-    wanted = {job.target for job in plan.jobs}
-    if left := [path for path in sorted(fakes.rglob("*.png")) if path not in wanted]:
-        raise ConfigError(
-            f"{fakes} holds {left[0].name}, which is no translation of {source}: "
-            "choose another --out."
-        )
-    translate_plan(translator, plan, FolderOptions(direction=direction))
-
-
-def _forward(
-    progress: Callable[[int, int | None], None], before: int, total: int, done: int
-) -> None:
-    progress(before + done, total)
 
 
 def spaced_sources(sources: Sequence[Source], *, count: int) -> list[Source]:
@@ -336,7 +263,7 @@ def _translate(
     translator: Translator,
     shown: Sequence[Source],
     direction: str,
-    progress: Callable[[int], None],
+    tell: Callable[[], None],
 ) -> tuple[list[Pixels], float | None]:
     """Return the translations and the median seconds of one; reading is not counted."""
     channels = source_channels(translator.method, direction)
@@ -350,7 +277,7 @@ def _translate(
         )
         translations.append(made.pixels)
         seconds.append(time.perf_counter() - start)
-        progress(len(translations))
+        tell()
     return translations, median(seconds[1:]) if len(seconds) > 1 else None
 
 
@@ -376,7 +303,6 @@ def _outcome(
 
 
 def _partner(folder: Path | None, path: Path) -> Path | None:
-    """Return the picture of the same name in a folder; None where there is none."""
     partner = None if folder is None else folder / path.name
     return partner if partner is not None and partner.is_file() else None
 
@@ -389,3 +315,65 @@ def _truth_document(score: TruthScore | None) -> dict[str, float | None] | None:
     if score is None:
         return None
     return {"total": score.total, "inside": score.inside, "outside": score.outside}
+
+
+def plan_measuring(
+    wanted: Sequence[str], source: Path, *, real: Path | None, out: Path, direction: str
+) -> Measure | None:
+    """Return the function that measures a checkpoint; None where nothing is wanted.
+
+    Args:
+        wanted: of "fid", "kid" and "lpips".
+        source: the folder that is translated, all of it.
+        real: real pictures of the target domain; None: the folder of the other domain beside
+            `source`, testB beside testA.
+        out: gets a folder of translations a checkpoint.
+        direction: in which.
+
+    Raises:
+        ConfigError: if a metric is wanted and `source` is no folder, or `real` says nothing.
+        DataError: if there are no real pictures to compare with.
+        WeightsError: if the networks that a metric needs are missing.
+    """
+    if not wanted:
+        if real is not None:
+            raise ConfigError(f"--real {real} means nothing without --fid or --kid: add one.")
+        return None
+    flags = " ".join(f"--{name}" for name in wanted)
+    if not source.is_dir():
+        raise ConfigError(f"{flags} measure a whole folder, and {source} is none: give a folder.")
+    has_distance = not {"fid", "kid"}.isdisjoint(wanted)
+    subject = Subject(inputs=source, reals=_find_real(source, real) if has_distance else None)
+    # Asked for before the first translation, so that nobody waits for a refusal.
+    choose_metrics(wanted, subject, Settings())
+
+    def measure(name: str, translator: Translator) -> list[Measurement]:
+        fakes = out / name.replace("/", "-")
+        fakes.mkdir(parents=True, exist_ok=True)
+        plan = plan_outputs(find_sources(str(source), out=out), fakes)
+        targets = {job.target for job in plan.jobs}
+        if left := [path for path in sorted(fakes.rglob("*.png")) if path not in targets]:
+            raise ConfigError(
+                f"{fakes} holds {left[0].name}, which is no translation of {source}: "
+                "choose another --out."
+            )
+        # A picture that fails would make the numbers unlike, so it is fatal.
+        translate_plan(translator, plan, FolderOptions(direction=direction))
+        settings = Settings(Reading(device=translator.device))
+        return list(measure_all(wanted, replace(subject, outputs=fakes), settings).values())
+
+    return measure
+
+
+def _find_real(source: Path, real: Path | None) -> Path:
+    if real is not None:
+        if not real.expanduser().is_dir():
+            raise DataError(f"--real {real} is no folder: give one with pictures of the target.")
+        return real.expanduser()
+    beside = folders_beside(source.resolve()).reals
+    if beside is None:
+        raise DataError(
+            f"--fid and --kid compare with real pictures, and there is no folder of them beside "
+            f"{source}: name it with --real DIR."
+        )
+    return beside

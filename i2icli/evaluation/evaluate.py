@@ -141,13 +141,13 @@ def evaluate_checkpoint(
     held_out = find_held_out(data, kind, root=request.data, direction=request.direction)
     subject = _subject(held_out, request)
     names, skipped = _choose(request, subject, settings)
-    with _workplace(request.keep, process) as place:
+    with _workplace(request.keep, process) as folder:
         with bars("translating") as report:
             total = len(list_pictures(held_out.inputs)) * (1 + styles)
             translated = translate_held_out(
                 translator,
                 held_out,
-                place,
+                folder,
                 direction=request.direction,
                 protocol=request.protocol,
                 styles=styles,
@@ -156,7 +156,7 @@ def evaluate_checkpoint(
             )
         reals = held_out.reals
         if reals is not None and request.protocol and request.protocol.reals == "resized":
-            reals = resize_all(reals, place / "reals", request.protocol, process=process)
+            reals = resize_all(reals, folder / "reals", request.protocol, process=process)
         outputs, inputs, styled = translated.outputs, translated.inputs, translated.styles
         made = replace(subject, outputs=outputs, inputs=inputs, reals=reals, styles=styled)
         with bars("measuring") as report:
@@ -165,23 +165,21 @@ def evaluate_checkpoint(
             with bars("segmenting") as report:
                 on_done = _counted(report, len(list_pictures(translated.outputs)), process)
                 results |= score_by_segmenter(
-                    segmenter, request.scorer, translated, place, on_done=on_done, process=process
+                    segmenter, request.scorer, translated, folder, on_done=on_done, process=process
                 )
     about = checkpoint_facts(checkpoint)
     warnings = _count_warnings(held_out) if request.protocol else ()
-    said = _said(results, _facts(request, translator), _folders(held_out, request.keep, about))
-    return Evaluated(_with_style_codes(said), about, skipped, warnings)
+    outputs_are = str(request.keep / "outputs") if request.keep else "translations, not kept"
+    folders = {"inputs": str(held_out.inputs), "fake": outputs_are, "outputs": outputs_are}
+    said = _said(results, _facts(request, translator), {**folders, **about})
+    if "lpips_diversity" in said:
+        said["lpips_diversity"] = said["lpips_diversity"].with_facts(protocol=_STYLE_CODES)
+    return Evaluated(said, about, skipped, warnings)
 
 
 def _evaluate_segmenter(
     translator: Translator, checkpoint: Path, request: Request, *, bars: Bars, process: Process
 ) -> Evaluated:
-    """Score the label maps that a segmenter makes of its labelled test pictures.
-
-    Raises:
-        ConfigError: something else is to be measured than label maps.
-        DataError: there are no labelled test pictures, or they cannot be used.
-    """
     others = [name for name in request.names if name != "seg"]
     if others or request.protocol is not None or request.scorer is not None:
         raise ConfigError(
@@ -194,8 +192,8 @@ def _evaluate_segmenter(
     scheme = label_scheme(translator.config.labels)
     check_labelled(pictures, maps, scheme)
     settings = replace(_settings(request, process), labels=scheme)
-    with _workplace(request.keep, process) as place, bars("segmenting") as report:
-        outputs, on_done = place / "outputs", _counted(report, len(pictures), process)
+    with _workplace(request.keep, process) as folder, bars("segmenting") as report:
+        outputs, on_done = folder / "outputs", _counted(report, len(pictures), process)
         translate_folder(translator, held_out.inputs, outputs, on_done=on_done, process=process)
         results = measure_all(("seg",), Subject(outputs, reals=held_out.reals), settings)
     about = checkpoint_facts(checkpoint)
@@ -208,12 +206,6 @@ def _evaluate_segmenter(
 
 
 def _load_segmenter(request: Request, device: str) -> Translator | None:
-    """Load the segmenter that scores a translator's photos, where scores are asked for.
-
-    Raises:
-        CheckpointError: it is no checkpoint.
-        ConfigError: there is none, or it does not segment, or a palette is not there.
-    """
     if "seg" not in request.names:
         return None
     if request.scorer is None:
@@ -228,7 +220,7 @@ def _load_segmenter(request: Request, device: str) -> Translator | None:
 def _counted(
     report: Callable[[int, int | None], None] | None, total: int, process: Process
 ) -> Callable[[int], None]:
-    """Return what tells a bar of outputs done; `total` are those of all processes."""
+    # `total` are the outputs of all processes; the bar shows those of this one.
     if report is None:
         return lambda _done: None
     return lambda done: report(done, -(-total // process.count))
@@ -237,7 +229,7 @@ def _counted(
 def _choose(
     request: Request, subject: Subject, settings: Settings
 ) -> tuple[tuple[str, ...], Mapping[str, str]]:
-    """Return the metrics besides a segmenter's scores, and why others are left out."""
+    # A segmenter gives the scores of label maps.
     others = tuple(name for name in request.names if name != "seg")
     if request.names and not others:
         return (), {}
@@ -267,10 +259,9 @@ def _with_progress(
 
 
 def _subject(held_out: HeldOut, request: Request) -> Subject:
-    """Return what can be measured; at a protocol's size nothing fits the truth."""
     truth = request.truth or held_out.truth
     if request.protocol is not None:
-        truth = None
+        truth = None  # at its size nothing fits the truth
     is_own = truth is not None and truth == held_out.truth
     return Subject(
         reals=held_out.reals,
@@ -291,9 +282,8 @@ def _workplace(keep: Path | None, process: Process) -> Iterator[Path]:
         yield keep
         return
     made = tempfile.TemporaryDirectory(prefix="i2i-eval-") if process.is_first else None
-    place = process.agree(made.name if made else "")
     try:
-        yield Path(place)
+        yield Path(process.agree(made.name if made else ""))
     finally:
         if made:
             made.cleanup()
@@ -318,25 +308,9 @@ def _facts(request: Request, translator: Translator) -> dict[str, Fact]:
     return {**facts, "direction": request.direction, "precision": precision}
 
 
-def _folders(held_out: HeldOut, keep: Path | None, about: Mapping[str, Fact]) -> dict[str, Fact]:
-    kept = {} if keep is None else {"fake": str(keep / "outputs"), "outputs": str(keep / "outputs")}
-    unkept: dict[str, Fact] = {
-        "fake": "translations, not kept",
-        "outputs": "translations, not kept",
-    }
-    return {"inputs": str(held_out.inputs), **unkept, **kept, **about}
-
-
 def _said(results: Results, protocol: Mapping[str, Fact], about: Mapping[str, Fact]) -> Results:
     return {
         name: measured.with_facts(protocol=protocol, about=about)
-        for name, measured in results.items()
-    }
-
-
-def _with_style_codes(results: Results) -> Results:
-    return {
-        name: measured.with_facts(protocol=_STYLE_CODES) if name == "lpips_diversity" else measured
         for name, measured in results.items()
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +14,7 @@ from i2icli.config.sections import DatasetKind, EvalConfig
 from i2icli.data.folders import Domains
 from i2icli.data.held_out import HeldOut, held_out_folders
 from i2icli.data.labelled import label_scheme
-from i2icli.errors import ConfigError, DataError, WeightsError
+from i2icli.errors import ConfigError, DataError, I2IError, WeightsError
 from i2icli.evaluation.segmenters import check_labelled
 from i2icli.evaluation.translated import translate_plan
 from i2icli.methods.shared.base import Method
@@ -33,7 +33,6 @@ from i2icli.translation.translator import Translator
 log = logging.getLogger(__package__)
 
 Scores = dict[str, float]
-Say = Callable[[str], None]
 # The number by which each metric chooses a checkpoint; lower is better for all of them.
 _CHOOSING = {
     "truth": "eval/truth_total",
@@ -96,18 +95,34 @@ class Measurer:
         self.subject = replace(self.subject, reals=seen)
 
     def measure(self, method: Method, *, precision: torch.dtype) -> Scores:
-        """Return the numbers by name, "eval/fid" for example.
+        """Return the numbers by name, "eval/fid" for example; none where the disk has no room.
 
         The random states and the training mode are afterwards what they were.
         """
         translator = Translator(method, self.config, precision=precision)
-        with quiet_randomness(method), TemporaryDirectory(prefix="i2i-measure-") as folder:
-            outputs = Path(folder)
-            # One at a time: the networks that train fill the memory.
-            options = FolderOptions(batch_size=1)
-            translate_plan(translator, plan_outputs(self.pictures, outputs), options)
-            subject = replace(self.subject, outputs=outputs)
-            return _scores(measure_all(self.names, subject, self.settings))
+        try:
+            with quiet_randomness(method), TemporaryDirectory(prefix="i2i-measure-") as folder:
+                outputs = Path(folder)
+                # One at a time: the networks that train fill the memory.
+                options = FolderOptions(batch_size=1)
+                translate_plan(translator, plan_outputs(self.pictures, outputs), options)
+                subject = replace(self.subject, outputs=outputs)
+                return _scores(measure_all(self.names, subject, self.settings))
+        except (I2IError, OSError) as fault:
+            # A measurement is worth less than the run: it goes on without.
+            if (cause := _disk_fault(fault)) is None:
+                raise
+            log.warning(
+                f"not measured this time, since translations cannot be written to the temporary "
+                f"folder ({cause.strerror or cause}): make room, or point TMPDIR elsewhere"
+            )
+            return {}
+
+
+def _disk_fault(fault: BaseException | None) -> OSError | None:
+    while fault is not None and not isinstance(fault, OSError):
+        fault = fault.__cause__ or fault.__context__
+    return fault
 
 
 def build_measurer(
@@ -117,7 +132,7 @@ def build_measurer(
     *,
     device: torch.device,
 ) -> Measurer | None:
-    """Return what measures during a run; None where the configuration asks for nothing.
+    """Return the measurements of a run; None where the configuration asks for none.
 
     Everything that a measurement needs is looked for here, so that a run does not end in its
     middle for want of it.
@@ -203,7 +218,7 @@ def _sources(pictures: Sequence[Path], held_out: HeldOut) -> tuple[Source, ...]:
 
 
 def _below(path: Path, held_out: HeldOut) -> Path:
-    """Return where a test picture lies in its folder; a data set of one picture may have none."""
+    # A data set of one picture may have no folder.
     return Path(path.name) if path == held_out.inputs else path.relative_to(held_out.inputs)
 
 
@@ -216,7 +231,6 @@ def _truths(held_out: HeldOut) -> dict[str, Path]:
 
 
 def _scores(results: Results) -> Scores:
-    """Return the numbers under their names in metrics.jsonl."""
     scores: Scores = {}
     for name, measured in results.items():
         if name == "truth":
@@ -234,12 +248,6 @@ def _scores(results: Results) -> Scores:
 def _resolve_metrics(
     config: EvalConfig, domains: Domains, held_out: HeldOut | None
 ) -> tuple[str, ...]:
-    """Return the metrics, `auto` replaced by what this data set allows.
-
-    Raises:
-        ConfigError: if it has not what one of them needs.
-        WeightsError: if their network is not there.
-    """
     where = domains.root or "this data set"
     asked = f"eval.every_steps is {config.every_steps}"
     off = "or switch measuring off with `--set eval.every_steps=0`"
@@ -298,11 +306,6 @@ def _readable(paths: Sequence[Path], channels: int, *, skips: bool) -> tuple[Pat
 
 
 def _check_truth(pictures: Sequence[Path], held_out: HeldOut) -> None:
-    """Refuse a truth that cannot be compared, before hours of training depend on it.
-
-    Raises:
-        DataError: naming the first picture whose truth has another size.
-    """
     truths = _truths(held_out)
     for path in pictures:
         truth = truths[_stem(path, held_out)]

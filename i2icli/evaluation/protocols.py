@@ -45,7 +45,7 @@ class Protocol:
     choice: str
 
     def facts(self) -> dict[str, Fact]:
-        """Return what a measurement says of it."""
+        """Return the facts that a measurement says of it."""
         return {
             "protocol": self.name,
             "input_size": f"{self.size}x{self.size}, by Pillow {self.filter}",

@@ -54,7 +54,7 @@ class Scorer:
         return segmenter
 
     def scheme(self, segmenter: Translator) -> LabelScheme:
-        """Return what the source label pictures hold.
+        """Return the classes and colours of the source label pictures.
 
         Raises:
             ConfigError: for a palette that is not there or too small.

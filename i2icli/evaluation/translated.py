@@ -201,7 +201,7 @@ def refuse_broken(faults: Sequence[str], total: int, process: Process) -> None:
 
 
 def checkpoint_facts(path: Path) -> dict[str, Fact]:
-    """Return what is said of a checkpoint with its numbers.
+    """Return the facts of a checkpoint that stand with its numbers.
 
     Raises:
         CheckpointError: if it is none.

@@ -37,7 +37,7 @@ MAPPED_FROM = 16_384  # pictures; the rows of fewer, 128 MiB, are simply read
 _MEMBER = "features.npy"
 
 Rows = NDArray[np.float32]
-Places = NDArray[np.int64]
+Positions = NDArray[np.int64]
 
 
 def features_folder() -> Path:
@@ -105,11 +105,11 @@ class KeptFeatures:
         """Return whether this process sees the folder in which another left a mark."""
         return (self._parts / mark).is_file()
 
-    def missing(self) -> Places:
+    def missing(self) -> Positions:
         """Return the pictures of which no part has a row that is whole."""
         is_there = np.zeros(self._count, dtype=bool)
-        for places, _ in self._blocks():
-            is_there[places] = True
+        for positions, _ in self._blocks():
+            is_there[positions] = True
         return np.flatnonzero(~is_there)
 
     def assemble(self) -> None:
@@ -120,22 +120,19 @@ class KeptFeatures:
         """
         ordered = self._parts / f"ordered-{secrets.token_hex(4)}.f32"
         with ordered.open("w+b") as file:
-            for places, block in self._blocks():
-                for place, row in zip(places, block, strict=True):
-                    file.seek(place * _ROW)
+            for positions, block in self._blocks():
+                for position, row in zip(positions, block, strict=True):
+                    file.seek(position * _ROW)
                     file.write(row.tobytes())
             file.seek(0)
             contents = iter(lambda: file.read(_AT_ONCE * _ROW), b"")
-            self._write(np.frombuffer(rows, "<f4").reshape(-1, FEATURES) for rows in contents)
-        self._drop_parts()
+            self._write(np.frombuffer(content, "<f4").reshape(-1, FEATURES) for content in contents)
+        shutil.rmtree(self._parts, ignore_errors=True)
 
     def remove(self) -> None:
         """Take everything off the disk."""
         with suppress(OSError):
             self._whole.unlink(missing_ok=True)
-        self._drop_parts()
-
-    def _drop_parts(self) -> None:
         shutil.rmtree(self._parts, ignore_errors=True)
 
     def part(self, rank: int, count: int) -> FeaturePart:
@@ -145,15 +142,15 @@ class KeptFeatures:
     def _blocks(self) -> Iterator[tuple[list[int], Rows]]:
         for entry in Manifest(self._parts, key="block").read().values():
             with suppress(OSError, KeyError, TypeError, ValueError):
-                places = list(map(int, entry["pictures"]))
+                positions = list(map(int, entry["pictures"]))
                 with (self._parts / Path(entry["file"]).name).open("rb") as file:
                     file.seek(entry["at"])
-                    content = file.read(len(places) * _ROW)
-                is_whole = len(content) == len(places) * _ROW
-                is_ours = all(0 <= place < self._count for place in places)
+                    content = file.read(len(positions) * _ROW)
+                is_whole = len(content) == len(positions) * _ROW
+                is_ours = all(0 <= position < self._count for position in positions)
                 # A kill or a crash may leave less than the manifest says.
                 if is_whole and is_ours and zlib.crc32(content) == entry["crc32"]:
-                    yield places, np.frombuffer(content, np.float32).reshape(-1, FEATURES)
+                    yield positions, np.frombuffer(content, np.float32).reshape(-1, FEATURES)
 
     def _write(self, blocks: Iterator[Rows]) -> None:
         self._whole.parent.mkdir(parents=True, exist_ok=True)
@@ -177,7 +174,7 @@ class FeaturePart:
         self._manifest = Manifest(folder, key="block", rank=rank, count=count)
         self._at = 0
 
-    def append(self, places: list[int], rows: Rows) -> None:
+    def append(self, positions: list[int], rows: Rows) -> None:
         """Add the rows, (n, 2048), of some pictures.
 
         Raises:
@@ -187,7 +184,7 @@ class FeaturePart:
         with self._path.open("ab") as file:
             file.write(content)
         name = self._path.name
-        entry = {"file": name, "at": self._at, "pictures": places, "crc32": zlib.crc32(content)}
+        entry = {"file": name, "at": self._at, "pictures": positions, "crc32": zlib.crc32(content)}
         # Not synced: what a machine that goes down leaves of both is told by the checksum.
         self._manifest.append({"block": f"{name}@{self._at}", **entry}, is_synced=False)
         self._at += len(content)

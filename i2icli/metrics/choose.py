@@ -68,8 +68,6 @@ class Metric:
     """One metric.
 
     Attributes:
-        name: of its flag.
-        title: in words.
         check: raises an `I2IError` where it cannot be measured; called before anything is made.
         measure: returns its numbers by name; None: it is measured with others in one pass.
         numbers: their names.
@@ -77,8 +75,6 @@ class Metric:
         only_named: it is not measured unless it is asked for.
     """
 
-    name: str
-    title: str
     check: Callable[[Subject, Settings], None]
     measure: Callable[[Path, Subject, Settings], Results] | None
     numbers: tuple[str, ...]
@@ -131,7 +127,7 @@ def measure_all(names: Sequence[str], subject: Subject, settings: Settings) -> R
     assert outputs is not None, "the pictures are made before they are measured"
     found: Results = {}
     # One pass over the pictures serves both.
-    distances = [name for name in names if name in ("fid", "kid")]
+    distances = [name for name in names if METRICS[name].measure is None]
     if distances and subject.reals is not None:
         found |= measure_distances(subject.reals, outputs, distances, settings.reading)
     if settings.reading.process.is_first:
@@ -175,8 +171,7 @@ def _measure_lpips(outputs: Path, subject: Subject, settings: Settings) -> Resul
     progress = settings.reading.progress
     found: Results = {}
     if subject.inputs is not None:
-        content = lpips_content(subject.inputs, outputs, lpips=lpips, progress=progress)
-        found["lpips"] = replace(content, name="lpips")
+        found["lpips"] = lpips_content(subject.inputs, outputs, lpips=lpips, progress=progress)
     if subject.truth is not None:
         paired = lpips_paired(outputs, subject.truth, lpips=lpips, progress=progress)
         name = "lpips_paired" if found else "lpips"
@@ -234,7 +229,7 @@ def _measure_structure(outputs: Path, subject: Subject, settings: Settings) -> R
     network = load_self_similarity(settings.reading.device)
     progress = settings.reading.progress
     measured = structure_distance(subject.inputs, outputs, network=network, progress=progress)
-    return {"structure": replace(measured, name="structure")}
+    return {"structure": measured}
 
 
 def _check_truth(subject: Subject, _: Settings) -> None:
@@ -271,41 +266,22 @@ def _measure_truth(outputs: Path, subject: Subject, _: Settings) -> Results:
 
 def better_of(number: str) -> Better:
     """Return the better of two numbers of this name."""
-    return next((m.better for m in _ALL if number in m.numbers), "neither")
+    return next((m.better for m in METRICS.values() if number in m.numbers), "neither")
 
 
 _SCORES = tuple(f"{name}{end}" for end in ("", "_released") for name in NAMES)
-_ALL = (
-    Metric("fid", "Frechet Inception distance", _check_distance, None, ("fid",)),
-    Metric("kid", "kernel Inception distance", _check_distance, None, ("kid",)),
-    Metric("lpips", "perceptual distance", _check_lpips, _measure_lpips, ("lpips", "lpips_paired")),
-    Metric(
-        "structure",
-        "VGG16 self-similarity distance",
-        _check_structure,
-        _measure_structure,
-        ("structure",),
-    ),
-    Metric(
-        "diversity",
-        "LPIPS among styles",
+METRICS: Mapping[str, Metric] = {
+    "fid": Metric(_check_distance, None, ("fid",)),
+    "kid": Metric(_check_distance, None, ("kid",)),
+    "lpips": Metric(_check_lpips, _measure_lpips, ("lpips", "lpips_paired")),
+    "structure": Metric(_check_structure, _measure_structure, ("structure",)),
+    "diversity": Metric(
         _check_diversity,
         _measure_diversity,
         ("lpips_diversity",),
         better="neither",  # noise is diverse too
         only_named=True,
     ),
-    Metric(
-        "seg",
-        "segmentation scores",
-        _check_labels,
-        _measure_labels,
-        _SCORES,
-        better="higher",
-        only_named=True,
-    ),
-    Metric(
-        "truth", "error against the true translations", _check_truth, _measure_truth, ("truth",)
-    ),
-)
-METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
+    "seg": Metric(_check_labels, _measure_labels, _SCORES, better="higher", only_named=True),
+    "truth": Metric(_check_truth, _measure_truth, ("truth",)),
+}

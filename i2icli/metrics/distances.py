@@ -96,7 +96,7 @@ def kid_unbiased(features1: Features, features2: Features) -> float:
 def kernel_blocks(
     features1: Features, features2: Features
 ) -> Iterator[tuple[slice, slice, NDArray[np.float64]]]:
-    """Yield blocks of the kernel matrix (x.y / D + 1)^3, with their places among N1 and N2."""
+    """Yield blocks of the kernel matrix (x.y / D + 1)^3, with their positions among N1 and N2."""
     for rows, one in row_blocks(features1, size=_ROWS):
         for columns, two in row_blocks(features2, size=_COLUMNS):
             yield rows, columns, (one @ two.T / one.shape[1] + 1.0) ** 3
@@ -112,7 +112,7 @@ def kernel_diagonal(features: Features) -> NDArray[np.float64]:
 def row_blocks(
     features: Features, *, size: int = _READ
 ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """Yield rows of (N, D) in float64, with their places, a bounded number in memory at a time.
+    """Yield rows of (N, D) in float64, with their positions, a bounded number in memory at a time.
 
     Raises:
         ValueError: one is not finite.
@@ -127,7 +127,10 @@ def row_blocks(
             block = np.fromfile(features.filename, features.dtype, length, offset=at)
         else:
             block = features[rows]
-        yield rows, np.asarray(_checked(block.reshape(-1, width)), dtype=np.float64)
+        values = np.asarray(block.reshape(-1, width), dtype=np.float64)
+        if not np.isfinite(values).all():
+            raise ValueError("a feature is not a finite number")
+        yield rows, values
 
 
 def _check_pair(features1: Features, features2: Features) -> None:
@@ -136,13 +139,6 @@ def _check_pair(features1: Features, features2: Features) -> None:
             raise ValueError(f"features of shape {features.shape}: (N, D) with N >= 2 is needed")
     if features1.shape[1] != features2.shape[1]:
         raise ValueError(f"features of {features1.shape[1]} and of {features2.shape[1]} numbers")
-
-
-def _checked(values: Features) -> Features:
-    values = np.asarray(values, dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError("a feature is not a finite number")
-    return values
 
 
 def interval_about(value: float, error: float, *, level: float = 0.95) -> Interval:
@@ -235,8 +231,8 @@ class _Spread:
         found = []
         for rows, block in row_blocks(self._features):
             centred = block - self._mean
-            places = vectors[rows] if onto is None else centred @ onto
-            transported = self._scale * (np.square(places) @ values)
+            along = vectors[rows] if onto is None else centred @ onto
+            transported = self._scale * (np.square(along) @ values)
             found.append(2.0 * centred @ shift + np.square(centred).sum(axis=1) - transported)
         return np.concatenate(found)
 

@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from i2icli.errors import DataError, I2IError
-from i2icli.metrics.cache import KeptFeatures, Places, Rows, features_folder, features_key
-from i2icli.metrics.feature_pass import FeaturePass, Progress, Put, usual_batch
-from i2icli.metrics.inception import FEATURES, FeatureMode, build_network, find_inception
-from i2icli.metrics.picture_sets import AnyPicture, broken_pictures, contents_of, describe_set
+from i2icli.metrics.cache import KeptFeatures, Positions, Rows, features_folder, features_key
+from i2icli.metrics.inception import (
+    FEATURES,
+    FeatureMode,
+    Network,
+    build_network,
+    build_resizer,
+    find_inception,
+    prepare,
+    quiet,
+)
+from i2icli.metrics.picture_sets import (
+    AnyPicture,
+    broken_pictures,
+    contents_of,
+    describe_set,
+)
+from i2icli.pictures.decode import Pixels, open_picture
+from i2icli.pictures.images import read_picture, to_8_bits
 from i2icli.system.processes.work_queue import Emit, cut, in_order
 from i2icli.system.shares import ALONE, Process, device_of_rank
+
+Progress = Callable[[int, int | None], None]
+Put = Callable[[list[int], Rows], None]
+_CPU_BATCH, _GPU_BATCH = 16, 128  # pictures through the network at once
 
 
 def extract_features(
@@ -91,6 +114,116 @@ def find_kept(
     return KeptFeatures(work or features_folder(), key, count)
 
 
+def read_stored(picture: AnyPicture) -> Pixels:
+    """Return the pixels, (H, W, 3) uint8, that are stored in a file, as clean-fid reads it.
+
+    Grey of more than 8 bits, which clean-fid clips, is scaled.
+
+    Raises:
+        DataError: naming the file, when it is no picture, damaged or too large.
+    """
+    path, content = contents_of(picture)
+    with open_picture(path, content) as image:
+        if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"):
+            return to_8_bits(read_picture(path, channels=3, content=content).pixels)
+        # Neither an embedded profile nor the EXIF orientation is applied, though training and
+        # translation apply both: published numbers come from the stored values. (41 pictures of
+        # horse2zebra carry profiles other than sRGB; applying them lowers its FID by 0.1.)
+        return np.array(image.convert("RGB"))
+
+
+class _FeaturePass:
+    """One pass over pictures, in batches of one shape.
+
+    They are decoded and resized by threads ahead of the network, so that it never waits; Pillow
+    does both without holding Python's lock. All else happens in the calling thread.
+    """
+
+    def __init__(
+        self, mode: FeatureMode, device: torch.device, network: Network, batch_size: int | None
+    ) -> None:
+        self._resize = build_resizer(mode)
+        self._device = device
+        self._network = network
+        self._batch_size = batch_size or _usual_batch(device.type)
+        self._waiting: dict[torch.Size, list[tuple[int, Tensor]]] = {}
+
+    def run(
+        self, pictures: Sequence[tuple[int, AnyPicture]], put: Put, *, workers: int
+    ) -> list[Exception]:
+        """Compute the features of pictures, each with its position in the set.
+
+        Args:
+            pictures: as above.
+            put: called for each batch with its positions and their rows, (n, 2048).
+            workers: threads that decode.
+
+        Returns:
+            The faults of those that cannot be read.
+
+        Raises:
+            I2IError: memory does not suffice.
+        """
+        self._put = put
+        faults: list[Exception] = []
+        with quiet():
+            for position, image in self._prepared(pictures, workers):
+                if isinstance(image, Exception):
+                    faults.append(image)
+                elif not faults:  # after a fault only the other broken ones are of interest
+                    self._collect(position, image)
+            for shape in [] if faults else list(self._waiting):
+                self._flush(shape)
+        return faults
+
+    def _prepared(
+        self, pictures: Sequence[tuple[int, AnyPicture]], workers: int
+    ) -> Iterator[tuple[int, Tensor | Exception]]:
+        ahead: deque[tuple[int, Future[Tensor]]] = deque()
+        waiting = iter(pictures)
+        room = 2 * self._batch_size + workers
+        with ThreadPoolExecutor(workers, thread_name_prefix="features") as pool:
+            while True:
+                for position, picture in islice(waiting, room - len(ahead)):
+                    ahead.append((position, pool.submit(self._read, picture)))
+                if not ahead:
+                    return
+                position, future = ahead.popleft()
+                try:
+                    yield position, future.result()
+                except (DataError, OSError) as fault:
+                    yield position, fault
+
+    def _read(self, picture: AnyPicture) -> Tensor:
+        return prepare(read_stored(picture), self._resize)
+
+    def _collect(self, position: int, image: Tensor) -> None:
+        bucket = self._waiting.setdefault(image.shape, [])
+        bucket.append((position, image))
+        if len(bucket) == self._batch_size:
+            self._flush(image.shape)
+        # Few of many shapes must not fill the memory: the fullest go.
+        elif sum(map(len, self._waiting.values())) >= 4 * self._batch_size:
+            self._flush(max(self._waiting, key=lambda shape: len(self._waiting[shape])))
+
+    def _flush(self, shape: torch.Size) -> None:
+        entries = self._waiting.pop(shape)
+        batch = torch.stack([image for _, image in entries])
+        try:
+            with torch.inference_mode():
+                rows = self._network(batch.to(self._device)).float().cpu().numpy()
+        except torch.OutOfMemoryError:
+            raise I2IError(
+                f"{self._device} has too little memory for {len(entries)} pictures at once: "
+                f"use a smaller --batch than {self._batch_size}, or `--device cpu`."
+            ) from None
+        self._put([position for position, _ in entries], rows)
+
+
+def _usual_batch(device: str) -> int:
+    return _CPU_BATCH if device == "cpu" else _GPU_BATCH
+
+
 Piece = Sequence[tuple[int, AnyPicture]]
 
 
@@ -113,7 +246,7 @@ class FeatureWork:
         network = build_network(self.mode, device, find_inception(self.mode))
 
         def extract(piece: Piece, emit: Emit) -> list[str]:
-            passing = FeaturePass(self.mode, device, network, self.batch_size)
+            passing = _FeaturePass(self.mode, device, network, self.batch_size)
             faults = passing.run(
                 piece, lambda positions, rows: emit((positions, rows)), workers=self.workers
             )
@@ -164,7 +297,9 @@ def _extract_in_parts(task: _Task, kept: KeptFeatures, content: str | None) -> R
     try:
         _extract(task, missing, part.append)
         if process.is_first:
-            _finish(task.pictures, kept, content)
+            if describe_set(task.pictures).digest != content:
+                raise DataError("some pictures changed while they were looked at: measure again.")
+            kept.assemble()
     except DataError:
         if process.is_first:
             kept.remove()  # once it is repaired, the content is another
@@ -180,31 +315,24 @@ def _extract_in_parts(task: _Task, kept: KeptFeatures, content: str | None) -> R
     return rows
 
 
-def _finish(pictures: Sequence[AnyPicture], kept: KeptFeatures, content: str | None) -> None:
-    if describe_set(pictures).digest != content:
-        raise DataError("some pictures changed while they were looked at: measure again.")
-    kept.assemble()
-
-
 def _extract_in_memory(task: _Task) -> Rows:
     process, count = task.process, len(task.pictures)
     rows = np.zeros((len(process.share(range(count))), FEATURES), dtype=np.float32)
 
-    def put(places: list[int], found: Rows) -> None:
-        rows[[place // process.count for place in places]] = found
+    def put(positions: list[int], found: Rows) -> None:
+        rows[[position // process.count for position in positions]] = found
 
     _extract(task, np.arange(count), put)
     return process.gather(rows, count)
 
 
-def _extract(task: _Task, places: Places, put: Put) -> None:
-    """Compute this process' share of the pictures at `places`; faults are errors in all."""
+def _extract(task: _Task, positions: Positions, put: Put) -> None:
     process, total = task.process, len(task.pictures)
     executor = process.executor
-    own = [(int(place), task.pictures[place]) for place in process.share(places.tolist())]
-    done = total - len(places) if process.count == 1 else 0
+    own = [(position, task.pictures[position]) for position in process.share(positions.tolist())]
+    done = total - len(positions) if process.count == 1 else 0
     last = done + len(own)
-    batch = task.work.batch_size or usual_batch(torch.device(task.work.device).type)
+    batch = task.work.batch_size or _usual_batch(torch.device(task.work.device).type)
 
     def take(event: tuple[list[int], Rows]) -> None:
         nonlocal done

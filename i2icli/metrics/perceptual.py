@@ -186,13 +186,13 @@ def measure_pairs(
     distances = np.empty(len(pairs))
     done = 0
 
-    def load(places: list[int]) -> tuple[Tensor, Tensor]:
-        firsts = torch.stack([_read(pairs[place].first) for place in places])
-        return firsts, torch.stack([_read(pairs[place].second) for place in places])
+    def load(batch: list[int]) -> tuple[Tensor, Tensor]:
+        firsts = torch.stack([_read(pairs[number].first) for number in batch])
+        return firsts, torch.stack([_read(pairs[number].second) for number in batch])
 
-    for places, (first, second) in load_ahead(batch_by_size(sizes, batch_size), load):
-        distances[places] = lpips.distances(first, second).numpy()
-        done += len(places)
+    for batch, (first, second) in load_ahead(batch_by_size(sizes, batch_size), load):
+        distances[batch] = lpips.distances(first, second).numpy()
+        done += len(batch)
         if progress:
             progress(done, len(pairs))
     return distances
@@ -204,7 +204,6 @@ def _build_module(net: Net, convolutions: Mapping[str, Tensor]) -> nn.Module:
 
     # Built without memory and then filled, because the package would make torchvision download its
     # weights, or draw half a gigabyte of random ones.
-
     with warnings.catch_warnings(), torch.device("meta"):
         # The package speaks to torchvision in words that are deprecated there.
         warnings.simplefilter("ignore", UserWarning)

@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from i2icli.errors import DataError
 from i2icli.metrics.results import Fact
 from i2icli.pictures.decode import open_picture
-from i2icli.pictures.listing import list_pictures
+from i2icli.pictures.listing import list_by_stem, list_pictures
 from i2icli.pictures.tar_sets import PackedPicture, find_shards, index_shards
 from i2icli.system.download import file_sha256
 
@@ -159,15 +160,7 @@ def pictures_by_stem(folder: Path) -> dict[str, Path]:
         DataError: the folder is missing or holds no pictures, or two that differ in suffix alone.
     """
     refuse_shards(folder)
-    found: dict[str, Path] = {}
-    for path in list_pictures(folder):
-        stem = path.relative_to(folder).with_suffix("").as_posix()
-        if stem in found:
-            raise DataError(
-                f"{folder} holds both {found[stem].name} and {path.name}: pictures are matched by "
-                "their names without suffix, so keep one of them."
-            )
-        found[stem] = path
+    found = list_by_stem(folder)
     if not found:
         raise DataError(
             f"no pictures in {folder}: expected files such as .png or .jpg; "
@@ -252,12 +245,8 @@ def batch_by_size(sizes: Sequence[tuple[int, int]], batch_size: int) -> list[lis
     stays as it is.
     """
     batches: list[list[int]] = []
-    last: tuple[int, int] | None = None
-    for place in sorted(range(len(sizes)), key=lambda place: sizes[place]):
-        width, height = sizes[place]
-        most = max(1, min(batch_size, batch_size * _PLAIN // (width * height)))
-        if sizes[place] != last or len(batches[-1]) >= most:
-            batches.append([])
-        batches[-1].append(place)
-        last = sizes[place]
+    for size, group in groupby(sorted(range(len(sizes)), key=sizes.__getitem__), sizes.__getitem__):
+        most = max(1, min(batch_size, batch_size * _PLAIN // (size[0] * size[1])))
+        alike = list(group)
+        batches += [alike[at : at + most] for at in range(0, len(alike), most)]
     return batches

@@ -11,8 +11,7 @@ import torch
 
 from i2icli.errors import DataError
 from i2icli.metrics.distances import Features, fid, interval_about, kid, kid_interval, kid_unbiased
-from i2icli.metrics.feature_pass import Progress
-from i2icli.metrics.features import extract_features, find_kept
+from i2icli.metrics.features import Progress, extract_features, find_kept
 from i2icli.metrics.inception import RESIZERS, FeatureMode, find_inception
 from i2icli.metrics.picture_sets import (
     AnyPicture,
@@ -103,9 +102,9 @@ def measure_distances(
     reading = reading or Reading()
     named = {"real": real, "fake": fake}
     pictures = {
-        kind: _enough_pictures(str(place), find_set(place))
-        for kind, place in named.items()
-        if isinstance(place, Path)
+        kind: _enough_pictures(str(folder), find_set(folder))
+        for kind, folder in named.items()
+        if isinstance(folder, Path)
     }
     weights = find_inception(reading.mode)
     facts = _describe(pictures, reading.process)

@@ -23,7 +23,7 @@ from i2icli.pictures.images import read_picture, to_tensor
 from i2icli.pretrained.weights import FoundWeights, load_weights
 
 SIDE = 224
-LAYER = "relu4_3"  # 28x28 places at 224x224
+LAYER = "relu4_3"  # 28x28 positions at 224x224
 
 
 class SelfSimilarity:
@@ -51,7 +51,7 @@ class SelfSimilarity:
     def maps(self, pictures: Tensor) -> Tensor:
         """Return the self-similarity of each picture, (B, 3, H, W) in [-1, 1]: (B, P, P).
 
-        They are cosines of the features of P = (H / 8) * (W / 8) places.
+        They are cosines of the features of P = (H / 8) * (W / 8) positions.
         """
         # TensorFloat-32, PyTorch's default for convolutions, would change the third digit.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):

@@ -17,7 +17,7 @@ from i2icli.config.words import as_plain
 from i2icli.data.held_out import HeldOut
 from i2icli.errors import DataError
 from i2icli.pictures.images import Pixels, read_picture
-from i2icli.pictures.listing import list_pictures
+from i2icli.pictures.listing import list_by_stem
 
 
 @dataclass(frozen=True)
@@ -162,11 +162,7 @@ def mean_score(scores: Sequence[TruthScore]) -> TruthScore:
 
 
 def _by_stem(folder: Path | None) -> dict[str, Path]:
-    # by name without suffix, with the subfolder
-    if folder is None or not folder.is_dir():
-        return {}
-    paths = list_pictures(folder)
-    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
+    return {} if folder is None or not folder.is_dir() else list_by_stem(folder)
 
 
 def _unit(pixels: Pixels) -> NDArray[np.float64]:

@@ -173,6 +173,27 @@ def list_pictures(folder: Path) -> list[Path]:
     return [folder / name for name in list_names(folder)]
 
 
+def list_by_stem(folder: Path, *, matched: str = "pictures") -> dict[str, Path]:
+    """Map names below a folder, with subfolder and without suffix, to its pictures, sorted.
+
+    Args:
+        folder: as for `list_pictures`.
+        matched: what is matched by such names, in the words of the error.
+
+    Raises:
+        DataError: as `list_pictures`, or two pictures differ in suffix alone.
+    """
+    pictures: dict[str, Path] = {}
+    for path in list_pictures(folder):
+        other = pictures.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
+        if other is not path:
+            raise DataError(
+                f"{folder} holds both {other.name} and {path.name}: {matched} are matched by "
+                "their names without suffix, so keep one of them."
+            )
+    return pictures
+
+
 def missing_folder(folder: Path) -> str:
     """Return a sentence on a folder that is not there, with the one that may have been meant."""
     if folder.exists():

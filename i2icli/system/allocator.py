@@ -19,8 +19,6 @@ _VARIABLES = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHO
 
 
 class _Process:
-    """What this process has been told."""
-
     is_ours = False
     keeps = False
 
@@ -78,7 +76,6 @@ def is_keeping() -> bool:
 
 
 def _mallopt(settings: dict[int, int]) -> bool:
-    """Return whether the C library took all settings."""
     with contextlib.suppress(AttributeError, OSError):
         set_ = ctypes.CDLL(None).mallopt
         return all(set_(name, value) == 1 for name, value in settings.items())

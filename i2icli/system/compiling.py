@@ -68,7 +68,6 @@ class Compiled:
         return self._first(kind, values, options)
 
     def _first(self, kind: Any, values: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        """Call it for the first time with such arguments, which compiles."""
         assert self._fast is not None
         if not self._kinds:
             log.info(
@@ -141,7 +140,6 @@ def _whole_graphs() -> contextlib.AbstractContextManager[Any]:
 
 
 def _faults() -> tuple[type[BaseException], ...]:
-    """Return what torch raises where it cannot compile."""
     import torch._dynamo.exc
     import torch._inductor.exc
 

@@ -115,7 +115,6 @@ def _try_address(
 def _transfer(
     url: str, part: Path, source: Source, *, progress: Progress | None, timeout: float
 ) -> None:
-    """Fetch what is still missing of the file into `part`."""
     done = _resumable(part, url)
     if source.size is not None and done == source.size:
         return
@@ -157,7 +156,6 @@ def _receive(
     total: int | None,
     progress: Progress | None,
 ) -> int:
-    """Append the answer to `part` from `start` on; return the bytes that are there then."""
     got = start
     with part.open("r+b" if start else "wb") as file:
         file.seek(start)
@@ -198,7 +196,6 @@ def _range_of(answer: http.client.HTTPResponse, *, asked: int) -> tuple[int, int
 
 
 def _check_sum(part: Path, source: Source) -> None:
-    """Refuse a file with the wrong sum, and forget it: another attempt starts from nothing."""
     if source.sha256 is None:
         return
     seen = file_sha256(part)

@@ -186,7 +186,6 @@ class Ranks:
 
     @contextmanager
     def _showing_life(self, key: str) -> Iterator[None]:
-        """Tell the others now and then that this process is alive, and at the end how it went."""
         store = self._store
         assert store is not None, "processes that share a run have a store"
         ended, outcome = threading.Event(), "failed"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from i2icli.errors import ConfigError
 from i2icli.system.processes.child import end_with_parent
-from i2icli.system.processes.work_queue import Executor, InProcess, threads_each
+from i2icli.system.processes.work_queue import Executor, InProcess, executor, threads_each
 from i2icli.system.ranks import is_one_of_many
 
 T = TypeVar("T")
@@ -91,17 +91,24 @@ ALONE = Process()
 
 
 @contextmanager
-def joined_processes(executor: Executor | None = None) -> Iterator[Process]:
+def joined_processes(count: int = 1) -> Iterator[Process]:
     """Yield this process, which has joined those that torchrun started with it.
 
     One that was told only RANK and WORLD_SIZE takes its share and joins no other.
 
     Args:
-        executor: does its share; None: the process itself.
+        count: processes of its own that do its share; 1: it does so itself.
 
     Raises:
-        ConfigError: RANK and WORLD_SIZE do not fit together.
+        ConfigError: RANK and WORLD_SIZE do not fit together, or it is one of several already and
+            shall have processes of its own.
     """
+    with executor(count) as own, _joined(own) as process:
+        yield process
+
+
+@contextmanager
+def _joined(executor: Executor) -> Iterator[Process]:
     words = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
     if not all(word.isdecimal() for word in words) or int(words[0]) >= int(words[1]):
         raise ConfigError(
@@ -109,7 +116,6 @@ def joined_processes(executor: Executor | None = None) -> Iterator[Process]:
             "from 0 to below the size."
         )
     rank, count = int(words[0]), int(words[1])
-    executor = executor or InProcess()
     if executor.count > 1:
         # What is computed here is then the same to the bit as what its processes compute.
         torch.set_num_threads(threads_each(executor.count))

@@ -79,7 +79,6 @@ def _time(way: Callable[[], object], device: torch.device) -> float:
 
 
 def _machine(device: torch.device) -> dict[str, Any]:
-    """Return what else decides which way is faster."""
     is_cuda = device.type == "cuda"
     return {
         "device": torch.cuda.get_device_name(device) if is_cuda else platform.processor(),
@@ -94,7 +93,6 @@ def _file() -> Path:
 
 
 def _read() -> dict[str, float]:
-    """Return what is known; nothing where the file is missing or spoilt."""
     with contextlib.suppress(OSError, ValueError):
         found = json.loads(_file().read_text(encoding="utf-8"))
         if isinstance(found, dict):

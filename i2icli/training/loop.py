@@ -186,6 +186,8 @@ class Trainer:
         assert session.measurer is not None, "eval.every_steps without something to measure"
         with session.average.in_place() if session.average else nullcontext():
             scores = session.measurer.measure(session.method, precision=session.precision)
+        if not scores:
+            return False, False
         line: dict[str, float | int | bool] = {"step": session.step, "epoch": session.epoch}
         line |= scores
         is_partial = session.step % config.every_steps != 0

@@ -137,8 +137,6 @@ def start_run(
 
 
 def _resolve(config: AnyRunConfig, run_dir: Path | None, ranks: Ranks) -> AnyRunConfig:
-    """Return the configuration with its data resolved; refuse a folder that is in use."""
-
     def look() -> tuple[dict[str, Any], bool]:
         if run_dir is not None:
             check_free(run_dir)
@@ -240,7 +238,6 @@ def describe_machine(session: Session) -> dict[str, Any]:
 
 
 def _train(session: Session, folder: RunFolder, reporter: Reporter, clock: Clock) -> RunResult:
-    """Run the loop under the signal handlers; close what it opened."""
     for note in session.data.dataset.notes:
         log.warning(f"note: {note}")
     ranks = session.ranks

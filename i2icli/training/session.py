@@ -222,7 +222,6 @@ def _place(name: str, ranks: Ranks) -> torch.device:
 
 
 def _on_cpu(value: Any) -> Any:
-    """Return nested plain data with its tensors on the CPU."""
     if isinstance(value, Tensor):
         return value.cpu()
     if isinstance(value, Mapping):

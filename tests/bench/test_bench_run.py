@@ -11,8 +11,7 @@ from i2icli.bench.cost import step_cost
 from i2icli.bench.measure import Bench, LimitProbe, count_operations
 from i2icli.bench.rig import Variant, build_rig, resize, write_pictures, write_training_set
 from i2icli.bench.run import BenchOptions, run_bench
-from i2icli.bench.turns import Spread, in_turn
-from i2icli.bench.worker import Worker
+from i2icli.bench.worker import Spread, Worker, in_turn
 from i2icli.config.document import config_document
 from i2icli.config.sections import DataConfig
 from i2icli.data.folders import find_domains

@@ -1,5 +1,6 @@
 """Measurements in a run: what is chosen, the best, the advice to stop, the same after a resume."""
 
+import errno
 import json
 import os
 import shutil
@@ -29,6 +30,7 @@ from i2icli.system.messages import collect_messages
 from i2icli.training.run import resume_run, start_run
 from i2icli.training.scoreboard import Point, Scoreboard, draw_curve
 from i2icli.training.session import open_session
+from i2icli.translation.pipeline import raise_if_hopeless
 from i2icli.translation.translator import load_translator
 
 pytestmark = pytest.mark.usefixtures("pair")
@@ -388,6 +390,37 @@ def test_interrupted_run_measures_and_advises_like_the_uninterrupted_one(photo_r
     assert_same(whole(tmp_path / "through"), whole(tmp_path / "run"))
     curves = [(tmp_path / name / "curve.png").read_bytes() for name in ("through", "run")]
     assert curves[0] == curves[1]
+
+
+def no_folder(**_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def no_room(*_):
+    try:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    except OSError as fault:
+        raise_if_hopeless(fault, "0.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "fails"), [("TemporaryDirectory", no_folder), ("translate_plan", no_room)]
+)
+def test_a_run_goes_on_without_a_measurement_that_finds_no_room(truth_root, tmp_path, name, fails):
+    config = pair_config(truth_root, steps=4, eval={"every_steps": 2})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"i2icli.evaluation.measure.{name}", fails)
+        watcher = Watcher(at=3, act=patch.undo)
+        start_run(config, run_dir=tmp_path / "run", reporter=watcher)
+    assert list(measured(tmp_path / "run", "eval/truth_total")) == [4]
+    assert whole(tmp_path / "run")["best"]["step"] == 4
+    assert (
+        watcher.notes.count(
+            "not measured this time, since translations cannot be written to the temporary folder "
+            "(No space left on device): make room, or point TMPDIR elsewhere"
+        )
+        == 1
+    )
 
 
 def test_best_of_another_protocol_is_not_compared(truth_root, tmp_path):

@@ -19,8 +19,7 @@ from stand_in import look, use_stand_in
 from i2icli.errors import DataError, WeightsError
 from i2icli.metrics import features as module
 from i2icli.metrics.distances import fid, kid, kid_of_subsets
-from i2icli.metrics.feature_pass import read_stored
-from i2icli.metrics.features import extract_features
+from i2icli.metrics.features import extract_features, read_stored
 from i2icli.metrics.inception import RESIZERS, build_resizer, prepare
 from i2icli.metrics.picture_sets import describe_set, find_set
 from i2icli.metrics.realism import Reading, measure_distances
