@@ -105,7 +105,8 @@ class PixelCache:
         self.folder = folder
         self._channels = step.channels
         names, self._index = _read(folder, step)
-        self._rows = _match(names, _below(files, pictures))
+        start = len(os.path.join(str(pictures), ""))
+        self._rows = _match(names, [file[start:].replace(os.sep, "/") for file in files])
         self._map: NDArray[np.uint8] | None = None
         self._checked: NDArray[np.bool_] | None = None
 
@@ -211,8 +212,3 @@ def _match(names: list[str], wanted: list[str]) -> NDArray[np.int64]:
         return np.arange(len(names), dtype=np.int64)
     rows = {name: row for row, name in enumerate(names)}
     return np.array([rows.get(name, -1) for name in wanted], dtype=np.int64)
-
-
-def _below(files: Sequence[str], pictures: Path) -> list[str]:
-    start = len(os.path.join(str(pictures), ""))
-    return [file[start:].replace(os.sep, "/") for file in files]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,8 +103,7 @@ def check_domains(
         executor: does the work; None: this process, in a thread a core.
     """
     prints = _take_prints(domains, progress, executor or InProcess())
-    groups = find_groups(prints)
-    return _report(prints, groups, crop=crop)
+    return _report(prints, find_groups(prints), crop=crop)
 
 
 def _take_prints(domains: Domains, progress: Progress | None, executor: Executor) -> list[Print]:
@@ -133,38 +132,43 @@ class _Printing:
     threads: int
 
     def setup(self) -> Callable[[Sequence[_Job], Emit], list[Print]]:
-        return self._take
+        def take(jobs: Sequence[_Job], emit: Emit) -> list[Print]:
+            prints = []
+            # Threads: Pillow and numpy work outside the interpreter's lock.
+            with ThreadPoolExecutor(self.threads) as pool:
+                for found in pool.map(lambda job: take_print(*job), jobs):
+                    prints.append(found)
+                    emit(None)
+            return prints
+
+        return take
 
     def describe(self, piece: Sequence[_Job]) -> str:
         return f"{piece[0][0]} to {piece[-1][0]}"
 
-    def _take(self, jobs: Sequence[_Job], emit: Emit) -> list[Print]:
-        prints = []
-        # Threads: Pillow and numpy work outside the interpreter's lock.
-        with ThreadPoolExecutor(self.threads) as pool:
-            for found in pool.map(lambda job: take_print(*job), jobs):
-                prints.append(found)
-                emit(None)
-        return prints
-
 
 def _report(prints: Sequence[Print], groups: Sequence[Group], *, crop: int) -> Report:
     corrupt = [found for found in prints if found.error is not None]
-    parts = {part: _summarise(prints, part) for part in _parts(prints)}
+    parts = {part: _summarise(prints, part) for part in dict.fromkeys(p.part for p in prints)}
     findings = [
-        *_unreadable(corrupt),
         *find_duplicates(groups),
         *find_differences(prints),
         *find_oddities(prints, crop=crop),
     ]
+    if corrupt:
+        files = "1 file" if len(corrupt) == 1 else f"{len(corrupt)} files"
+        unreadable = Finding(
+            level="error",
+            code="unreadable",
+            message=f"{files} cannot be read: delete or replace what is listed. "
+            "Training would warn and skip them.",
+            files=tuple(((found.path, found.error or ""),) for found in corrupt),
+        )
+        findings.insert(0, unreadable)
     order = {"error": 0, "warning": 1, "note": 2}
     findings.sort(key=lambda finding: order[finding.level])
     verdict, sentence = _verdict(findings, parts)
     return Report(verdict, sentence, parts, tuple(findings), tuple(p.path for p in corrupt))
-
-
-def _parts(prints: Iterable[Print]) -> list[str]:
-    return list(dict.fromkeys(found.part for found in prints))
 
 
 def _summarise(prints: Sequence[Print], part: str) -> PartSummary:
@@ -181,24 +185,6 @@ def _summarise(prints: Sequence[Print], part: str) -> PartSummary:
         quality=int(median(qualities)) if qualities else None,
         grey=sum(found.is_grey for found in good),
     )
-
-
-def _unreadable(corrupt: Sequence[Print]) -> list[Finding]:
-    if not corrupt:
-        return []
-    return [
-        Finding(
-            level="error",
-            code="unreadable",
-            message=f"{_files(len(corrupt))} cannot be read: delete or replace what is listed. "
-            "Training would warn and skip them.",
-            files=tuple(((found.path, found.error or ""),) for found in corrupt),
-        )
-    ]
-
-
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count} files"
 
 
 def _verdict(findings: Sequence[Finding], parts: Mapping[str, PartSummary]) -> tuple[Verdict, str]:

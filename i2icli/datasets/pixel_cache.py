@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -90,12 +91,18 @@ def build_caches(
                 )
             folder = domains.root / training_folder(side, config)
             jobs.append(_Job(folder, files, plan, step))
-    total, done, built = sum(len(job.files) for job in jobs), 0, []
+    total, before, built = sum(len(job.files) for job in jobs), 0, []
     for job in jobs:
-        report = _Shifted(progress, done, total)
+        # The pictures of one cache are counted behind those of others.
+        report = partial(_report, progress, before, total)
         built.append(_build(job, report, executor or InProcess()))
-        done += len(job.files)
+        before += len(job.files)
     return built
+
+
+def _report(progress: Progress | None, before: int, total: int, done: int) -> None:
+    if progress is not None:
+        progress(before + done, total)
 
 
 @dataclass(frozen=True)
@@ -113,20 +120,7 @@ class _Entry:
     error: str = ""
 
 
-@dataclass(frozen=True)
-class _Shifted:
-    """Reports the pictures of one cache behind those of others."""
-
-    progress: Progress | None
-    before: int
-    total: int
-
-    def __call__(self, done: int) -> None:
-        if self.progress is not None:
-            self.progress(self.before + done, self.total)
-
-
-def _build(job: _Job, report: _Shifted, executor: Executor) -> Built:
+def _build(job: _Job, report: Callable[[int], None], executor: Executor) -> Built:
     folder = job.step.folder(job.pictures)
     files = [str(path) for path in job.files]
     if current := _current(folder, files, job):
@@ -140,7 +134,7 @@ def _build(job: _Job, report: _Shifted, executor: Executor) -> Built:
                     failed.append(entry.error)
                 else:
                     row["start"] = position
-                    position += _write(entry.pixels, out)
+                    position += out.write(entry.pixels.data)
                 rows.append(row)
                 report(number)
         names = "\0".join(path.relative_to(job.pictures).as_posix() for path in job.files)
@@ -166,7 +160,6 @@ def _current(folder: Path, files: list[str], job: _Job) -> Built | None:
 
 
 def _entries(job: _Job, executor: Executor) -> Iterator[_Entry]:
-    """Yield the pictures in their order; some are decoded ahead of the writing."""
     threads = max(1, (os.cpu_count() or 1) // executor.count)
     group = 8 * threads
     pieces = [job.files[first : first + group] for first in range(0, len(job.files), group)]
@@ -182,14 +175,14 @@ class _Entering:
     threads: int
 
     def setup(self) -> Callable[[Sequence[Path], Emit], list[_Entry]]:
-        return self._enter
+        def enter(files: Sequence[Path], _emit: Emit) -> list[_Entry]:
+            with ThreadPoolExecutor(self.threads) as pool:
+                return list(pool.map(lambda path: _enter(path, self.job), files))
+
+        return enter
 
     def describe(self, piece: Sequence[Path]) -> str:
         return f"{piece[0]} to {piece[-1]}"
-
-    def _enter(self, files: Sequence[Path], _emit: Emit) -> list[_Entry]:
-        with ThreadPoolExecutor(self.threads) as pool:
-            return list(pool.map(lambda path: _enter(path, self.job), files))
 
 
 def _enter(path: Path, job: _Job) -> _Entry:
@@ -207,17 +200,9 @@ def _enter(path: Path, job: _Job) -> _Entry:
     return _Entry(pixels, row)
 
 
-def _write(pixels: Pixels, out: BinaryIO) -> int:
-    return out.write(pixels.data)
-
-
 @contextmanager
 def _writing(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder that takes the place of `folder` at the end; else nothing is left.
-
-    Raises:
-        I2IError: if the disk is full or not writable.
-    """
+    """Yield a temporary folder that becomes `folder` at the end; else nothing is left."""
     try:
         with whole_folder(folder, is_replaced=True) as fresh:
             yield fresh

@@ -39,6 +39,10 @@ log = logging.getLogger(__package__)
 
 # What a run cannot change on its way, for its results would belong to neither setting.
 _FIXED = ("method.", "data.", "labels.classes", "labels.ignore", "train.seed", "ema.")
+_COUNT_NOTE = (
+    "note: {} process(es) saved this run and {} go on with it, so it does not go on bit for bit: "
+    "image pools and dropout are each process's own, and sums are rounded anew"
+)
 
 
 @dataclass(frozen=True)
@@ -130,8 +134,14 @@ def start_run(
             session.restart_average()
         folder = RunFolder(ranks.alone(lambda: create_folder(run_dir, preset=config.preset).path))
         with folder.locked() if ranks.is_main else nullcontext():
+            # A run killed before its first save must not go on with fresh weights instead.
             has_weights = init_from is not None or bool(session.method.starts_from)
-            _begin(session, folder, command, has_weights=has_weights)
+            state = session.state() if has_weights else None
+            if ranks.is_main:
+                folder.write_config(config_document(session.config))
+                folder.write_story(command=command, environment=describe_machine(session))
+                if state is not None:
+                    save_checkpoint(folder.last, state)
             log.info(f"run folder {folder.path}, {_where(session)}")
             return _train(session, folder, reporter, Clock())
 
@@ -148,19 +158,6 @@ def _resolve(config: AnyRunConfig, run_dir: Path | None, ranks: Ranks) -> AnyRun
         root = document["data"]["root"]
         log.info(f"no --data given: training on the built-in demo set, {root}")
     return restore_config(document)
-
-
-def _begin(
-    session: Session, folder: RunFolder, command: Sequence[str], *, has_weights: bool
-) -> None:
-    # A run killed before its first save must not go on with fresh weights instead.
-    state = session.state() if has_weights else None
-    if not session.ranks.is_main:
-        return
-    folder.write_config(config_document(session.config))
-    folder.write_story(command=command, environment=describe_machine(session))
-    if state is not None:
-        save_checkpoint(folder.last, state)
 
 
 def resume_run(
@@ -194,7 +191,11 @@ def resume_run(
         document = ranks.alone(folder.read_config)
         last = find_last(folder)
         state = None if last is None else load_checkpoint(last)
-        config = _move_stop(restore_config(document), steps=steps, epochs=epochs)
+        config = restore_config(document)
+        if steps is not None or epochs is not None:
+            stop = {"steps": steps} if steps is not None else {"epochs": epochs}
+            train = {"seed": config.train.seed, **stop}
+            config = restore_config({**config_document(config), "train": train})
         if state is not None:
             _check_fixed(config, state, folder)
         session = open_session(
@@ -207,9 +208,11 @@ def resume_run(
             session.restore(state)
             if session.step >= session.last_step:
                 return _result(session, folder, was_finished=True)
-            if note := _count_note(1 + len(state.others), ranks.world):
-                log.warning(note)
-        clock = Clock(seconds_before=_seconds(folder, session.step))
+            if 1 + len(state.others) != ranks.world:
+                log.warning(_COUNT_NOTE.format(1 + len(state.others), ranks.world))
+        lines = [line for line in folder.read_metrics() if line["step"] <= session.step]
+        # As far as the log knows.
+        clock = Clock(seconds_before=max((each.get("seconds", 0.0) for each in lines), default=0.0))
         if ranks.is_main:
             folder.write_config(config_document(config))
             folder.cut_back(session.step)
@@ -271,15 +274,6 @@ def _resume_command(session: Session, folder: RunFolder) -> str:
     return folder.resume_command + (f" --nproc {world}" if world > 1 else "")
 
 
-def _count_note(before: int, now: int) -> str | None:
-    if before == now:
-        return None
-    return (
-        f"note: {before} process(es) saved this run and {now} go on with it, so it does not go on "
-        "bit for bit: image pools and dropout are each process's own, and sums are rounded anew"
-    )
-
-
 def _result(session: Session, folder: RunFolder, *, was_finished: bool = False) -> RunResult:
     metrics: dict[str, float] = {}
     for line in folder.read_metrics():
@@ -288,21 +282,6 @@ def _result(session: Session, folder: RunFolder, *, was_finished: bool = False) 
             metrics |= {k: v for k, v in line.items() if k not in named}
     seconds = metrics.pop("seconds", 0.0)
     return RunResult(folder, session.step, session.epoch, seconds, metrics, was_finished)
-
-
-def _seconds(folder: RunFolder, step: int) -> float:
-    """Return the seconds that the first `step` steps took, as far as the log knows."""
-    lines = [line for line in folder.read_metrics() if line["step"] <= step]
-    return max((line.get("seconds", 0.0) for line in lines), default=0.0)
-
-
-def _move_stop(config: AnyRunConfig, *, steps: int | None, epochs: int | None) -> AnyRunConfig:
-    if steps is None and epochs is None:
-        return config
-    document = config_document(config)
-    train = {key: value for key, value in document["train"].items() if key == "seed"}
-    stop = {"steps": steps} if steps is not None else {"epochs": epochs}
-    return restore_config({**document, "train": train | stop})
 
 
 def _check_fixed(config: AnyRunConfig, state: CheckpointState, folder: RunFolder) -> None:

@@ -68,7 +68,7 @@ class Session(Assembly):
         return Moment(self.step + 1, self.data.steps_per_epoch)
 
     def batches(self) -> BatchStream:
-        """Return the endless stream of batches from the next step on; close it after use."""
+        """Yield batches from the next step on, without end; close it after use."""
         return build_loader(
             self.data.dataset,
             self.config.data,
@@ -126,15 +126,18 @@ class Session(Assembly):
         try:
             self.method.load_state_dict(state.weights)
         except RuntimeError as fault:
+            lines = [line.strip() for line in str(fault).splitlines()]
+            # The first names the class alone.
+            first = lines[1] if len(lines) > 1 else lines[0]
             raise CheckpointError(
-                f"the checkpoint's weights do not fit the configuration: {_first_line(fault)}"
+                f"the checkpoint's weights do not fit the configuration: {first}"
             ) from None
         for name, stepper in self.steppers.items():
             stepper.restore(state.optimizers[name])
         if self.average is not None and state.ema is not None:
             self.average.restore(state.ema)
-        first = {"memory": state.memory, "rng": state.rng, "meters": state.meters}
-        saved = [first, *state.others]
+        main = {"memory": state.memory, "rng": state.rng, "meters": state.meters}
+        saved = [main, *state.others]
         own = saved[self.ranks.rank % len(saved)]
         self.method.load_memory(own["memory"])
         self.terms.restore(own["meters"], self.device)
@@ -165,19 +168,23 @@ def open_session(
         DataError: for missing or too few pictures.
         WeightsError: if the method or a measurement needs weights that are not there.
     """
-    _check_batch(config.data.batch_size, ranks)
-    place = _place(device or config.runtime.device, ranks)
+    if config.data.batch_size % ranks.world:
+        larger = -(-config.data.batch_size // ranks.world) * ranks.world
+        raise ConfigError(
+            f"data.batch_size is {config.data.batch_size}, the pictures of all {ranks.world} "
+            f"processes together, and each takes an equal part: try `--set "
+            f"data.batch_size={larger}`, or fewer processes."
+        )
+    target = _device_of(device or config.runtime.device, ranks)
     kind = method_of(config).data
     domains = find_domains(config.data, kind)
     # Before the networks: what it lacks is said at once.
-    measurer = None
-    if ranks.is_main:
-        measurer = build_measurer(config, domains, kind, device=place)
+    measurer = build_measurer(config, domains, kind, device=target) if ranks.is_main else None
     data = open_data(config, domains=domains)
     parts = assemble(
         config,
         data,
-        device=place,
+        device=target,
         load=load_networks,
         steps=config.train.last_step(config.method.schedule, data.steps_per_epoch),
         ranks=ranks,
@@ -198,21 +205,11 @@ def open_session(
     return session
 
 
-def _check_batch(batch_size: int, ranks: Ranks) -> None:
-    if batch_size % ranks.world:
-        larger = -(-batch_size // ranks.world) * ranks.world
-        raise ConfigError(
-            f"data.batch_size is {batch_size}, the pictures of all {ranks.world} processes "
-            f"together, and each takes an equal part: try `--set data.batch_size={larger}`, or "
-            "fewer processes."
-        )
-
-
-def _place(name: str, ranks: Ranks) -> torch.device:
-    """Return the device; of processes that share a machine with several GPUs each takes its own."""
-    place = resolve_device(name)
-    if place.type != "cuda" or ranks.world == 1:
-        return place
+def _device_of(name: str, ranks: Ranks) -> torch.device:
+    device = resolve_device(name)
+    if device.type != "cuda" or ranks.world == 1:
+        return device
+    # Of processes that share a machine with several GPUs each takes its own.
     if ranks.local_rank >= torch.cuda.device_count():
         raise ConfigError(
             f"this machine has {torch.cuda.device_count()} GPU(s), one a process, and process "
@@ -230,7 +227,7 @@ def _on_cpu(value: Any) -> Any:
 
 
 def versions() -> dict[str, str]:
-    """Return what made a checkpoint, as text."""
+    """Return the versions of what made a checkpoint, as text."""
     return {
         "i2i": __version__,
         "torch": str(torch.__version__),
@@ -253,8 +250,3 @@ def _restore_random_states(states: Mapping[str, Tensor], device: torch.device) -
         torch.cuda.set_rng_state(states["cuda"], device)
     if device.type == "mps" and "mps" in states:
         torch.mps.set_rng_state(states["mps"])
-
-
-def _first_line(fault: Exception) -> str:
-    lines = [line.strip() for line in str(fault).splitlines()]
-    return lines[1] if len(lines) > 1 else lines[0]
