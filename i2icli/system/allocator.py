@@ -43,7 +43,7 @@ def is_claimed() -> bool:
 
 
 def keeping_fault() -> str | None:
-    """Return why freed memory cannot be kept here; None where it can."""
+    """Return the reason why freed memory cannot be kept here; None where it can."""
     try:
         version = os.confstr("CS_GNU_LIBC_VERSION") or ""
     except (AttributeError, OSError, ValueError):  # Windows; other C libraries
@@ -63,7 +63,7 @@ def keep_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Return what is free, and from now on what becomes free; nothing where it was so before."""
+    """Give back free memory, now and from now on; nothing where it was so before."""
     if _Process.keeps:
         _mallopt({_MMAP_MAX: _DEFAULT_MMAP_MAX, _TRIM_THRESHOLD: _DEFAULT_TRIM_THRESHOLD})
         ctypes.CDLL(None).malloc_trim(0)

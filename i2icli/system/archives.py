@@ -107,21 +107,17 @@ def _write_members(archive: Path, fresh: Path, limits: Limits) -> int:
             raise DataError(f"{archive} holds more than {limits.files} files and is refused.")
         target = fresh.joinpath(*member.path.parts)
         target.parent.mkdir(parents=True, exist_ok=True)
-        _check_size(archive, total + member.size, packed=packed, limits=limits)
+        size = total + member.size
+        if size > limits.total or size > max(_BOMB_FLOOR, packed * _BOMB_RATIO):
+            raise DataError(
+                f"{archive} ({packed} bytes) unpacks to more than {min(size, limits.total)} bytes: "
+                "this is no set of pictures, and it is refused."
+            )
         with target.open("wb") as file:
             total += _copy(member, file, archive)
     if not count:
         raise DataError(f"{archive} holds no files.")
     return count
-
-
-def _check_size(archive: Path, total: int, *, packed: int, limits: Limits) -> None:
-    swollen = total > _BOMB_FLOOR and total > packed * _BOMB_RATIO
-    if total > limits.total or swollen:
-        raise DataError(
-            f"{archive} ({packed} bytes) unpacks to more than {min(total, limits.total)} bytes: "
-            "this is no set of pictures, and it is refused."
-        )
 
 
 def _copy(member: Member, file: IO[bytes], archive: Path) -> int:
@@ -183,11 +179,7 @@ def _tar_members(archive: Path) -> Iterator[Member]:
 
 
 def _safe_path(archive: Path, name: str) -> PurePosixPath | None:
-    """Return where a member goes, below the target; None for the target itself.
-
-    Raises:
-        DataError: the name points elsewhere, on this system or another.
-    """
+    """Return the path of a member below the target; None for the target itself."""
     plain = name.replace("\\", "/")
     path, windows = PurePosixPath(plain), PureWindowsPath(name)
     if path.is_absolute() or windows.drive or windows.root:

@@ -15,6 +15,7 @@ from i2icli.system.trial import Trial
 
 _COMPILED_STEPS = 5000  # compiling takes minutes, which fewer steps do not win back
 _GRAPHED_BATCH = 4  # more pictures keep a GPU busy without
+_GRAPHS_UNTRIED = "not yet tried on a GPU; `--set runtime.cuda_graphs=on` may be much faster here"
 _WORTH = 1.03  # as much faster a trial must be: less is noise
 # Settings that change the rounding: a run keeps them from its start to its end.
 _KEPT = ("channels_last", "compile")
@@ -29,14 +30,14 @@ class Work:
         steps: training steps; None: not known.
         batch_size: pictures a step in this process.
         try_layout: computes a sample of the work in both layouts; None: cannot be tried.
-        settled: the choices of this run's earlier part, see `Choices.kept`.
+        earlier: the choices of this run's earlier part, see `Choices.kept`.
     """
 
     trains: bool = True
     steps: int | None = None
     batch_size: int = 1
     try_layout: Callable[[torch.dtype], Trial] | None = None
-    settled: Mapping[str, str | bool] = field(default_factory=dict)
+    earlier: Mapping[str, str | bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Choices:
     reasons: Mapping[str, str] = field(default_factory=dict)
 
     def kept(self) -> dict[str, str | bool]:
-        """Return what a resumed run takes over, since it decides the rounding; plain types."""
+        """Return the choices that a resumed run takes over, since they decide the rounding."""
         return {"device": self.device.type} | {name: getattr(self, name) for name in _KEPT}
 
     def describe(self) -> str:
@@ -91,7 +92,7 @@ _TOLD_WHEN_OFF = ("cuda_graphs",)
 
 
 def choose(runtime: RuntimeConfig, device: torch.device, work: Work | None = None) -> Choices:
-    """Settle every setting that the configuration leaves to the machine.
+    """Resolve every setting that the configuration leaves to the machine.
 
     Args:
         runtime: the settings.
@@ -106,38 +107,30 @@ def choose(runtime: RuntimeConfig, device: torch.device, work: Work | None = Non
     reasons: dict[str, str] = {}
     if runtime.precision == "auto":
         reasons["precision"] = precision_reason(device)
+    trains_on_cuda = device.type == "cuda" and work.trains
+    is_small_on_cuda = trains_on_cuda and work.batch_size <= _GRAPHED_BATCH
     rules: dict[str, Callable[[], tuple[bool, str]]] = {
         "compile": lambda: _compile(device, work),
         "channels_last": lambda: _channels_last(device, precision, work),
         "recompute": lambda: (device.type == "cpu" and work.trains, ""),
         "reuse_memory": lambda: _reuse_memory(device),
-        "cuda_graphs": lambda: (False, _about_graphs(device, work)),
-        "fused_optimizer": lambda: (_is_on_cuda(device, work), ""),
-        "prefetch": lambda: (_is_on_cuda(device, work), ""),
+        # Off until the tests marked gpu have passed on one: nothing has run there yet.
+        "cuda_graphs": lambda: (False, _GRAPHS_UNTRIED if is_small_on_cuda else ""),
+        "fused_optimizer": lambda: (trains_on_cuda, ""),
+        "prefetch": lambda: (trains_on_cuda, ""),
     }
-    settled: dict[str, bool] = {}
+    chosen: dict[str, bool] = {}
     for name, rule in rules.items():
         asked = getattr(runtime, name)
         if asked != "auto":
-            settled[name] = asked == "on"
-        elif name in _KEPT and name in work.settled and work.settled.get("device") == device.type:
-            settled[name], reasons[name] = bool(work.settled[name]), "as this run began"
+            chosen[name] = asked == "on"
+        elif name in _KEPT and name in work.earlier and work.earlier.get("device") == device.type:
+            chosen[name], reasons[name] = bool(work.earlier[name]), "as this run began"
         else:
-            settled[name], reason = rule()
+            chosen[name], reason = rule()
             if reason:
                 reasons[name] = reason
-    return Choices(device=device, precision=precision, reasons=reasons, **settled)
-
-
-def _is_on_cuda(device: torch.device, work: Work) -> bool:
-    return device.type == "cuda" and work.trains
-
-
-def _about_graphs(device: torch.device, work: Work) -> str:
-    # Off until the tests marked gpu have passed on one: nothing has run there yet.
-    if _is_on_cuda(device, work) and work.batch_size <= _GRAPHED_BATCH:
-        return "not yet tried on a GPU; `--set runtime.cuda_graphs=on` may be much faster here"
-    return ""
+    return Choices(device=device, precision=precision, reasons=reasons, **chosen)
 
 
 def _compile(device: torch.device, work: Work) -> tuple[bool, str]:
@@ -157,8 +150,7 @@ def _channels_last(device: torch.device, precision: torch.dtype, work: Work) -> 
     trial = work.try_layout(precision)
     if trial.gain is None:
         return False, trial.why
-    is_worth = trial.gain > _WORTH
-    return is_worth, f"{trial.gain:.2f}x in a trial"
+    return trial.gain > _WORTH, f"{trial.gain:.2f}x in a trial"
 
 
 def _reuse_memory(device: torch.device) -> tuple[bool, str]:

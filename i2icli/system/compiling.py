@@ -25,7 +25,7 @@ _MOST_KINDS = {True: 64, False: 8}
 
 
 def compiler_fault(device: torch.device) -> str | None:
-    """Return why networks cannot be compiled here; None where they can."""
+    """Return the reason why networks cannot be compiled here; None where they can."""
     if device.type == "mps":
         return "not on mps"
     named = os.environ.get("CXX")
@@ -72,7 +72,7 @@ class Compiled:
         if not self._kinds:
             log.info(
                 f"compiling the {self._title}: this takes a minute or more the first time, then "
-                f"comes from {_cache()}"
+                f"comes from {os.environ.get('TORCHINDUCTOR_CACHE_DIR', '')}"
             )
         started = time.perf_counter()
         try:
@@ -80,7 +80,8 @@ class Compiled:
                 result = self._fast(*values, **options)
         except _faults() as fault:
             self._fast = None
-            log.warning(f"the {self._title} goes on uncompiled: {_first_line(fault)}")
+            first = (str(fault).strip().splitlines() or [type(fault).__name__])[0].strip()
+            log.warning(f"the {self._title} goes on uncompiled: {first[:200]}")
             return self.plain(*values, **options)
         self._kinds.add(kind)
         log.info(f"compiled the {self._title} in {time.perf_counter() - started:.0f} s")
@@ -100,12 +101,12 @@ def prepare_compiler() -> None:
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
 
 
-def _cache() -> str:
-    return os.environ.get("TORCHINDUCTOR_CACHE_DIR", "")
-
-
 def _kind_of(values: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    return tuple(_one(value) for value in (*values, *sorted(options.items()))), _autocast_kind()
+    autocast = tuple(
+        torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        for device in ("cpu", "cuda")
+    )
+    return tuple(_one(value) for value in (*values, *sorted(options.items()))), autocast
 
 
 def _one(value: Any) -> Any:
@@ -117,18 +118,9 @@ def _one(value: Any) -> Any:
     return value
 
 
-def _autocast_kind() -> Any:
-    return tuple(
-        torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        for device in ("cpu", "cuda")
-    )
-
-
 def _whole_graphs() -> contextlib.AbstractContextManager[Any]:
-    """Return the context in which the backward pass is compiled with the forward pass.
-
-    Otherwise it would be at the first backward pass, where nothing can go back to eager.
-    """
+    # The backward pass is compiled with the forward pass; else it would be at the first backward
+    # pass, where nothing can go back to eager.
     import torch._functorch.config
 
     if not hasattr(torch._functorch.config, "force_non_lazy_backward_lowering"):
@@ -150,8 +142,3 @@ def _faults() -> tuple[type[BaseException], ...]:
         if hasattr(torch._inductor.exc, name)
     ]
     return tuple(kinds)
-
-
-def _first_line(fault: BaseException) -> str:
-    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
-    return (lines or [type(fault).__name__])[0][:200]

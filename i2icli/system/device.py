@@ -87,7 +87,7 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def precision_reason(device: torch.device) -> str:
-    """Return why `auto` is the precision that it is on a device."""
+    """Return the reason of the precision that `auto` is on a device."""
     if device.type == "cuda":
         kinds = {torch.bfloat16: "has bfloat16 units", torch.float16: "has float16 units alone"}
         half = _fast_half(device)
@@ -111,7 +111,6 @@ def has_fast_bfloat16() -> bool:
 
 
 def _fast_half(device: torch.device) -> torch.dtype | None:
-    """Return the type of 16 bits that a device computes faster than float32; None: neither."""
     if device.type != "cuda":
         return None
     # Compute capability 8.0 (Ampere) is the first with bfloat16 units; torch's own check also

@@ -102,7 +102,9 @@ def _try_address(
         before = _resumable(part, url)
         try:
             _transfer(url, part, source, progress=progress, timeout=patience.timeout)
-            _check_sum(part, source)
+            if source.sha256 is not None and (seen := file_sha256(part)) != source.sha256:
+                part.unlink()
+                raise _RefusedError(f"its SHA-256 is {seen}, {source.sha256} is expected")
         except _BrokenOffError:
             failures = 1 if _resumable(part, url) > before else failures + 1
             if failures >= patience.attempts:
@@ -184,7 +186,7 @@ def _headers(part: Path, done: int) -> dict[str, str]:
 
 
 def _range_of(answer: http.client.HTTPResponse, *, asked: int) -> tuple[int, int | None]:
-    """Return where the answer starts in the file, and the size of the whole file if given."""
+    """Return the offset of the answer in the file, and the size of the whole file if given."""
     length = answer.headers.get("Content-Length")
     size = int(length) if length and length.isdigit() else None
     if answer.status != 206:
@@ -195,15 +197,6 @@ def _range_of(answer: http.client.HTTPResponse, *, asked: int) -> tuple[int, int
     return asked, None if found[2] == "*" else int(found[2])
 
 
-def _check_sum(part: Path, source: Source) -> None:
-    if source.sha256 is None:
-        return
-    seen = file_sha256(part)
-    if seen != source.sha256:
-        part.unlink()
-        raise _RefusedError(f"its SHA-256 is {seen}, {source.sha256} is expected")
-
-
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
@@ -211,7 +204,7 @@ def file_sha256(path: Path) -> str:
 
 
 def _note(part: Path) -> Path:
-    """Return where is written what the part is a part of."""
+    # It says of which address, and of which version there, the part is.
     return part.with_name(part.name + ".json")
 
 
@@ -231,7 +224,7 @@ def _read_note(part: Path) -> dict[str, str]:
 
 
 def _resumable(part: Path, url: str) -> int:
-    """Return how many bytes can be kept: those from another address are not trusted to fit."""
+    # Bytes from another address are not trusted to fit.
     if not part.exists() or _read_note(part).get("url") != url:
         return 0
     return part.stat().st_size

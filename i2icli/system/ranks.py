@@ -123,7 +123,7 @@ class Ranks:
         return bool(summed)
 
     def collect(self, value: R) -> list[R]:
-        """Return what every process hands in, in order of rank; plain types and CPU tensors."""
+        """Return the values of all processes, in order of rank; plain types and CPU tensors."""
         if self.world == 1:
             return [value]
         values: list[Any] = [None] * self.world
@@ -266,7 +266,7 @@ def is_one_of_many() -> bool:
 
 
 def restart_count() -> int:
-    """Return how often `torchrun` has started this run's processes anew."""
+    """Return the number of times that `torchrun` has started this run's processes anew."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
@@ -319,7 +319,7 @@ def joined_ranks() -> Iterator[Ranks]:
 
 
 def _open_store(rank: int) -> Any:
-    """Return the numbers and words that all processes share; of each restart its own."""
+    # Numbers and words that all processes share; each restart has its own.
     has_keeper = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     store = dist.TCPStore(  # type: ignore[attr-defined]
         os.environ["MASTER_ADDR"],

@@ -114,7 +114,7 @@ def assemble(
 
     def ready(kept: Mapping[str, str | bool]) -> Choices:
         batch_size = config.data.batch_size // ranks.world
-        work = Work(steps=steps, batch_size=batch_size, settled=kept)
+        work = Work(steps=steps, batch_size=batch_size, earlier=kept)
         return prepare(method, config.runtime, crop=config.data.crop, work=work)
 
     kept = earlier or {}

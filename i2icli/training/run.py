@@ -198,12 +198,8 @@ def resume_run(
             config = restore_config({**config_document(config), "train": train})
         if state is not None:
             _check_fixed(config, state, folder)
-        session = open_session(
-            config,
-            device=device,
-            ranks=ranks,
-            earlier=None if state is None else state.choices,
-        )
+        earlier = None if state is None else state.choices
+        session = open_session(config, device=device, ranks=ranks, earlier=earlier)
         if state is not None:
             session.restore(state)
             if session.step >= session.last_step:

@@ -72,21 +72,21 @@ def test_what_is_set_is_not_tried():
 def test_run_goes_on_by_the_choices_that_it_began_with():
     began = choose(RuntimeConfig(), CPU, work(gain=1.5)).kept()
     assert began == {"device": "cpu", "channels_last": True, "compile": False}
-    chosen = choose(RuntimeConfig(), CPU, work(gain=0.5, settled=began))
+    chosen = choose(RuntimeConfig(), CPU, work(gain=0.5, earlier=began))
     assert chosen.channels_last
     assert chosen.reasons["channels_last"] == "as this run began"
 
 
 def test_run_that_moves_to_another_kind_of_device_chooses_anew():
     began = {"device": "cuda", "channels_last": True, "compile": True}
-    chosen = choose(RuntimeConfig(), CPU, work(gain=0.5, settled=began))
+    chosen = choose(RuntimeConfig(), CPU, work(gain=0.5, earlier=began))
     assert not chosen.channels_last
     assert not chosen.compile
 
 
 def test_configuration_outweighs_how_a_run_began():
     began = {"device": "cpu", "channels_last": True, "compile": False}
-    assert not choose(RuntimeConfig(channels_last="off"), CPU, work(settled=began)).channels_last
+    assert not choose(RuntimeConfig(channels_last="off"), CPU, work(earlier=began)).channels_last
 
 
 def test_process_that_is_not_ours_keeps_its_malloc(monkeypatch):

@@ -40,13 +40,13 @@ class Work(Protocol[P_contra, R_co]):
     """Work that comes in pieces; pickled, it travels to other processes."""
 
     def setup(self) -> Callable[[P_contra, Emit], R_co]:
-        """Return what does a piece, made ready once in a process.
+        """Return the function that does a piece, made ready once in a process.
 
         It may emit events, which reach the one that asks before the result does.
         """
 
     def describe(self, piece: P_contra) -> str:
-        """Return what a message calls a piece."""
+        """Return the name of a piece in messages."""
 
 
 class Executor(Protocol):
@@ -101,7 +101,6 @@ class Pool:
         self._answers: SimpleQueue[tuple[_Worker, Any]] = SimpleQueue()
 
     def __enter__(self) -> Self:
-        """Leave them to start."""
         self._in_main = threading.current_thread() is threading.main_thread()
         if self._in_main:
             self._before = signal.signal(signal.SIGTERM, _interrupt)
@@ -113,7 +112,6 @@ class Pool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End them."""
         self._end(list(self._workers.values()))
         if self._in_main:
             signal.signal(signal.SIGTERM, self._before)
