@@ -165,7 +165,7 @@ def _phases(session: Session) -> list[Phase]:
 
 
 def describe_crop(plan: CropPlan) -> str:
-    """Say what happens to a picture before the networks see it."""
+    """Describe the resizing and cropping of a picture before the networks see it."""
     resized = {
         "resize": f"resize to {plan.width} x {plan.height} ({plan.interpolation})",
         "scale-width": f"scale to width {plan.width} ({plan.interpolation})",

@@ -54,7 +54,7 @@ def _bar(*amounts: str, is_shown: bool = True) -> Progress:
 def progress_bar(
     title: str, *, is_bytes: bool = False
 ) -> Iterator[Callable[[int, int | None], None] | None]:
-    """Yield what takes the work done and its total, or None where nobody looks.
+    """Yield a function that takes the work done and its total, or None where nobody looks.
 
     The bar appears with the first report, so work that turns out to be done shows none.
     """
@@ -77,7 +77,7 @@ def progress_bar(
 
 @contextmanager
 def counting(title: str, total: int) -> Iterator[Callable[[], None]]:
-    """Yield what counts one more as done; messages are printed above the bar.
+    """Yield a function that counts one more as done; messages are printed above the bar.
 
     Of several processes only the first draws a bar.
     """

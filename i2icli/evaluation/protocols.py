@@ -105,7 +105,7 @@ def write_resized(source: Path, target: Path, protocol: Protocol) -> None:
 
 
 def unexpected_counts(data_set: str, *, inputs: str, found: Mapping[str, int]) -> tuple[str, ...]:
-    """Say where counts are not those with which papers measure this data set.
+    """Return a sentence for each count that is not the one papers measure this data set with.
 
     Args:
         data_set: its name; of one that is not registered nothing is said.

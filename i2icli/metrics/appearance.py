@@ -97,7 +97,7 @@ def nearest_distances(pictures: Sequence[Pixels], references: References) -> Pla
 
 
 def pattern_strength(pixels: Pixels) -> float | None:
-    """Return how far patterns of period 2 or 4 pixels stand out of the spectrum of luminance.
+    """Return the strength of patterns of period 2 or 4 pixels in the spectrum of luminance.
 
     About 1 to 5 for photographs; None for pictures under 32 pixels. Patterns fainter than one
     8-bit level count for nothing.

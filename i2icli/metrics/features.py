@@ -68,7 +68,7 @@ def extract_features(
         workers: threads that decode; None: one a CPU core.
         progress: called with the pictures done and their total; not when they were kept.
         cache: whether to look for kept features and to keep new ones.
-        work: keep them in this folder, which all processes see, in place of `I2I_HOME/features`.
+        work: keep them in this folder, which all processes see, not in `I2I_HOME/features`.
         content: digest of the pictures, where it is known; see `picture_sets.SetFacts`.
         process: this process' part in the work; each computes its own share, all get all.
 

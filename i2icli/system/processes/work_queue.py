@@ -266,7 +266,7 @@ def serve() -> None:
 
 @contextmanager
 def executor(count: int) -> Iterator[Executor]:
-    """Yield what does work in `count` processes; in this one alone for 1.
+    """Yield an executor of `count` processes; for 1 it is this one alone.
 
     Raises:
         ConfigError: this process is one of several itself.
