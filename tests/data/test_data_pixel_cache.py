@@ -193,17 +193,17 @@ def test_a_cut_or_missing_part_makes_a_cache_unusable(root, name):
 
 
 def test_a_full_disk_leaves_nothing_and_an_older_cache_stays(root, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pixel_cache_build, "_write", full)
+    monkeypatch.setattr(pixel_cache_build.np, "savez", full)
     with pytest.raises(I2IError, match=r"No space left on device; make room\. Nothing half-made"):
         build_caches(settings(root))
     assert not (root / FOLDER).exists()
     monkeypatch.undo()
     build_caches(settings(root))
     before = sorted((root / FOLDER).rglob("*"))
-    monkeypatch.setattr(pixel_cache_build, "_write", full)
+    monkeypatch.setattr(pixel_cache_build.np, "savez", full)
     os.utime(root / "trainA/16.png")
     with pytest.raises(I2IError):
         build_caches(settings(root))
