@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from i2icli.bench.rig import Rig, Variant, build_rig
-from i2icli.bench.worker import serve
+from i2icli.bench.worker import Answers, serve
 from i2icli.config.sections import DataConfig
 from i2icli.data.folders import find_domains
 from i2icli.data.loader import build_loader
@@ -341,11 +341,9 @@ class _NoModules:
 
     parents = frozenset({"Global"})
 
-    def __enter__(self) -> None:
-        return None
+    def __enter__(self) -> None: ...
 
-    def __exit__(self, *exception: object) -> None:
-        return None
+    def __exit__(self, *exception: object) -> None: ...
 
 
 def _translate(translator: Translator, images: Tensor) -> Tensor:
@@ -389,10 +387,13 @@ def memory_of(device: torch.device, *, imports_bytes: int | None) -> Result:
     }
 
 
+def build_answers(variant: dict[str, Any]) -> Answers:
+    """Return the measurements of a variant by the names that a worker asks for."""
+    return Bench(Variant(**variant), imports_bytes=resident_bytes() or None).answers()
+
+
 if __name__ == "__main__":
     import torchvision.models  # noqa: F401 - some networks need it; it is no part of their memory
 
     claim_process()
-    serve(
-        lambda variant: Bench(Variant(**variant), imports_bytes=resident_bytes() or None).answers()
-    )
+    serve(build_answers)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from command_line import run_i2i
 
-from i2icli.bench import measure, turns
+from i2icli.bench import measure, worker
 from i2icli.bench.worker import Worker
 
 SMALL = [
@@ -23,7 +23,7 @@ def _in_this_process(monkeypatch):
 
     class Near(Worker):
         def __init__(self, name, words, given):
-            self.name, self._near = name, measure._answers(**given)
+            self.name, self._near = name, measure.build_answers(**given)
 
         def ask(self, what, **given):
             return self._near[what](**given)
@@ -31,7 +31,7 @@ def _in_this_process(monkeypatch):
         def close(self):
             self._near = {}
 
-    monkeypatch.setattr(turns, "Worker", Near)
+    monkeypatch.setattr(worker, "Worker", Near)
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
