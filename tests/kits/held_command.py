@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import sys
 from typing import Any
 
@@ -27,6 +28,8 @@ def held(*args: Any, **options: Any) -> None:
 
 
 if __name__ == "__main__":
+    # A shell that starts the tests in the background has its children ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder.write_picture = held
     sys.argv = ["i2i", *words]
     main()
