@@ -11,29 +11,11 @@ from i2icli.errors import ConfigError
 from i2icli.methods import METHODS, build_method, configure_run
 from i2icli.methods.shared.configure import paper_defaults
 
-SHIPPED = [
-    "attention-guided",
-    "attention-to-scale",
-    "cut",
-    "cyclegan",
-    "danet",
-    "demo",
-    "fastcut",
-    "fsesim",
-    "lsesim",
-    "munit",
-    "qs-attn-global",
-    "qs-attn-local",
-    "qs-attn-local-global",
-    "sesim-munit",
-    "sincut",
-    "single-image-sesim",
-    "src-hdce",
-    "src-hdce-cityscapes",
-]
+SHIPPED = sorted(path.stem for path in (Path(__file__).parents[2] / "presets").glob("*.toml"))
 
 
-def test_shipped_presets_are_these():
+def test_every_file_in_the_folder_is_a_preset():
+    assert "cut" in SHIPPED
     assert preset_names() == SHIPPED
 
 
@@ -78,8 +60,10 @@ def _kind(name):
 
 @pytest.mark.parametrize("name", [n for n in SHIPPED if n != "demo" and _kind(n) == "unpaired"])
 def test_preset_of_a_paper_says_that_published_numbers_are_the_best_of_a_run(name):
-    assert "best over training" in configure_run(name).about.protocol
-    assert "best over training" in read_preset(name).text.split("[about]")[0]
+    about = configure_run(name).about
+    if not about.published.startswith(("none", "not quoted")):
+        assert "best over training" in about.protocol
+        assert "best over training" in read_preset(name).text.split("[about]")[0]
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -33,7 +33,7 @@ RUNS, DEMO, RECORD = HERE / "recorded", HERE / "demo", HERE / "runs.json"
 FILLED = ("single-image-sesim", "sincut")
 # The same; of these only the weights are listed, since the demo set has no label maps to train on.
 LISTED = ("attention-to-scale", "danet")
-RECORDED = tuple(sorted(set(METHODS) - set(LISTED)))
+RECORDED = tuple(sorted(path.name for path in RUNS.iterdir()))  # later methods have none
 STEPS, MORE = 3, 2
 # Where the recorded runs had their pictures; no such folder needs to exist.
 OLD_ROOT = "/tmp/i2i-reference/"
