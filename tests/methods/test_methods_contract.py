@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny import TinyVGG, batch_for, tiny_batch, tiny_config, tiny_method
 
+from i2icli.errors import ConfigError
 from i2icli.methods import METHODS, build_method
 from i2icli.methods.shared.configure import run_schema
 
@@ -127,15 +128,18 @@ def test_one_picture_trains_as_well_as_two(name):
         assert all(g.isfinite().all() for g in gradients)
 
 
-@pytest.mark.parametrize("kind", ["fixed", "learned"])
-def test_the_structure_term_is_taken_up_by_whatever_translates(name, kind):
-    if METHODS[name].data == "labelled":
-        pytest.skip("it segments, and refuses the term")
+def test_the_structure_term_is_taken_up_or_refused(name):
     config = tiny_config(name)
-    structure = config.structure.model_copy(update={"kind": kind, "num_patches": 16})
-    method = build_method(config.model_copy(update={"structure": structure}))
-    method.take_pretrained({wanted: TinyVGG() for wanted in method.pretrained})
-    owned = [id(w) for player in method.players for w in _weights(method, player)]
-    assert sorted(owned) == sorted(id(w) for w in method.parameters() if w.requires_grad)
-    terms = {term for _, found in drive(method, name) for term in found}
-    assert any(term.startswith("structure") for term in terms)
+    for kind in ("fixed", "learned"):
+        structure = config.structure.model_copy(update={"kind": kind, "num_patches": 16})
+        wanted = config.model_copy(update={"structure": structure})
+        if METHODS[name].data == "labelled":
+            with pytest.raises(ConfigError):
+                build_method(wanted)
+            continue
+        method = build_method(wanted)
+        method.take_pretrained({network: TinyVGG() for network in method.pretrained})
+        owned = [id(w) for player in method.players for w in _weights(method, player)]
+        assert sorted(owned) == sorted(id(w) for w in method.parameters() if w.requires_grad)
+        terms = {term for _, found in drive(method, name) for term in found}
+        assert any(term.startswith("structure") for term in terms)

@@ -44,7 +44,7 @@ class Tone(Method):
 
     @property
     def players(self):
-        return {"mixer": Player((self.mix,), self.config.optimizer, self.config.schedule)}
+        return {**self.structure_players(), "mixer": self.player(self.mix)}
 
     @property
     def translators(self):
@@ -55,7 +55,9 @@ class Tone(Method):
         dims = (0, 2, 3)
         mean = (toned.mean(dims) - batch.real_b.mean(dims)).square().sum()
         spread = (toned.std(dims) - batch.real_b.std(dims)).square().sum()
-        yield "mixer", {"mean": self.config.lambda_mean * mean, "spread": spread}
+        yield from self.structure_turns(batch.real_a, toned, batch.real_b)
+        terms = {"mean": self.config.lambda_mean * mean, "spread": spread}
+        yield "mixer", {**terms, **self.structure_terms(batch.real_a, toned)}
 
     def translate(self, images, *, direction="a2b", style=None):
         return Translation(torch.tanh(self.mix(images)))
