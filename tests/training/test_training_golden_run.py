@@ -52,6 +52,14 @@ def comparable_steps():
     return STEPS if hashlib.sha256(drawn).hexdigest().startswith("e1275a78") else 2
 
 
+def draws_other_truncated_normals():
+    """Return whether torch is of a version (2.9 is one) that cuts normal numbers off otherwise."""
+    drawn = torch.nn.init.trunc_normal_(
+        torch.empty(4), 0.0, 1.0, -2.0, 2.0, generator=torch.Generator().manual_seed(0)
+    )
+    return not torch.allclose(drawn, torch.tensor([1.5410, -0.2934, 0.4033, 0.5684]), atol=1e-3)
+
+
 def _in_double(batch):
     pictures = {key: value for key, value in vars(batch).items() if _is_float(value)}
     return replace(batch, **{key: value.double() for key, value in pictures.items()})
@@ -63,6 +71,8 @@ def _is_float(value):
 
 @pytest.mark.parametrize("name", list(METHODS))
 def test_golden_run_repeats_its_recorded_losses(name):
+    if "init_std" in METHODS[name].Config.model_fields and draws_other_truncated_normals():
+        pytest.skip("this version of torch draws other first weights")
     recorded = json.loads(RECORD.read_text())
     assert name in recorded, f"record {name}: python tests/training/test_training_golden_run.py"
     curves, steps = run_golden(name), comparable_steps()
