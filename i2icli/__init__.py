@@ -7,6 +7,7 @@ The rest of the tool is the command line `i2i`.
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING
 
 from i2icli.errors import CheckpointError, ConfigError, DataError, I2IError, WeightsError
@@ -29,6 +30,9 @@ _LAZY = {
     "plan_outputs": "translation.targets",
     "translate_jobs": "translation.folder",
 }
+
+# From Python nothing is printed unless somebody listens; the command line adds what prints.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
     "CheckpointError",

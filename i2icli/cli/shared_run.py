@@ -31,9 +31,8 @@ def share_work(count: int | None) -> None:
         if not is_main_process():
             MESSAGES.setLevel(logging.CRITICAL)
         return
-    from i2icli.system.processes.launch import (
-        run_in_processes,
-    )  # imports torch; keeps --help instant
+    # It imports torch; so --help stays instant.
+    from i2icli.system.processes.launch import run_in_processes
 
     command = [sys.executable, "-m", "i2icli", *sys.argv[1:]]
     raise typer.Exit(run_in_processes(command, count))

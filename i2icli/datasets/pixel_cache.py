@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import zlib
@@ -31,7 +30,7 @@ from i2icli.data.pixel_cache import (
 from i2icli.data.transforms import CropPlan, resize_first
 from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.pictures.images import Pixels, read_picture
-from i2icli.system.files import whole_folder
+from i2icli.system.files import NO_ROOM, whole_folder
 from i2icli.system.processes.work_queue import Emit, Executor, InProcess, in_order
 
 Progress = Callable[[int, int | None], None]
@@ -207,7 +206,7 @@ def _writing(folder: Path) -> Iterator[Path]:
         with whole_folder(folder, is_replaced=True) as fresh:
             yield fresh
     except OSError as error:
-        hint = "; make room" if error.errno == errno.ENOSPC else ""
+        hint = "; make room" if error.errno in NO_ROOM else ""
         raise I2IError(
             f"the cache {folder} cannot be written: {error.strerror or error}{hint}. Nothing "
             "half-made is left, and training works without it."

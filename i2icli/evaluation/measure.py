@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from i2icli.metrics.picture_sets import pictures_by_stem
 from i2icli.metrics.realism import ENOUGH, Reading, see_set
 from i2icli.pictures.images import read_picture, read_size
 from i2icli.pictures.listing import evenly_spaced
+from i2icli.system.files import NO_ROOM
 from i2icli.translation.folder import FolderOptions
 from i2icli.translation.pictures import quiet_randomness
 from i2icli.translation.sources import Source
@@ -120,9 +122,13 @@ class Measurer:
 
 
 def _disk_fault(fault: BaseException | None) -> OSError | None:
+    """Return the refusal of the temporary disk that led to `fault`; None for any other fault."""
     while fault is not None and not isinstance(fault, OSError):
         fault = fault.__cause__ or fault.__context__
-    return fault
+    if fault is None or fault.errno in (*NO_ROOM, errno.EROFS):
+        return fault
+    # What `tempfile` says where it finds no folder to write to; a picture may be missing too.
+    return fault if "No usable temporary directory" in str(fault) else None
 
 
 def build_measurer(

@@ -6,7 +6,6 @@ reads it.
 
 from __future__ import annotations
 
-import errno
 import pickle
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 
 from i2icli.errors import CheckpointError, I2IError
-from i2icli.system.files import WholeFile, link_whole
+from i2icli.system.files import NO_ROOM, WholeFile, link_whole
 
 
 @dataclass(frozen=True)
@@ -202,11 +201,8 @@ def _whole(path: Path) -> Iterator[BinaryIO]:
         with WholeFile(path, is_synced=True) as file:
             yield file
     except OSError as fault:
-        reason = "the disk is full" if fault.errno in _FULL else str(fault.strerror or fault)
+        reason = "the disk is full" if fault.errno in NO_ROOM else str(fault.strerror or fault)
         kept = f"the last good {path.name} is intact" if path.exists() else "nothing was written"
         raise I2IError(
             f"{path} was not written: {reason}; {kept}. Make room, then `i2i resume` the run."
         ) from None
-
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

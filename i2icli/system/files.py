@@ -6,6 +6,7 @@ killed process leaves `.NAME.partial` or `.NAME.TOKEN.partial`, which no listing
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import os
@@ -19,6 +20,8 @@ from typing import BinaryIO, cast
 
 from i2icli.errors import ConfigError
 
+# Errors of a disk, quota or limit of a file's size that is used up.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PARTIAL = ".partial"
 _TRIES = 8
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 
 ROOT = logging.getLogger("i2icli")
-ROOT.addHandler(logging.NullHandler())
 
 
 class Collected(logging.Handler):

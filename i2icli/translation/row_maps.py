@@ -5,7 +5,6 @@ Files are read and written, not mapped: mapped pages would count as the process'
 
 from __future__ import annotations
 
-import errno
 import shutil
 import tempfile
 from typing import IO, Any
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from i2icli.errors import I2IError
+from i2icli.system.files import NO_ROOM
 
 
 class RowMap:
@@ -104,7 +104,7 @@ class FileMap(RowMap):
             while left:
                 left = left[self._file.write(left) :]
         except OSError as fault:
-            if fault.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if fault.errno not in NO_ROOM:
                 raise
             raise _no_room(self.shape) from None
 

@@ -423,6 +423,20 @@ def test_a_run_goes_on_without_a_measurement_that_finds_no_room(truth_root, tmp_
     )
 
 
+def test_a_picture_that_is_gone_is_not_called_want_of_room(truth_root, tmp_path, monkeypatch, said):
+    def gone(*_):
+        try:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+        except FileNotFoundError:
+            raise DataError("testA/00.png is gone") from None
+
+    monkeypatch.setattr("i2icli.evaluation.measure.translate_plan", gone)
+    config = pair_config(truth_root, steps=2, eval={"every_steps": 2})
+    with pytest.raises(DataError, match=r"testA/00\.png is gone"):
+        start_run(config, run_dir=tmp_path / "run")
+    assert not any("make room" in text for text in said)
+
+
 def test_best_of_another_protocol_is_not_compared(truth_root, tmp_path):
     config = pair_config(truth_root, steps=4, eval={"every_steps": 2, "count": 2})
     start_run(config, run_dir=tmp_path / "run")
