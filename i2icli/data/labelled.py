@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from i2icli.pictures.label_maps import (
     read_labels,
     scored_colours,
 )
+from i2icli.system.cores import usable_cores
 
 MAX_CLASSES = 1000
 
@@ -126,7 +126,7 @@ def _highest_ids(maps: Sequence[Path], scheme: LabelScheme) -> Iterator[tuple[Pa
         ids = _ids_of(read_labels(path), path, scheme)
         return int(ids[ids != scheme.ignore].max(initial=-1))
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, usable_cores())) as pool:
         yield from zip(maps, pool.map(highest, maps), strict=True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from i2icli.data.folders import Domains
 from i2icli.datasets.duplicates import Group, find_groups
 from i2icli.datasets.findings import Finding, find_differences, find_duplicates, find_oddities
 from i2icli.datasets.fingerprints import Print, take_print
+from i2icli.system.cores import usable_cores
 from i2icli.system.processes.work_queue import Emit, Executor, InProcess, cut, in_order
 
 Progress = Callable[[int, int], None]
@@ -122,7 +122,7 @@ def _take_prints(domains: Domains, progress: Progress | None, executor: Executor
         if progress is not None:
             progress(done, len(jobs))
 
-    work = _Printing(max(1, (os.cpu_count() or 1) // executor.count))
+    work = _Printing(max(1, usable_cores() // executor.count))
     pieces = cut(jobs, executor.count, most=64)
     return [found for part in in_order(executor.run(work, pieces, count)) for found in part]
 

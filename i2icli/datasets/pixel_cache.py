@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +29,7 @@ from i2icli.data.pixel_cache import (
 from i2icli.data.transforms import CropPlan, resize_first
 from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.pictures.images import Pixels, read_picture
+from i2icli.system.cores import usable_cores
 from i2icli.system.files import NO_ROOM, whole_folder
 from i2icli.system.processes.work_queue import Emit, Executor, InProcess, in_order
 
@@ -159,7 +159,7 @@ def _current(folder: Path, files: list[str], job: _Job) -> Built | None:
 
 
 def _entries(job: _Job, executor: Executor) -> Iterator[_Entry]:
-    threads = max(1, (os.cpu_count() or 1) // executor.count)
+    threads = max(1, usable_cores() // executor.count)
     group = 8 * threads
     pieces = [job.files[first : first + group] for first in range(0, len(job.files), group)]
     # The files are in the pieces.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,6 +33,7 @@ from i2icli.metrics.picture_sets import (
 )
 from i2icli.pictures.decode import Pixels, open_picture
 from i2icli.pictures.images import read_picture, to_8_bits
+from i2icli.system.cores import usable_cores
 from i2icli.system.processes.work_queue import Emit, cut, in_order
 from i2icli.system.shares import ALONE, Process, device_of_rank
 
@@ -89,7 +89,7 @@ def extract_features(
         kept = find_kept(content, len(pictures), mode=mode, device=device, work=work)
         if (rows := _load(kept, process)) is not None:
             return rows
-    threads = workers or min(16, os.cpu_count() or 1)
+    threads = workers or min(16, usable_cores())
     passing = FeatureWork(mode, str(device), batch_size, threads)
     task = _Task(pictures, passing, progress, process)
     if kept is not None and _can_keep_parts(kept, work, process):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from i2icli.metrics.results import Fact
 from i2icli.pictures.decode import open_picture
 from i2icli.pictures.listing import list_by_stem, list_pictures
 from i2icli.pictures.tar_sets import PackedPicture, find_shards, index_shards
+from i2icli.system.cores import usable_cores
 from i2icli.system.download import file_sha256
 
 Batch = TypeVar("Batch")
@@ -86,7 +86,7 @@ def describe_set(pictures: Sequence[AnyPicture]) -> SetFacts:
     formats: Counter[str] = Counter()
     sizes: set[tuple[int, int]] = set()
     total = hashlib.sha256()
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, usable_cores())) as pool:
         for start in range(0, len(pictures), _AT_ONCE):
             for seen in pool.map(_look, pictures[start : start + _AT_ONCE]):
                 if isinstance(seen, DataError):

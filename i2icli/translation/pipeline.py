@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import math
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +18,7 @@ from torch import Tensor
 from i2icli.errors import I2IError
 from i2icli.methods.shared.base import Method, Translation
 from i2icli.pictures.images import Picture, to_tensor
+from i2icli.system.cores import usable_cores
 from i2icli.translation.large import LargePictures, TilesOptions, Way
 from i2icli.translation.pictures import (
     CPU,
@@ -31,7 +31,7 @@ from i2icli.translation.translator import Translator
 
 log = logging.getLogger(__package__)
 
-_THREADS = min(8, os.cpu_count() or 1)  # for reading, and as many for writing
+_MOST_THREADS = 8  # for reading, and as many for writing
 _AHEAD_PIXELS = 64_000_000  # read ahead or waiting to be written, about 200 MB each
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no later file would fare better
 _BYTES_PER_PIXEL = 4096  # of a generator 64 channels wide in float32, generously
@@ -217,6 +217,7 @@ class Pipeline(Generic[T, W]):
             batch_size=options.batch_size,
             tiles=options.tiles,
         )
+        self._threads = min(_MOST_THREADS, usable_cores())
         self._buckets: dict[tuple[int, int, int], list[_Read[T]]] = {}
         self._writes: deque[tuple[_Read[T], Future[W]]] = deque()
 
@@ -226,8 +227,8 @@ class Pipeline(Generic[T, W]):
         Raises:
             I2IError: if memory does not suffice for one picture.
         """
-        self._readers = ThreadPoolExecutor(_THREADS, thread_name_prefix="read")
-        self._writers = ThreadPoolExecutor(_THREADS, thread_name_prefix="write")
+        self._readers = ThreadPoolExecutor(self._threads, thread_name_prefix="read")
+        self._writers = ThreadPoolExecutor(self._threads, thread_name_prefix="write")
         try:
             for read in self._read_in_order(items):
                 self._collect(read)
@@ -244,7 +245,7 @@ class Pipeline(Generic[T, W]):
         ahead: deque[tuple[T, Future[_Read[T]]]] = deque()
         largest = 1
         while True:
-            room = max(2, min(4 * _THREADS, _AHEAD_PIXELS // largest)) - len(ahead)
+            room = max(2, min(4 * self._threads, _AHEAD_PIXELS // largest)) - len(ahead)
             for item in islice(waiting, max(0, room)):
                 ahead.append((item, self._readers.submit(self._read, item)))
             if not ahead:
@@ -285,7 +286,7 @@ class Pipeline(Generic[T, W]):
                     self._ends.write, read.item, read.picture, style, translation
                 )
                 self._writes.append((read, future))
-            self._take_finished(leave=max(2, min(4 * _THREADS, _AHEAD_PIXELS // pixels)))
+            self._take_finished(leave=max(2, min(4 * self._threads, _AHEAD_PIXELS // pixels)))
 
     def _take_finished(self, *, leave: int) -> None:
         # Writes that are over; wait until at most `leave` are not.

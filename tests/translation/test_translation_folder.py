@@ -11,6 +11,7 @@ from i2icli.errors import ConfigError, I2IError
 from i2icli.methods import Translation, configure_run
 from i2icli.pictures import encode
 from i2icli.pictures.images import read_picture
+from i2icli.system.cores import usable_cores
 from i2icli.system.messages import collect_messages
 from i2icli.translation import folder as folder_module
 from i2icli.translation import pipeline
@@ -253,7 +254,7 @@ def test_reading_stays_a_bounded_number_of_pictures_ahead(tmp_path, translator, 
 
     translate_jobs(translator, jobs_for(tmp_path), on_done=note)
     assert len(done) == 120
-    assert max(behind) <= 8 * pipeline._THREADS + 8
+    assert max(behind) <= 8 * min(8, usable_cores()) + 8
 
 
 def test_pictures_of_all_sizes_do_not_pile_up(tmp_path, translator, monkeypatch):

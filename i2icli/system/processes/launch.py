@@ -13,6 +13,8 @@ from types import FrameType
 
 import torch.distributed as dist
 
+from i2icli.system.cores import usable_cores
+
 log = logging.getLogger(__package__)
 
 # Seconds that the others have to notice by themselves that one is gone.
@@ -101,7 +103,7 @@ def _exit_code(codes: Sequence[int]) -> int:
 def _environment(rank: int, count: int, port: int) -> dict[str, str]:
     """Return the environment of one process."""
     # Each takes its part of the cores, unless told otherwise.
-    threads = max(1, (os.cpu_count() or 1) // count)
+    threads = max(1, usable_cores() // count)
     ours = {"OMP_NUM_THREADS": str(threads)}
     if sys.platform.startswith("linux"):
         ours["GLOO_SOCKET_IFNAME"] = "lo"  # they share the machine, whatever its name resolves to
