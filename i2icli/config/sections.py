@@ -13,7 +13,10 @@ from i2icli.config.schedule import Schedule
 
 
 class LeversConfig(StrictModel):
-    """Ways to the same numbers at less cost; off only to compare, or in doubt."""
+    """Ways to the same numbers at less cost; off only to compare, or in doubt.
+
+    A run that began before there was one goes on without it: each rounds in its own way.
+    """
 
     reuse_features: bool = Field(
         True, description="Keep features of the sources from the pass that translates them."
@@ -37,6 +40,17 @@ class LeversConfig(StrictModel):
     freeze_others: bool = Field(
         True, description="Spare the gradients of weights whose player is not up for its step."
     )
+
+
+# Of version 0.1.0, whose files name them all; of those that came later a file names none.
+FIRST_LEVERS = (
+    "reuse_features",
+    "batch_passes",
+    "selected_rows",
+    "bilinear_upsample",
+    "lean_norm",
+    "freeze_others",
+)
 
 
 DatasetKind = Literal["unpaired", "labelled", "single"]

@@ -43,7 +43,7 @@ class CheckpointState:
     # where several processes trained: `memory`, `rng` and `meters` of ranks 1, 2, ...; those above
     # are of rank 0
     others: Sequence[Mapping[str, Any]] = ()
-    choices: Mapping[str, str | bool] = field(default_factory=dict)  # what `auto` came to
+    choices: Mapping[str, str | int] = field(default_factory=dict)  # what `auto` came to
 
     def translating_weights(self) -> dict[str, Tensor]:
         """Return the state dict to translate with: averaged weights where there are any."""

@@ -10,15 +10,20 @@ import torch
 from i2icli.config.sections import RuntimeConfig
 from i2icli.system.allocator import is_claimed, keeping_fault
 from i2icli.system.compiling import compiler_fault
+from i2icli.system.cores import usable_cores
 from i2icli.system.device import device_title, precision_reason, resolve_precision
 from i2icli.system.trial import Trial
 
 _COMPILED_STEPS = 5000  # compiling takes minutes, which fewer steps do not win back
 _GRAPHED_BATCH = 4  # more pictures keep a GPU busy without
 _GRAPHS_UNTRIED = "not yet tried on a GPU; `--set runtime.cuda_graphs=on` may be much faster here"
+_AS_BEGUN = "as this run began"
 _WORTH = 1.03  # as much faster a trial must be: less is noise
 # Settings that change the rounding: a run keeps them from its start to its end.
-_KEPT = ("channels_last", "compile")
+_KEPT = ("threads", "channels_last", "compile", "cuda_graphs", "fused_optimizer")
+
+# By name, what `auto` came to; a checkpoint holds those that decide the rounding.
+Kept = Mapping[str, str | int]
 
 
 @dataclass(frozen=True)
@@ -29,15 +34,16 @@ class Work:
         trains: whether weights are trained.
         steps: training steps; None: not known.
         batch_size: pictures a step in this process.
-        try_layout: computes a sample of the work in both layouts; None: cannot be tried.
-        earlier: the choices of this run's earlier part, see `Choices.kept`.
+        try_layout: computes a sample of the work in both layouts, in that precision and on so
+            many threads; None: cannot be tried.
+        earlier: the choices of this run's earlier part, see `Choices.kept`; None: it begins.
     """
 
     trains: bool = True
     steps: int | None = None
     batch_size: int = 1
-    try_layout: Callable[[torch.dtype], Trial] | None = None
-    earlier: Mapping[str, str | bool] = field(default_factory=dict)
+    try_layout: Callable[[torch.dtype, int], Trial] | None = None
+    earlier: Kept | None = None
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,13 @@ class Choices:
     """The settings of `runtime` without `auto`.
 
     Attributes:
+        threads: of torch on the CPU.
         reasons: by the name of a setting that was `auto`, why it came out so.
     """
 
     device: torch.device
     precision: torch.dtype
+    threads: int
     compile: bool
     channels_last: bool
     recompute: bool
@@ -59,7 +67,7 @@ class Choices:
     prefetch: bool
     reasons: Mapping[str, str] = field(default_factory=dict)
 
-    def kept(self) -> dict[str, str | bool]:
+    def kept(self) -> dict[str, str | int]:
         """Return the choices that a resumed run takes over, since they decide the rounding."""
         return {"device": self.device.type} | {name: getattr(self, name) for name in _KEPT}
 
@@ -67,6 +75,8 @@ class Choices:
         """Return the choices in a line, for example "cpu, float32 (auto: ...)"."""
         parts = [device_title(self.device)]
         parts.append(self._with_reason("precision", str(self.precision).removeprefix("torch.")))
+        if "threads" in self.reasons:
+            parts.append(self._with_reason("threads", f"{self.threads} thread(s)"))
         for name, words in _WORDS.items():
             is_on = getattr(self, name)
             if is_on or name in _TOLD_WHEN_OFF and name in self.reasons:
@@ -107,11 +117,13 @@ def choose(runtime: RuntimeConfig, device: torch.device, work: Work | None = Non
     reasons: dict[str, str] = {}
     if runtime.precision == "auto":
         reasons["precision"] = precision_reason(device)
+    earlier = _earlier(work, device)
+    threads, reasons["threads"] = _threads(runtime.threads, earlier)
     trains_on_cuda = device.type == "cuda" and work.trains
     is_small_on_cuda = trains_on_cuda and work.batch_size <= _GRAPHED_BATCH
     rules: dict[str, Callable[[], tuple[bool, str]]] = {
         "compile": lambda: _compile(device, work),
-        "channels_last": lambda: _channels_last(device, precision, work),
+        "channels_last": lambda: _channels_last(device, precision, threads, work),
         "recompute": lambda: (device.type == "cpu" and work.trains, ""),
         "reuse_memory": lambda: _reuse_memory(device),
         # Off until the tests marked gpu have passed on one: nothing has run there yet.
@@ -124,13 +136,37 @@ def choose(runtime: RuntimeConfig, device: torch.device, work: Work | None = Non
         asked = getattr(runtime, name)
         if asked != "auto":
             chosen[name] = asked == "on"
-        elif name in _KEPT and name in work.earlier and work.earlier.get("device") == device.type:
-            chosen[name], reasons[name] = bool(work.earlier[name]), "as this run began"
+        elif name in earlier:
+            chosen[name], reasons[name] = bool(earlier[name]), _AS_BEGUN
         else:
-            chosen[name], reason = rule()
-            if reason:
-                reasons[name] = reason
-    return Choices(device=device, precision=precision, reasons=reasons, **chosen)
+            chosen[name], reasons[name] = rule()
+    reasons = {name: reason for name, reason in reasons.items() if reason}
+    return Choices(device=device, precision=precision, threads=threads, reasons=reasons, **chosen)
+
+
+def _earlier(work: Work, device: torch.device) -> dict[str, int]:
+    """Return the choices that a run which goes on keeps to; none on another kind of device."""
+    kept = work.earlier
+    if kept is None or kept.get("device", device.type) != device.type:
+        return {}
+    # What a checkpoint does not name was chosen so by version 0.1.0, which kept fewer.
+    first: dict[str, int] = {
+        "threads": torch.get_num_threads(),
+        "cuda_graphs": False,
+        "fused_optimizer": device.type == "cuda" and work.trains,
+    }
+    return {name: int(value) for name, value in {**first, **kept}.items() if name in _KEPT}
+
+
+def _threads(asked: int, earlier: Mapping[str, int]) -> tuple[int, str]:
+    if asked:
+        return asked, ""
+    own, kept = torch.get_num_threads(), earlier.get("threads")
+    if kept is None or kept == own:
+        return own, ""
+    if kept > (usable := usable_cores()):
+        return own, f"this run began with {kept}, and {usable} core(s) are usable here"
+    return kept, _AS_BEGUN
 
 
 def _compile(device: torch.device, work: Work) -> tuple[bool, str]:
@@ -144,10 +180,12 @@ def _compile(device: torch.device, work: Work) -> tuple[bool, str]:
     return fault is None, fault or "a long run on a GPU"
 
 
-def _channels_last(device: torch.device, precision: torch.dtype, work: Work) -> tuple[bool, str]:
+def _channels_last(
+    device: torch.device, precision: torch.dtype, threads: int, work: Work
+) -> tuple[bool, str]:
     if device.type not in ("cpu", "cuda") or work.try_layout is None:
         return False, ""
-    trial = work.try_layout(precision)
+    trial = work.try_layout(precision, threads)
     if trial.gain is None:
         return False, trial.why
     return trial.gain > _WORTH, f"{trial.gain:.2f}x in a trial"

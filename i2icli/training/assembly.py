@@ -16,7 +16,7 @@ from i2icli.data.training_set import TrainingSet, open_training_set
 from i2icli.methods import build_method, method_of
 from i2icli.methods.shared.base import Method
 from i2icli.methods.shared.configure import AnyRunConfig
-from i2icli.system.choices import Choices, Work
+from i2icli.system.choices import Choices, Kept, Work
 from i2icli.system.ranks import ALONE, Ranks
 from i2icli.training.ema import MovingAverage
 from i2icli.training.graph_step import build_step, chosen_steppers
@@ -98,12 +98,12 @@ def assemble(
     load: Load,
     steps: int | None = None,
     ranks: Ranks = ALONE,
-    earlier: Mapping[str, str | bool] | None = None,
+    earlier: Kept | None = None,
 ) -> Assembly:
     """Build the networks of a run, its data folders resolved, and all that trains them.
 
     `steps`, of the whole run, matter to settings that pay off in a long one; `earlier` are the
-    choices of the run's earlier part, see `Choices.kept`.
+    choices of the run's earlier part, see `Choices.kept`; None: it begins.
 
     Raises:
         WeightsError: if `load` does not find a pretrained network.
@@ -112,15 +112,15 @@ def assemble(
         torch.set_num_threads(config.runtime.threads)
     method = build_method(config).to(device).train()
 
-    def ready(kept: Mapping[str, str | bool]) -> Choices:
+    def ready(kept: Kept | None) -> Choices:
         batch_size = config.data.batch_size // ranks.world
         work = Work(steps=steps, batch_size=batch_size, earlier=kept)
         return prepare(method, config.runtime, crop=config.data.crop, work=work)
 
-    kept = earlier or {}
+    kept = earlier
     if ranks.world > 1:
         # Trials may come out differently in each process: rank 0 decides for all.
-        kept = ranks.alone(lambda: ready(earlier or {}).kept())
+        kept = ranks.alone(lambda: ready(earlier).kept())
     choices = ready(kept)
     method.join(ranks)
     method.take_pretrained(load(method.pretrained, device))

@@ -7,7 +7,7 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -21,10 +21,11 @@ import torchvision
 
 from i2icli.config.document import config_document, flatten
 from i2icli.errors import ConfigError, Interrupted
-from i2icli.methods.shared.configure import AnyRunConfig, restore_config
+from i2icli.methods.shared.configure import AnyRunConfig, later_levers, restore_config
 from i2icli.runs.checkpoint import CheckpointState, load_checkpoint, save_checkpoint
 from i2icli.runs.folder import RunFolder, check_free, create_folder
 from i2icli.runs.paths import find_last, find_run
+from i2icli.system.choices import Kept
 from i2icli.system.device import device_title
 from i2icli.system.ranks import Ranks, joined_ranks, restart_count
 from i2icli.system.signals import stop_on_signals
@@ -191,14 +192,10 @@ def resume_run(
         document = ranks.alone(folder.read_config)
         last = find_last(folder)
         state = None if last is None else load_checkpoint(last)
-        config = restore_config(document)
-        if steps is not None or epochs is not None:
-            stop = {"steps": steps} if steps is not None else {"epochs": epochs}
-            train = {"seed": config.train.seed, **stop}
-            config = restore_config({**config_document(config), "train": train})
+        config = _restore(document, steps, epochs)
         if state is not None:
             _check_fixed(config, state, folder)
-        earlier = None if state is None else state.choices
+        earlier = None if state is None else _choices_of(state, ranks)
         session = open_session(config, device=device, ranks=ranks, earlier=earlier)
         if state is not None:
             session.restore(state)
@@ -217,6 +214,18 @@ def resume_run(
             f"{_where(session)}"
         )
         return _train(session, folder, reporter, clock)
+
+
+def _restore(document: Mapping[str, Any], steps: int | None, epochs: int | None) -> AnyRunConfig:
+    config = restore_config(document)
+    if levers := later_levers(document):
+        names = ", ".join(f"runtime.levers.{name}" for name in levers)
+        log.info(f"off, as when this run began: {names}")
+    if steps is None and epochs is None:
+        return config
+    stop = {"steps": steps} if steps is not None else {"epochs": epochs}
+    train = {"seed": config.train.seed, **stop}
+    return restore_config({**config_document(config), "train": train})
 
 
 def describe_machine(session: Session) -> dict[str, Any]:
@@ -278,6 +287,13 @@ def _result(session: Session, folder: RunFolder, *, was_finished: bool = False) 
             metrics |= {k: v for k, v in line.items() if k not in named}
     seconds = metrics.pop("seconds", 0.0)
     return RunResult(folder, session.step, session.epoch, seconds, metrics, was_finished)
+
+
+def _choices_of(state: CheckpointState, ranks: Ranks) -> Kept:
+    if 1 + len(state.others) == ranks.world:
+        return state.choices
+    # Other processes share the cores, and the run does not go on bit for bit anyway.
+    return {name: value for name, value in state.choices.items() if name != "threads"}
 
 
 def _check_fixed(config: AnyRunConfig, state: CheckpointState, folder: RunFolder) -> None:

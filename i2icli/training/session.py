@@ -20,6 +20,7 @@ from i2icli.methods import method_of
 from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.pretrained.networks import load_networks
 from i2icli.runs.checkpoint import CheckpointState
+from i2icli.system.choices import Kept
 from i2icli.system.device import resolve_device
 from i2icli.system.ranks import ALONE, Ranks
 from i2icli.training.assembly import Assembly, assemble, open_data
@@ -152,7 +153,7 @@ def open_session(
     *,
     device: str | None = None,
     ranks: Ranks = ALONE,
-    earlier: Mapping[str, str | bool] | None = None,
+    earlier: Kept | None = None,
 ) -> Session:
     """Build all parts of a run, at step 0.
 
@@ -160,7 +161,7 @@ def open_session(
         config: the configuration, its data folders resolved.
         device: overrides `runtime.device`.
         ranks: the processes that share the run; rank 0 alone measures.
-        earlier: the choices of the run's earlier part, see `Choices.kept`.
+        earlier: the choices of the run's earlier part, see `Choices.kept`; None: it begins.
 
     Raises:
         ConfigError: for a device or measurement that cannot be had, or a batch that the processes

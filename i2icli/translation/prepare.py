@@ -50,6 +50,7 @@ def prepare(
     method.use_levers(runtime.levers)
     try_layout = partial(_try_layout, method, device, crop=crop, trains=work.trains)
     choices = choose(runtime, device, replace(work, try_layout=try_layout))
+    torch.set_num_threads(choices.threads)
     if choices.reuse_memory:
         keep_freed_memory()
     method.use_levers(runtime.levers, recompute=choices.recompute)
@@ -84,7 +85,13 @@ def _compile(network: nn.Module, part: str, title: str, **options: Any) -> None:
 
 
 def _try_layout(
-    method: Method, device: torch.device, precision: torch.dtype, *, crop: int, trains: bool
+    method: Method,
+    device: torch.device,
+    precision: torch.dtype,
+    threads: int,
+    *,
+    crop: int,
+    trains: bool,
 ) -> Trial:
     generators = [part for part in method.modules() if isinstance(part, ResnetGenerator)]
     if not generators:
@@ -104,6 +111,7 @@ def _try_layout(
         "trains": trains,
         "lean": method.levers.lean_norm,
     }
+    torch.set_num_threads(threads)  # with which the work will be done
     make = partial(
         _layouts,
         layers,

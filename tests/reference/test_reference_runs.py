@@ -26,6 +26,7 @@ from reference_runs import (
 )
 from tiny import TinyVGG, tiny_method
 
+from i2icli.config.sections import FIRST_LEVERS
 from i2icli.methods import METHODS
 from i2icli.pretrained import networks
 from i2icli.runs.checkpoint import load_checkpoint
@@ -77,6 +78,38 @@ def test_an_old_run_goes_on_as_it_did(
     # The first step rounds as the processor does; the second has rounding go through an update.
     for line, wanted, relative in zip(computed, recorded, (1e-3, 3e-2), strict=True):
         assert line == pytest.approx(wanted, rel=relative, abs=1e-4)
+
+
+def test_an_old_run_goes_on_without_a_lever_that_came_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(title: str, line: str) -> dict[str, Any]:
+        (tmp_path / title).mkdir()
+        run = move_run("cut", tmp_path / title)
+        text = (run / "config.toml").read_text(encoding="utf-8")
+        assert "bilinear_upsample = true\n" in text
+        text = text.replace("bilinear_upsample = true\n", line)
+        (run / "config.toml").write_text(text, encoding="utf-8")
+        for more in range(STEPS + 1, STEPS + MORE + 1):  # each time it reads what it wrote
+            assert run_i2i(monkeypatch, "resume", run, "--steps", more) == 0
+        state = raw_checkpoint(run)
+        state["config"]["data"]["root"] = ""
+        return state
+
+    with monkeypatch.context() as patch:
+        first = [name for name in FIRST_LEVERS if name != "bilinear_upsample"]
+        patch.setattr("i2icli.methods.shared.configure.FIRST_LEVERS", tuple(first))
+        later = ended("later", "")
+        added = ended("added", "bilinear_upsample = true\n")  # the user's word
+    off, on = ended("off", "bilinear_upsample = false\n"), ended("on", "bilinear_upsample = true\n")
+    assert_same(later, off)
+    assert_same(added, on)
+    # Otherwise this shows nothing.
+    assert not torch.equal(*(all_weights(state) for state in (on, off)))
+
+
+def all_weights(state: dict[str, Any]) -> torch.Tensor:
+    return torch.cat([weight.flatten() for weight in state["weights"].values()])
 
 
 @pytest.mark.parametrize("name", RECORDED)

@@ -22,7 +22,7 @@ def _gpu(monkeypatch):
 
 def work(*, gain=None, **options):
     trial = Trial(gain, "" if gain else "too small")
-    return Work(try_layout=lambda _: trial, **options)
+    return Work(try_layout=lambda *_: trial, **options)
 
 
 def test_on_a_cpu_memory_is_kept_and_maps_are_recomputed():
@@ -59,7 +59,7 @@ def test_channels_last_takes_a_clear_gain_in_a_trial(gain, is_on):
 
 
 def test_what_is_set_is_not_tried():
-    def refuse(_):
+    def refuse(*_):
         raise AssertionError("tried")
 
     for value in ("on", "off"):
@@ -70,11 +70,67 @@ def test_what_is_set_is_not_tried():
 
 
 def test_run_goes_on_by_the_choices_that_it_began_with():
-    began = choose(RuntimeConfig(), CPU, work(gain=1.5)).kept()
-    assert began == {"device": "cpu", "channels_last": True, "compile": False}
+    began = choose(RuntimeConfig(threads=1, fused_optimizer="on"), CPU, work(gain=1.5)).kept()
+    assert began == {
+        "device": "cpu",
+        "threads": 1,
+        "channels_last": True,
+        "compile": False,
+        "cuda_graphs": False,
+        "fused_optimizer": True,
+    }
     chosen = choose(RuntimeConfig(), CPU, work(gain=0.5, earlier=began))
-    assert chosen.channels_last
+    assert chosen.kept() == began
     assert chosen.reasons["channels_last"] == "as this run began"
+
+
+@pytest.mark.parametrize("kept", [{}, {"device": "cpu", "channels_last": True, "compile": False}])
+@pytest.mark.parametrize(("device", "is_fused"), [(CPU, False), (CUDA, True)])
+def test_run_of_an_old_version_keeps_what_that_chose(kept, device, is_fused, monkeypatch):
+    kept = {**kept, **({"device": device.type} if kept else {})}
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    chosen = choose(RuntimeConfig(), device, work(gain=0.5, earlier=kept))
+    assert (chosen.threads, chosen.cuda_graphs, chosen.fused_optimizer) == (7, False, is_fused)
+    assert chosen.channels_last is bool(kept)
+
+
+@pytest.fixture
+def _four_threads_on_eight_cores(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(choices, "usable_cores", lambda: 8)
+
+
+@pytest.mark.usefixtures("_four_threads_on_eight_cores")
+@pytest.mark.parametrize(
+    ("kept", "threads", "said"),
+    [
+        (4, 4, None),
+        (2, 2, "2 thread(s) (auto: as this run began)"),
+        (8, 8, "8 thread(s) (auto: as this run began)"),
+        (9, 4, "4 thread(s) (auto: this run began with 9, and 8 core(s) are usable here)"),
+    ],
+)
+def test_run_keeps_its_threads_where_there_are_as_many_cores(kept, threads, said):
+    earlier = {"device": "cpu", "threads": kept}
+    chosen = choose(RuntimeConfig(), CPU, work(earlier=earlier))
+    assert chosen.threads == threads
+    assert ("thread" in chosen.describe()) is (said is not None)
+    assert said is None or said in chosen.describe()
+    assert choose(RuntimeConfig(threads=3), CPU, work(earlier=earlier)).threads == 3
+    assert choose(RuntimeConfig(), CUDA, work(earlier=earlier)).threads == 4
+
+
+@pytest.mark.usefixtures("_four_threads_on_eight_cores")
+def test_layouts_are_tried_with_the_threads_of_the_run():
+    tried = []
+
+    def try_layout(precision, threads):
+        tried.append((precision, threads))
+        return Trial(2.0)
+
+    choose(RuntimeConfig(threads=2), CPU, Work(try_layout=try_layout))
+    choose(RuntimeConfig(), CPU, Work(try_layout=try_layout, earlier={"threads": 5}))
+    assert tried == [(torch.float32, 2), (torch.float32, 5)]
 
 
 def test_run_that_moves_to_another_kind_of_device_chooses_anew():
@@ -85,8 +141,11 @@ def test_run_that_moves_to_another_kind_of_device_chooses_anew():
 
 
 def test_configuration_outweighs_how_a_run_began():
-    began = {"device": "cpu", "channels_last": True, "compile": False}
-    assert not choose(RuntimeConfig(channels_last="off"), CPU, work(earlier=began)).channels_last
+    began = {"device": "cpu", "channels_last": True, "fused_optimizer": False, "threads": 1}
+    runtime = RuntimeConfig(channels_last="off", fused_optimizer="on", threads=2)
+    chosen = choose(runtime, CPU, work(earlier=began))
+    assert (chosen.channels_last, chosen.fused_optimizer, chosen.threads) == (False, True, 2)
+    assert not {"channels_last", "fused_optimizer", "threads"} & set(chosen.reasons)
 
 
 def test_process_that_is_not_ours_keeps_its_malloc(monkeypatch):

@@ -6,6 +6,7 @@ from engine_kit import pair_config, state_of
 from plain_data import assert_same
 
 from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.system import choices as choices_module
 from i2icli.system.trial import Trial
 from i2icli.training.run import resume_run, start_run
 from i2icli.translation import prepare as prepare_module
@@ -28,8 +29,51 @@ def test_resumed_run_goes_on_in_the_layout_that_it_began_in(
     set_trial(monkeypatch, 1 / gain)
     resume_run(tmp_path / "run", steps=6)
     state = load_checkpoint(tmp_path / "run/checkpoints/last.pt")
-    assert state.choices == {"device": "cpu", "channels_last": gain > 1, "compile": False}
+    assert state.choices["channels_last"] is (gain > 1)
     assert_same(*(state_of(tmp_path / n, "meters", "config") for n in ("through", "run")))
+
+
+@pytest.fixture
+def _threads(monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.setattr(choices_module, "usable_cores", lambda: 8)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_threads")
+def test_resumed_run_computes_by_the_choices_of_its_beginning(picture_root, tmp_path, monkeypatch):
+    config = partial(pair_config, picture_root)
+    set_trial(monkeypatch, 2.0)
+    for name, steps in (("through", 6), ("run", 3)):
+        torch.set_num_threads(2)
+        start_run(config(steps=steps), run_dir=tmp_path / name)
+    began = load_checkpoint(tmp_path / "run/checkpoints/last.pt").choices
+    set_trial(monkeypatch, 0.5)
+    torch.set_num_threads(1)
+    monkeypatch.setattr(choices_module, "compiler_fault", lambda _: "no compiler here")
+    resume_run(tmp_path / "run", steps=6)
+    assert torch.get_num_threads() == began["threads"] == 2
+    assert began["channels_last"]
+    assert load_checkpoint(tmp_path / "run/checkpoints/last.pt").choices == began
+    assert_same(*(state_of(tmp_path / n, "meters", "config") for n in ("through", "run")))
+
+
+@pytest.mark.usefixtures("_threads")
+def test_two_runs_of_equal_choices_are_equal_to_the_bit(picture_root, tmp_path, monkeypatch):
+    set_trial(monkeypatch, 2.0)
+    torch.set_num_threads(2)
+    start_run(pair_config(picture_root, steps=4), run_dir=tmp_path / "chosen")
+    kept = load_checkpoint(tmp_path / "chosen/checkpoints/last.pt").choices
+    set_trial(monkeypatch, 0.5)
+    torch.set_num_threads(1)
+    pinned = {
+        name: ("on" if value else "off") if isinstance(value, bool) else value
+        for name, value in kept.items()
+    }
+    config = pair_config(picture_root, steps=4, runtime=pinned)
+    start_run(config, run_dir=tmp_path / "pinned")
+    assert_same(*(state_of(tmp_path / n, "config") for n in ("chosen", "pinned")))
 
 
 @pytest.mark.parametrize("first", ["on", "off"])

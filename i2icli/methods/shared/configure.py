@@ -16,6 +16,7 @@ from i2icli.config.method import MethodConfig, Task
 from i2icli.config.overrides import nest, parse_overrides, resolve
 from i2icli.config.presets import read_preset
 from i2icli.config.run import RunConfig
+from i2icli.config.sections import FIRST_LEVERS, LeversConfig
 from i2icli.config.shape import Shape
 from i2icli.errors import ConfigError
 from i2icli.methods.shared.base import Method
@@ -69,10 +70,23 @@ def configure_run(preset: str, overrides: Sequence[str] = ()) -> AnyRunConfig:
 def restore_config(document: Mapping[str, Any]) -> AnyRunConfig:
     """Return the configuration that `config_document` wrote into a checkpoint.
 
+    Levers that came after it are off, so that a run goes on, and translates, as it began.
+
     Raises:
         ConfigError: if this version of i2i does not understand it.
     """
+    if later := dict.fromkeys(later_levers(document), False):
+        document = merge(document, {"runtime": {"levers": later}}, Shape.of(run_schema()))
     return validate(document, run_schema(), source="the checkpoint's configuration")
+
+
+def later_levers(document: Mapping[str, Any]) -> list[str]:
+    """Return the levers that came after a document which `config_document` wrote."""
+    section: Any = document
+    for key in ("runtime", "levers"):
+        section = section.get(key) if isinstance(section, Mapping) else None
+    named = section if isinstance(section, Mapping) else {}
+    return [key for key in LeversConfig.model_fields if key not in (*FIRST_LEVERS, *named)]
 
 
 def paper_defaults(name: str) -> Document:
