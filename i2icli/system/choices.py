@@ -18,7 +18,6 @@ _COMPILED_STEPS = 5000  # compiling takes minutes, which fewer steps do not win 
 _GRAPHED_BATCH = 4  # more pictures keep a GPU busy without
 _GRAPHS_UNTRIED = "not yet tried on a GPU; `--set runtime.cuda_graphs=on` may be much faster here"
 _AS_BEGUN = "as this run began"
-_WORTH = 1.03  # as much faster a trial must be: less is noise
 # Settings that change the rounding: a run keeps them from its start to its end.
 _KEPT = ("threads", "channels_last", "compile", "cuda_graphs", "fused_optimizer")
 
@@ -53,6 +52,7 @@ class Choices:
     Attributes:
         threads: of torch on the CPU.
         reasons: by the name of a setting that was `auto`, why it came out so.
+        trials: by the name of a setting, the trial that decided it.
     """
 
     device: torch.device
@@ -66,6 +66,7 @@ class Choices:
     fused_optimizer: bool
     prefetch: bool
     reasons: Mapping[str, str] = field(default_factory=dict)
+    trials: Mapping[str, Trial] = field(default_factory=dict)
 
     def kept(self) -> dict[str, str | int]:
         """Return the choices that a resumed run takes over, since they decide the rounding."""
@@ -79,9 +80,13 @@ class Choices:
             parts.append(self._with_reason("threads", f"{self.threads} thread(s)"))
         for name, words in _WORDS.items():
             is_on = getattr(self, name)
-            if is_on or name in _TOLD_WHEN_OFF and name in self.reasons:
+            if is_on or name in self.reasons and self._is_told_when_off(name):
                 parts.append(self._with_reason(name, words if is_on else f"no {words}"))
         return ", ".join(parts)
+
+    def _is_told_when_off(self, name: str) -> bool:
+        # A reason why not is worth reading where it says what to try, or may have misled.
+        return name in _TOLD_WHEN_OFF or (name in self.trials and not self.trials[name].is_quiet)
 
     def _with_reason(self, name: str, words: str) -> str:
         reason = self.reasons.get(name)
@@ -97,7 +102,6 @@ _WORDS = {
     "fused_optimizer": "fused optimizer",
     "prefetch": "batches copied ahead",
 }
-# A reason why not is worth reading where it says what to try.
 _TOLD_WHEN_OFF = ("cuda_graphs",)
 
 
@@ -121,9 +125,9 @@ def choose(runtime: RuntimeConfig, device: torch.device, work: Work | None = Non
     threads, reasons["threads"] = _threads(runtime.threads, earlier)
     trains_on_cuda = device.type == "cuda" and work.trains
     is_small_on_cuda = trains_on_cuda and work.batch_size <= _GRAPHED_BATCH
-    rules: dict[str, Callable[[], tuple[bool, str]]] = {
+    rules: dict[str, Callable[[], tuple[bool, str] | Trial]] = {
         "compile": lambda: _compile(device, work),
-        "channels_last": lambda: _channels_last(device, precision, threads, work),
+        "channels_last": lambda: _try_layout(device, precision, threads, work),
         "recompute": lambda: (device.type == "cpu" and work.trains, ""),
         "reuse_memory": lambda: _reuse_memory(device),
         # Off until the tests marked gpu have passed on one: nothing has run there yet.
@@ -132,6 +136,7 @@ def choose(runtime: RuntimeConfig, device: torch.device, work: Work | None = Non
         "prefetch": lambda: (trains_on_cuda, ""),
     }
     chosen: dict[str, bool] = {}
+    trials: dict[str, Trial] = {}
     for name, rule in rules.items():
         asked = getattr(runtime, name)
         if asked != "auto":
@@ -139,9 +144,18 @@ def choose(runtime: RuntimeConfig, device: torch.device, work: Work | None = Non
         elif name in earlier:
             chosen[name], reasons[name] = bool(earlier[name]), _AS_BEGUN
         else:
-            chosen[name], reasons[name] = rule()
-    reasons = {name: reason for name, reason in reasons.items() if reason}
-    return Choices(device=device, precision=precision, threads=threads, reasons=reasons, **chosen)
+            found = rule()
+            if isinstance(found, Trial):
+                trials[name], found = found, (found.is_gain, found.describe())
+            chosen[name], reasons[name] = found
+    return Choices(
+        device=device,
+        precision=precision,
+        threads=threads,
+        reasons={name: reason for name, reason in reasons.items() if reason},
+        trials=trials,
+        **chosen,
+    )
 
 
 def _earlier(work: Work, device: torch.device) -> dict[str, int]:
@@ -180,15 +194,10 @@ def _compile(device: torch.device, work: Work) -> tuple[bool, str]:
     return fault is None, fault or "a long run on a GPU"
 
 
-def _channels_last(
-    device: torch.device, precision: torch.dtype, threads: int, work: Work
-) -> tuple[bool, str]:
+def _try_layout(device: torch.device, precision: torch.dtype, threads: int, work: Work) -> Trial:
     if device.type not in ("cpu", "cuda") or work.try_layout is None:
-        return False, ""
-    trial = work.try_layout(precision, threads)
-    if trial.gain is None:
-        return False, trial.why
-    return trial.gain > _WORTH, f"{trial.gain:.2f}x in a trial"
+        return Trial(None)
+    return work.try_layout(precision, threads)
 
 
 def _reuse_memory(device: torch.device) -> tuple[bool, str]:

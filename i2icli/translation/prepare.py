@@ -29,7 +29,7 @@ from i2icli.system.trial import Trial, Ways, try_once
 log = logging.getLogger(__package__)
 
 # Below this many pixels times channels squared a step is so short that layouts do not matter.
-_WORTH_TRYING = 1 << 25
+_WORTH_TRYING = 1 << 22
 
 
 def prepare(

@@ -58,6 +58,20 @@ def test_channels_last_takes_a_clear_gain_in_a_trial(gain, is_on):
     assert chosen.reasons["channels_last"] == f"{gain:.2f}x in a trial"
 
 
+def test_layout_is_the_usual_one_where_the_gain_is_within_the_spread():
+    close = Work(try_layout=lambda *_: Trial(1.2, spread=0.3))
+    chosen = choose(RuntimeConfig(), CPU, close)
+    assert not chosen.channels_last
+    assert chosen.reasons["channels_last"] == "1.20x in a trial, 30% spread"
+    assert "trial" not in chosen.describe()
+
+
+def test_layout_that_a_trial_beside_other_programs_left_off_is_said():
+    disturbed = Work(try_layout=lambda *_: Trial(1.2, spread=0.3, others=1.5, is_quiet=False))
+    said = choose(RuntimeConfig(), CPU, disturbed).describe()
+    assert "no channels last (auto: 1.20x in a trial, 30% spread, beside 1.5 busy core(s))" in said
+
+
 def test_what_is_set_is_not_tried():
     def refuse(*_):
         raise AssertionError("tried")
