@@ -71,13 +71,11 @@ class SingleImageSeSim(SingleImage, SeSim):
         weight = self.config.lambda_gradient
         if weight == 0:
             return terms
-        shares = torch.tensor(
-            self.draws.for_pictures(
-                len(real), lambda n: self.draws.uniform(f"penalty.{n}", low=0.0, high=1.0)
-            ),
-            dtype=real.dtype,
-            device=real.device,
-        ).view(-1, 1, 1, 1)
+        drawn = self.draws.for_pictures(
+            len(real), lambda n: self.draws.uniform(f"penalty.{n}", low=0.0, high=1.0)
+        )
+        # Filled in on the device: a tensor made of them on the CPU would make the step wait.
+        shares = torch.stack([real.new_full((1, 1, 1), share) for share in drawn])
         between = shares * real + (1 - shares) * fake
         _, slope = logits_with_slope(between, self.discriminator)
         return {**terms, "penalty": weight * unit_slope_penalty(slope)}

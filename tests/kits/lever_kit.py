@@ -14,7 +14,7 @@ from torch import Tensor
 from i2icli.config.sections import LeversConfig
 from i2icli.data.batch import AnyBatch
 from i2icli.methods import METHODS, Method, build_method
-from i2icli.methods.shared.configure import run_schema
+from i2icli.methods.shared.configure import AnyRunConfig, run_schema
 from i2icli.training.optimizers import Stepper, build_steppers
 from i2icli.training.step import train_step
 
@@ -48,9 +48,9 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def build_kind(kind: str) -> Method:
-    """Return the method of a kind, in float32, in training."""
-    name, changes, others, epoch = KINDS[kind]
+def config_of(kind: str) -> AnyRunConfig:
+    """Return the configuration of a run of a kind."""
+    name, changes, others, _ = KINDS[kind]
     sections: dict[str, dict[str, Any]] = {
         "data": {"resize": 36, "crop": 32},
         "labels": {"classes": CLASSES if METHODS[name].data == "labelled" else 0},
@@ -59,10 +59,14 @@ def build_kind(kind: str) -> Method:
         for title, values in given.items():
             sections[title] = {**values, **sections.get(title, {})}
     sections["structure"] = {**sections.get("structure", {}), **others.get("structure", {})}
-    document = {"method": tiny_document(name, **changes), **sections}
-    method = build_method(run_schema().model_validate(document)).train()
+    return run_schema().model_validate({"method": tiny_document(name, **changes), **sections})
+
+
+def build_kind(kind: str) -> Method:
+    """Return the method of a kind, in float32, in training."""
+    method = build_method(config_of(kind)).train()
     method.take_pretrained({wanted: TinyVGG() for wanted in method.pretrained})
-    method.start_epoch(epoch)
+    method.start_epoch(KINDS[kind][3])
     if "flip" in kind:
         method.draws.flip = lambda _name: True  # type: ignore[method-assign]
     return method

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from i2icli.config.document import config_document
 from i2icli.data.batch import AnyBatch, Batch, LabelledBatch
-from i2icli.methods import METHODS, Method, build_method
+from i2icli.methods import METHODS, Method, build_method, configure_run
 from i2icli.methods.shared.configure import AnyRunConfig, run_schema
 from i2icli.networks.vgg import vgg16_channels
 
@@ -48,14 +49,17 @@ _OWN: dict[str, dict[str, Any]] = {
 
 def tiny_document(name: str, **changes: Any) -> dict[str, Any]:
     """Return the `method` section of the smallest configuration of `name`."""
-    fields = METHODS[name].Config.model_fields
     defaults = METHODS[name].Config().model_dump(mode="json")
+    return {**_small(name, defaults, changes), "name": name}
+
+
+def _small(name: str, whole: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     wanted = {**_SMALL, **_OWN.get(name, {}), **changes}
-    small = {key: value for key, value in wanted.items() if key in fields}
-    for key, value in small.items():
-        if isinstance(value, dict):
-            small[key] = {**defaults[key], **value}
-    return {**small, "name": name}
+    return {
+        key: {**whole[key], **value} if isinstance(value, dict) else value
+        for key, value in wanted.items()
+        if key in whole
+    }
 
 
 def tiny_config(name: str, **changes: Any) -> AnyRunConfig:
@@ -68,6 +72,17 @@ def tiny_config(name: str, **changes: Any) -> AnyRunConfig:
     for title, values in METHODS[name].Config.run_defaults.items():
         sections[title] = {**values, **sections.get(title, {})}
     return run_schema().model_validate({"method": tiny_document(name, **changes), **sections})
+
+
+def tiny_preset(preset: str) -> AnyRunConfig:
+    """Return the smallest configuration of a run whose steps go as those of a preset."""
+    document = config_document(configure_run(preset))
+    method = document["method"]
+    method.update(_small(method["name"], method, {}))
+    document["data"].update(resize=36, crop=32)
+    if METHODS[method["name"]].data == "labelled":
+        document["labels"].update(classes=CLASSES, palette="auto")
+    return run_schema().model_validate(document)
 
 
 def tiny_method(name: str, **changes: Any) -> Method:
@@ -134,4 +149,5 @@ __all__ = [
     "tiny_config",
     "tiny_document",
     "tiny_method",
+    "tiny_preset",
 ]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from engine_kit import pair_config
 from plain_data import assert_same
-from recording import CPU, KernelLog, Run
+from recording import CPU, Run
 from tiny import tiny_batch, tiny_method
 
 from i2icli.config.sections import RuntimeConfig
@@ -25,7 +25,6 @@ from i2icli.training.graph_step import (
 )
 from i2icli.training.optimizers import build_steppers
 from i2icli.training.run import start_run
-from i2icli.training.tape import Playback, Tape
 
 STEPS = 14
 ON_CPU = choose(RuntimeConfig(device="cpu", precision="float32", cuda_graphs="on"), CPU)
@@ -340,23 +339,6 @@ def test_cuda_is_asked_for_what_its_documentation_prescribes(monkeypatch):
         "replay",
         "synchronize",
     ]
-
-
-@pytest.mark.parametrize("name", sorted(METHODS))
-def test_no_step_waits_for_the_device(name):
-    """Draws apart, which are made on the CPU, and pools, which exchange pictures by them."""
-    run = Run(name, graphed=False)
-    for pool in run.method.pools.values():
-        pool.size = 0
-    draws = run.method.draws
-    run.method.draws = tape = Tape(draws)
-    run.train(1)
-    run.method.draws = playback = Playback(draws, tape.made)
-    batch = run.batch(32)
-    with KernelLog() as log:
-        run.take(batch)
-    playback.finish()
-    assert len(log.calls) > 100
 
 
 @pytest.mark.gpu
