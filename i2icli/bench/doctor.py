@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 
+from i2icli.bench.checkup import Checkup, Computing, DataFound, Fault, Setting, WeightsFound
 from i2icli.bench.cost import Needs, measure_needs
 from i2icli.bench.rig import write_training_set
 from i2icli.config.document import config_document
@@ -25,134 +25,10 @@ from i2icli.methods.shared.configure import AnyRunConfig, configure_run
 from i2icli.pretrained.weights import WEIGHTS, look_up
 from i2icli.system.choices import Choices, Work, choose
 from i2icli.system.device import device_title, resolve_device
+from i2icli.system.trial import forget_trials
 from i2icli.training.assembly import open_data
 from i2icli.training.data import resolve_data
 from i2icli.training.session import open_session, versions
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What keeps a run from starting.
-
-    Attributes:
-        code: that the command ends with if this is the first fault: 2 configuration, 3 data,
-            4 weights, 1 else.
-        message: what is wrong.
-        command: what to type next.
-    """
-
-    code: int
-    message: str
-    command: str
-
-
-@dataclass(frozen=True)
-class Computing:
-    """Device and precision that a run would compute on and in, and why."""
-
-    device: str
-    device_why: str
-    precision: str
-    precision_why: str
-    threads: int
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A setting of `runtime` that a run would have on or off, and why."""
-
-    name: str
-    is_on: bool
-    why: str
-
-
-@dataclass(frozen=True)
-class DataFound:
-    """The pictures that a run would train on, counted."""
-
-    root: str
-    is_demo: bool
-    train_a: int
-    train_b: int
-    test_a: int
-    test_b: int
-    steps_per_epoch: int
-
-
-@dataclass(frozen=True)
-class WeightsFound:
-    """Pretrained weights that a run needs; `path` is None where they are not here."""
-
-    name: str
-    purpose: str
-    path: str | None
-
-
-@dataclass(frozen=True)
-class Checkup:
-    """Everything that was looked at; None or empty where a fault before it forbade looking.
-
-    Attributes:
-        command: that would start the run.
-        versions: of what computes.
-        place: device and precision.
-        settings: the ways to less time or memory, each with whether the run would take it and why.
-        data: the pictures.
-        weights: pretrained ones that the method needs or starts from.
-        needs: memory, time and disk.
-        faults: what keeps the run from starting, in the order of looking.
-    """
-
-    command: str
-    versions: Mapping[str, str]
-    place: Computing | None = None
-    settings: tuple[Setting, ...] = ()
-    data: DataFound | None = None
-    weights: tuple[WeightsFound, ...] = ()
-    needs: Needs | None = None
-    faults: tuple[Fault, ...] = ()
-
-    @property
-    def exit_code(self) -> int:
-        """0: a run could start; otherwise the code of the first fault."""
-        return self.faults[0].code if self.faults else 0
-
-    def with_fault(self, error: I2IError, command: str) -> Checkup:
-        """Return it with one fault more."""
-        fault = Fault(error.exit_code, str(error).rstrip("."), command)
-        return replace(self, faults=(*self.faults, fault))
-
-    def as_document(self) -> dict[str, Any]:
-        """Return it as plain types, for JSON."""
-        document = {**asdict(self), "exit_code": self.exit_code}
-        if self.needs is not None:
-            document["needs"]["total_seconds"] = self.needs.total_seconds
-        return document
-
-    def lines(self) -> Iterator[str]:
-        """Yield it for people."""
-        yield ", ".join(f"{name} {number}" for name, number in self.versions.items())
-        if on := self.place:
-            yield f"device: {on.device} ({on.device_why}), {on.threads} threads"
-            yield f"precision: {on.precision} ({on.precision_why})"
-        for is_on, title in ((True, "on"), (False, "off")):
-            if settings := [each for each in self.settings if each.is_on == is_on]:
-                whys = ("" if each.why == "auto" else f" ({each.why})" for each in settings)
-                texts = (each.name + why for each, why in zip(settings, whys, strict=True))
-                yield f"{title}: {', '.join(texts)}"
-        if data := self.data:
-            title = "the built-in demo set, " if data.is_demo else ""
-            train = f"{data.train_a:,} of A and {data.train_b:,} of B to train on"
-            yield f"data: {title}{data.root}: {train}, {data.test_a:,} and {data.test_b:,} to test"
-        for weights in self.weights:
-            yield f"weights {weights.name} ({weights.purpose}): {weights.path or 'MISSING'}"
-        if self.needs:
-            yield from self.needs.lines()
-        for fault in self.faults:
-            yield f"fault: {fault.message}"
-            yield f"  next: {fault.command}"
-        if not self.faults:
-            yield f"a run could start: {self.command}"
 
 
 @dataclass(frozen=True)
@@ -164,12 +40,14 @@ class Patient:
         overrides: `KEY=VALUE` texts over it.
         data: the data set; None: that of the configuration, else the demo set.
         runs: the folder that run folders are made in.
+        retries_trials: whether trials are made anew, those of this machine dropped.
     """
 
     preset: str
     overrides: tuple[str, ...] = ()
     data: Path | None = None
     runs: Path = Path("runs")
+    retries_trials: bool = False
 
     @property
     def train(self) -> str:
@@ -191,7 +69,11 @@ def examine(patient: Patient) -> Checkup:
         torchvision = version("torchvision")
     except PackageNotFoundError:
         torchvision = "missing"
-    checkup = Checkup(command=patient.train, versions={**versions(), "torchvision": torchvision})
+    checkup = Checkup(
+        command=patient.train,
+        versions={**versions(), "torchvision": torchvision},
+        dropped_trials=forget_trials() if patient.retries_trials else None,
+    )
     try:
         config = configure_run(patient.preset, patient.overrides)
     except ConfigError as error:
@@ -375,4 +257,6 @@ def _look_at_all(checkup: Checkup, config: AnyRunConfig) -> Checkup:
     except I2IError as error:
         return checkup.with_fault(error, f"{checkup.command} --dry-run")
     # What it came to with the layouts tried.
-    return _with_settings(checkup, session.choices, config.runtime)
+    choices = session.choices
+    checkup = _with_settings(checkup, choices, config.runtime)
+    return replace(checkup, trials=choices.trials, pins=choices.pins)

@@ -18,6 +18,9 @@ def doctor(
     ] = None,
     device: DeviceSetting = None,
     set_: Overrides = None,
+    retry_trials: Annotated[
+        bool, typer.Option("--retry-trials", help="Try layouts anew, dropping what was found.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Look for all that a run needs; exit code 0 only if it could start."""
@@ -26,7 +29,7 @@ def doctor(
 
     claim_process()  # as the run would
     overrides = (*(set_ or []), *setting_of(device))
-    checkup = examine(Patient(preset, overrides, data))
+    checkup = examine(Patient(preset, overrides, data, retries_trials=retry_trials))
     show(checkup, as_json=as_json)
     if checkup.exit_code:
         raise typer.Exit(checkup.exit_code)

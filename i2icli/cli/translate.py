@@ -142,7 +142,9 @@ def translate(
         large = parse_tiles(tiles, memory)
         translator = _load(checkpoint, device, precision, compile_, memory)
         if process.rank == 0 and translator.choices is not None:
-            typer.echo(f"translating on {translator.choices.describe()}", err=True)
+            settings = translator.choices.again()
+            again = f"; the same choices as settings of a run: {settings}" if settings else ""
+            typer.echo(f"translating on {translator.choices.describe()}{again}", err=True)
         _check_made(translator, wanted, wants_masks=masks)
         names, codes = _choose_styles(translator, styles, seed, style_from, direction=direction)
         options = FolderOptions(

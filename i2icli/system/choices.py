@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from i2icli.config.sections import RuntimeConfig
+from i2icli.config.sections import FIRST_LEVERS, RuntimeConfig
 from i2icli.system.allocator import is_claimed, keeping_fault
 from i2icli.system.compiling import compiler_fault
 from i2icli.system.cores import usable_cores
@@ -53,6 +53,8 @@ class Choices:
         threads: of torch on the CPU.
         reasons: by the name of a setting that was `auto`, why it came out so.
         trials: by the name of a setting, the trial that decided it.
+        pins: by the name of a setting that was `auto` and decides the rounding, what it came to,
+            so that setting these has the same computed again.
     """
 
     device: torch.device
@@ -67,10 +69,15 @@ class Choices:
     prefetch: bool
     reasons: Mapping[str, str] = field(default_factory=dict)
     trials: Mapping[str, Trial] = field(default_factory=dict)
+    pins: Mapping[str, str] = field(default_factory=dict)
 
     def kept(self) -> dict[str, str | int]:
         """Return the choices that a resumed run takes over, since they decide the rounding."""
         return {"device": self.device.type} | {name: getattr(self, name) for name in _KEPT}
+
+    def again(self) -> str:
+        """Return the words of `--set` that bring the same choices again, elsewhere or later."""
+        return in_settings(self.pins)
 
     def describe(self) -> str:
         """Return the choices in a line, for example "cpu, float32 (auto: ...)"."""
@@ -91,6 +98,11 @@ class Choices:
     def _with_reason(self, name: str, words: str) -> str:
         reason = self.reasons.get(name)
         return f"{words} (auto: {reason})" if reason else words
+
+
+def in_settings(pins: Mapping[str, str]) -> str:
+    """Return settings of `runtime` in the words of `--set`."""
+    return " ".join(f"--set runtime.{name}={value}" for name, value in pins.items())
 
 
 _WORDS = {
@@ -122,7 +134,9 @@ def choose(runtime: RuntimeConfig, device: torch.device, work: Work | None = Non
     if runtime.precision == "auto":
         reasons["precision"] = precision_reason(device)
     earlier = _earlier(work, device)
-    threads, reasons["threads"] = _threads(runtime.threads, earlier)
+    # Pictures are translated by as many as the process has, which may not be i2i's own.
+    asked_threads = runtime.threads if work.trains else 0
+    threads, reasons["threads"] = _threads(asked_threads, earlier)
     trains_on_cuda = device.type == "cuda" and work.trains
     is_small_on_cuda = trains_on_cuda and work.batch_size <= _GRAPHED_BATCH
     rules: dict[str, Callable[[], tuple[bool, str] | Trial]] = {
@@ -148,14 +162,43 @@ def choose(runtime: RuntimeConfig, device: torch.device, work: Work | None = Non
             if isinstance(found, Trial):
                 trials[name], found = found, (found.is_gain, found.describe())
             chosen[name], reasons[name] = found
+    decided = {"threads": threads, **chosen}
     return Choices(
         device=device,
         precision=precision,
         threads=threads,
         reasons={name: reason for name, reason in reasons.items() if reason},
         trials=trials,
+        pins=_pins(runtime, device, precision, {n: decided[n] for n in _needed(device, work)}),
         **chosen,
     )
+
+
+def _needed(device: torch.device, work: Work) -> list[str]:
+    """Return the names of the kept settings that make a difference to some work."""
+    needless = [] if device.type == "cuda" else ["cuda_graphs"]
+    if not work.trains:
+        needless += ["cuda_graphs", "fused_optimizer"]
+    return [name for name in _KEPT if name not in needless]
+
+
+def _pins(
+    runtime: RuntimeConfig,
+    device: torch.device,
+    precision: torch.dtype,
+    kept: Mapping[str, int],
+) -> dict[str, str]:
+    words = {"device": device.type, "precision": str(precision).removeprefix("torch.")}
+    words |= {name: _in_words(value) for name, value in kept.items()}
+    pins = {n: word for n, word in words.items() if getattr(runtime, n) in ("auto", 0)}
+    # Off since the run began before there were any, or by the user, who types them again anyway.
+    levers = runtime.levers.model_dump().items()
+    later = [name for name, is_on in levers if not is_on and name not in FIRST_LEVERS]
+    return pins | {f"levers.{name}": "false" for name in later}
+
+
+def _in_words(value: int) -> str:
+    return str(value) if not isinstance(value, bool) else "on" if value else "off"
 
 
 def _earlier(work: Work, device: torch.device) -> dict[str, int]:

@@ -65,6 +65,18 @@ class Trial:
         beside = "" if self.is_quiet else f", beside {self.others or 0:.1f} busy core(s)"
         return f"{self.gain:.2f}x in a trial{spread}{beside}"
 
+    def sentence(self) -> str:
+        """Return the outcome with what it rests on."""
+        if self.gain is None:
+            return self.why
+        usual, other = (f"{min(times):.3g}" for times in self.seconds)
+        beside = "" if self.others is None else f", others took {self.others:.1f} core(s)"
+        kept = "" if self.is_quiet else "; not kept, since that was too much"
+        return (
+            f"{self.gain:.2f} times as fast, {usual} s usually and {other} s, spread "
+            f"{self.spread:.0%}{beside}{kept}"
+        )
+
 
 def try_once(key: Mapping[str, Any], device: torch.device, make: Callable[[], Ways]) -> Trial:
     """Compare two ways, or return what an earlier trial of the same found on this machine.
@@ -83,6 +95,18 @@ def try_once(key: Mapping[str, Any], device: torch.device, make: Callable[[], Wa
         # Read again: another process may have written meanwhile.
         _write({**_read(), name: trial})
     return trial
+
+
+def forget_trials() -> int:
+    """Drop what trials found on this machine, so that each is made again; return their number."""
+    known = _read()
+    others = {
+        name: trial
+        for name, trial in known.items()
+        if json.loads(name).get("machine") != platform.node()
+    }
+    _write(others)
+    return len(known) - len(others)
 
 
 def _compare(ways: Ways, device: torch.device) -> Trial:

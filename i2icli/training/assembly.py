@@ -117,11 +117,15 @@ def assemble(
         work = Work(steps=steps, batch_size=batch_size, earlier=kept)
         return prepare(method, config.runtime, crop=config.data.crop, work=work)
 
-    kept = earlier
-    if ranks.world > 1:
-        # Trials may come out differently in each process: rank 0 decides for all.
-        kept = ranks.alone(lambda: ready(earlier).kept())
-    choices = ready(kept)
+    decided: list[Choices] = []
+
+    def decide() -> Kept:
+        decided.append(ready(earlier))
+        return decided[0].kept()
+
+    # Trials may come out differently in each process: rank 0 decides for all.
+    kept = ranks.alone(decide) if ranks.world > 1 else earlier
+    choices = decided[0] if decided else ready(kept)
     method.join(ranks)
     method.take_pretrained(load(method.pretrained, device))
     return Assembly(

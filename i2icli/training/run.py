@@ -144,6 +144,7 @@ def start_run(
                 if state is not None:
                     save_checkpoint(folder.last, state)
             log.info(f"run folder {folder.path}, {_where(session)}")
+            _tell_settings(session)
             return _train(session, folder, reporter, Clock())
 
 
@@ -213,6 +214,7 @@ def resume_run(
             f"{folder.path}: going on from step {session.step} of {session.last_step}, "
             f"{_where(session)}"
         )
+        _tell_settings(session)
         return _train(session, folder, reporter, clock)
 
 
@@ -272,6 +274,11 @@ def _where(session: Session) -> str:
     world = session.ranks.world
     shared = f", with {world - 1} other process(es)" if world > 1 else ""
     return f"on {session.choices.describe()}{shared}"
+
+
+def _tell_settings(session: Session) -> None:
+    if settings := session.choices.again():
+        log.info(f"the same choices again: {settings}")
 
 
 def _resume_command(session: Session, folder: RunFolder) -> str:

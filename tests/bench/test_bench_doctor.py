@@ -1,6 +1,7 @@
 """`i2i doctor`: whether a run could start, every fault at once, and what the run would take."""
 
 import json
+import re
 import shutil
 from types import SimpleNamespace
 
@@ -9,11 +10,16 @@ import torch
 from labelled_folders import IGNORED, write_labelled
 
 from i2icli.bench import cost
+from i2icli.bench.checkup import Checkup
 from i2icli.bench.cost import StepCost
 from i2icli.bench.doctor import Patient, examine
 from i2icli.bench.measure import Bench
 from i2icli.errors import I2IError
+from i2icli.system import trial
+from i2icli.system.cores import Load
 from i2icli.system.device import precision_reason
+from i2icli.system.trial import Trial
+from i2icli.translation import prepare
 
 TINY = (
     "method.generator.width=4",
@@ -162,6 +168,56 @@ def test_choices_are_told_with_their_reasons(picture_root):
     (line,) = [line for line in checkup.lines() if line.startswith("off: ")]
     assert f"compile ({found['compile'].why})" in line
     assert "cuda_graphs" in line
+
+
+def test_trials_are_told_with_spread_and_load_and_made_anew_when_asked(
+    picture_root, i2i, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("I2I_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(prepare, "_WORTH_TRYING", 0)
+    monkeypatch.setattr(trial, "look_at_load", lambda: Load(0.1, 2, 2))
+    monkeypatch.setattr(trial.LoadWatch, "look", lambda _: Load(0.1, 2, 2))
+    settings = [word for setting in TINY for word in ("--set", setting)]
+    command = ["doctor", "--preset", "cut", "--data", picture_root, *settings]
+    seconds = []
+    for flags in (["--json"], ["--json"], ["--json", "--retry-trials"]):
+        code, out, _ = i2i(*command, *flags)
+        report = json.loads(out)
+        seconds.append(report["trials"]["channels_last"]["seconds"])
+        assert code == 0
+        assert report["trials"]["channels_last"]["others"] == 0.1
+    assert seconds[0] == seconds[1] != seconds[2]
+    assert report["dropped_trials"] == 1
+    _, out, _ = i2i(*command, "--retry-trials")
+    assert "trials: 1 of this machine dropped\n" in out
+    assert re.search(r"trial of channels_last: \S+ times as fast, .*, others took 0\.1 core", out)
+
+
+def test_trial_that_others_disturbed_is_told_as_not_kept():
+    disturbed = Trial(1.2, spread=0.1, others=1.5, is_quiet=False, seconds=((1.2,), (1.0,)))
+    lines = list(Checkup("i2i train", {}, trials={"channels_last": disturbed}).lines())
+    assert lines[1] == (
+        "trial of channels_last: 1.20 times as fast, 1.2 s usually and 1 s, spread 10%, others "
+        "took 1.5 core(s); not kept, since that was too much"
+    )
+
+
+def test_trial_that_is_not_worth_it_is_said_to_who_asks_for_one(picture_root):
+    plain = examine(Patient("cut", TINY, picture_root))
+    asked = examine(Patient("cut", TINY, picture_root, retries_trials=True))
+    line = "trial of channels_last: networks too small to matter"
+    assert line not in plain.lines()
+    assert line in asked.lines()
+
+
+def test_choices_that_were_left_to_the_machine_are_told_as_settings(picture_root):
+    checkup = examine(Patient("cut", (*TINY, "runtime.compile=off"), picture_root))
+    again = f"--set runtime.precision=float32 --set runtime.threads={torch.get_num_threads()} --set"
+    (line,) = [line for line in checkup.lines() if line.startswith("the same choices again: ")]
+    assert again in line
+    assert "device" not in line
+    assert "compile" not in line
+    assert checkup.as_document()["pins"]["channels_last"] == "off"
 
 
 def test_steps_that_fail_are_a_fault(picture_root, monkeypatch):

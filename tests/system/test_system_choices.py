@@ -162,6 +162,45 @@ def test_configuration_outweighs_how_a_run_began():
     assert not {"channels_last", "fused_optimizer", "threads"} & set(chosen.reasons)
 
 
+def test_choices_of_the_machine_that_decide_the_rounding_are_told_as_settings(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    chosen = choose(RuntimeConfig(), CPU, work(gain=1.5))
+    assert chosen.again() == (
+        "--set runtime.device=cpu --set runtime.precision=float32 --set runtime.threads=3 "
+        "--set runtime.channels_last=on --set runtime.compile=off "
+        "--set runtime.fused_optimizer=off"
+    )
+    on_gpu = choose(RuntimeConfig(compile="off"), CUDA, work(gain=1.0))
+    assert {"cuda_graphs", "fused_optimizer"} <= set(on_gpu.pins)
+    assert "compile" not in on_gpu.pins
+
+
+def test_settings_of_the_user_and_of_no_effect_are_not_told():
+    runtime = RuntimeConfig(
+        device="cpu",
+        precision="float32",
+        threads=2,
+        channels_last="off",
+        compile="off",
+        fused_optimizer="on",
+    )
+    assert choose(runtime, CPU).again() == ""
+    translating = choose(RuntimeConfig(), CUDA, work(trains=False, gain=1.5)).pins
+    assert set(translating) == {"device", "precision", "threads", "channels_last", "compile"}
+
+
+def test_levers_that_came_after_a_run_are_told_as_settings(monkeypatch):
+    runtime = RuntimeConfig(levers={"lean_norm": False, "batch_passes": False})
+    monkeypatch.setattr(choices, "FIRST_LEVERS", ("batch_passes",))
+    assert "--set runtime.levers.lean_norm=false" in choose(runtime, CPU).again()
+    assert "batch_passes" not in choose(runtime, CPU).again()
+
+
+def test_translating_leaves_threads_to_the_process(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert choose(RuntimeConfig(threads=2), CPU, work(trains=False)).threads == 3
+
+
 def test_process_that_is_not_ours_keeps_its_malloc(monkeypatch):
     monkeypatch.setattr(choices, "is_claimed", lambda: False)
     chosen = choose(RuntimeConfig(), CPU)

@@ -1,6 +1,7 @@
 """Trials of two ways, and where their outcome is kept."""
 
 import json
+import platform
 import time
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from i2icli.system import trial as trial_module
 from i2icli.system.cores import Load
-from i2icli.system.trial import Trial, try_once
+from i2icli.system.trial import Trial, forget_trials, try_once
 
 CPU = torch.device("cpu")
 QUIET, CROWDED = Load(0.1, 2, 2), Load(1.2, 2, 2)
@@ -156,6 +157,19 @@ def test_gains_without_a_load_are_of_an_old_version_and_tried_again(home):
     (kept,) = json.loads(file.read_text()).values()
     assert (kept["gain"], kept["others"], kept["spread"]) == (again.gain, 0.1, again.spread)
     assert [tuple(times) for times in kept["seconds"]] == list(again.seconds)
+
+
+def test_trials_of_this_machine_are_forgotten_and_no_others(home, monkeypatch):
+    try_once({"what": "a"}, CPU, ways)
+    with monkeypatch.context() as patch:
+        patch.setattr(platform, "node", lambda: "another")
+        kept = try_once({"what": "a"}, CPU, ways)
+    assert forget_trials() == 1
+    assert forget_trials() == 0
+    with pytest.raises(AssertionError, match="tried again"):
+        try_once({"what": "a"}, CPU, refuse)
+    monkeypatch.setattr(platform, "node", lambda: "another")
+    assert try_once({"what": "a"}, CPU, refuse) == kept
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{", '{"a": "b"}', '{"a": {"gain": "b"}}'])

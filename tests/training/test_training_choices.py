@@ -5,8 +5,11 @@ import torch
 from engine_kit import pair_config, state_of
 from plain_data import assert_same
 
+from i2icli.config.document import config_document, write_toml
+from i2icli.methods import configure_run, restore_config
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.system import choices as choices_module
+from i2icli.system.messages import collect_messages
 from i2icli.system.trial import Trial
 from i2icli.training.run import resume_run, start_run
 from i2icli.translation import prepare as prepare_module
@@ -63,17 +66,26 @@ def test_resumed_run_computes_by_the_choices_of_its_beginning(picture_root, tmp_
 def test_two_runs_of_equal_choices_are_equal_to_the_bit(picture_root, tmp_path, monkeypatch):
     set_trial(monkeypatch, 2.0)
     torch.set_num_threads(2)
-    start_run(pair_config(picture_root, steps=4), run_dir=tmp_path / "chosen")
-    kept = load_checkpoint(tmp_path / "chosen/checkpoints/last.pt").choices
+    settings = config_document(pair_config(picture_root, steps=4, runtime={"precision": "auto"}))
+    messages = collect_messages()
+    start_run(restore_config(settings), run_dir=tmp_path / "chosen")
+    (line,) = [line for line in messages if line.startswith("the same choices again: ")]
+    pinned = line.partition(": ")[2].removeprefix("--set ").split(" --set ")
+    assert pinned == [
+        "runtime.precision=float32",
+        "runtime.threads=2",
+        "runtime.channels_last=on",
+        "runtime.compile=off",
+        "runtime.fused_optimizer=off",
+    ]
+    preset = tmp_path / "preset.toml"
+    preset.write_text(write_toml(settings), encoding="utf-8")
     set_trial(monkeypatch, 0.5)
     torch.set_num_threads(1)
-    pinned = {
-        name: ("on" if value else "off") if isinstance(value, bool) else value
-        for name, value in kept.items()
-    }
-    config = pair_config(picture_root, steps=4, runtime=pinned)
-    start_run(config, run_dir=tmp_path / "pinned")
+    start_run(configure_run(str(preset), pinned), run_dir=tmp_path / "pinned")
     assert_same(*(state_of(tmp_path / n, "config") for n in ("chosen", "pinned")))
+    kept = [load_checkpoint(tmp_path / n / "checkpoints/last.pt") for n in ("chosen", "pinned")]
+    assert kept[0].choices == kept[1].choices
 
 
 @pytest.mark.parametrize("first", ["on", "off"])
