@@ -38,7 +38,9 @@ def analyse_structure(
     """Show on paired pictures which losses go by structure, and which by appearance."""
     from i2icli.evaluation.analyse import analyse_structure as analyse
     from i2icli.evaluation.analyse import find_pairs
+    from i2icli.system.allocator import claim_process
 
+    claim_process()
     pairs = find_pairs([path.expanduser() for path in data])
     with progress_bar("comparing") as report:
         found = analyse(pairs, count=count, seed=seed, device=device, progress=report)

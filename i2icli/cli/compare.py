@@ -59,8 +59,10 @@ def compare(
     """Show the same pictures translated by several checkpoints, and their figures in a table."""
     from i2icli.evaluation.compare import compare as compare_all
     from i2icli.evaluation.compare import find_contenders, plan_measuring
+    from i2icli.system.allocator import claim_process
     from i2icli.translation.sources import find_sources
 
+    claim_process()
     contenders = find_contenders(checkpoints)
     sources = find_sources(source, out=out)
     wanted = [name for name, is_on in (("fid", fid), ("kid", kid), ("lpips", lpips)) if is_on]

@@ -81,8 +81,10 @@ def viz_attention(
     """Draw what a method attends to, its masks, or what places of a picture are alike."""
     names, points = _parse_layers(layers), tuple(_parse_point(text) for text in query or ())
     from i2icli.runs.paths import home_of
+    from i2icli.system.allocator import claim_process
     from i2icli.viz.exhibit import ExhibitOptions
 
+    claim_process()
     files = _find_files(checkpoint, every=all_checkpoints)
     folder = home_of(files[-1].path)
     out = (out or folder / "attention").expanduser()

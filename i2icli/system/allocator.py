@@ -11,6 +11,8 @@ import contextlib
 import ctypes
 import os
 
+from i2icli.system.threads import limit_threads
+
 # Parameters of mallopt, from malloc.h.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _DEFAULT_TRIM_THRESHOLD, _DEFAULT_MMAP_MAX = 128 * 1024, 65536
@@ -24,8 +26,9 @@ class _Process:
 
 
 def claim_process() -> None:
-    """Say that this process runs a command of i2i and nothing else."""
+    """Say that this process runs a command of i2i and nothing else, on the cores it may use."""
     _Process.is_ours = True
+    limit_threads()
 
 
 def limit_kernels() -> None:

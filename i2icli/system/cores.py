@@ -50,7 +50,11 @@ class Load:
     @property
     def is_quiet(self) -> bool:
         """Whether enough is left for a thread on each usable core, or nothing is known."""
-        return self.others is None or self.cpus - self.others > self.usable - _SPARE
+        return self.lacking(self.usable) < _SPARE
+
+    def lacking(self, threads: int) -> float:
+        """Return the cores' worth that others leave too little for so many threads."""
+        return max(0.0, threads - (self.cpus - (self.others or 0.0)))
 
 
 class LoadWatch:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from i2icli.errors import ConfigError
 from i2icli.system.processes.child import end_with_parent
-from i2icli.system.processes.work_queue import Executor, InProcess, executor, threads_each
+from i2icli.system.processes.work_queue import Executor, InProcess, executor
 from i2icli.system.ranks import is_one_of_many
+from i2icli.system.threads import threads_each
 
 T = TypeVar("T")
 _PATIENCE = timedelta(days=1)  # of a process that waits for others; a lost one is noticed at once

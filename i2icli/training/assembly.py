@@ -18,6 +18,7 @@ from i2icli.methods.shared.base import Method
 from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.system.choices import Choices, Kept, Work
 from i2icli.system.ranks import ALONE, Ranks
+from i2icli.system.waiting import look_around
 from i2icli.training.ema import MovingAverage
 from i2icli.training.graph_step import build_step, chosen_steppers
 from i2icli.training.optimizers import Stepper
@@ -80,6 +81,7 @@ class Assembly:
         update = build_step(self.method, self.steppers, self.choices)
 
         def step(batch: AnyBatch, moment: Moment) -> StepLosses:
+            look_around(self.device)
             for stepper in self.steppers.values():
                 stepper.set_learning_rate(moment)
             losses = update(batch)

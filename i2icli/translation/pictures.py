@@ -22,6 +22,7 @@ from i2icli.methods.shared.base import Method, Translation
 from i2icli.pictures.images import Picture, Pixels, from_tensor, to_tensor
 from i2icli.pictures.label_maps import Labels
 from i2icli.system.device import autocast
+from i2icli.system.waiting import look_around
 
 CPU = torch.device("cpu")
 _ROWS = 256  # of a picture that are rounded at once: rounding takes copies in float32
@@ -131,6 +132,7 @@ def translate_images(
     with torch.inference_mode(), evaluating(method), autocast(device, precision):
         parts = []
         for at in range(0, len(padded), step):
+            look_around(device)
             code = None if codes is None else codes[at : at + step]
             parts.append(method.translate(padded[at : at + step], direction=direction, style=code))
         translated = _join(parts)

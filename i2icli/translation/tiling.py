@@ -18,6 +18,7 @@ from i2icli.errors import I2IError
 from i2icli.networks.norm import InstanceNorm
 from i2icli.networks.resnet import ResnetBlock, ResnetGenerator
 from i2icli.system.memory import in_words
+from i2icli.system.waiting import look_around
 from i2icli.translation.row_maps import MapStore, MemoryMap, RowMap
 from i2icli.translation.row_ops import Chain, Normalise, RowOp, row_ops
 
@@ -180,6 +181,7 @@ class _Run:
             moments.add(rows)
         target.write(first, rows.cpu())
         self._on_band()
+        look_around(self._device)
 
     def _bands(self, chain: Chain) -> Iterable[tuple[int, int]]:
         height = chain.shapes[-1][1]

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from i2icli.networks.norm import InstanceNorm
 from i2icli.networks.resnet import ResnetGenerator
 from i2icli.networks.tiles import Span, cut_tiles
+from i2icli.system.waiting import look_around
 from i2icli.translation.row_ops import Normalise
 from i2icli.translation.tiling import Moments
 
@@ -53,6 +54,7 @@ def run_fast(network: ResnetGenerator, image: Tensor, *, side: int, pixels: int)
     result: Tensor | None = None
     with _fixed(norms):
         for tile in cut_tiles(image.shape[1], image.shape[2], side=side, halo=OVERLAP):
+            look_around(device)
             part = network(tile.around(image[None]).to(device))[0][0].float().cpu()
             if result is None:
                 result = torch.zeros(len(part), *image.shape[1:])

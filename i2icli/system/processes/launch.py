@@ -13,7 +13,7 @@ from types import FrameType
 
 import torch.distributed as dist
 
-from i2icli.system.cores import usable_cores
+from i2icli.system.threads import threads_each
 
 log = logging.getLogger(__package__)
 
@@ -103,8 +103,7 @@ def _exit_code(codes: Sequence[int]) -> int:
 def _environment(rank: int, count: int, port: int) -> dict[str, str]:
     """Return the environment of one process."""
     # Each takes its part of the cores, unless told otherwise.
-    threads = max(1, usable_cores() // count)
-    ours = {"OMP_NUM_THREADS": str(threads)}
+    ours = {"OMP_NUM_THREADS": str(threads_each(count))}
     if sys.platform.startswith("linux"):
         ours["GLOO_SOCKET_IFNAME"] = "lo"  # they share the machine, whatever its name resolves to
     return {

@@ -23,8 +23,8 @@ from typing import Any, Protocol, Self, TypeVar
 
 from i2icli.errors import ConfigError, I2IError
 from i2icli.system.allocator import claim_process, limit_kernels
-from i2icli.system.cores import usable_cores
 from i2icli.system.processes.child import Child, Parent
+from i2icli.system.threads import threads_each
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -279,12 +279,6 @@ def executor(count: int) -> Iterator[Executor]:
         raise ConfigError("--nproc is for a command of its own: leave it out under torchrun.")
     with Pool(count) as pool:
         yield pool
-
-
-def threads_each(count: int) -> int:
-    """Return the threads of each of several processes; `OMP_NUM_THREADS` says it, where set."""
-    said = os.environ.get("OMP_NUM_THREADS", "")
-    return int(said) if said.isdecimal() else max(1, usable_cores() // count)
 
 
 def cut(items: Sequence[T], count: int, *, most: int, multiple: int = 1) -> list[Sequence[T]]:
