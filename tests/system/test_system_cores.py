@@ -2,6 +2,8 @@
 
 import math
 import os
+import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -224,14 +226,43 @@ def test_a_look_after_no_time_knows_nothing(tmp_path, times):
     assert LoadWatch(tmp_path).look().others is None
 
 
+def test_processes_that_this_one_started_are_no_others(tmp_path, times):
+    tasks, child = tmp_path / "proc/self/task", tmp_path / "proc/31"
+    for folder in (tasks / "7", tasks / "8", child):
+        folder.mkdir(parents=True)
+    (tasks / "7/children").write_text("31 32 ")
+    (tasks / "8/children").write_text("")
+    watch = LoadWatch(tmp_path)
+    ticks = os.sysconf("SC_CLK_TCK")
+    before = ["S", *"0" * 10]
+    (child / "stat").write_text(f"31 (a b) c) {' '.join(before)} {2 * ticks} {ticks} 0 0\n")
+    times.advance(4.0, own=1.0, busy=[4.0, 2.0])
+    assert watch.look().others == 0.5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/stat")
+def test_a_child_at_work_is_no_other_program(monkeypatch):
+    monkeypatch.undo()
+    watch = LoadWatch()
+    with subprocess.Popen([sys.executable, "-c", "while 1: pass"]) as child:
+        time.sleep(0.3)
+        seconds = cores._seconds_of_children(cores._ROOT)
+        child.kill()
+    assert seconds > 0 or math.isnan(cores._busy_seconds(cores._ROOT))
+    assert cores._seconds_of_children(cores._ROOT) >= seconds
+    assert watch.look().cpus >= 1
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/stat")
 def test_another_program_is_seen_and_this_one_is_not(monkeypatch):
     monkeypatch.undo()
     if math.isnan(cores._busy_seconds(cores._ROOT)):
         pytest.skip("no table of this machine's CPUs")
-    with subprocess.Popen([sys.executable, "-c", "while 1: pass"]) as other:
-        load = look_at_load(0.5)
-        other.kill()
+    spin = f"{shlex.quote(sys.executable)} -c 'while 1: pass' >/dev/null 2>&1 & echo $!"
+    # The shell ends at once, and what it started is no child of this process.
+    other = int(subprocess.run(["sh", "-c", spin], check=True, capture_output=True).stdout)
+    load = look_at_load(0.5)
+    os.kill(other, signal.SIGKILL)
     assert load.others is not None
     assert load.others > 0.1
     assert load.usable == usable_cores()
