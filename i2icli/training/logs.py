@@ -15,6 +15,7 @@ from torch import Tensor
 
 from i2icli.config.sections import LogConfig
 from i2icli.runs.folder import RunFolder
+from i2icli.training.pace import Stretch
 from i2icli.training.step import StepLosses
 
 if TYPE_CHECKING:
@@ -68,8 +69,17 @@ class Clock:
     def __init__(self, *, seconds_before: float = 0.0) -> None:
         self._before = seconds_before
         self._start = self._mark = time.perf_counter()
-        self._waited = 0.0
-        self._images = 0
+        self._waited = self._aside = 0.0
+        self._images = self._steps = 0
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Leave the time inside out of the pace: it goes into no step."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._aside += time.perf_counter() - start
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -81,8 +91,14 @@ class Clock:
             self._waited += time.perf_counter() - start
 
     def count(self, images: int) -> None:
-        """Take in pictures of one domain that a step used."""
+        """Take in a step, with its pictures of one domain."""
         self._images += images
+        self._steps += 1
+
+    def stretch(self) -> Stretch:
+        """Return the steps since the last call of `interval`, with what they took."""
+        length = time.perf_counter() - self._mark - self._aside
+        return Stretch(self._steps, max(0.0, length - self._waited), self._waited)
 
     @property
     def seconds(self) -> float:
@@ -98,7 +114,8 @@ class Clock:
             "images_per_s": round(self._images / length, 3),
             "data_wait": round(min(1.0, self._waited / length), 4),
         }
-        self._mark, self._waited, self._images = now, 0.0, 0
+        self._mark, self._waited, self._aside = now, 0.0, 0.0
+        self._images = self._steps = 0
         return rates
 
 

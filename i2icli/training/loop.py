@@ -14,10 +14,12 @@ from i2icli.data.batch import AnyBatch
 from i2icli.errors import DivergedError, I2IError
 from i2icli.runs.checkpoint import copy_checkpoint, save_checkpoint
 from i2icli.runs.folder import Line, RunFolder
+from i2icli.system.cores import LoadWatch
 from i2icli.system.signals import StopRequest
 from i2icli.training.finite import Fault, FiniteGuard, diverged
 from i2icli.training.health import Event, HealthWatch
 from i2icli.training.logs import Clock, MetricsLog, NoLog
+from i2icli.training.pace import PaceWatch
 from i2icli.training.reporter import Progress, Reporter
 from i2icli.training.scoreboard import Scoreboard, draw_curve
 from i2icli.training.session import Session
@@ -54,6 +56,8 @@ class Trainer:
         lines = folder.read_metrics() if self._ranks.is_main else []
         self._watch = HealthWatch(session.config, session.data.domains, lines)
         self._board = _open_board(session, lines)
+        # Other processes of the run would look like other programs.
+        self._pace = PaceWatch(lines, LoadWatch() if self._ranks.world == 1 else None)
         self._is_stalled = False
 
     def run(self) -> None:
@@ -97,19 +101,25 @@ class Trainer:
             if is_last or step % every.log.every_steps == 0:
                 self._write_line()
 
-            # Once in a while: draw the samples, and look at them.
-            if _is_due(step, every.samples.every_steps, is_last=is_last):
-                self._ranks.alone(self._draw)
+            with self._clock.aside():
+                self._look_and_save(is_last=is_last)
 
-            # Once in a while: measure.
-            is_best = False
-            if _is_due(step, every.eval.every_steps, is_last=is_last):
-                is_best, self._is_stalled = self._ranks.alone(self._measure)
+    def _look_and_save(self, *, is_last: bool) -> None:
+        every, step = self.session.config, self.session.step
 
-            # Once in a while: save. The best is a copy of the last.
-            is_kept = _is_due(step, every.checkpoint.keep_every_steps, is_last=False)
-            if is_last or is_best or is_kept or step % every.checkpoint.every_steps == 0:
-                self._save(is_best=is_best, is_kept=is_kept)
+        # Once in a while: draw the samples, and look at them.
+        if _is_due(step, every.samples.every_steps, is_last=is_last):
+            self._ranks.alone(self._draw)
+
+        # Once in a while: measure.
+        is_best = False
+        if _is_due(step, every.eval.every_steps, is_last=is_last):
+            is_best, self._is_stalled = self._ranks.alone(self._measure)
+
+        # Once in a while: save. The best is a copy of the last.
+        is_kept = _is_due(step, every.checkpoint.keep_every_steps, is_last=False)
+        if is_last or is_best or is_kept or step % every.checkpoint.every_steps == 0:
+            self._save(is_best=is_best, is_kept=is_kept)
 
     def _next(self, batches: Iterator[AnyBatch]) -> AnyBatch | None:
         if self._stop:
@@ -149,6 +159,7 @@ class Trainer:
         }
         line: dict[str, float | int | bool] = {"step": session.step, "epoch": session.epoch}
         terms = self._ranks.average(session.terms.means())
+        stretch = self._clock.stretch()
         line |= terms | rates | self._clock.interval()
         if is_partial:
             # The interval stays open in the checkpoint, for a run that goes on from here.
@@ -159,6 +170,9 @@ class Trainer:
             self._log.write(line)
             self._reporter.logged(self._progress(), line)
             self._tell(self._watch.look_at_terms(line), is_partial=is_partial)
+            if slow := self._pace.look_at(stretch):
+                threads = session.choices.threads
+                log.warning(slow.sentence(session.config.runtime, self._folder, threads=threads))
 
     def _draw(self) -> None:
         session = self.session
