@@ -12,6 +12,7 @@ from i2icli.system.allocator import is_claimed, keeping_fault
 from i2icli.system.compiling import compiler_fault
 from i2icli.system.cores import usable_cores
 from i2icli.system.device import device_title, precision_reason, resolve_precision
+from i2icli.system.threads import ThreadsTrial, threads_are_said
 from i2icli.system.trial import Trial
 
 _COMPILED_STEPS = 5000  # compiling takes minutes, which fewer steps do not win back
@@ -35,6 +36,8 @@ class Work:
         batch_size: pictures a step in this process.
         try_layout: computes a sample of the work in both layouts, in that precision and on so
             many threads; None: cannot be tried.
+        try_threads: computes a sample of the work, in that precision, on several numbers of
+            threads, where others take the cores; None: cannot be tried.
         earlier: the choices of this run's earlier part, see `Choices.kept`; None: it begins.
     """
 
@@ -42,6 +45,7 @@ class Work:
     steps: int | None = None
     batch_size: int = 1
     try_layout: Callable[[torch.dtype, int], Trial] | None = None
+    try_threads: Callable[[torch.dtype], ThreadsTrial | None] | None = None
     earlier: Kept | None = None
 
 
@@ -134,9 +138,12 @@ def choose(runtime: RuntimeConfig, device: torch.device, work: Work | None = Non
     if runtime.precision == "auto":
         reasons["precision"] = precision_reason(device)
     earlier = _earlier(work, device)
-    # Pictures are translated by as many as the process has, which may not be i2i's own.
-    asked_threads = runtime.threads if work.trains else 0
-    threads, reasons["threads"] = _threads(asked_threads, earlier)
+    if work.trains and runtime.threads:
+        threads = runtime.threads
+    elif "threads" in earlier:
+        threads, reasons["threads"] = _threads_as_begun(earlier["threads"])
+    else:
+        threads, reasons["threads"] = _threads(device, precision, work)
     trains_on_cuda = device.type == "cuda" and work.trains
     is_small_on_cuda = trains_on_cuda and work.batch_size <= _GRAPHED_BATCH
     rules: dict[str, Callable[[], tuple[bool, str] | Trial]] = {
@@ -215,11 +222,17 @@ def _earlier(work: Work, device: torch.device) -> dict[str, int]:
     return {name: int(value) for name, value in {**first, **kept}.items() if name in _KEPT}
 
 
-def _threads(asked: int, earlier: Mapping[str, int]) -> tuple[int, str]:
-    if asked:
-        return asked, ""
-    own, kept = torch.get_num_threads(), earlier.get("threads")
-    if kept is None or kept == own:
+def _threads(device: torch.device, precision: torch.dtype, work: Work) -> tuple[int, str]:
+    own = torch.get_num_threads()
+    # Pictures are translated by as many as the process has, where it is not i2i's own.
+    is_free = device.type == "cpu" and own > 1 and is_claimed() and not threads_are_said()
+    trial = work.try_threads(precision) if is_free and work.try_threads else None
+    return (own, "") if trial is None else (trial.threads, trial.describe())
+
+
+def _threads_as_begun(kept: int) -> tuple[int, str]:
+    own = torch.get_num_threads()
+    if kept == own:
         return own, ""
     if kept > (usable := usable_cores()):
         return own, f"this run began with {kept}, and {usable} core(s) are usable here"

@@ -19,8 +19,8 @@ from i2icli.system.cores import LoadWatch, look_at_load
 from i2icli.system.device import wait_for
 from i2icli.system.files import write_whole
 
-# The usual way, and the other.
-Ways = tuple[Callable[[], object], Callable[[], object]]
+Way = Callable[[], object]
+Ways = tuple[Way, Way]  # the usual one, and the other
 # Seconds of each timing of the two ways, which took turns.
 Timings = tuple[list[float], list[float]]
 

@@ -27,7 +27,7 @@ _FIRST = 0.1  # seconds of the first look
 _EVERY = 1.0  # seconds between looks
 # Of a core that others take from our threads. In measured steps, busy waiting was the faster up
 # to a half, and lost a factor of three at one.
-_CROWDED, _CALM = 0.5, 0.35
+CROWDED, _CALM = 0.5, 0.35
 _CALM_LOOKS = 3  # in a row, until threads wait busily again
 
 
@@ -95,7 +95,7 @@ def look_around(device: torch.device) -> None:
         load = _Process.watch.look()
     lacking = load.lacking(threads)
     _Process.calm_looks = _Process.calm_looks + 1 if lacking < _CALM else 0
-    if lacking > _CROWDED:
+    if lacking > CROWDED:
         wait_briefly()
     elif _Process.calm_looks >= _CALM_LOOKS:
         wait_busily()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -23,8 +23,11 @@ from i2icli.networks.resnet import ResnetBlock, ResnetGenerator
 from i2icli.system.allocator import keep_freed_memory
 from i2icli.system.choices import Choices, Work, choose
 from i2icli.system.compiling import Compiled, compiler_fault, prepare_compiler
+from i2icli.system.cores import look_at_load
 from i2icli.system.device import autocast
-from i2icli.system.trial import Trial, Ways, try_once
+from i2icli.system.threads import ThreadsTrial, try_threads
+from i2icli.system.trial import Trial, Way, Ways, try_once
+from i2icli.system.waiting import CROWDED, wait_briefly
 
 log = logging.getLogger(__package__)
 
@@ -41,15 +44,20 @@ def prepare(
 ) -> Choices:
     """Resolve the runtime settings, and apply those that concern networks and memory.
 
-    Layouts are tried at `crop`, the side of the training's pictures, pixels.
+    Layouts, and threads beside other programs, are tried at `crop`, the side of the training's
+    pictures, pixels.
 
     Raises:
         ConfigError: for a precision that is none.
     """
     device = next(method.parameters()).device
     method.use_levers(runtime.levers)
-    try_layout = partial(_try_layout, method, device, crop=crop, trains=work.trains)
-    choices = choose(runtime, device, replace(work, try_layout=try_layout))
+    work = replace(
+        work,
+        try_layout=partial(_try_layout, method, crop=crop, trains=work.trains),
+        try_threads=partial(_try_threads, method, crop=crop, trains=work.trains),
+    )
+    choices = choose(runtime, device, work)
     torch.set_num_threads(choices.threads)
     if choices.reuse_memory:
         keep_freed_memory()
@@ -84,69 +92,86 @@ def _compile(network: nn.Module, part: str, title: str, **options: Any) -> None:
     setattr(network, part, Compiled(plain, title=title, **options))
 
 
-def _try_layout(
-    method: Method,
-    device: torch.device,
-    precision: torch.dtype,
-    threads: int,
-    *,
-    crop: int,
-    trains: bool,
-) -> Trial:
+@dataclass(frozen=True)
+class _Sample:
+    """Layers of a method that stand for its work on a picture.
+
+    Attributes:
+        layers: a generator's, one residual block for all.
+        in_channels: of the picture.
+        side: of the picture, pixels.
+        trains: whether gradients are computed too.
+        device: where.
+    """
+
+    layers: nn.Sequential
+    in_channels: int
+    side: int
+    trains: bool
+    device: torch.device
+
+    def way(self, memory_format: torch.memory_format, precision: torch.dtype) -> Way:
+        """Return what does the work once in a layout."""
+        # In evaluation mode, where nothing is drawn from the global random state.
+        network = copy.deepcopy(self.layers).eval().requires_grad_(self.trains)
+        network = network.to(memory_format=memory_format)
+        shape = 1, self.in_channels, self.side, self.side
+        ramp = torch.linspace(-1.0, 1.0, math.prod(shape), device=self.device)
+        pictures = ramp.view(shape).contiguous(memory_format=memory_format)
+
+        def once() -> None:
+            with torch.set_grad_enabled(self.trains), autocast(self.device, precision):
+                result = network(pictures)
+            if self.trains:
+                result.float().square().mean().backward()
+
+        return once
+
+
+def _sample_of(method: Method, *, crop: int, trains: bool) -> _Sample | None:
+    """Return a sample of a method's work, of half the crop; None without a residual generator."""
     generators = [part for part in method.modules() if isinstance(part, ResnetGenerator)]
     if not generators:
-        return Trial(None, "tried for residual generators alone")
+        return None
     blocks = [part for part in generators[0].model if isinstance(part, ResnetBlock)]
-    # One block stands for all.
     layers = nn.Sequential(*(part for part in generators[0].model if part not in blocks[1:]))
-    channels = max(part.out_channels for part in layers if isinstance(part, nn.Conv2d)) // 4
+    side, device = max(64, crop // 8 * 4), next(method.parameters()).device
+    return _Sample(layers, generators[0].in_channels, side, trains, device)
+
+
+def _try_layout(
+    method: Method, precision: torch.dtype, threads: int, *, crop: int, trains: bool
+) -> Trial:
+    sample = _sample_of(method, crop=crop, trains=trains)
+    if sample is None:
+        return Trial(None, "tried for residual generators alone")
+    convolutions = [part for part in sample.layers if isinstance(part, nn.Conv2d)]
+    channels = max(part.out_channels for part in convolutions) // 4
     if channels**2 * crop**2 < _WORTH_TRYING:
         return Trial(None, "networks too small to matter")
-    side = max(64, crop // 8 * 4)
     key = {
         "what": "channels_last",
-        "layers": repr(layers),
-        "side": side,
+        "layers": repr(sample.layers),
+        "side": sample.side,
         "precision": str(precision),
         "trains": trains,
         "lean": method.levers.lean_norm,
     }
     torch.set_num_threads(threads)  # with which the work will be done
-    make = partial(
-        _layouts,
-        layers,
-        in_channels=generators[0].in_channels,
-        side=side,
-        device=device,
-        precision=precision,
-        trains=trains,
-    )
-    return try_once(key, device, make)
+
+    def ways() -> Ways:
+        plain = sample.way(torch.contiguous_format, precision)
+        return plain, sample.way(torch.channels_last, precision)
+
+    return try_once(key, sample.device, ways)
 
 
-def _layouts(
-    layers: nn.Sequential,
-    *,
-    in_channels: int,
-    side: int,
-    device: torch.device,
-    precision: torch.dtype,
-    trains: bool,
-) -> Ways:
-    def way(memory_format: torch.memory_format) -> Callable[[], object]:
-        # In evaluation mode, where nothing is drawn from the global random state.
-        network = (
-            copy.deepcopy(layers).eval().requires_grad_(trains).to(memory_format=memory_format)
-        )
-        ramp = torch.linspace(-1.0, 1.0, in_channels * side * side, device=device)
-        pictures = ramp.view(1, in_channels, side, side).contiguous(memory_format=memory_format)
-
-        def once() -> None:
-            with torch.set_grad_enabled(trains), autocast(device, precision):
-                result = network(pictures)
-            if trains:
-                result.float().square().mean().backward()
-
-        return once
-
-    return way(torch.contiguous_format), way(torch.channels_last)
+def _try_threads(
+    method: Method, precision: torch.dtype, *, crop: int, trains: bool
+) -> ThreadsTrial | None:
+    load = look_at_load()
+    sample = _sample_of(method, crop=crop, trains=trains)
+    if sample is None or load.lacking(torch.get_num_threads()) < CROWDED:
+        return None
+    wait_briefly()  # as the work itself will
+    return try_threads(sample.way(torch.contiguous_format, precision), load)

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from i2icli.config.sections import RuntimeConfig
-from i2icli.system import choices
+from i2icli.system import choices, threads
 from i2icli.system.choices import Choices, Work, choose
+from i2icli.system.threads import ThreadsTrial
 from i2icli.system.trial import Trial
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
@@ -145,6 +146,46 @@ def test_layouts_are_tried_with_the_threads_of_the_run():
     choose(RuntimeConfig(threads=2), CPU, Work(try_layout=try_layout))
     choose(RuntimeConfig(), CPU, Work(try_layout=try_layout, earlier={"threads": 5}))
     assert tried == [(torch.float32, 2), (torch.float32, 5)]
+
+
+@pytest.fixture
+def _own_threads(monkeypatch):
+    for name in threads._VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def beside_others(_precision):
+    return ThreadsTrial(3, {4: 0.2, 3: 0.1}, others=1.0)
+
+
+@pytest.mark.usefixtures("_four_threads_on_eight_cores", "_own_threads")
+@pytest.mark.parametrize("trains", [True, False])
+def test_threads_are_tried_where_others_take_the_cores(trains):
+    chosen = choose(RuntimeConfig(), CPU, Work(trains=trains, try_threads=beside_others))
+    assert chosen.threads == chosen.kept()["threads"] == 3
+    words = "3 thread(s) (auto: 2.00x as fast as 4 in a trial beside 1.0 busy core(s))"
+    assert words in chosen.describe()
+    quiet = choose(RuntimeConfig(), CPU, Work(trains=trains, try_threads=lambda _: None))
+    assert quiet.threads == 4
+    assert "threads" not in quiet.reasons
+
+
+@pytest.mark.usefixtures("_four_threads_on_eight_cores", "_own_threads")
+def test_threads_are_not_tried_where_they_are_said(monkeypatch):
+    def count(runtime=RuntimeConfig(), device=CPU, **options):  # noqa: B008
+        return choose(runtime, device, Work(try_threads=beside_others, **options)).threads
+
+    assert count(RuntimeConfig(threads=2)) == 2
+    assert count(earlier={"device": "cpu", "threads": 5}) == 5
+    assert count(device=CUDA) == 4
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    assert count() == 4
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(choices, "is_claimed", lambda: False)
+    assert count() == 4
+    monkeypatch.setattr(choices, "is_claimed", lambda: True)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert count() == 1
 
 
 def test_run_that_moves_to_another_kind_of_device_chooses_anew():

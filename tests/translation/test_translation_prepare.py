@@ -4,9 +4,12 @@ from echo import translate_tensor
 
 from i2icli.config.sections import RuntimeConfig
 from i2icli.methods import build_method, configure_run
+from i2icli.system import choices as choices_module
 from i2icli.system.choices import Work
 from i2icli.system.compiling import Compiled
+from i2icli.system.cores import Load
 from i2icli.system.messages import collect_messages
+from i2icli.system.threads import ThreadsTrial
 from i2icli.translation import prepare as prepare_module
 from i2icli.translation.prepare import prepare
 
@@ -76,6 +79,43 @@ def test_trial_computes_and_leaves_the_method_alone(
     assert torch.equal(torch.get_rng_state(), before)
     assert all(weight.grad is None for weight in method.parameters())
     assert choices.channels_last is is_last(method)
+
+
+@pytest.fixture
+def crowd(monkeypatch):
+    """A process of two threads beside a busy program; what a trial of threads was given."""
+    tried = []
+
+    def try_threads(once, load):
+        once()
+        tried.append(load)
+        return ThreadsTrial(1, {2: 2.0, 1: 1.0}, load.others)
+
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(choices_module, "is_claimed", lambda: True)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    monkeypatch.setattr(prepare_module, "try_threads", try_threads)
+    monkeypatch.setattr(prepare_module, "look_at_load", lambda: Load(1.0, usable=2, cpus=2))
+    monkeypatch.setattr(prepare_module, "wait_briefly", lambda: tried.append("brief"))
+    return tried
+
+
+@pytest.mark.parametrize("work", [TRAINING, TRANSLATING])
+def test_beside_others_threads_are_tried_by_work_that_leaves_the_method_alone(method, crowd, work):
+    before = torch.get_rng_state()
+    choices = prepare(method, RuntimeConfig(reuse_memory="off"), crop=64, work=work)
+    assert choices.threads == 1
+    assert crowd == ["brief", Load(1.0, usable=2, cpus=2)]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(weight.grad is None for weight in method.parameters())
+
+
+def test_on_a_quiet_machine_all_threads_are_taken(method, crowd, monkeypatch):
+    monkeypatch.setattr(prepare_module, "look_at_load", lambda: Load(0.4, usable=2, cpus=2))
+    choices = prepare(method, RuntimeConfig(reuse_memory="off"), crop=64, work=TRAINING)
+    assert (choices.threads, crowd) == (2, [])
 
 
 def test_compiling_keeps_the_names_of_weights_and_can_be_done_again(method, monkeypatch):
