@@ -97,7 +97,9 @@ class Choices:
 
     def _is_told_when_off(self, name: str) -> bool:
         # A reason why not is worth reading where it says what to try, or may have misled.
-        return name in _TOLD_WHEN_OFF or (name in self.trials and not self.trials[name].is_quiet)
+        if name in _TOLD_WHEN_OFF:
+            return self.reasons[name] != _AS_BEGUN
+        return name in self.trials and not self.trials[name].is_quiet
 
     def _with_reason(self, name: str, words: str) -> str:
         reason = self.reasons.get(name)

@@ -97,6 +97,7 @@ def test_run_goes_on_by_the_choices_that_it_began_with():
     chosen = choose(RuntimeConfig(), CPU, work(gain=0.5, earlier=began))
     assert chosen.kept() == began
     assert chosen.reasons["channels_last"] == "as this run began"
+    assert chosen.describe().count("as this run began") == 2  # of what is on: threads are as many
 
 
 @pytest.mark.parametrize("kept", [{}, {"device": "cpu", "channels_last": True, "compile": False}])
