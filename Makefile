@@ -1,6 +1,10 @@
 # Needs Python 3.11 or newer and make, nothing else:
 #   make demo   train on the built-in demo set, translate its test pictures, score them
 #   make test   tests, coverage, style and types
+#   make gpu    on a machine with a GPU: what a CPU cannot check, and times (under 8 minutes).
+#               Nothing is installed: PYTHON has torch and torchvision, GPU_PACKAGES is a folder of
+#               wheels of the rest, RELEASED are released code bases to compare with, if any
+#               (benchmarks/README.md, "On a GPU").
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,12 +13,16 @@ OUT ?= demo-output/translated
 COVERAGE ?= 90
 # More options of the training, for example DEMO_FLAGS='--steps 200'.
 DEMO_FLAGS ?=
+GPU_PACKAGES ?=
+RELEASED ?=
+# For example GPU_FLAGS='--device cpu --quick', which tries all of it on a CPU.
+GPU_FLAGS ?=
 
 BIN = $(VENV)/bin
 I2I = $(BIN)/i2i
 FOLDER_OF = $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["folder"])'
 
-.PHONY: demo test check clean-demo
+.PHONY: demo test check gpu clean-demo
 
 demo: $(VENV)/.installed
 	@if [ -f $(RUN)/config.toml ]; then \
@@ -45,6 +53,10 @@ test: $(VENV)/.installed-dev
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+gpu:
+	$(PYTHON) benchmarks/gpu.py $(if $(GPU_PACKAGES),--packages $(GPU_PACKAGES)) \
+	    $(if $(RELEASED),--released $(RELEASED)) $(GPU_FLAGS)
 
 clean-demo:
 	rm -rf demo-output

@@ -105,15 +105,21 @@ def gradients_of_step(
     for network in method._pretrained.values():
         network.to(dtype, memory_format=layout)
     method.use_levers(levers or LeversConfig(), recompute=recompute)
-    steppers = build_steppers(method, device=CPU, precision=torch.float32)
+    return gradients_of(method, batch_of(kind, dtype, layout), precision=precision)
+
+
+def gradients_of(
+    method: Method, batch: AnyBatch, *, precision: torch.dtype, device: torch.device = CPU
+) -> dict[str, dict[str, Tensor]]:
+    """Return what `gradients_of_step` does, of a method and a batch on `device`."""
+    steppers = build_steppers(method, device=device, precision=torch.float32)
     seen: dict[str, dict[str, Tensor]] = {}
     for player, stepper in steppers.items():
         # Plain descent: Adam would make steps of the rounding of gradients that are nothing else.
         descent = torch.optim.SGD(list(stepper.weights.values()), lr=1e-3)
         descent.register_step_pre_hook(_noting(seen, player, stepper))
         steppers[player] = replace(stepper, optimizer=descent)
-    batch = batch_of(kind, dtype, layout)
-    losses = train_step(method, batch, steppers, device=CPU, precision=precision)
+    losses = train_step(method, batch, steppers, device=device, precision=precision)
     seen["terms"] = {f"{p}/{term}": v for p, terms in losses.items() for term, v in terms.items()}
     return seen
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gpu_kit import GPU, needs_gpu
 from random_weights import random_convolutions
 from real_weights import real_home
 
@@ -269,9 +270,9 @@ def test_real_weights_give_the_distances_recorded_from_the_package(real, net, ex
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@needs_gpu
 def test_a_gpu_gives_the_distance_of_the_cpu(lpips):
-    there = Lpips("alex", random_convolutions("alexnet"), device=torch.device("cuda"))
+    there = Lpips("alex", random_convolutions("alexnet"), device=GPU)
     first, second = pictures(1, 2), pictures(3, 4)
     torch.testing.assert_close(
         there.distances(first, second), lpips.distances(first, second), rtol=1e-4, atol=0

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from courses import COURSES, PRESETS, Course
 from fake_cuda import CUDA, RefusedError, fake_cuda, needs_fake_cuda
-from lever_kit import KINDS, config_of, gradients_of_step
+from lever_kit import gradients_of_step
 from plain_autograd import plain_autograd
-from tiny import TinyVGG, batch_for, tiny_config, tiny_preset
+from tiny import TinyVGG, batch_for, tiny_config
 
-from i2icli.config.presets import preset_names
 from i2icli.methods import METHODS
 from i2icli.runs.folder import RunFolder
 from i2icli.system.signals import StopRequest
@@ -22,26 +22,17 @@ from i2icli.training.session import Session
 pytestmark = needs_fake_cuda
 
 STEPS_PER_EPOCH = 7
-# By its name a configuration, and the epoch that it is in: what steps take another course.
-COURSES = {kind: (config_of(kind), KINDS[kind][3]) for kind in KINDS}
-PRESETS = {
-    preset: (config, 1)
-    for preset, config in ((preset, tiny_preset(preset)) for preset in preset_names())
-    if (config.method, config.structure)
-    not in [(c.method, c.structure) for c, _ in COURSES.values()]
-}
-COURSES |= PRESETS
 
 
 def trainer_on(course, folder, **runtime):
     """Return what trains a course on the fake device, and a batch as the loader gives it."""
-    config, epoch = COURSES[course]
+    course = COURSES[course]
     off = dict.fromkeys(("channels_last", "compile", "prefetch", "cuda_graphs"), "off")
     settings = {**off, "precision": "float32", **runtime}
-    config = config.model_copy(
+    config = course.config.model_copy(
         update={
-            "runtime": config.runtime.model_copy(update=settings),
-            "ema": config.ema.model_copy(update={"decay": 0.9}),
+            "runtime": course.config.runtime.model_copy(update=settings),
+            "ema": course.config.ema.model_copy(update={"decay": 0.9}),
         }
     )
     parts = assemble(
@@ -51,7 +42,7 @@ def trainer_on(course, folder, **runtime):
         load=lambda names, place: {name: TinyVGG().to(place) for name in names},
     )
     session = Session(**vars(parts), pictures={}, drawer=None, measurer=None)
-    session.method.start_epoch(epoch)
+    session.method.start_epoch(course.epoch)
     trainer = Trainer(
         session,
         RunFolder(folder),
@@ -82,7 +73,7 @@ def take_steps(course, folder, *, count=1, **runtime):
     ("course", "precision", "channels_last"),
     [
         *((course, "bfloat16", "on") for course in COURSES),
-        *((course, "float32", "off") for course in (*METHODS, *PRESETS)),
+        *((course, "float32", "off") for course in [*METHODS, *PRESETS]),
     ],
 )
 def test_no_step_mixes_devices_or_waits_for_a_gpu(course, precision, channels_last, tmp_path):
@@ -126,8 +117,7 @@ class Recorder:
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_a_recorded_step_reads_nothing_that_lies_on_the_cpu(name, tmp_path, monkeypatch):
     monkeypatch.setattr(graph_step, "WARM_UP", 1)
-    without_pools = (tiny_config(name, pool_size=0), 1)
-    monkeypatch.setitem(COURSES, name, without_pools)
+    monkeypatch.setitem(COURSES, name, Course(tiny_config(name, pool_size=0)))
     with fake_cuda() as device:
         recorder = Recorder(device)
         monkeypatch.setattr(graph_step, "CudaBackend", lambda _: recorder)

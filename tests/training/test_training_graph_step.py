@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 from engine_kit import pair_config
+from gpu_kit import GPU, IS_CUDA, distance, needs_gpu
 from plain_data import assert_same
 from recording import CPU, Run
 from tiny import tiny_batch, tiny_method
@@ -342,15 +343,18 @@ def test_cuda_is_asked_for_what_its_documentation_prescribes(monkeypatch):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@needs_gpu
 @pytest.mark.parametrize("case", ["cut", "fastcut", "qs-attn", "munit", "sincut"])
-def test_a_gpu_replays_what_it_computes_kernel_by_kernel(case):
+def test_a_gpu_replays_what_it_computes_kernel_by_kernel(case, record_property):
     name, changes = CASES[case]
-    place, steps = torch.device("cuda:0"), 2 * WARM_UP + 6
-    ours, theirs = (Run(name, graphed=False, device=place, **changes) for _ in "ab")
-    choices = replace(ON_GPU, device=place)
-    ours.step = build_step(ours.method, ours.steppers, choices)
-    for seen, expected in zip(ours.train(steps), theirs.train(steps), strict=True):
+    steps = 2 * WARM_UP + 6
+    ours = Run(name, graphed=not IS_CUDA, device=GPU, **changes)
+    theirs = Run(name, graphed=False, device=GPU, **changes)
+    if IS_CUDA:
+        ours.step = build_step(ours.method, ours.steppers, replace(ON_GPU, device=GPU))
+    terms = list(zip(ours.train(steps), theirs.train(steps), strict=True))
+    record_property("terms", max(distance(seen, expected) for seen, expected in terms))
+    for seen, expected in terms:
         for term, value in expected.items():
             # The order in which a GPU adds up is not always the same, and Adam amplifies it.
             torch.testing.assert_close(seen[term], value, rtol=5e-2, atol=1e-3)

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 from engine_kit import Watcher, pair_config
+from gpu_kit import GPU, IS_CUDA, needs_gpu
 from plain_data import assert_same
 from tiny import batch_for, tiny_batch
 
@@ -113,11 +114,10 @@ def test_a_batch_takes_over_the_values_of_another_in_place():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@needs_gpu
 def test_a_gpu_gets_the_batch_that_was_sent():
-    place = torch.device("cuda:0")
-    choices = replace(choose(RuntimeConfig(), CPU), device=place, prefetch=True)
-    batch = tiny_batch().pin_memory()
-    sent = build_send(choices)(batch)
-    assert sent.real_a.device == place
+    choices = replace(choose(RuntimeConfig(), CPU), device=GPU, prefetch=True)
+    batch = tiny_batch()
+    sent = build_send(choices)(batch.pin_memory() if IS_CUDA else batch)
+    assert sent.real_a.device == GPU
     assert torch.equal(sent.real_a.cpu(), batch.real_a)
