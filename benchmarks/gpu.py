@@ -106,8 +106,8 @@ def parts(asked: argparse.Namespace) -> list[Part]:
         checks("translate", 50, [PICTURES], "[cut or command" if asked.quick else ""),
         checks("graphs", 70, [GRAPHS], "[cut" if asked.quick else ""),
         Part("rates", 170, timing),
-        Part("released", 110, ("benchmarks/gpu_released.py", asked.device, *quick, *released)),
-        checks("others", 40, other_tests()),
+        Part("released", 120, ("benchmarks/gpu_released.py", asked.device, *quick, *released)),
+        checks("others", 60, other_tests()),
         checks("compile", 120, [STEPS], "compiled"),
         Part("compiled", 120, (*timing, "--compiled")),
     ]
@@ -139,6 +139,8 @@ def environment_of(asked: argparse.Namespace, scratch: Path) -> dict[str, str]:
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "PYTHONDONTWRITEBYTECODE": "1",
+        # Whatever else that Python has: only what is needed here takes part.
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "I2I_TEST_GPU": asked.device,
         "I2I_HOME": str(scratch / "home"),
     }
@@ -168,7 +170,11 @@ def run(part: Part, limit: float, environment: Mapping[str, str], out: Path) -> 
         process = subprocess.Popen(
             [sys.executable, *part.words],
             cwd=ROOT,
-            env={**environment, "I2I_GPU_REPORT": str(report.resolve())},
+            env={
+                **environment,
+                "I2I_GPU_REPORT": str(report.resolve()),
+                "I2I_GPU_SECONDS": str(limit),
+            },
             stdin=subprocess.DEVNULL,
             stdout=lines if part.lines else errors,
             stderr=errors,

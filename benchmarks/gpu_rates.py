@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from gpu_time import Allowance
 
 from i2icli.bench.rig import Rig, Variant, build_rig, resize, write_training_set
 from i2icli.bench.worker import Spread
@@ -68,7 +69,10 @@ def main() -> None:
     if asked.machine:
         say(machine(asked.device) | {"is_trial": asked.quick})
         return
+    allowance = Allowance()
     for preset, batch, precision, variant in wanted(compiled=asked.compiled, quick=asked.quick):
+        if not allowance.suffices():
+            break
         row = {"preset": preset, "batch": batch, "precision": precision, "variant": variant}
         try:
             say(row | measure(asked, preset, batch, precision, VARIANTS[variant]))

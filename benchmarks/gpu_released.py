@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from gpu_time import Allowance
+
 # Ours by the file that their code base has, with the options that make theirs the same.
 THEIRS = {
     "models/qs_model.py": {"qs-attn-global": "--model qs --QS_mode global"},
@@ -28,8 +30,11 @@ def main() -> None:
     if "--quick" in sys.argv:
         sizes = ["--size", "32", "--steps", "1", "--warmup", "0"]
     script = str(Path(__file__).with_name("released.py"))
-    for precision in ("float32", "bfloat16"):
-        for folder, preset, options in wanted(folders):
+    allowance = Allowance()
+    for folder, preset, options in wanted(folders):
+        for precision in ("float32", "bfloat16"):
+            if not allowance.suffices():
+                return
             asked = ["--device", device, "--precision", precision, "--preset", preset, *sizes]
             ended = subprocess.run(
                 [sys.executable, script, folder, *asked, "--", *options],
@@ -50,12 +55,14 @@ def main() -> None:
 
 def wanted(folders: list[str]) -> Iterator[tuple[str, str, list[str]]]:
     """Yield the folder, our preset and their options of each comparison."""
+    found = []
     for folder in folders:
         known = [presets for file, presets in THEIRS.items() if (Path(folder) / file).is_file()]
         if not known:
             raise SystemExit(f"{folder} is no code base that is known here: {', '.join(THEIRS)}")
-        for preset, options in known[0].items():
-            yield folder, preset, options.split()
+        found += [(folder, preset, options.split()) for preset, options in known[0].items()]
+    # A preset of each first.
+    yield from sorted(found, key=lambda each: each[1] == "fastcut")
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ CHECKS = (
         "off by at most {levels:.0f} of 255",
     ),
     Check("`i2i translate` against the CPU's", "translate", "the_command"),
-    Check("all other tests marked `gpu`", "others"),
+    Check("commands with their own choices, all other tests marked `gpu`", "others"),
 )
 RATES = {
     "off": "all off",
@@ -140,6 +140,7 @@ def tables(outcomes: Mapping[str, Outcome]) -> str:
             *markdown(
                 ["against the released code, batch 1", *_PRECISIONS], list(released(outcomes))
             ),
+            *[f"\n**failed**: {cell(failure)}" for failure in failures(outcomes)],
         ]
     )
 

@@ -81,6 +81,7 @@ def test_the_first_line_of_a_failure_is_in_the_table(table):
     outcome = table.Outcome([{**PASSED, "test": "a"}, failed])
     assert check.result({"part": outcome}) == "1 of 2 passed; **failed**: a / b"
     assert table.failures({"part": outcome}) == ["part: a | b\nmore"]
+    assert table.tables({"part": outcome}).endswith("\n\n**failed**: part: a / b")
 
 
 def test_tests_that_were_skipped_say_why_and_are_no_failure(table):
@@ -169,6 +170,31 @@ def test_the_others_go_on_where_one_fails(runner, tmp_path, monkeypatch, capsys)
     assert "failed: rates: it ended with 1: broken" in err
     assert "failed: machine: none" in err
     assert "failed: released" not in err
+
+
+def test_a_part_starts_nothing_that_it_has_no_time_for(monkeypatch):
+    now = [0.0]
+    module = importlib.import_module("gpu_time")
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setenv("I2I_GPU_SECONDS", "10")
+    allowance = module.Allowance()
+    said = []
+    for now[0] in (0.0, 4.0, 5.0, 6.5):
+        said.append(allowance.suffices())
+    assert said == [True, True, True, False]
+
+
+def test_released_code_is_known_by_its_files(tmp_path):
+    released = runpy.run_path(str(ROOT / "benchmarks" / "gpu_released.py"))
+    for name in ("cut", "qs"):
+        (tmp_path / name / "models").mkdir(parents=True)
+        (tmp_path / name / "models" / f"{name}_model.py").touch()
+    folders = [str(tmp_path / name) for name in ("cut", "qs")]
+    assert [(Path(f).name, preset) for f, preset, _ in released["wanted"](folders)] == [
+        *(("cut", "cut"), ("qs", "qs-attn-global"), ("cut", "fastcut"))
+    ]
+    with pytest.raises(SystemExit, match="is no code base that is known here"):
+        list(released["wanted"]([str(tmp_path)]))
 
 
 def test_wheels_are_unpacked_and_other_folders_taken_as_they_are(runner, tmp_path):
