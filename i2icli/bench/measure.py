@@ -23,12 +23,12 @@ from i2icli.bench.rig import Rig, Variant, build_rig
 from i2icli.bench.worker import Answers, serve
 from i2icli.config.sections import DataConfig
 from i2icli.data.folders import find_domains
-from i2icli.data.loader import build_loader
+from i2icli.data.loader import build_loader, choose_workers
 from i2icli.data.training_set import TrainingSet, open_training_set
 from i2icli.errors import I2IError
 from i2icli.methods import method_of, restore_config
 from i2icli.system.allocator import claim_process
-from i2icli.system.device import wait_for
+from i2icli.system.device import resolve_device, wait_for
 from i2icli.system.memory import peak_bytes, resident_bytes
 from i2icli.translation.folder import FolderOptions, translate_jobs
 from i2icli.translation.pictures import translate_images
@@ -107,7 +107,7 @@ class Bench:
         rates = measure_loader(
             dataset,
             config.data,
-            workers=config.runtime.workers,
+            workers=choose_workers(config.runtime.workers, resolve_device(config.runtime.device)),
             batches=16,
             repeats=repeats,
             seed=config.train.seed,
@@ -124,7 +124,7 @@ class Bench:
             "device_name": torch.cuda.get_device_name(rig.device) if is_cuda else "",
             "precision": str(rig.choices.precision).removeprefix("torch."),
             "threads": torch.get_num_threads(),
-            "workers": rig.config.runtime.workers,
+            "workers": choose_workers(rig.config.runtime.workers, rig.device),
             "shape": rig.shape,
             "settings": {**chosen, **rig.config.runtime.levers.model_dump()},
             "notes": list(rig.notes),

@@ -157,6 +157,8 @@ def _typed_path(
         if part in variants and here is not None:
             here = variants[str(part)]
             continue
+        if here is not None and here.is_one_of_several:
+            continue
         path.append(str(part))
         here = None if here is None else here.child(str(part), value)
         value = value.get(str(part)) if isinstance(value, Mapping) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -344,7 +344,12 @@ class RuntimeConfig(StrictModel):
         description="Autocast type; auto: on GPUs bfloat16, on older ones float16, where they have "
         "units for it; else float32.",
     )
-    workers: int = Field(2, ge=0, le=64, description="Processes that load pictures.")
+    workers: Annotated[int, Field(ge=0, le=64)] | Literal["auto"] = Field(
+        "auto",
+        description="Processes that load pictures; 0: a step loads its own; auto: 2 beside a GPU; "
+        "on a CPU as many as there are cores without a computing thread, 2 at most, and 2 where "
+        "loading takes long.",
+    )
     threads: int = Field(0, ge=0, description="CPU threads of torch; 0: torch's own choice.")
     compile: Switch = Field("auto", description="torch.compile; auto: on GPUs, for long runs.")
     channels_last: Switch = Field(

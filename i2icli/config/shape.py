@@ -105,7 +105,14 @@ class Shape:
         """Return the values that are allowed here where they are few and fixed, else nothing."""
         if self.tag is not None:
             return []
-        return [choice for option in self._options() for choice in _choices(option.node)]
+        found = [_choices(each.node) for each in self._options() if each.node.get("type") != "null"]
+        return [choice for choices in found for choice in choices] if all(found) else []
+
+    @property
+    def is_one_of_several(self) -> bool:
+        """Whether values of several kinds may stand here, none of them a table or a list."""
+        kinds = {option.node.get("type") for option in self._options()}
+        return len(self._options()) > 1 and not kinds & {"object", "array"}
 
     @property
     def takes_null(self) -> bool:

@@ -26,7 +26,16 @@ def usable_cores(root: Path = _ROOT) -> int:
     Args:
         root: where /proc and /sys are.
     """
-    counts = [float(_count_cores(root)), *_quotas(root)]
+    return _allowed(_count_cores(root), root)
+
+
+def usable_cpus(root: Path = _ROOT) -> int:
+    """Return the same with CPUs that share a core counted each."""
+    return _allowed(_allowed_cpus(), root)
+
+
+def _allowed(present: int, root: Path) -> int:
+    counts = [float(present), *_quotas(root)]
     # By PYTHON_CPU_COUNT or -X cpu_count a user may have said fewer.
     if (counted := getattr(os, "process_cpu_count", None)) and not _is_bound():
         counts.append(counted() or math.inf)

@@ -84,8 +84,8 @@ class Slowdown:
         waiting = self.now.waiting / (self.now.computing + self.now.waiting)
         if waiting > _WAITING:
             return (
-                f"{waiting:.0%} of that is waiting for pictures. Try more than {runtime.workers} "
-                f"`runtime.workers` in {file}, or `i2i data cache`"
+                f"{waiting:.0%} of that is waiting for pictures. Try more "
+                f"`runtime.workers` in {file} (now {runtime.workers}), or `i2i data cache`"
             )
         if self.load is None or self.load.others is None:
             return (

@@ -13,7 +13,7 @@ from torch import Tensor
 from i2icli.config.document import config_document
 from i2icli.config.schedule import Moment
 from i2icli.data.folders import find_domains
-from i2icli.data.loader import BatchStream, build_loader
+from i2icli.data.loader import BatchStream, build_loader, choose_workers
 from i2icli.errors import CheckpointError, ConfigError
 from i2icli.evaluation.measure import Measurer, build_measurer
 from i2icli.methods import method_of
@@ -70,13 +70,15 @@ class Session(Assembly):
 
     def batches(self) -> BatchStream:
         """Yield batches from the next step on, without end; close it after use."""
+        asked = self.config.runtime.workers
         return build_loader(
             self.data.dataset,
             self.config.data,
             seed=self.config.train.seed,
             start_step=self.step,
             is_decaying=self.config.method.schedule.is_decaying,
-            workers=self.config.runtime.workers,
+            workers=choose_workers(asked, self.device),
+            may_add=asked == "auto",
             pin=self.device.type == "cuda",
             part=(self.ranks.rank, self.ranks.world),
         )

@@ -23,7 +23,14 @@ def message_of(*overrides, preset="demo"):
         ("data.flip=yes", 'data.flip = "yes": must be true or false'),
         ("data.flip=1", "data.flip = 1: must be true or false"),
         ("data.channels_a=2", "data.channels_a = 2: must be 1 or 3"),
-        ("runtime.workers=100", "runtime.workers = 100: must be a whole number from 0 to 64"),
+        (
+            "runtime.workers=100",
+            'runtime.workers = 100: must be a whole number from 0 to 64 or "auto"',
+        ),
+        (
+            "runtime.workers=automatic",
+            'runtime.workers = "automatic": must be a whole number from 0 to 64 or "auto"',
+        ),
         ("ema.decay=1", "ema.decay = 1: must be a number of at least 0 and below 1"),
         ("method.temperature=0", "method.temperature = 0: must be a number above 0"),
         ("method.optimizer.lr=inf", "method.optimizer.lr = inf: must be a number above 0"),

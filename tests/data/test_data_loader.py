@@ -16,8 +16,9 @@ import torch
 from streams import stream_of
 
 from i2icli.config.sections import DataConfig
+from i2icli.data import loader
 from i2icli.data.folders import Domains, find_domains
-from i2icli.data.loader import steps_per_epoch
+from i2icli.data.loader import choose_workers, steps_per_epoch
 from i2icli.data.unpaired import UnpairedSet
 from i2icli.errors import ConfigError, DataError
 from i2icli.pictures.images import write_picture
@@ -157,6 +158,62 @@ def test_workers_killed_from_outside_are_started_again(pictures):
         os.kill(worker.pid, signal.SIGTERM)
         got += [next(batches) for _ in range(11)]
     assert same(got, expected)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "threads", "processes", "expected"),
+    [(2, 2, 1, 0), (2, 1, 1, 1), (1, 1, 1, 0), (64, 32, 1, 2), (64, 16, 4, 0), (64, 8, 4, 2)],
+)
+def test_processes_load_where_threads_leave_cores_free(
+    monkeypatch, cpus, threads, processes, expected
+):
+    monkeypatch.setattr(loader, "usable_cpus", lambda: cpus)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    assert choose_workers("auto", torch.device("cpu")) == expected
+    assert choose_workers("auto", torch.device("cuda")) == 2
+    assert choose_workers(5, torch.device("cpu")) == 5
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Loading takes a second a batch, by a clock that each test moves on."""
+    clock = [100.0]
+    monkeypatch.setattr(loader.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(loader, "usable_cpus", lambda: 2)
+    real = UnpairedSet.collate
+
+    def collate(*arguments):
+        clock[0] += 1.0
+        return real(*arguments)
+
+    monkeypatch.setattr(UnpairedSet, "collate", collate)
+    return clock
+
+
+@pytest.mark.parametrize(("step_seconds", "workers"), [(2.1, 0), (1.9, 2)])
+def test_processes_are_started_once_loading_takes_a_third_of_the_time(
+    pictures, clock, step_seconds, workers
+):
+    expected = take(stream(pictures), 24)
+    got = []
+    with stream(pictures, may_add=True) as batches:
+        for number in range(24):
+            got.append(next(batches))
+            clock[0] += step_seconds
+            assert len(multiprocessing.active_children()) == (workers if number >= 20 else 0)
+    assert same(got, expected)
+
+
+@pytest.mark.parametrize(("cpus", "may_add"), [(1, True), (2, False)])
+def test_no_processes_are_started_without_a_core_or_where_the_number_is_the_users(
+    pictures, clock, monkeypatch, cpus, may_add
+):
+    monkeypatch.setattr(loader, "usable_cpus", lambda: cpus)
+    with stream(pictures, may_add=may_add) as batches:
+        for _ in range(24):
+            next(batches)
+        assert multiprocessing.active_children() == []
 
 
 def test_a_batch_larger_than_the_set_is_refused(pictures):

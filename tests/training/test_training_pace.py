@@ -95,8 +95,8 @@ WAITING = Stretch(50, 10.0, 30.0)
             WAITING,
             CROWDED,
             2,
-            "75% of that is waiting for pictures. Try more than 3 `runtime.workers` in "
-            "runs/a/config.toml, or `i2i data cache`",
+            "75% of that is waiting for pictures. Try more `runtime.workers` in "
+            "runs/a/config.toml (now 3), or `i2i data cache`",
         ),
         (
             SLOW,
