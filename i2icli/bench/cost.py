@@ -30,7 +30,6 @@ from i2icli.system.memory import free_bytes, in_words
 _SMALL = 128  # side of the crop that a CPU is tried with first, pixels
 _MOST_SECONDS = 60.0  # that the steps of the run itself may take; else they are estimated
 _USABLE = 0.9  # of the free memory: other programs live too
-_WHOLE = ("none", "resize", "scale-width")  # no crop decides the size of what is trained on
 
 
 @dataclass(frozen=True)
@@ -240,7 +239,7 @@ def _measure_or_sample(config: AnyRunConfig, device: torch.device, usable: int |
     def measure(config: AnyRunConfig) -> StepCost:
         return step_cost([Variant(config.preset, config_document(config))])[0]
 
-    if device.type != "cpu" or config.data.preprocess in _WHOLE:
+    if device.type != "cpu" or not config.data.is_cropped:
         return measure(config)
     if config.data.crop <= _SMALL and config.data.batch_size == 1:
         return measure(config)
@@ -260,7 +259,7 @@ def _pixels(cost: StepCost) -> int:
 
 def _pixels_of_run(config: AnyRunConfig, cost: StepCost) -> int:
     """Return the pixels of a batch of the run; of whole pictures, those that were measured."""
-    if config.data.preprocess in _WHOLE:
+    if not config.data.is_cropped:
         return _pixels(cost)
     return config.data.batch_size * config.data.crop**2
 

@@ -37,6 +37,16 @@ class LeversConfig(StrictModel):
         description="Instance norm in the layout and number format that its maps come in, its "
         "statistics in float32, rather than on float32 copies.",
     )
+    quick_norm: bool = Field(
+        True,
+        description="In half precision on a CPU, channels last, add up the pixels of a map one "
+        "after the other rather than in columns.",
+    )
+    lean_blur: bool = Field(
+        True,
+        description="On a CPU, the gradient of blurs by slices and sums rather than by a "
+        "convolution.",
+    )
     freeze_others: bool = Field(
         True, description="Spare the gradients of weights whose player is not up for its step."
     )
@@ -149,6 +159,11 @@ class DataConfig(StrictModel):
         if self.root is not None and self.domain_a is not None:
             raise ValueError("give data.root, or data.domain_a and data.domain_b, not both")
         return self
+
+    @property
+    def is_cropped(self) -> bool:
+        """Whether training pictures have the sides that `crop` says, not their own."""
+        return self.preprocess not in ("none", "resize", "scale-width")
 
     def channels_from(self, direction: str) -> int:
         """Return the channels of the pictures that a direction starts from."""
@@ -358,7 +373,7 @@ class RuntimeConfig(StrictModel):
     recompute: Switch = Field(
         "auto",
         description="Compute norms, ReLUs and paddings again for the gradient, which keeps about "
-        "half as many maps; auto: on CPUs.",
+        "half as many maps; auto: on CPUs, unless memory is plenty.",
     )
     reuse_memory: Switch = Field(
         "auto",

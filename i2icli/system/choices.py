@@ -12,6 +12,7 @@ from i2icli.system.allocator import is_claimed, keeping_fault
 from i2icli.system.compiling import compiler_fault
 from i2icli.system.cores import usable_cores
 from i2icli.system.device import device_title, precision_reason, resolve_precision
+from i2icli.system.memory import free_bytes
 from i2icli.system.threads import ThreadsTrial, threads_are_said
 from i2icli.system.trial import Trial
 
@@ -19,6 +20,9 @@ _COMPILED_STEPS = 5000  # compiling takes minutes, which fewer steps do not win 
 _GRAPHED_BATCH = 4  # more pictures keep a GPU busy without
 _GRAPHS_UNTRIED = "not yet tried on a GPU; `--set runtime.cuda_graphs=on` may be much faster here"
 _AS_BEGUN = "as this run began"
+# The share of the free memory that all maps of a step may take before some are computed again. It
+# is small: other programs live too, and a measurement beside the step wants memory.
+_PLENTY = 1 / 16
 # Settings that change the rounding: a run keeps them from its start to its end.
 _KEPT = ("threads", "channels_last", "compile", "cuda_graphs", "fused_optimizer")
 
@@ -34,6 +38,9 @@ class Work:
         trains: whether weights are trained.
         steps: training steps; None: not known.
         batch_size: pictures a step in this process.
+        pixels: of the pictures of a step; None: not known.
+        kept_bytes: of the maps that a step keeps for its gradients if it computes none of them
+            again; None: not known.
         try_layout: computes a sample of the work in both layouts, in that precision and on so
             many threads; None: cannot be tried.
         try_threads: computes a sample of the work, in that precision, on several numbers of
@@ -44,6 +51,8 @@ class Work:
     trains: bool = True
     steps: int | None = None
     batch_size: int = 1
+    pixels: int | None = None
+    kept_bytes: int | None = None
     try_layout: Callable[[torch.dtype, int], Trial] | None = None
     try_threads: Callable[[torch.dtype], ThreadsTrial | None] | None = None
     earlier: Kept | None = None
@@ -151,7 +160,7 @@ def choose(runtime: RuntimeConfig, device: torch.device, work: Work | None = Non
     rules: dict[str, Callable[[], tuple[bool, str] | Trial]] = {
         "compile": lambda: _compile(device, work),
         "channels_last": lambda: _try_layout(device, precision, threads, work),
-        "recompute": lambda: (device.type == "cpu" and work.trains, ""),
+        "recompute": lambda: _recompute(device, work),
         "reuse_memory": lambda: _reuse_memory(device),
         # Off until the tests marked gpu have passed on one: nothing has run there yet.
         "cuda_graphs": lambda: (False, _GRAPHS_UNTRIED if is_small_on_cuda else ""),
@@ -256,6 +265,15 @@ def _try_layout(device: torch.device, precision: torch.dtype, threads: int, work
     if device.type not in ("cpu", "cuda") or work.try_layout is None:
         return Trial(None)
     return work.try_layout(precision, threads)
+
+
+def _recompute(device: torch.device, work: Work) -> tuple[bool, str]:
+    if device.type != "cpu" or not work.trains:
+        return False, ""
+    free = free_bytes(device)
+    if work.kept_bytes is None or free is None:
+        return True, ""
+    return work.kept_bytes > _PLENTY * free, ""
 
 
 def _reuse_memory(device: torch.device) -> tuple[bool, str]:

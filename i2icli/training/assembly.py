@@ -116,7 +116,8 @@ def assemble(
 
     def ready(kept: Kept | None) -> Choices:
         batch_size = config.data.batch_size // ranks.world
-        work = Work(steps=steps, batch_size=batch_size, earlier=kept)
+        pixels = batch_size * config.data.crop**2 if config.data.is_cropped else None
+        work = Work(steps=steps, batch_size=batch_size, pixels=pixels, earlier=kept)
         return prepare(method, config.runtime, crop=config.data.crop, work=work)
 
     decided: list[Choices] = []

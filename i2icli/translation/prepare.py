@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from i2icli.config.sections import RuntimeConfig
 from i2icli.methods.shared.base import Method
@@ -33,6 +33,9 @@ log = logging.getLogger(__package__)
 
 # Below this many pixels times channels squared a step is so short that layouts do not matter.
 _WORTH_TRYING = 1 << 22
+# As many passes as this through a generator for each picture keep what a step keeps, or about that.
+_PASSES = 6
+_KEPT_SIDE = 64
 
 
 def prepare(
@@ -55,6 +58,7 @@ def prepare(
     work = replace(
         work,
         try_layout=partial(_try_layout, method, crop=crop, trains=work.trains),
+        kept_bytes=_kept_bytes(method, runtime, work),
         try_threads=partial(_try_threads, method, crop=crop, trains=work.trains),
     )
     choices = choose(runtime, device, work)
@@ -66,6 +70,36 @@ def prepare(
     if choices.compile:
         compile_networks(method, device, trains=work.trains)
     return choices
+
+
+def _kept_bytes(method: Method, runtime: RuntimeConfig, work: Work) -> int | None:
+    """Estimate the maps that a training step keeps: those of a generator's passes.
+
+    A pass that keeps them all is made without computing, on the "meta" device.
+    """
+    generators = [part for part in method.modules() if isinstance(part, ResnetGenerator)]
+    if not generators or not work.trains or work.pixels is None:
+        return None
+    network = copy.deepcopy(generators[0]).to("meta")
+    network.recomputes = False
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage._cdata] = storage.nbytes()
+        held.append(tensor)  # else its place may be given to the next
+        return tensor
+
+    held: list[Tensor] = list(network.parameters())
+    side = _KEPT_SIDE
+    pictures = torch.empty(1, network.in_channels, side, side, device="meta")
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        network(pictures)
+    for weight in network.parameters():
+        kept.pop(weight.untyped_storage()._cdata, None)
+    is_half = runtime.precision in ("bfloat16", "float16")
+    passes = _PASSES / 2 if is_half else _PASSES
+    return int(passes * sum(kept.values()) * work.pixels / side**2)
 
 
 def compile_networks(method: Method, device: torch.device, *, trains: bool) -> None:

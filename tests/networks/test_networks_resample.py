@@ -80,6 +80,44 @@ def test_downsample_averages_by_one_two_one_around_every_second_pixel(size, halv
             torch.testing.assert_close(result[:, :, row, column], expected)
 
 
+@pytest.mark.parametrize("size", [(6, 8), (5, 7), (2, 2), (3, 2), (64, 63)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("dtype", "limit"), [(torch.float64, 1e-15), (torch.float32, 1e-6), (torch.bfloat16, 1.6e-2)]
+)
+def test_gradient_of_a_blur_by_slices_is_that_of_the_convolution(size, layout, dtype, limit):
+    torch.manual_seed(3)
+    features = torch.randn(2, 3, *size, dtype=dtype).contiguous(memory_format=layout)
+    plain, lean = Downsample(3).to(dtype), Downsample(3).to(dtype)
+    plain.is_lean = False
+    results, gradients = [], []
+    for blur in (plain, lean):
+        leaf = features.clone(memory_format=torch.preserve_format).requires_grad_()
+        results.append(blur(leaf))
+        upper = torch.linspace(-1.0, 1.0, results[-1].numel(), dtype=dtype).view_as(results[-1])
+        gradients.append(torch.autograd.grad(results[-1], leaf, upper)[0])
+    assert torch.equal(*results)
+    torch.testing.assert_close(*gradients, rtol=limit, atol=limit)
+    assert gradients[1].is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize("size", [(4, 6), (5, 3)])
+def test_blur_may_be_differentiated_twice(size):
+    features = torch.randn(1, 2, *size, dtype=torch.float64, requires_grad=True)
+    blur = Downsample(2).double()
+    assert torch.autograd.gradcheck(blur, features)
+    assert torch.autograd.gradgradcheck(blur, features)
+
+
+def test_blur_under_autocast_gives_a_gradient_in_the_format_of_its_maps():
+    features = torch.randn(1, 2, 4, 4, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        blurred = Downsample(2)(features)
+    assert blurred.dtype == torch.bfloat16
+    blurred.float().sum().backward()
+    assert features.grad.dtype == torch.float32
+
+
 def mirrored(place, size):
     place = abs(place)
     return place if place < size else 2 * (size - 1) - place

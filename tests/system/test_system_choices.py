@@ -32,6 +32,16 @@ def test_on_a_cpu_memory_is_kept_and_maps_are_recomputed():
     assert on == ["recompute", "reuse_memory"]
 
 
+@pytest.mark.parametrize(("free", "is_on"), [(16_001, False), (15_999, True), (None, True)])
+def test_maps_are_recomputed_where_they_would_take_a_sixteenth_of_the_memory(
+    free, is_on, monkeypatch
+):
+    monkeypatch.setattr(choices, "free_bytes", lambda _: free)
+    assert choose(RuntimeConfig(), CPU, work(kept_bytes=1000)).recompute is is_on
+    assert not choose(RuntimeConfig(), CPU, work(kept_bytes=10**12, trains=False)).recompute
+    assert choose(RuntimeConfig(recompute="on"), CPU, work(kept_bytes=1)).recompute
+
+
 def test_on_a_gpu_long_runs_get_all_but_the_untried():
     chosen = choose(RuntimeConfig(), CUDA, work(steps=10**6, gain=1.2))
     on = [name for name in RuntimeConfig.model_fields if getattr(chosen, name, None) is True]

@@ -5,7 +5,7 @@ from echo import translate_tensor
 from i2icli.config.sections import RuntimeConfig
 from i2icli.methods import build_method, configure_run
 from i2icli.system import choices as choices_module
-from i2icli.system.choices import Work
+from i2icli.system.choices import Work, choose
 from i2icli.system.compiling import Compiled
 from i2icli.system.cores import Load
 from i2icli.system.messages import collect_messages
@@ -116,6 +116,28 @@ def test_on_a_quiet_machine_all_threads_are_taken(method, crowd, monkeypatch):
     monkeypatch.setattr(prepare_module, "look_at_load", lambda: Load(0.4, usable=2, cpus=2))
     choices = prepare(method, RuntimeConfig(reuse_memory="off"), crop=64, work=TRAINING)
     assert (choices.threads, crowd) == (2, [])
+
+
+def test_maps_that_a_step_keeps_grow_with_its_pixels_and_shrink_with_the_precision(
+    method, monkeypatch
+):
+    asked = []
+
+    def note(_runtime, _device, work):
+        asked.append(work.kept_bytes)
+        return choose(RuntimeConfig(), torch.device("cpu"))
+
+    monkeypatch.setattr(prepare_module, "choose", note)
+    float32, half = RuntimeConfig(precision="float32"), RuntimeConfig(precision="bfloat16")
+    for runtime, pixels in ((float32, 64**2), (float32, 128**2), (half, 64**2), (half, None)):
+        prepare(method, runtime, crop=64, work=Work(pixels=pixels))
+    small, large, halved, unknown = asked
+    # Six passes keep the 64 x 64 maps of the first and last layers, at the least.
+    assert small > 6 * 2 * 4 * 64**2 * method.generator.model[1].out_channels
+    assert large == 4 * small
+    assert halved == small // 2
+    assert unknown is None
+    assert all(weight.device.type == "cpu" for weight in method.parameters())
 
 
 def test_compiling_keeps_the_names_of_weights_and_can_be_done_again(method, monkeypatch):

@@ -24,7 +24,7 @@ from i2icli.methods.shared.views import AnyView
 from i2icli.networks.batches import send, share_batch_norms, ties_pictures
 from i2icli.networks.norm import InstanceNorm
 from i2icli.networks.patchgan import PatchDiscriminator
-from i2icli.networks.resample import Upsample
+from i2icli.networks.resample import Downsample, Upsample
 from i2icli.networks.resnet import ResnetGenerator
 from i2icli.system.ranks import ALONE, Ranks
 
@@ -139,6 +139,9 @@ class Method(nn.Module, ABC):
         for module in self.modules():
             if isinstance(module, InstanceNorm):
                 module.is_lean = levers.lean_norm
+                module.is_quick = levers.quick_norm
+            elif isinstance(module, Downsample):
+                module.is_lean = levers.lean_blur
             elif isinstance(module, Upsample):
                 module.is_bilinear = levers.bilinear_upsample
             elif isinstance(module, (PatchDiscriminator, ResnetGenerator)):
