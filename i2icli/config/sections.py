@@ -42,6 +42,11 @@ class LeversConfig(StrictModel):
         description="In half precision on a CPU, channels last, add up the pixels of a map one "
         "after the other rather than in columns.",
     )
+    tapped_rows: bool = Field(
+        True,
+        description="Take the features that PatchNCE compares where the encoder makes them, so "
+        "that their gradient is no map of zeros.",
+    )
     lean_blur: bool = Field(
         True,
         description="On a CPU, the gradient of blurs by slices and sums rather than by a "

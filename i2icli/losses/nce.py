@@ -28,6 +28,16 @@ def gather_places(features: Tensor, places: Tensor) -> Tensor:
     return flat.gather(2, index).mT
 
 
+def rows_at(features: Tensor, places: Tensor) -> Tensor:
+    """Return feature vectors at drawn positions, (N,), from maps, or as they are if taken there.
+
+    Features are (B, C, H, W), or (B, N, C); the result is (B, N, C).
+    """
+    if features.dim() == 3:
+        return features
+    return gather_places(features, places.to(features.device, non_blocking=True))
+
+
 @full_precision
 def patch_nce(
     queries: Tensor,

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from i2icli.data.batch import Batch
-from i2icli.losses.nce import gather_places, patch_nce
+from i2icli.losses.nce import patch_nce, rows_at
 from i2icli.methods.shared import (
     AnyView,
     Attending,
@@ -30,8 +30,11 @@ from i2icli.methods.shared import (
 )
 from i2icli.networks.heads import ProjectionHead
 from i2icli.networks.layers import init_weights
+from i2icli.networks.resnet import ResnetGenerator
 
-FeaturePair = tuple[Sequence[Tensor], Sequence[Tensor]]
+# Of each layer, features of the translation, (B, C_l, H_l, W_l), or those at the layer's places
+# alone, (B, N, C_l); features of the source; and the places, (N,), None: chosen by the features.
+Layers = tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor | None]]
 
 
 class CUTConfig(OneWayConfig):
@@ -144,11 +147,11 @@ class CUT(OneWay):
 
         terms = self.gan_terms(fake_b)
         if self.is_contrasted:
-            queries = self._encode(translated.chunk(len(contrasts)))
-            if flipped:  # back, to lie on the places of the sources (FastCUT)
-                queries = [[query.flip(-1) for query in layers] for layers in queries]
-            pairs = zip(queries, features, strict=True)
-            terms |= self.contrast_terms(dict(zip(contrasts, pairs, strict=True)))
+            places = self.draw_places(dict(zip(contrasts, features, strict=True)))
+            translations = translated.chunk(len(contrasts))
+            queries = self._encode_translations(translations, features, places, flipped)
+            layers = zip(queries, features, places, strict=True)
+            terms |= self.contrast_terms(dict(zip(contrasts, layers, strict=True)))
         terms |= self.structure_terms(real_a, fake_b)
         if config.nce_identity:
             real_b = batch.real_b.flip(-1) if flipped else batch.real_b
@@ -164,29 +167,46 @@ class CUT(OneWay):
         """Whether any term compares features."""
         return self.config.lambda_nce > 0
 
-    def contrast_terms(self, pairs: Mapping[str, FeaturePair]) -> Terms:
+    def draw_places(self, sources: Mapping[str, Sequence[Tensor]]) -> list[list[Tensor | None]]:
+        """Draw the places to contrast, (N,) on the CPU, for each layer of each term.
+
+        `sources` holds, by name of the term, features of the source, one (B, C_l, H_l, W_l) a
+        layer. None stands for a layer whose places depend on its features.
+        """
+        return [
+            [self.draw_layer(f"{name}.{layer}", layer, maps) for layer, maps in enumerate(features)]
+            for name, features in sources.items()
+        ]
+
+    def draw_layer(
+        self,
+        name: str,
+        layer: int,  # noqa: ARG002 - QS-Attn's override decides by it
+        source: Tensor,
+    ) -> Tensor | None:
+        """Draw the places of a layer, given by its position in `nce_layers`; see `draw_places`."""
+        total = source.shape[2] * source.shape[3]
+        return self.draws.places(name, count=self.config.num_patches, total=total)
+
+    def contrast_terms(self, pairs: Mapping[str, Layers]) -> Terms:
         """Return the weighted terms that compare features of translations and sources.
 
-        `pairs` holds, by name of the term, features of the translation and of its source, each one
-        (B, C_l, H_l, W_l) a layer of `nce_layers`; "nce" first.
+        `pairs` holds the layers by name of the term; "nce" first.
         """
         # The released code halves the terms where the paper adds them (lambda_X = lambda_Y).
         weight = self.config.lambda_nce / len(pairs)
-        return {
-            name: weight * self.contrast(name, queries, sources)
-            for name, (queries, sources) in pairs.items()
-        }
+        return {name: weight * self.contrast(name, layers) for name, layers in pairs.items()}
 
-    def contrast(self, name: str, queries: Sequence[Tensor], sources: Sequence[Tensor]) -> Tensor:
+    def contrast(self, name: str, layers: Layers) -> Tensor:
         """Average PatchNCE over the layers (CUT, eq. 3; averaged where the paper sums).
 
-        `name` names the random draws; features are one (B, C_l, H_l, W_l) a layer.
+        `name` names the choices that depend on features.
         """
         config = self.config
         is_gathered = config.batch_negatives and self.ranks.world > 1
-        total = queries[0].new_zeros((), dtype=torch.float32)
-        for layer, (query, source) in enumerate(zip(queries, sources, strict=True)):
-            sampled_query, sampled_key = self.sample(f"{name}.{layer}", layer, query, source)
+        total = layers[0][0].new_zeros((), dtype=torch.float32)
+        for layer, (query, source, places) in enumerate(zip(*layers, strict=True)):
+            sampled_query, sampled_key = self.sample(f"{name}.{layer}", query, source, places)
             # (B, N, D); keys are constants for the projector too
             keys = self.projector(sampled_key.detach(), layer).detach()
             crossentropy = patch_nce(
@@ -198,31 +218,23 @@ class CUT(OneWay):
                 first=self.ranks.rank * len(keys) if is_gathered else 0,
             )
             total = total + crossentropy.mean()
-        return total / len(queries)
+        return total / len(layers[0])
 
     def sample(
         self,
-        name: str,
-        layer: int,  # noqa: ARG002 - QS-Attn's override decides by it
+        name: str,  # noqa: ARG002 - QS-Attn's override chooses by it
         query: Tensor,
         source: Tensor,
+        places: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Take features at random places, the same for query and key, for all images.
-
-        Args:
-            name: of the random draw.
-            layer: position in `nce_layers`.
-            query: features of the translation, (B, C, H, W).
-            source: features of the source, (B, C, H, W).
+        """Take features at the places, the same for query and key; see `Layers`.
 
         Returns:
             Query and key features, each (B, N, C), neither projected nor normalised.
         """
-        total = source.shape[2] * source.shape[3]
-        places = self.draws.places(name, count=self.config.num_patches, total=total)
-        places = places.to(source.device, non_blocking=True)
+        assert places is not None, "drawn for every layer"
         # The source is a constant here; in QS-Attn its attention has gradient.
-        return gather_places(query, places), gather_places(source.detach(), places)
+        return rows_at(query, places), rows_at(source.detach(), places)
 
     @property
     def first_attended(self) -> int:
@@ -279,7 +291,54 @@ class CUT(OneWay):
         encode = partial(self.generator.encode, layers=self.config.nce_layers)
         return self.together(self.generator, *pictures, run=encode)
 
+    def _encode_translations(
+        self,
+        translations: Sequence[Tensor],
+        features: Sequence[Sequence[Tensor]],
+        places: Sequence[Sequence[Tensor | None]],
+        flipped: bool,
+    ) -> list[list[Tensor]]:
+        """Return the features of translations, in rows where places are drawn for their layer.
+
+        What was flipped lies on the places of the sources' `features` again (FastCUT).
+        """
+        if not (self.levers.tapped_rows and isinstance(self.generator, ResnetGenerator)):
+            encoded = self._encode(translations)
+        else:
+            drawn = [layer for layer, each in enumerate(places[0]) if each is not None]
+            batches = [
+                (
+                    pictures,
+                    *(_for_pictures(where[layer], maps[layer], flipped=flipped) for layer in drawn),
+                )
+                for pictures, maps, where in zip(translations, features, places, strict=True)
+            ]
+            run = partial(self._encode_rows, drawn)
+            encoded = self.together(self.generator, *batches, run=run)
+        if not flipped:
+            return encoded
+        return [[each.flip(-1) if each.dim() == 4 else each for each in maps] for maps in encoded]
+
+    def _encode_rows(self, drawn: Sequence[int], pictures: Tensor, *places: Tensor) -> list[Tensor]:
+        assert isinstance(self.generator, ResnetGenerator), "the other takes no places"
+        layers, wanted = self.config.nce_layers, dict(zip(drawn, places, strict=True))
+        at = [wanted.get(layer) for layer in range(len(layers))]
+        return self.generator.encode(pictures, layers, at)
+
     def run_generator(self, images: Tensor, layers: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
         """Translate in training, and return features of `layers`."""
         translated, features = self.generator(images, layers)
         return translated, features
+
+
+def _for_pictures(places: Tensor | None, maps: Tensor, *, flipped: bool) -> Tensor:
+    """Return places, (N,), on the device of their maps, (B, C, H, W), for each picture: (B, N).
+
+    Of pictures that are flipped they are the mirrored ones.
+    """
+    assert places is not None, "drawn for this layer"
+    places = places.to(maps.device, non_blocking=True)
+    if flipped:
+        width = maps.shape[3]
+        places = places + (width - 1 - 2 * (places % width))
+    return places.expand(len(maps), -1)

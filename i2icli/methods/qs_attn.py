@@ -67,11 +67,17 @@ class QSAttn(CUT):
         config = self.config
         return Attending(config.selection, window=config.window, layout=config.layout)
 
-    def sample(self, name: str, layer: int, query: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+    def draw_layer(self, name: str, layer: int, source: Tensor) -> Tensor | None:
+        """Draw places where no attention chooses them; see `CUT.draw_layer`."""
+        return None if layer >= self.config.attend_from else super().draw_layer(name, layer, source)
+
+    def sample(
+        self, name: str, query: Tensor, source: Tensor, places: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Route features by the source's most concentrated attention rows; see `CUT.sample`."""
         config = self.config
-        if layer < config.attend_from:
-            return super().sample(name, layer, query, source)  # at random, as in CUT
+        if places is not None:
+            return super().sample(name, query, source, places)  # at random, as in CUT
         self._require_enough_places(source)
         if not self.levers.selected_rows:
             return self._sample_plainly(name, query, source)

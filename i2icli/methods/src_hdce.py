@@ -14,9 +14,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from i2icli.config.schedule import EpochSchedule
-from i2icli.losses.nce import gather_places
 from i2icli.losses.relation import decoupled_contrast, hardness_weights, relation_consistency
-from i2icli.methods.cut import CUT, CUTConfig, FeaturePair
+from i2icli.methods.cut import CUT, CUTConfig, Layers
 from i2icli.methods.shared import Task, Terms, register
 
 
@@ -83,22 +82,20 @@ class SRC(CUT):
         """Whether any term compares features."""
         return self.config.lambda_nce > 0 or self.config.lambda_src > 0
 
-    def contrast_terms(self, pairs: Mapping[str, FeaturePair]) -> Terms:
+    def draw_places(self, sources: Mapping[str, Sequence[Tensor]]) -> list[list[Tensor | None]]:
+        """Draw the places of each layer once for all terms, as released; CUT draws for each."""
+        first = next(iter(sources.values()))
+        return super().draw_places({"nce": first}) * len(sources)
+
+    def contrast_terms(self, pairs: Mapping[str, Layers]) -> Terms:
         """Return hDCE of every pair, and the relation term of the first (SRC, eq. 9).
 
         See `CUT.contrast_terms`.
         """
         config = self.config
-        # Drawn once a layer for all pairs, as released; CUT draws for each.
-        places = [
-            self.draws.places(
-                f"nce.{layer}", count=config.num_patches, total=maps.shape[2] * maps.shape[3]
-            )
-            for layer, maps in enumerate(next(iter(pairs.values()))[0])
-        ]
         terms: Terms = {}
-        for name, pair in pairs.items():
-            rows = self._project(pair, places)
+        for name, layers in pairs.items():
+            rows = self._project(name, layers)
             if config.lambda_nce > 0:
                 # The released code halves the terms, as CUT's does.
                 terms[name] = config.lambda_nce / len(pairs) * self._contrast(rows)
@@ -107,13 +104,13 @@ class SRC(CUT):
                 terms["relation"] = config.lambda_src * torch.stack(relation).mean()
         return terms
 
-    def _project(self, pair: FeaturePair, places: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    def _project(self, name: str, layers: Layers) -> list[tuple[Tensor, Tensor]]:
         """Return projected rows of translation and source, (B, N, D) each, one pair a layer."""
         rows = []
-        for layer, (query, source) in enumerate(zip(*pair, strict=True)):
-            where = places[layer].to(source.device, non_blocking=True)
-            queries = self.projector(gather_places(query, where), layer)
-            keys = self.projector(gather_places(source.detach(), where), layer).detach()
+        for layer, each in enumerate(zip(*layers, strict=True)):
+            query, source = self.sample(name, *each)
+            queries = self.projector(query, layer)
+            keys = self.projector(source, layer).detach()
             if self.config.batch_negatives:
                 # The batch counts as one picture, (1, B * N, D): the whole batch, also where
                 # several processes share it, for relations tie the translations too.

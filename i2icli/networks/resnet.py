@@ -11,6 +11,7 @@ from i2icli.networks.dual_attention import DualAttention
 from i2icli.networks.layers import NormKind, build_norm, check_taps, norm_needs_bias
 from i2icli.networks.resample import Downsample, ReflectionPad, Upsample
 from i2icli.networks.segments import run_in_segments
+from i2icli.networks.taps import tap_rows
 
 
 class ResnetBlock(nn.Module):
@@ -111,13 +112,24 @@ class ResnetGenerator(nn.Module):
         """
         return self._run(images, layers, last=len(self.model) - 1)
 
-    def encode(self, images: Tensor, layers: Sequence[int]) -> list[Tensor]:
-        """Return features, (B, C_i, H_i, W_i) a tap, stopping after the last tapped module.
+    def encode(
+        self, images: Tensor, layers: Sequence[int], places: Sequence[Tensor | None] = ()
+    ) -> list[Tensor]:
+        """Return features, stopping after the last tapped module.
+
+        Args:
+            images: (B, in_channels, H, W) in [-1, 1], sides a multiple of 4.
+            layers: numbers of the modules to tap, ascending.
+            places: by tap, flat positions, (B, N), int64, row * W_i + column, of the features that
+                are wanted; None: all.
+
+        Returns:
+            A tap, (B, C_i, H_i, W_i), or (B, N, C_i) where it has `places`.
 
         Raises:
             ValueError: `layers` does not ascend or names a module that is not there.
         """
-        return self._run(images, layers, last=max(layers, default=-1))[1]
+        return self._run(images, layers, last=max(layers, default=-1), places=places)[1]
 
     def feature_channels(self, layers: Sequence[int]) -> list[int]:
         """Return the channels of the features that tapping `layers` gives.
@@ -134,26 +146,34 @@ class ResnetGenerator(nn.Module):
         return [after[layer] for layer in layers]
 
     def _run(
-        self, images: Tensor, layers: Sequence[int], *, last: int
+        self,
+        images: Tensor,
+        layers: Sequence[int],
+        *,
+        last: int,
+        places: Sequence[Tensor | None] = (),
     ) -> tuple[Tensor, list[Tensor]]:
         check_taps(layers, len(self.model))
-        places = [self._tapped(layer, last=layers[-1]) for layer in layers]
+        taps = [self._tapped(layer, last=layers[-1]) for layer in layers]
+        wanted = dict(zip(taps, places, strict=False))
         features: dict[int, Tensor] = {}
         value, start = images, 0
-        for end in self._borders(places, last):
+        for end in self._borders(taps, last):
             value = self._through(start, end, value)
-            if end in places:
+            if (rows := wanted.get(end)) is not None:
+                value, features[end] = tap_rows(value, rows)
+            elif end in taps:
                 features[end] = value
             if end == self._last_block < last and self.attention is not None:
                 value = self.attention(value)
             start = end + 1
-        return value, [features[place] for place in places]
+        return value, [features[tap] for tap in taps]
 
-    def _borders(self, places: Sequence[int], last: int) -> list[int]:
+    def _borders(self, taps: Sequence[int], last: int) -> list[int]:
         """Return, ascending, the modules up to `last` after which something else happens."""
         blocks = {number for number in range(last + 1) if self._is_block(number)}
         before = {number - 1 for number in blocks}
-        return sorted({*places, *blocks, *before, last} - {-1})
+        return sorted({*taps, *blocks, *before, last} - {-1})
 
     def _through(self, first: int, last: int, value: Tensor) -> Tensor:
         if self._is_block(first):  # the modules are one block, or none

@@ -56,7 +56,7 @@ def test_cut_gives_the_encoder_no_gradient_through_the_keys():
     method = tiny_method("cut")
     source = torch.rand(1, 3, 32, 32, requires_grad=True)
     query = torch.rand(1, 3, 32, 32, requires_grad=True)
-    method.contrast("nce", [query], [source]).backward()
+    method.contrast("nce", ([query], [source], *method.draw_places({"nce": [source]}))).backward()
     assert source.grad is None
     assert query.grad.abs().sum() > 0
 
@@ -66,7 +66,7 @@ def test_qs_attn_gives_gradient_through_the_attention_of_the_source(selection):
     method = tiny_method("qs-attn", selection=selection, attend_from=0, window=3)
     source = torch.rand(1, 3, 8, 8, requires_grad=True)
     query = torch.rand(1, 3, 8, 8, requires_grad=True)
-    method.contrast("nce", [query], [source]).backward()
+    method.contrast("nce", ([query], [source], *method.draw_places({"nce": [source]}))).backward()
     assert source.grad.abs().sum() > 0
 
 

@@ -101,7 +101,8 @@ def test_the_source_gets_no_gradient():
     method = _method()
     source = torch.rand(1, 3, 16, 16, requires_grad=True)
     query = torch.rand(1, 3, 16, 16, requires_grad=True)
-    sum(method.contrast_terms({"nce": ([query], [source])}).values()).backward()
+    layers = ([query], [source], *method.draw_places({"nce": [source]}))
+    sum(method.contrast_terms({"nce": layers}).values()).backward()
     assert source.grad is None
     assert query.grad.abs().sum() > 0
 
