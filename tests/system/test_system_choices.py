@@ -300,6 +300,6 @@ def test_choices_have_a_field_for_every_switch():
     switches = {
         name
         for name, field in RuntimeConfig.model_fields.items()
-        if field.default == "auto" and name not in ("device", "precision")
+        if field.default == "auto" and name not in ("device", "precision", "workers")
     }
     assert switches <= set(Choices.__dataclass_fields__)
