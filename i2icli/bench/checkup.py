@@ -40,6 +40,45 @@ class Computing:
 
 
 @dataclass(frozen=True)
+class Cores:
+    """The cores that a run may use, and what it would have them do.
+
+    Attributes:
+        usable: cores that it may keep busy.
+        cpus: that it may run on; those that share a core counted each.
+        quota: cores' worth that its control groups allow; None: as many as there are.
+        others: cores' worth that other programs took when this was looked at; None: not known.
+        threads: that compute on the CPU.
+        threads_why: the reason for that number.
+        waiting: the way in which threads wait for each other.
+        workers: processes that load pictures.
+        workers_why: the reason for that number.
+    """
+
+    usable: int
+    cpus: int
+    quota: float | None
+    others: float | None
+    threads: int
+    threads_why: str
+    waiting: str
+    workers: int
+    workers_why: str
+
+    def lines(self) -> Iterator[str]:
+        """Yield it for people."""
+        quota = "no quota" if self.quota is None else f"a quota of {self.quota:g}"
+        others = "not known" if self.others is None else f"{self.others:.1f}"
+        yield (
+            f"cores: {self.usable} usable, of {self.cpus} CPUs and {quota}; "
+            f"taken by other programs now: {others}"
+        )
+        waiting = f", waiting for each other {self.waiting}" if self.threads > 1 else ""
+        yield f"threads: {self.threads} ({self.threads_why}){waiting}"
+        yield f"workers that load pictures: {self.workers} ({self.workers_why})"
+
+
+@dataclass(frozen=True)
 class Setting:
     """A setting of `runtime` that a run would have on or off, and why."""
 
@@ -78,6 +117,7 @@ class Checkup:
         command: that would start the run.
         versions: of what computes.
         place: device and precision.
+        cores: threads, workers, and what other programs take.
         settings: the ways to less time or memory, each with whether the run would take it and why.
         data: the pictures.
         weights: pretrained ones that the method needs or starts from.
@@ -91,6 +131,7 @@ class Checkup:
     command: str
     versions: Mapping[str, str]
     place: Computing | None = None
+    cores: Cores | None = None
     settings: tuple[Setting, ...] = ()
     data: DataFound | None = None
     weights: tuple[WeightsFound, ...] = ()
@@ -123,6 +164,8 @@ class Checkup:
         if on := self.place:
             yield f"device: {on.device} ({on.device_why}), {on.threads} threads"
             yield f"precision: {on.precision} ({on.precision_why})"
+        if self.cores:
+            yield from self.cores.lines()
         for is_on, title in ((True, "on"), (False, "off")):
             if settings := [each for each in self.settings if each.is_on == is_on]:
                 whys = ("" if each.why == "auto" else f" ({each.why})" for each in settings)

@@ -11,12 +11,21 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from i2icli.bench.checkup import Checkup, Computing, DataFound, Fault, Setting, WeightsFound
+from i2icli.bench.checkup import (
+    Checkup,
+    Computing,
+    Cores,
+    DataFound,
+    Fault,
+    Setting,
+    WeightsFound,
+)
 from i2icli.bench.cost import Needs, measure_needs
 from i2icli.bench.rig import write_training_set
 from i2icli.config.document import config_document
 from i2icli.config.sections import RuntimeConfig, data_at
 from i2icli.data.folders import Domains
+from i2icli.data.loader import choose_workers
 from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.evaluation.measure import build_measurer
 from i2icli.methods import build_method, method_of, restore_config
@@ -24,8 +33,11 @@ from i2icli.methods.shared.base import Method
 from i2icli.methods.shared.configure import AnyRunConfig, configure_run
 from i2icli.pretrained.weights import WEIGHTS, look_up
 from i2icli.system.choices import Choices, Work, choose
+from i2icli.system.cores import look_at_load, quota_of_cores
 from i2icli.system.device import device_title, resolve_device
+from i2icli.system.threads import threads_are_said
 from i2icli.system.trial import forget_trials
+from i2icli.system.waiting import waiting_fault
 from i2icli.training.assembly import open_data
 from i2icli.training.data import resolve_data
 from i2icli.training.session import open_session, versions
@@ -79,6 +91,7 @@ def examine(patient: Patient) -> Checkup:
     except ConfigError as error:
         return checkup.with_fault(error, "i2i presets list")
     checkup, config = _look_at_device(checkup, config)
+    checkup = _look_at_cores(checkup, config)
     checkup, resolved, domains = _look_at_data(checkup, config, patient)
     with TemporaryDirectory(prefix="i2i-doctor-") as name:
         folder = Path(name)
@@ -119,6 +132,44 @@ def _look_at_device(checkup: Checkup, config: AnyRunConfig) -> tuple[Checkup, An
         threads=config.runtime.threads or torch.get_num_threads(),
     )
     return replace(checkup, place=computing), config
+
+
+def _look_at_cores(checkup: Checkup, config: AnyRunConfig) -> Checkup:
+    load, fault = look_at_load(), waiting_fault()
+    threads = config.runtime.threads or torch.get_num_threads()
+    workers, workers_why = _workers(config.runtime)
+    cores = Cores(
+        usable=load.usable,
+        cpus=load.cpus,
+        quota=quota_of_cores(),
+        others=load.others,
+        threads=threads,
+        threads_why=_threads_why(config.runtime.threads, threads, load.usable),
+        waiting=f"as ever: {fault}" if fault else "busily, briefly while others take their cores",
+        workers=workers,
+        workers_why=workers_why,
+    )
+    return replace(checkup, cores=cores)
+
+
+def _threads_why(asked: int, threads: int, usable: int) -> str:
+    if asked:
+        return "runtime.threads says so"
+    if threads_are_said():
+        return "the environment says so"
+    return "one a usable core" if threads == usable else "torch's own choice"
+
+
+def _workers(runtime: RuntimeConfig) -> tuple[int, str]:
+    device = resolve_device(runtime.device)
+    workers = choose_workers(runtime.workers, device)
+    if runtime.workers != "auto":
+        return workers, "runtime.workers says so"
+    if device.type != "cpu":
+        return workers, "beside a GPU"
+    if workers:
+        return workers, "on cores without a computing thread"
+    return 0, "a step loads its own, as threads compute on all cores; 2 once that takes long"
 
 
 def _device_why(asked: str, device: torch.device) -> str:
@@ -259,4 +310,24 @@ def _look_at_all(checkup: Checkup, config: AnyRunConfig) -> Checkup:
     # What it came to with the layouts tried.
     choices = session.choices
     checkup = _with_settings(checkup, choices, config.runtime)
-    return replace(checkup, trials=choices.trials, pins=choices.pins)
+    return replace(
+        _with_threads(checkup, choices, config.runtime), trials=choices.trials, pins=choices.pins
+    )
+
+
+def _with_threads(checkup: Checkup, choices: Choices, runtime: RuntimeConfig) -> Checkup:
+    place, cores = checkup.place, checkup.cores
+    assert place is not None
+    assert cores is not None
+    workers, workers_why = _workers(runtime)
+    return replace(
+        checkup,
+        place=replace(place, threads=choices.threads),
+        cores=replace(
+            cores,
+            threads=choices.threads,
+            threads_why=choices.reasons.get("threads", cores.threads_why),
+            workers=workers,
+            workers_why=workers_why,
+        ),
+    )

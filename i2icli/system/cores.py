@@ -34,6 +34,11 @@ def usable_cpus(root: Path = _ROOT) -> int:
     return _allowed(_allowed_cpus(), root)
 
 
+def quota_of_cores(root: Path = _ROOT) -> float | None:
+    """Return the least quota of a control group, in cores; None without any."""
+    return min(_quotas(root), default=None)
+
+
 def _allowed(present: int, root: Path) -> int:
     counts = [float(present), *_quotas(root)]
     # By PYTHON_CPU_COUNT or -X cpu_count a user may have said fewer.

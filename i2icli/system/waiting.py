@@ -25,8 +25,9 @@ from i2icli.system.cores import LoadWatch, look_at_load
 _VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
 _FIRST = 0.1  # seconds of the first look
 _EVERY = 1.0  # seconds between looks
-# Of a core that others take from our threads. In measured steps, busy waiting was the faster up
-# to a half, and lost a factor of three at one.
+# Of a core that others take from our threads. On two cores busy waiting was the faster beside a
+# program that takes half of one, and 2 to 15 times as slow beside one that takes all it can get,
+# which is two thirds of a core there.
 CROWDED, _CALM = 0.5, 0.35
 _CALM_LOOKS = 3  # in a row, until threads wait busily again
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 from labelled_folders import IGNORED, write_labelled
 
-from i2icli.bench import cost
-from i2icli.bench.checkup import Checkup
+from i2icli.bench import cost, doctor
+from i2icli.bench.checkup import Checkup, Cores
 from i2icli.bench.cost import StepCost
 from i2icli.bench.doctor import Patient, examine
 from i2icli.bench.measure import Bench
+from i2icli.data import loader
 from i2icli.errors import I2IError
 from i2icli.system import trial
 from i2icli.system.cores import Load
@@ -208,6 +209,53 @@ def test_trial_that_is_not_worth_it_is_said_to_who_asks_for_one(picture_root):
     line = "trial of channels_last: networks too small to matter"
     assert line not in plain.lines()
     assert line in asked.lines()
+
+
+@pytest.fixture
+def _eight_cores(monkeypatch):
+    """A quiet machine of eight cores, of which a quota gives two and a half, and one thread."""
+    monkeypatch.setattr(doctor, "look_at_load", lambda: Load(0.04, usable=3, cpus=8))
+    monkeypatch.setattr(doctor, "quota_of_cores", lambda: 2.5)
+    monkeypatch.setattr(doctor, "threads_are_said", lambda: False)
+    monkeypatch.setattr(doctor, "waiting_fault", lambda: None)
+    monkeypatch.setattr(loader, "usable_cpus", lambda: 3)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+
+
+CORES = "cores: 3 usable, of 8 CPUs and a quota of 2.5; taken by other programs now: 0.0"
+
+
+@pytest.mark.usefixtures("_eight_cores")
+def test_cores_threads_and_workers_are_told(picture_root):
+    checkup = examine(Patient("cut", TINY, picture_root))
+    lines = list(checkup.lines())
+    assert CORES in lines
+    assert "threads: 1 (torch's own choice)" in lines
+    assert "workers that load pictures: 0 (runtime.workers says so)" in lines
+    document = checkup.as_document()["cores"]
+    assert (document["usable"], document["quota"], document["others"]) == (3, 2.5, 0.04)
+
+
+@pytest.mark.usefixtures("_eight_cores")
+def test_threads_of_the_user_and_workers_left_to_the_machine_are_told(picture_root, monkeypatch):
+    settings = (*TINY[:-1], "runtime.threads=3", "runtime.workers=auto")
+    set_threads = []
+    monkeypatch.setattr(torch, "set_num_threads", set_threads.append)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: set_threads[-1] if set_threads else 1)
+    lines = list(examine(Patient("cut", settings, picture_root)).lines())
+    waiting = "waiting for each other busily, briefly while others take their cores"
+    assert f"threads: 3 (runtime.threads says so), {waiting}" in lines
+    words = "a step loads its own, as threads compute on all cores; 2 once that takes long"
+    assert f"workers that load pictures: 0 ({words})" in lines
+
+
+def test_what_nothing_is_known_of_is_said_to_be_not_known():
+    cores = Cores(2, 2, None, None, 2, "torch's own choice", "as ever: no OpenMP", 2, "a GPU")
+    first, second, _ = cores.lines()
+    assert (
+        first == "cores: 2 usable, of 2 CPUs and no quota; taken by other programs now: not known"
+    )
+    assert second.endswith("waiting for each other as ever: no OpenMP")
 
 
 def test_choices_that_were_left_to_the_machine_are_told_as_settings(picture_root):
