@@ -104,7 +104,7 @@ class _LeanNorm(torch.autograd.Function):
         # channels-last go one by one, since there is no such view of these.
         result = torch.empty_like(images, memory_format=_layout(images))
         pieces = zip(_pieces(images), _pieces(result), strict=True)
-        is_quick = is_quick and images.dtype in _HALVES and images[0, 0].numel() <= _SMALL
+        is_quick = is_quick and images.dtype in _HALVES and images.shape[2:].numel() <= _SMALL
         parts = [_normalise(piece, into, is_quick=is_quick) for piece, into in pieces]
         ctx.save_for_backward(images, *(torch.stack(part) for part in zip(*parts, strict=True)))
         return result
@@ -148,12 +148,14 @@ def _pieces(images: Tensor, layout: torch.memory_format | None = None) -> list[T
 def _normalise(piece: Tensor, into: Tensor, *, is_quick: bool) -> tuple[Tensor, Tensor]:
     """Write a normalised piece, (1, N, H, W); return channels' means and 1 / deviations, (N,)."""
     if is_quick or not _sums_coarsely(piece):
-        fresh = _vector(piece, 0.0), _vector(piece, 0.0)
+        fresh = _vector(piece), _vector(piece)
         outs = {"out": into, "save_mean": fresh[0], "save_invstd": fresh[1]}
         _NORMALISE_INTO(piece, *_affine(piece), None, None, True, 0.0, _EPSILON, **outs)
         return fresh
     columns, width = _columns(piece), piece.shape[3]
-    running = _vector(columns, 0.0), _vector(columns, 1.0)
+    # Running statistics, which nobody reads, make the kernel keep float32 beside half precision.
+    is_half = piece.dtype in _HALVES
+    running = _ones_and_zeros(columns.shape[1], piece.device) if is_half else (None, None)
     means, variances = (part.view(width, -1) for part in _MOMENTS(columns, *running, 0.0))
     mean = means.mean(dim=0)
     # of all pixels: the mean within columns plus that between them
@@ -200,10 +202,14 @@ def _affine(piece: Tensor) -> tuple[Tensor | None, Tensor | None]:
     # Weights of 1 and 0 make the kernels keep float32 beside half precision.
     if piece.dtype not in _HALVES:
         return None, None
-    return _vector(piece, 1.0), _vector(piece, 0.0)
+    return _ones_and_zeros(piece.shape[1], piece.device)
 
 
-def _vector(piece: Tensor, value: float) -> Tensor:
-    # one number a channel
+def _ones_and_zeros(channels: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    return torch.ones(channels, device=device), torch.zeros(channels, device=device)
+
+
+def _vector(piece: Tensor) -> Tensor:
+    # room for one number a channel
     wide = torch.float32 if piece.dtype in _HALVES else piece.dtype
-    return torch.full((piece.shape[1],), value, dtype=wide, device=piece.device)
+    return torch.empty(piece.shape[1], dtype=wide, device=piece.device)

@@ -58,7 +58,7 @@ def prepare(
     work = replace(
         work,
         try_layout=partial(_try_layout, method, crop=crop, trains=work.trains),
-        kept_bytes=_kept_bytes(method, runtime, work),
+        kept_bytes=_kept_bytes(method, runtime, work) if device.type == "cpu" else None,
         try_threads=partial(_try_threads, method, crop=crop, trains=work.trains),
     )
     choices = choose(runtime, device, work)
@@ -73,33 +73,31 @@ def prepare(
 
 
 def _kept_bytes(method: Method, runtime: RuntimeConfig, work: Work) -> int | None:
-    """Estimate the maps that a training step keeps: those of a generator's passes.
+    """Estimate the maps that a training step on a CPU keeps: those of a generator's passes.
 
-    A pass that keeps them all is made without computing, on the "meta" device.
+    A pass that computes none of them again is made without values, on the "meta" device.
     """
     generators = [part for part in method.modules() if isinstance(part, ResnetGenerator)]
     if not generators or not work.trains or work.pixels is None:
         return None
-    network = copy.deepcopy(generators[0]).to("meta")
-    network.recomputes = False
-    kept: dict[int, int] = {}
+    network, side = generators[0], _KEPT_SIDE
+    state = {name: tensor.to("meta") for name, tensor in network.state_dict().items()}
+    weights = {tensor.untyped_storage()._cdata for tensor in state.values()}
+    kept: dict[int, Tensor] = {}
 
     def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage._cdata] = storage.nbytes()
-        held.append(tensor)  # else its place may be given to the next
+        storage = tensor.untyped_storage()._cdata
+        if storage not in weights:
+            kept[storage] = tensor  # which keeps its place from being given to the next
         return tensor
 
-    held: list[Tensor] = list(network.parameters())
-    side = _KEPT_SIDE
-    pictures = torch.empty(1, network.in_channels, side, side, device="meta")
+    pictures = torch.empty(1, network.in_channels, side, side, device="meta", requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        network(pictures)
-    for weight in network.parameters():
-        kept.pop(weight.untyped_storage()._cdata, None)
+        torch.func.functional_call(network, state, (pictures,))
     is_half = runtime.precision in ("bfloat16", "float16")
     passes = _PASSES / 2 if is_half else _PASSES
-    return int(passes * sum(kept.values()) * work.pixels / side**2)
+    count = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    return int(passes * count * work.pixels / side**2)
 
 
 def compile_networks(method: Method, device: torch.device, *, trains: bool) -> None:

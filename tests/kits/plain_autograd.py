@@ -103,7 +103,11 @@ def _run(node: Any, given: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
                 for g, m in zip(given, shapes, strict=True)
             )
         )
-    return out if isinstance(out, tuple) else (out,)
+    out = out if isinstance(out, tuple) else (out,)
+    # Arguments that are no tensors come last; a function of Python answers None for them.
+    count = len(node.next_functions)
+    assert all(each is None for each in out[count:]), "a tensor may follow what is none"
+    return out[:count]
 
 
 def _fit(gradient: Tensor, edge: Edge) -> Tensor:
