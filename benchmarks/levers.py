@@ -37,6 +37,7 @@ PRECISIONS = ("float32", "bfloat16")
 ONLY_IN = {
     "selected_rows": ("qs-attn-global", "qs-attn-local"),
     "reuse_features": ("qs-attn-global", "qs-attn-local", "cut", "fastcut"),
+    "tapped_rows": ("qs-attn-global", "qs-attn-local", "cut", "fastcut"),
 }
 # These share all else with those above them.
 ELSEWHERE = {

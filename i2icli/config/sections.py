@@ -389,7 +389,7 @@ class RuntimeConfig(StrictModel):
         "auto", description="Replay a step as one CUDA graph, for small batches; auto: off."
     )
     fused_optimizer: Switch = Field(
-        "auto", description="One kernel for all weights of an optimizer; auto: on GPUs."
+        "auto", description="One kernel for all weights of an optimizer; auto: on GPUs and CPUs."
     )
     prefetch: Switch = Field(
         "auto", description="Copy the next batch to the device during a step; auto: on GPUs."

@@ -164,7 +164,7 @@ def choose(runtime: RuntimeConfig, device: torch.device, work: Work | None = Non
         "reuse_memory": lambda: _reuse_memory(device),
         # Off until the tests marked gpu have passed on one: nothing has run there yet.
         "cuda_graphs": lambda: (False, _GRAPHS_UNTRIED if is_small_on_cuda else ""),
-        "fused_optimizer": lambda: (trains_on_cuda, ""),
+        "fused_optimizer": lambda: (_fuses(device, precision, work), ""),
         "prefetch": lambda: (trains_on_cuda, ""),
     }
     chosen: dict[str, bool] = {}
@@ -265,6 +265,12 @@ def _try_layout(device: torch.device, precision: torch.dtype, threads: int, work
     if device.type not in ("cpu", "cuda") or work.try_layout is None:
         return Trial(None)
     return work.try_layout(precision, threads)
+
+
+def _fuses(device: torch.device, precision: torch.dtype, work: Work) -> bool:
+    # A scaler on a CPU goes with the plain loop alone.
+    is_scaled = device.type == "cpu" and precision == torch.float16
+    return work.trains and device.type in ("cuda", "cpu") and not is_scaled
 
 
 def _recompute(device: torch.device, work: Work) -> tuple[bool, str]:

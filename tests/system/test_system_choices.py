@@ -29,7 +29,9 @@ def work(*, gain=None, **options):
 def test_on_a_cpu_memory_is_kept_and_maps_are_recomputed():
     chosen = choose(RuntimeConfig(), CPU, work(steps=10**6))
     on = [name for name in RuntimeConfig.model_fields if getattr(chosen, name, None) is True]
-    assert on == ["recompute", "reuse_memory"]
+    assert on == ["recompute", "reuse_memory", "fused_optimizer"]
+    # A scaler wants the plain loop there.
+    assert not choose(RuntimeConfig(precision="float16"), CPU, work()).fused_optimizer
 
 
 @pytest.mark.parametrize(("free", "is_on"), [(16_001, False), (15_999, True), (None, True)])
@@ -220,7 +222,7 @@ def test_choices_of_the_machine_that_decide_the_rounding_are_told_as_settings(mo
     assert chosen.again() == (
         "--set runtime.device=cpu --set runtime.precision=float32 --set runtime.threads=3 "
         "--set runtime.channels_last=on --set runtime.compile=off "
-        "--set runtime.fused_optimizer=off"
+        "--set runtime.fused_optimizer=on"
     )
     on_gpu = choose(RuntimeConfig(compile="off"), CUDA, work(gain=1.0))
     assert {"cuda_graphs", "fused_optimizer"} <= set(on_gpu.pins)
@@ -290,8 +292,8 @@ def test_description_names_what_is_on_with_its_reason():
 
 
 def test_description_leaves_out_what_is_off_for_nothing_to_do():
-    runtime = RuntimeConfig(precision="float32", recompute="off", reuse_memory="off")
-    chosen = choose(runtime, CPU, work(gain=0.97))
+    off = dict.fromkeys(("recompute", "reuse_memory", "fused_optimizer"), "off")
+    chosen = choose(RuntimeConfig(precision="float32", **off), CPU, work(gain=0.97))
     assert chosen.reasons["channels_last"] == "0.97x in a trial"
     assert chosen.describe() == "cpu, float32"
 

@@ -76,7 +76,7 @@ def test_two_runs_of_equal_choices_are_equal_to_the_bit(picture_root, tmp_path, 
         "runtime.threads=2",
         "runtime.channels_last=on",
         "runtime.compile=off",
-        "runtime.fused_optimizer=off",
+        "runtime.fused_optimizer=on",
     ]
     preset = tmp_path / "preset.toml"
     preset.write_text(write_toml(settings), encoding="utf-8")
