@@ -8,7 +8,9 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+from i2icli.system.control_groups import control_groups, lines_of
 
 _ROOT = Path("/")
 # By these the system's threads are bound to one CPU each, the one that asks too.
@@ -116,7 +118,7 @@ def _count_cores(root: Path) -> int:
     cores = set()
     for cpu in _affinity():
         file = root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
-        cores.add("".join(_lines(file)) or str(cpu))
+        cores.add("".join(lines_of(file)) or str(cpu))
     return len(cores) or os.cpu_count() or 1  # noqa: TID251
 
 
@@ -153,8 +155,8 @@ def _busy_seconds(root: Path) -> float:
 
 def _seconds_of_children(root: Path) -> float:
     lists = (root / "proc/self/task").glob("*/children")
-    children = " ".join(line for file in lists for line in _lines(file)).split()
-    stats = (line for child in children for line in _lines(root / f"proc/{child}/stat"))
+    children = " ".join(line for file in lists for line in lines_of(file)).split()
+    stats = (line for child in children for line in lines_of(root / f"proc/{child}/stat"))
     # The 14th and 15th field in all; the name, which may hold anything, ends in a bracket.
     fields = [line.rpartition(")")[2].split()[11:13] for line in stats]
     running = sum(int(ticks) for pair in fields for ticks in pair)
@@ -172,7 +174,7 @@ def _average_load() -> float | None:
 
 def _quotas(root: Path) -> Iterator[float]:
     """Yield the cores that each control group of this process allows, where it sets a limit."""
-    for folder in _groups(root):
+    for folder in control_groups("cpu", root):
         with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
             if (folder / "cpu.max").is_file():
                 quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
@@ -182,31 +184,3 @@ def _quotas(root: Path) -> Iterator[float]:
             # Without a limit it is "max", or -1 in version 1.
             if (cores := int(quota) / int(period)) > 0:
                 yield cores
-
-
-def _groups(root: Path) -> Iterator[Path]:
-    """Yield the folders of this process' control groups for CPUs, with all above each."""
-    groups = {}
-    for line in _lines(root / "proc/self/cgroup"):
-        _number, _, rest = line.partition(":")
-        controllers, _, group = rest.partition(":")
-        if not controllers or "cpu" in controllers.split(","):
-            groups["cgroup" if controllers else "cgroup2"] = PurePosixPath(group)
-    for line in _lines(root / "proc/self/mountinfo"):
-        mount, _, kind = line.partition(" - ")
-        fields, kinds = mount.split(), kind.split()
-        if len(fields) < 5 or len(kinds) < 3 or kinds[0] not in groups:
-            continue
-        if kinds[0] == "cgroup" and "cpu" not in kinds[2].split(","):
-            continue
-        top, own = root / fields[4].lstrip("/"), groups[kinds[0]]
-        # What is mounted is the whole tree or, in a container, the part below its own group.
-        inside = own.relative_to(fields[3]) if own.is_relative_to(fields[3]) else own
-        folder = top.joinpath(*(part for part in inside.parts if part not in ("/", "..")))
-        yield from (above for above in (folder, *folder.parents) if above.is_relative_to(top))
-
-
-def _lines(file: Path) -> list[str]:
-    with contextlib.suppress(OSError):
-        return file.read_text(encoding="utf-8", errors="replace").splitlines()
-    return []

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from i2icli.errors import ConfigError
+from i2icli.system.control_groups import control_groups, lines_of
 
+_AVAILABLE = re.compile(r"^MemAvailable:\s+(\d+) kB", re.MULTILINE)
+# Of a control group of version 1 and of version 2: limit, use, and the name of idle cached files.
+_MEMORY = (
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ("memory.max", "memory.current", "inactive_file"),
+)
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -81,16 +88,33 @@ def _used_peak() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def free_bytes(device: torch.device) -> int | None:
-    """Return the memory that is free on a device; None where the system does not say."""
+def free_bytes(device: torch.device, root: Path = Path("/")) -> int | None:
+    """Return the memory that this process may still take; None where the system does not say.
+
+    Args:
+        device: a GPU; or the CPU, where a container's limit counts as well as what is free.
+        root: where /proc and /sys are.
+    """
     if device.type == "cuda":
         reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + reserved
-    table = Path("/proc/meminfo")
-    if table.is_file():
-        match = re.search(r"^MemAvailable:\s+(\d+) kB", table.read_text(), re.MULTILINE)
-        return int(match[1]) * 1024 if match else None
-    return None
+    table = "\n".join(lines_of(root / "proc/meminfo"))
+    free = [int(match[1]) * 1024] if (match := _AVAILABLE.search(table)) else []
+    free += (room for group in control_groups("memory", root) for room in _room(group))
+    return max(0, min(free)) if free else None
+
+
+def _room(group: Path) -> Iterator[int]:
+    """Yield the bytes that a control group leaves, where it sets a limit."""
+    is_second = (group / "memory.max").is_file()
+    limit, used, idle = _MEMORY[is_second]
+    with contextlib.suppress(OSError, ValueError):  # "max" is no limit
+        most = int((group / limit).read_text(encoding="ascii"))
+        taken = int((group / used).read_text(encoding="ascii"))
+        # Files in the cache, which are dropped when their place is wanted, count as taken.
+        kept = (line.split() for line in lines_of(group / "memory.stat"))
+        cached = sum(int(fields[1]) for fields in kept if fields and fields[0] == idle)
+        yield most - taken + cached
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
