@@ -226,6 +226,31 @@ def test_rows_of_levers_say_off_against_on_and_are_not_repeated(tmp_path, monkey
     assert "0 rows, about" in said
 
 
+def test_settings_beside_neighbours_are_a_users_own(tmp_path):
+    neighbours = script("neighbours")
+    for setting in neighbours["settings"](2).values():
+        configure_run("cut", setting.sets)
+    measured = neighbours["Measured"](1, "own", 1, 0, [0.2, 0.3, 0.4], others=0.04)
+    cells = measured.cells(best=0.15, fair=2 / 3)
+    assert cells[2:] == ["1, 0", "0.2, 0.3 (0.25 to 0.35), 3", "50%", "75%", "0.0"]
+
+
+@pytest.mark.slow
+def test_steps_are_taken_beside_neighbours_that_are_gone_afterwards(tmp_path):
+    out = tmp_path / "results.md"
+    small = ["--size", "32", "--steps", "2", "--rounds", "1", "--settling", "0", "--record"]
+    small += ["--neighbours", "0", "1", "--only", "own", "--out", str(out)]
+    small += ["--set", "method.generator.width=4", "--set", "method.generator.blocks=2"]
+    small += ["--set", "method.nce_layers=[0,4,8]"]
+    subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "neighbours.py"), *small],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+    )
+    rows = script("record")["rows"](out, "## Beside other programs")
+    assert [row[4:6] for row in rows] == [["0", "own"], ["1", "own"], ["1", "own, begun quiet"]]
+
+
 @pytest.mark.slow
 def test_a_run_on_real_pictures_is_measured_and_goes_on(tmp_path, picture_root, monkeypatch):
     out, results = tmp_path / "out", tmp_path / "results.md"

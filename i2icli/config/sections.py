@@ -370,7 +370,7 @@ class RuntimeConfig(StrictModel):
         "on a CPU as many as there are cores without a computing thread, 2 at most, and 2 where "
         "loading takes long.",
     )
-    threads: int = Field(0, ge=0, description="CPU threads of torch; 0: torch's own choice.")
+    threads: int = Field(0, ge=0, description="CPU threads; 0: one a core, or by a trial.")
     compile: Switch = Field("auto", description="torch.compile; auto: on GPUs, for long runs.")
     channels_last: Switch = Field(
         "auto", description="Channels innermost in memory; auto: where a trial is faster."
