@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from i2icli.methods import build_method, configure_run
 from i2icli.runs.checkpoint import load_checkpoint
@@ -200,6 +201,18 @@ def test_levers_are_measured_where_they_matter(tmp_path):
             configure_run(row.preset, [row.setting(is_on=is_on)])
     with pytest.raises(SystemExit, match="no lever here is called lean"):
         list(levers["rows"](["cut"], ["lean"], ["float32"], is_cuda=False))
+
+
+def test_each_way_of_an_operation_gives_the_same_numbers():
+    ways = script("operations")
+    torch.manual_seed(0)
+    maps = torch.randn(2, 6, 16, 20).contiguous(memory_format=torch.channels_last)
+    for make in ("blurs", "norms"):
+        first, *others = (way(maps) for way in ways[make](6, torch.float32).values())
+        for other in others:
+            torch.testing.assert_close(other, first, rtol=1e-4, atol=1e-4)
+    spreads = ways["measure"](ways["blurs"](6, torch.float32), maps.shape, torch.float32, 2)
+    assert all(spread.n == 2 and spread.low > 0 for pair in spreads.values() for spread in pair)
 
 
 @pytest.mark.slow
