@@ -10,7 +10,6 @@ For each way: milliseconds forward and backward, median (quartiles), on maps as 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -29,7 +28,7 @@ from i2icli.networks.resample import Downsample
 HEADING = "## Single operations"
 COLUMNS = (
     "| date | machine | torch | operation | maps | way | forward, ms: median (quartiles) | "
-    "backward, ms: median (quartiles) | n | load |"
+    "backward, ms: median (quartiles) | n |"
 )
 Way = Callable[[Tensor], Tensor]
 BLURRED = ((2, 64, 128, 128), (2, 128, 64, 64))
@@ -88,7 +87,6 @@ def main() -> None:
                     name,
                     *map(in_milliseconds, spreads),
                     str(asked.rounds),
-                    f"{os.getloadavg()[0]:.1f}",
                 ]
                 sys.stdout.write(f"| {' | '.join(cells)} |\n")
                 if asked.record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,5 +74,14 @@ def processor() -> str:
 
 
 def machine(device_name: str, threads: int) -> str:
-    """Return what computed: a GPU by its name, or the processor and how many of its threads."""
-    return device_name or f"{processor()}, {threads} threads"
+    """Return what computed: a GPU by its name, or the processor and how many of its threads.
+
+    With the instructions that oneDNN was held to, if any, and the average load of the last minute,
+    of which the measurement itself is a part.
+    """
+    words = [device_name or f"{processor()}, {threads} threads"]
+    if isa := os.environ.get("ONEDNN_MAX_CPU_ISA"):
+        words.append(f"ONEDNN_MAX_CPU_ISA={isa}")
+    if hasattr(os, "getloadavg"):
+        words.append(f"load {os.getloadavg()[0]:.1f}")
+    return ", ".join(words)
