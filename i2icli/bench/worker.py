@@ -21,6 +21,7 @@ import numpy as np
 from i2icli.bench.rig import Variant
 from i2icli.errors import I2IError
 from i2icli.system.processes.child import Child, Parent
+from i2icli.system.waiting import not_looking
 
 _PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
@@ -108,7 +109,8 @@ def serve(build: Callable[..., Answers]) -> None:
     answers: Answers = {}
     while True:
         try:
-            what, given = parent.receive()
+            with not_looking():  # another side may be at work now
+                what, given = parent.receive()
         except EOFError:
             return
         answer: object = None

@@ -81,6 +81,15 @@ class LoadWatch:
         self._usable = usable_cores(root)
         self._before = self._now()
 
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Leave out what passes inside."""
+        left = self._now()
+        yield
+        seconds, own, busy = (now - then for now, then in zip(self._now(), left, strict=True))
+        before = self._before
+        self._before = before[0] + seconds, before[1] + own, before[2] + busy
+
     def look(self) -> Load:
         """Return the load since the last look, or since this object was made."""
         before, self._before = self._before, self._now()

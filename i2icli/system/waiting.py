@@ -102,6 +102,15 @@ def look_around(device: torch.device) -> None:
         wait_busily()
 
 
+@contextlib.contextmanager
+def not_looking() -> Iterator[None]:
+    """Leave out what others do inside, for instance those that this process takes turns with."""
+    started = time.monotonic()
+    with _Process.watch.away() if _Process.watch else contextlib.nullcontext():
+        yield
+    _Process.looked_at += time.monotonic() - started
+
+
 def _runtimes() -> list[Path]:
     """Return the libraries of OpenMP that this process has loaded."""
     try:

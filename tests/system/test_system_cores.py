@@ -201,6 +201,15 @@ def test_others_are_what_is_used_on_our_cpus_less_our_own_time(tmp_path, times):
     assert watch.look() == Load(0.0, usable=2, cpus=2)
 
 
+def test_what_passes_while_this_process_is_away_does_not_count(tmp_path, times):
+    watch = LoadWatch(tmp_path)
+    times.advance(2.0, own=1.0, busy=[1.5, 0.0])
+    with watch.away():
+        times.advance(50.0, own=3.0, busy=[50.0, 50.0])
+    times.advance(2.0, own=1.0, busy=[1.5, 0.0])
+    assert watch.look().others == 0.25
+
+
 def test_load_is_never_more_than_the_cpus_nor_below_none(tmp_path, times):
     watch = LoadWatch(tmp_path)
     times.advance(1.0, own=0.0, busy=[1.5, 1.5])

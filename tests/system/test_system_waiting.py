@@ -1,5 +1,6 @@
 """The waiting of OpenMP's threads; in processes of their own where it is really changed."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -154,6 +155,17 @@ def test_threads_wait_busily_again_after_a_calm_while(machine):
     loads = [0.0, 0.4, 0.6, 0.1, 0.1, 0.4, 0.1, 0.1, 0.1, 0.4]
     brief = [machine.pass_time(load) for load in loads]
     assert brief == [False, False, True, True, True, True, True, True, False, False]
+
+
+def test_turns_of_others_are_neither_time_nor_load(machine):
+    machine.away = contextlib.nullcontext
+    with waiting.not_looking():  # before the first look
+        machine.clock += 60.0
+    machine.pass_time(0.0)
+    with waiting.not_looking():
+        machine.clock += 60.0
+    assert not machine.pass_time(4.0, seconds=0.5)
+    assert machine.pass_time(4.0, seconds=0.5)
 
 
 def test_the_load_is_looked_at_once_a_second(machine):
