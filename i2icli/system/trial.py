@@ -7,7 +7,7 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,8 @@ class Trial:
     Attributes:
         gain: how many times as fast the other way is, by the least times; None: not tried.
         why: why it was not tried.
-        spread: how far the usual time of a way, its median, lies above its least, as a share of
-            that; the larger of the two.
+        spread: half of what a way's timings span, as a share of their median; the larger of the
+            two. Of four and more the shortest and the longest do not count.
         others: cores' worth that other programs took meanwhile; None: not known.
         is_quiet: whether these left enough; if not, it was tried on one thread and by the time
             that this was given, which others disturb little, and serves this process alone.
@@ -121,7 +121,7 @@ def _compare(ways: Ways, device: torch.device) -> Trial:
         with _one_thread():
             timings = _take_turns(ways, device, time.thread_time)
     least = [min(times) for times in timings]
-    spreads = (statistics.median(times) / min(times) - 1 for times in timings)
+    spreads = map(_spread, timings)
     return Trial(
         gain=round(least[0] / least[1], 3),
         spread=round(max(spreads), 3),
@@ -129,6 +129,11 @@ def _compare(ways: Ways, device: torch.device) -> Trial:
         is_quiet=load.is_quiet,
         seconds=tuple(tuple(round(each, 6) for each in times) for times in timings),
     )
+
+
+def _spread(times: Sequence[float]) -> float:
+    inner = sorted(times)[1:-1] if len(times) >= 4 else times
+    return (max(inner) - min(inner)) / (2 * statistics.median(times))
 
 
 def _take_turns(ways: Ways, device: torch.device, clock: Callable[[], float]) -> Timings:

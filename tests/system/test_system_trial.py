@@ -56,7 +56,15 @@ def test_gain_is_the_ratio_of_the_least_times(monkeypatch):
     trial = try_once({"what": "a"}, CPU, made)
     assert trial.gain == 1.5
     assert trial.seconds == ((0.4, 0.3), (0.2, 0.9))  # then it had taken long enough
-    assert trial.spread == pytest.approx(1.75)
+    assert trial.spread == pytest.approx(0.7 / 2 / 0.55, abs=1e-3)
+
+
+def test_one_timing_that_stands_alone_does_not_hide_a_gain(monkeypatch):
+    usual, other = [0.84, 0.88, 0.86, 0.81, 0.73, 0.84], [0.71, 0.70, 0.72, 0.66, 0.72, 0.64]
+    made = set_times(monkeypatch, [t / 10 for t in usual], [t / 10 for t in other])
+    trial = try_once({"what": "a"}, CPU, made)
+    assert trial.spread == pytest.approx((0.72 - 0.66) / 2 / 0.705, abs=1e-3)
+    assert trial.is_gain
 
 
 def test_short_ways_are_timed_more_often(monkeypatch):
