@@ -42,7 +42,7 @@ LAYERS = {
     "methods": 6,
     "pretrained": 5,
     "datasets": 5,
-    "losses": 4,
+    "losses": 5,
     "networks": 4,
     "data": 4,
     "pictures": 3,

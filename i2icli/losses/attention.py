@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from i2icli.losses.nce import gather_places
+from i2icli.networks.taps import gather_places
 from i2icli.system.device import full_precision
 
 WindowLayout = Literal["paper", "released"]

@@ -5,27 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from i2icli.networks.taps import gather_places
 from i2icli.system.device import full_precision
-
-
-def gather_places(features: Tensor, places: Tensor) -> Tensor:
-    """Return the feature vectors at flat positions, (B, N, C).
-
-    Features are (B, C, H, W), positions row * W + column int64, (N,) for all images or (B, N).
-    """
-    if features.stride(1) == 1 and features.permute(0, 2, 3, 1).is_contiguous():
-        # Channels last: whole vectors, without a copy of the map.
-        batch, channels, height, width = features.shape
-        total = height * width
-        rows = features.permute(0, 2, 3, 1).reshape(batch * total, channels)
-        starts = torch.arange(batch, device=places.device)[:, None] * total
-        index = (starts + places).flatten()  # (N,) and (B, N) alike
-        return rows.index_select(0, index).view(batch, -1, channels)
-    flat = features.flatten(2)
-    if places.dim() == 1:
-        return flat.index_select(2, places).mT
-    index = places[:, None, :].expand(-1, features.shape[1], -1)
-    return flat.gather(2, index).mT
 
 
 def rows_at(features: Tensor, places: Tensor) -> Tensor:

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from i2icli.data.keyed import KeyedDraws
-from i2icli.losses.nce import gather_places, patch_nce
+from i2icli.losses.nce import patch_nce
 from i2icli.losses.similarity import map_distance, similarity_maps
 from i2icli.methods.shared.draws import Draws
 from i2icli.metrics.perceptual import Lpips
 from i2icli.metrics.results import Interval, bootstrap_interval
 from i2icli.networks.heads import scale_to_unit
+from i2icli.networks.taps import gather_places
 from i2icli.networks.vgg import VGG16Features
 
 SIDE = 256

@@ -1,4 +1,4 @@
-"""Rows of feature maps, taken where a network makes the maps."""
+"""Vectors of feature maps at some positions, also taken where a network makes the maps."""
 
 from __future__ import annotations
 
@@ -23,9 +23,26 @@ def tap_rows(features: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         The maps, and rows (B, N, C).
     """
     if torch.compiler.is_compiling():
-        return features, _rows(features, places)
+        return features, gather_places(features, places)
     tapped: tuple[Tensor, Tensor] = _Tap.apply(features, places)
     return tapped
+
+
+def gather_places(features: Tensor, places: Tensor) -> Tensor:
+    """Return the feature vectors at flat positions, (B, N, C).
+
+    Features are (B, C, H, W), positions row * W + column int64, (N,) for all images or (B, N).
+    """
+    if features.stride(1) == 1 and features.permute(0, 2, 3, 1).is_contiguous():
+        # Channels last: whole vectors, without a copy of the map.
+        batch, channels = features.shape[:2]
+        rows = features.permute(0, 2, 3, 1).reshape(-1, channels)
+        return rows.index_select(0, _flat_index(features.shape, places)).view(batch, -1, channels)
+    flat = features.flatten(2)
+    if places.dim() == 1:
+        return flat.index_select(2, places).mT
+    index = places[:, None, :].expand(-1, features.shape[1], -1)
+    return flat.gather(2, index).mT
 
 
 class _Tap(torch.autograd.Function):
@@ -34,7 +51,7 @@ class _Tap(torch.autograd.Function):
         ctx.save_for_backward(places)
         ctx.shape, ctx.is_last = features.shape, _is_last(features)
         ctx.set_materialize_grads(False)
-        return features.view_as(features), _rows(features, places)
+        return features.view_as(features), gather_places(features, places)
 
     @staticmethod
     @once_differentiable
@@ -55,21 +72,13 @@ class _Tap(torch.autograd.Function):
         return added.view(batch, height, width, channels).permute(0, 3, 1, 2), None
 
 
-def _rows(features: Tensor, places: Tensor) -> Tensor:
-    batch, channels = features.shape[:2]
-    if not _is_last(features):
-        index = places[:, None].expand(-1, channels, -1)
-        return features.flatten(2).gather(2, index).mT
-    flat = features.permute(0, 2, 3, 1).view(-1, channels)  # whole vectors, without a copy
-    return flat.index_select(0, _flat_index(features.shape, places)).view(batch, -1, channels)
-
-
 def _is_last(features: Tensor) -> bool:
     is_last = features.is_contiguous(memory_format=torch.channels_last)
     return is_last and not features.is_contiguous()
 
 
 def _flat_index(shape: torch.Size, places: Tensor) -> Tensor:
+    # of (B, N) or (N,) in the rows of all images, one after the other
     total = shape[2] * shape[3]
     starts = torch.arange(shape[0], device=places.device)[:, None] * total
     return (starts + places).flatten()

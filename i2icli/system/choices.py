@@ -39,8 +39,8 @@ class Work:
         steps: training steps; None: not known.
         batch_size: pictures a step in this process.
         pixels: of the pictures of a step; None: not known.
-        kept_bytes: of the maps that a step keeps for its gradients if it computes none of them
-            again; None: not known.
+        kept_bytes: estimates, in that precision, the maps that a step keeps for its gradients if it
+            computes none of them again; None: cannot be estimated.
         try_layout: computes a sample of the work in both layouts, in that precision and on so
             many threads; None: cannot be tried.
         try_threads: computes a sample of the work, in that precision, on several numbers of
@@ -52,7 +52,7 @@ class Work:
     steps: int | None = None
     batch_size: int = 1
     pixels: int | None = None
-    kept_bytes: int | None = None
+    kept_bytes: Callable[[torch.dtype], int | None] | None = None
     try_layout: Callable[[torch.dtype, int], Trial] | None = None
     try_threads: Callable[[torch.dtype], ThreadsTrial | None] | None = None
     earlier: Kept | None = None
@@ -160,7 +160,7 @@ def choose(runtime: RuntimeConfig, device: torch.device, work: Work | None = Non
     rules: dict[str, Callable[[], tuple[bool, str] | Trial]] = {
         "compile": lambda: _compile(device, work),
         "channels_last": lambda: _try_layout(device, precision, threads, work),
-        "recompute": lambda: _recompute(device, work),
+        "recompute": lambda: _recompute(device, precision, work),
         "reuse_memory": lambda: _reuse_memory(device),
         # Off until the tests marked gpu have passed on one: nothing has run there yet.
         "cuda_graphs": lambda: (False, _GRAPHS_UNTRIED if is_small_on_cuda else ""),
@@ -273,13 +273,12 @@ def _fuses(device: torch.device, precision: torch.dtype, work: Work) -> bool:
     return work.trains and device.type in ("cuda", "cpu") and not is_scaled
 
 
-def _recompute(device: torch.device, work: Work) -> tuple[bool, str]:
+def _recompute(device: torch.device, precision: torch.dtype, work: Work) -> tuple[bool, str]:
     if device.type != "cpu" or not work.trains:
         return False, ""
     free = free_bytes(device)
-    if work.kept_bytes is None or free is None:
-        return True, ""
-    return work.kept_bytes > _PLENTY * free, ""
+    kept = work.kept_bytes(precision) if work.kept_bytes else None
+    return kept is None or free is None or kept > _PLENTY * free, ""
 
 
 def _reuse_memory(device: torch.device) -> tuple[bool, str]:

@@ -58,7 +58,7 @@ def prepare(
     work = replace(
         work,
         try_layout=partial(_try_layout, method, crop=crop, trains=work.trains),
-        kept_bytes=_kept_bytes(method, runtime, work) if device.type == "cpu" else None,
+        kept_bytes=partial(_kept_bytes, method, work.pixels),
         try_threads=partial(_try_threads, method, crop=crop, trains=work.trains),
     )
     choices = choose(runtime, device, work)
@@ -72,13 +72,13 @@ def prepare(
     return choices
 
 
-def _kept_bytes(method: Method, runtime: RuntimeConfig, work: Work) -> int | None:
-    """Estimate the maps that a training step on a CPU keeps: those of a generator's passes.
+def _kept_bytes(method: Method, pixels: int | None, precision: torch.dtype) -> int | None:
+    """Estimate the maps that a training step on so many pixels keeps: a generator's passes'.
 
     A pass that computes none of them again is made without values, on the "meta" device.
     """
     generators = [part for part in method.modules() if isinstance(part, ResnetGenerator)]
-    if not generators or not work.trains or work.pixels is None:
+    if not generators or pixels is None:
         return None
     network, side = generators[0], _KEPT_SIDE
     state = {name: tensor.to("meta") for name, tensor in network.state_dict().items()}
@@ -94,10 +94,9 @@ def _kept_bytes(method: Method, runtime: RuntimeConfig, work: Work) -> int | Non
     pictures = torch.empty(1, network.in_channels, side, side, device="meta", requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         torch.func.functional_call(network, state, (pictures,))
-    is_half = runtime.precision in ("bfloat16", "float16")
-    passes = _PASSES / 2 if is_half else _PASSES
     count = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    return int(passes * count * work.pixels / side**2)
+    share = precision.itemsize / torch.float32.itemsize  # the pass is one of float32
+    return int(_PASSES * share * count * pixels / side**2)
 
 
 def compile_networks(method: Method, device: torch.device, *, trains: bool) -> None:
@@ -187,7 +186,7 @@ def _try_layout(
         "side": sample.side,
         "precision": str(precision),
         "trains": trains,
-        "lean": method.levers.lean_norm,
+        "levers": method.levers.model_dump(),
     }
     torch.set_num_threads(threads)  # with which the work will be done
 
@@ -201,9 +200,11 @@ def _try_layout(
 def _try_threads(
     method: Method, precision: torch.dtype, *, crop: int, trains: bool
 ) -> ThreadsTrial | None:
-    load = look_at_load()
     sample = _sample_of(method, crop=crop, trains=trains)
-    if sample is None or load.lacking(torch.get_num_threads()) < CROWDED:
+    if sample is None:
+        return None
+    load = look_at_load()
+    if load.lacking(torch.get_num_threads()) < CROWDED:
         return None
     wait_briefly()  # as the work itself will
     return try_threads(sample.way(torch.contiguous_format, precision), load)

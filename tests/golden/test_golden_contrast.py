@@ -13,9 +13,10 @@ from i2icli.losses.attention import (
     route_global,
     route_local,
 )
-from i2icli.losses.nce import gather_places, patch_nce
+from i2icli.losses.nce import patch_nce
 from i2icli.methods.shared.draws import Draws
 from i2icli.networks.heads import ProjectionHead
+from i2icli.networks.taps import gather_places
 
 
 def build_projector(case, channels):

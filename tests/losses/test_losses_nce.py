@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from i2icli.losses.nce import gather_places, patch_nce
+from i2icli.losses.nce import patch_nce
+from i2icli.networks.taps import gather_places
 from i2icli.system.memory import LiveBytes
 
 

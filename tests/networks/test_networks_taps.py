@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from i2icli.losses.nce import gather_places
 from i2icli.networks.resnet import ResnetGenerator
-from i2icli.networks.taps import tap_rows
+from i2icli.networks.taps import gather_places, tap_rows
 
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
 TAPS = (0, 4, 8, 12)

@@ -24,7 +24,7 @@ from i2icli.losses.attention import (
     route_local,
 )
 from i2icli.losses.gan import discriminator_gan_loss, generator_gan_loss
-from i2icli.losses.nce import gather_places, patch_nce
+from i2icli.losses.nce import patch_nce
 from i2icli.losses.penalty import logits_with_slope, r1_penalty, unit_slope_penalty
 from i2icli.losses.relation import decoupled_contrast, hardness_weights, relation_consistency
 from i2icli.losses.segmentation import label_loss
@@ -43,6 +43,7 @@ from i2icli.networks.munit import MultiScaleDiscriminator, StyleAutoencoder
 from i2icli.networks.patchgan import PatchDiscriminator
 from i2icli.networks.resnet import ResnetGenerator
 from i2icli.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from i2icli.networks.taps import gather_places
 
 FILE = Path(__file__).with_name("numbers.json")
 SAMPLES = 6

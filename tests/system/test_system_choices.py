@@ -39,9 +39,11 @@ def test_maps_are_recomputed_where_they_would_take_a_sixteenth_of_the_memory(
     free, is_on, monkeypatch
 ):
     monkeypatch.setattr(choices, "free_bytes", lambda _: free)
-    assert choose(RuntimeConfig(), CPU, work(kept_bytes=1000)).recompute is is_on
-    assert not choose(RuntimeConfig(), CPU, work(kept_bytes=10**12, trains=False)).recompute
-    assert choose(RuntimeConfig(recompute="on"), CPU, work(kept_bytes=1)).recompute
+    assert choose(RuntimeConfig(), CPU, work(kept_bytes=lambda _: 1000)).recompute is is_on
+    assert not choose(
+        RuntimeConfig(), CPU, work(kept_bytes=lambda _: 10**12, trains=False)
+    ).recompute
+    assert choose(RuntimeConfig(recompute="on"), CPU, work(kept_bytes=lambda _: 1)).recompute
 
 
 def test_on_a_gpu_long_runs_get_all_but_the_untried():
