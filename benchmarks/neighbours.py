@@ -1,7 +1,7 @@
 """Take the same steps quiet and beside spinning programs, by several settings and i2i's choice.
 
 python benchmarks/neighbours.py                           prints a table; --record adds it
-python benchmarks/neighbours.py --neighbours 0 1 --only own one-thread --steps 20
+python benchmarks/neighbours.py --neighbours 0 1 --only own "one thread" --steps 20
 """
 
 from __future__ import annotations

@@ -203,7 +203,8 @@ def _try_threads(
     sample = _sample_of(method, crop=crop, trains=trains)
     if sample is None:
         return None
-    load = look_at_load()
+    # A short look, for every start waits for it: one that is wrong costs a trial, no more.
+    load = look_at_load(0.1)
     if load.lacking(torch.get_num_threads()) < CROWDED:
         return None
     wait_briefly()  # as the work itself will

@@ -97,7 +97,7 @@ def crowd(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     monkeypatch.setattr(prepare_module, "try_threads", try_threads)
-    monkeypatch.setattr(prepare_module, "look_at_load", lambda: Load(1.0, usable=2, cpus=2))
+    monkeypatch.setattr(prepare_module, "look_at_load", lambda _: Load(1.0, usable=2, cpus=2))
     monkeypatch.setattr(prepare_module, "wait_briefly", lambda: tried.append("brief"))
     return tried
 
@@ -113,7 +113,7 @@ def test_beside_others_threads_are_tried_by_work_that_leaves_the_method_alone(me
 
 
 def test_on_a_quiet_machine_all_threads_are_taken(method, crowd, monkeypatch):
-    monkeypatch.setattr(prepare_module, "look_at_load", lambda: Load(0.4, usable=2, cpus=2))
+    monkeypatch.setattr(prepare_module, "look_at_load", lambda _: Load(0.4, usable=2, cpus=2))
     choices = prepare(method, RuntimeConfig(reuse_memory="off"), crop=64, work=TRAINING)
     assert (choices.threads, crowd) == (2, [])
 
