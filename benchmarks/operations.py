@@ -54,12 +54,10 @@ def pooled(maps: Tensor) -> Tensor:
 
 def norms(channels: int, _dtype: torch.dtype) -> dict[str, Way]:
     """Return ways to normalise the channels of each map."""
-    quick, columns, plain = (InstanceNorm(channels) for _ in range(3))
-    columns.is_quick = False
+    lean, plain = InstanceNorm(channels), InstanceNorm(channels)
     plain.is_lean = False
     return {
-        "added up in one go (quick_norm)": quick,
-        "in columns (lean_norm)": columns,
+        "in columns (lean_norm)": lean,
         "PyTorch's instance norm on float32 copies": plain,
         "PyTorch's group norm": lambda maps: F.group_norm(maps, channels),
     }

@@ -37,11 +37,6 @@ class LeversConfig(StrictModel):
         description="Instance norm in the layout and number format that its maps come in, its "
         "statistics in float32, rather than on float32 copies.",
     )
-    quick_norm: bool = Field(
-        True,
-        description="In half precision on a CPU, channels last, add up the pixels of a map one "
-        "after the other rather than in columns.",
-    )
     tapped_rows: bool = Field(
         True,
         description="Take the features that PatchNCE compares where the encoder makes them, so "

@@ -13,8 +13,6 @@ from i2icli.system.device import widen
 _EPSILON = 1e-5
 _HALVES = (torch.bfloat16, torch.float16)
 _CONTIGUOUS = torch.contiguous_format
-# Pixels that float32 can add up one after the other with more digits left than half precision has.
-_SMALL = 256 * 256
 
 _NORMALISE_INTO = torch.ops.aten.native_batch_norm.out
 _MOMENTS = torch.ops.aten.batch_norm_update_stats
@@ -42,20 +40,17 @@ class InstanceNorm(nn.Module):
     Attributes:
         channels: only for `repr`, there are no weights.
         is_lean: compute in the layout and number format of the images, statistics in float32.
-        is_quick: add up the pixels of small maps in half precision one after the other, if
-            `is_lean`; else in columns, as wider formats need it.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = channels
         self.is_lean = True
-        self.is_quick = True
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalise `images`, (B, C, H, W) with more than one pixel."""
         if self.is_lean and _has_kernels(images):
-            lean: Tensor = _LeanNorm.apply(images, self.is_quick)
+            lean: Tensor = _LeanNorm.apply(images)
             return lean
         wide = widen(images)
         if torch.compiler.is_compiling():  # one kernel for all, and the layout stays
@@ -99,31 +94,29 @@ class _LeanNorm(torch.autograd.Function):
     """Instance norm by the kernels of batch norm; keeps its images, and two numbers a channel."""
 
     @staticmethod
-    def forward(ctx: Any, images: Tensor, is_quick: bool) -> Tensor:
+    def forward(ctx: Any, images: Tensor) -> Tensor:
         # Contiguous images are one image of B * C channels to the kernels; those that lie
         # channels-last go one by one, since there is no such view of these.
         result = torch.empty_like(images, memory_format=_layout(images))
         pieces = zip(_pieces(images), _pieces(result), strict=True)
-        is_quick = is_quick and images.dtype in _HALVES and images.shape[2:].numel() <= _SMALL
-        parts = [_normalise(piece, into, is_quick=is_quick) for piece, into in pieces]
+        parts = [_normalise(piece, into) for piece, into in pieces]
         ctx.save_for_backward(images, *(torch.stack(part) for part in zip(*parts, strict=True)))
         return result
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         images, means, scales = ctx.saved_tensors
         if torch.is_grad_enabled():  # to be differentiated once more, for a penalty on a slope
-            return _back_formula(images, gradient), None
+            return _back_formula(images, gradient)
         # The kernels are wrong where gradient and images differ in layout.
         layout = _layout(images)
         uppers, pieces = _pieces(gradient.to(images.dtype), layout), _pieces(images)
         if len(pieces) == 1:
-            change = _normalise_back(uppers[0], pieces[0], means[0], scales[0])
-            return change.view_as(images), None
+            return _normalise_back(uppers[0], pieces[0], means[0], scales[0]).view_as(images)
         result = torch.empty_like(images, memory_format=layout)
         for into, *parts in zip(torch.split(result, 1), uppers, pieces, means, scales, strict=True):
             into.copy_(_normalise_back(*parts))
-        return result, None
+        return result
 
 
 def _layout(images: Tensor) -> torch.memory_format:
@@ -145,9 +138,9 @@ def _pieces(images: Tensor, layout: torch.memory_format | None = None) -> list[T
     return list(torch.split(images, 1))
 
 
-def _normalise(piece: Tensor, into: Tensor, *, is_quick: bool) -> tuple[Tensor, Tensor]:
+def _normalise(piece: Tensor, into: Tensor) -> tuple[Tensor, Tensor]:
     """Write a normalised piece, (1, N, H, W); return channels' means and 1 / deviations, (N,)."""
-    if is_quick or not _sums_coarsely(piece):
+    if not _sums_coarsely(piece):
         fresh = _vector(piece), _vector(piece)
         outs = {"out": into, "save_mean": fresh[0], "save_invstd": fresh[1]}
         _NORMALISE_INTO(piece, *_affine(piece), None, None, True, 0.0, _EPSILON, **outs)

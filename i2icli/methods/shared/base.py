@@ -139,7 +139,6 @@ class Method(nn.Module, ABC):
         for module in self.modules():
             if isinstance(module, InstanceNorm):
                 module.is_lean = levers.lean_norm
-                module.is_quick = levers.quick_norm
             elif isinstance(module, Downsample):
                 module.is_lean = levers.lean_blur
             elif isinstance(module, Upsample):
