@@ -24,7 +24,7 @@ Ways = tuple[Way, Way]  # the usual one, and the other
 # Seconds of each timing of the two ways, which took turns.
 Timings = tuple[list[float], list[float]]
 
-_ROUNDS = (2, 6)  # at least and at most, a timing of each way in each
+_ROUNDS = (2, 24)  # at least and at most, a timing of each way in each
 _SECONDS = 1.5  # of trying, after which no further round begins
 _WORTH = 1.03  # as much faster the other way must be at the least: less is noise
 _MOST_TRIALS = 500  # kept in the file
@@ -37,8 +37,8 @@ class Trial:
     Attributes:
         gain: how many times as fast the other way is, by the least times; None: not tried.
         why: why it was not tried.
-        spread: half of what a way's timings span, as a share of their median; the larger of the
-            two. Of four and more the shortest and the longest do not count.
+        spread: half of what the middle half of a way's timings spans, as a share of their median;
+            the larger of the two. Of two or three all count.
         others: cores' worth that other programs took meanwhile; None: not known.
         is_quiet: whether these left enough; if not, it was tried on one thread and by the time
             that this was given, which others disturb little, and serves this process alone.
@@ -132,8 +132,9 @@ def _compare(ways: Ways, device: torch.device) -> Trial:
 
 
 def _spread(times: Sequence[float]) -> float:
-    inner = sorted(times)[1:-1] if len(times) >= 4 else times
-    return (max(inner) - min(inner)) / (2 * statistics.median(times))
+    outer = len(times) // 4
+    inner = sorted(times)[outer : len(times) - outer]
+    return (inner[-1] - inner[0]) / (2 * statistics.median(times))
 
 
 def _take_turns(ways: Ways, device: torch.device, clock: Callable[[], float]) -> Timings:

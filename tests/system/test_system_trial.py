@@ -61,16 +61,16 @@ def test_gain_is_the_ratio_of_the_least_times(monkeypatch):
 
 def test_one_timing_that_stands_alone_does_not_hide_a_gain(monkeypatch):
     usual, other = [0.84, 0.88, 0.86, 0.81, 0.73, 0.84], [0.71, 0.70, 0.72, 0.66, 0.72, 0.64]
-    made = set_times(monkeypatch, [t / 10 for t in usual], [t / 10 for t in other])
+    made = set_times(monkeypatch, [t / 50 for t in usual] * 4, [t / 50 for t in other] * 4)
     trial = try_once({"what": "a"}, CPU, made)
     assert trial.spread == pytest.approx((0.72 - 0.66) / 2 / 0.705, abs=1e-3)
     assert trial.is_gain
 
 
 def test_short_ways_are_timed_more_often(monkeypatch):
-    made = set_times(monkeypatch, [0.02] * 6, [0.01] * 6)
+    made = set_times(monkeypatch, [0.02] * 24, [0.01] * 24)
     trial = try_once({"what": "a"}, CPU, made)
-    assert [len(times) for times in trial.seconds] == [6, 6]
+    assert [len(times) for times in trial.seconds] == [24, 24]
     assert (trial.gain, trial.spread) == (2.0, 0.0)
 
 
@@ -125,7 +125,7 @@ def test_trial_beside_other_programs_is_by_the_time_of_one_thread_and_not_kept(
     set_load(monkeypatch, before, during)
     threads = torch.get_num_threads()
     counts = []
-    made = set_times(monkeypatch, [0.4] * 20, [0.2] * 20, clock="thread_time")
+    made = set_times(monkeypatch, [0.4] * 60, [0.2] * 60, clock="thread_time")
 
     def counted():
         first, second = made()
@@ -133,7 +133,7 @@ def test_trial_beside_other_programs_is_by_the_time_of_one_thread_and_not_kept(
 
     trial = try_once({"what": "a"}, CPU, counted)
     assert (trial.gain, trial.is_quiet, trial.others) == (2.0, False, 1.2)
-    assert trial.seconds[0] == (0.4,) * 6
+    assert trial.seconds[0] == (0.4,) * 24
     assert counts[-1] == 1
     assert torch.get_num_threads() == threads
     set_load(monkeypatch, QUIET)
