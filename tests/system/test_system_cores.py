@@ -258,7 +258,8 @@ def test_a_child_at_work_is_no_other_program(monkeypatch):
         seconds = cores._seconds_of_children(cores._ROOT)
         child.kill()
     assert seconds > 0 or math.isnan(cores._busy_seconds(cores._ROOT))
-    assert cores._seconds_of_children(cores._ROOT) >= seconds
+    # The sum over children is rounded anew each time: as good as no less.
+    assert cores._seconds_of_children(cores._ROOT) >= seconds - 0.001
     assert watch.look().cpus >= 1
 
 
