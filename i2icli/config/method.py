@@ -28,6 +28,23 @@ class ResnetGeneratorConfig(StrictModel):
         description="dual: attention over positions and channels (DANet) after the residual "
         "blocks, at first the identity.",
     )
+    residual: bool = Field(
+        False,
+        description="Add what the network makes to the picture, before the tanh: the first "
+        "translation is the source. In no paper here.",
+    )
+
+    def check_channels(self, channels_a: int, channels_b: int) -> None:
+        """Refuse a residual generator between domains of unequal channels.
+
+        Raises:
+            ValueError: naming both.
+        """
+        if self.residual and channels_a != channels_b:
+            raise ValueError(
+                "method.generator.residual adds to the source, so it needs data.channels_a == "
+                f"data.channels_b, got {channels_a} and {channels_b}: set it to false"
+            )
 
 
 class PatchDiscriminatorConfig(StrictModel):

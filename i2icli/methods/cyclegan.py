@@ -58,7 +58,8 @@ class CycleGANConfig(MethodConfig):
     )
 
     def check_channels(self, channels_a: int, channels_b: int) -> None:
-        """Refuse an identity term between domains of unequal channels."""
+        """Refuse an identity term, or adding to the source, where channels are unequal."""
+        self.generator.check_channels(channels_a, channels_b)
         if channels_a != channels_b and self.lambda_identity > 0:
             raise ValueError(
                 f"method.lambda_identity ({self.lambda_identity}) needs data.channels_a == "

@@ -42,6 +42,16 @@ def check_taps(layers: Sequence[int], count: int) -> None:
         )
 
 
+class SmallStart(nn.Conv2d):
+    """A convolution that starts so small that what it adds to does not show it."""
+
+    def reset_parameters(self) -> None:
+        """Draw weights of standard deviation 0.002, and set the biases to 0."""
+        init.normal_(self.weight, 0.0, 0.002)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+
 InitKind = Literal["xavier", "normal", "kaiming", "orthogonal"]
 
 _DRAW: dict[InitKind, Callable[[Tensor, float], Tensor]] = {
@@ -55,7 +65,8 @@ _DRAW: dict[InitKind, Callable[[Tensor, float], Tensor]] = {
 def init_weights(module: nn.Module, kind: InitKind, gain: float) -> None:
     """Draw fresh weights for every convolution, linear layer and batch norm in `module`.
 
-    Biases become 0, weights of batch norms are drawn around 1. Draws from the global generator.
+    Biases become 0, weights of batch norms are drawn around 1; a `SmallStart` keeps its own way.
+    Draws from the global generator.
 
     Args:
         module: changed in place.
@@ -63,7 +74,9 @@ def init_weights(module: nn.Module, kind: InitKind, gain: float) -> None:
         gain: standard deviation for "normal", factor for "xavier" and "orthogonal".
     """
     for layer in module.modules():
-        if isinstance(layer, (nn.modules.conv._ConvNd, nn.Linear)):
+        if isinstance(layer, SmallStart):
+            layer.reset_parameters()
+        elif isinstance(layer, (nn.modules.conv._ConvNd, nn.Linear)):
             _DRAW[kind](layer.weight, gain)
         elif isinstance(layer, nn.BatchNorm2d):
             init.normal_(layer.weight, 1.0, gain)

@@ -5,13 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from i2icli.networks.dual_attention import DualAttention
-from i2icli.networks.layers import NormKind, build_norm, check_taps, norm_needs_bias
+from i2icli.networks.layers import (
+    NormKind,
+    SmallStart,
+    build_norm,
+    check_taps,
+    norm_needs_bias,
+)
 from i2icli.networks.resample import Downsample, ReflectionPad, Upsample
 from i2icli.networks.segments import run_in_segments
 from i2icli.networks.taps import tap_rows
+from i2icli.system.device import widen
+
+_MOST = 0.97  # of a source's range, so that its inverse tanh stays finite
+
+
+def add_change(images: Tensor, change: Tensor) -> Tensor:
+    """Return tanh(atanh(0.97 x) + f): pictures to which a residual generator's change is added.
+
+    In float32 at least. Without a change a picture loses 3 % of its range.
+
+    Args:
+        images: x, (B, C, H, W); beyond [-1, 1] they are cut off.
+        change: f, the same shape, unbounded.
+    """
+    start = torch.atanh(_MOST * widen(images).clamp(-1.0, 1.0))
+    return torch.tanh(start + widen(change))
 
 
 class ResnetBlock(nn.Module):
@@ -58,6 +81,11 @@ class ResnetGenerator(nn.Module):
         dropout: dropout inside the residual blocks.
         attention: "dual": attention over places and channels after the residual blocks; it is no
             part of `model`, so numbers and names stay what they are without it.
+        residual: what comes before the tanh is added to the picture (`add_change`), and starts
+            small: the first translation is the source.
+
+    Raises:
+        ValueError: residual, and pictures and translations differ in channels.
 
     Attributes:
         recomputes: in training, keep the outputs of convolutions alone, and compute what lies
@@ -76,9 +104,15 @@ class ResnetGenerator(nn.Module):
         norm: NormKind = "instance",
         dropout: bool = False,
         attention: Literal["none", "dual"] = "none",
+        residual: bool = False,
     ) -> None:
         super().__init__()
-        self.in_channels = in_channels
+        if residual and in_channels != out_channels:
+            raise ValueError(
+                f"a residual generator adds to {in_channels} channels, it cannot make "
+                f"{out_channels} of them"
+            )
+        self.in_channels, self.residual = in_channels, residual
         self.recomputes = False
         bias = norm_needs_bias(norm)
         layers: list[nn.Module] = [
@@ -93,7 +127,8 @@ class ResnetGenerator(nn.Module):
         self._last_block = len(layers) - 1  # 20 of 9 blocks with blurs, else 18
         for channels in (4 * width, 2 * width):
             layers += _doubling(channels, antialias=antialias_up, norm=norm)
-        layers += [ReflectionPad(3), nn.Conv2d(width, out_channels, 7), nn.Tanh()]
+        last = SmallStart if residual else nn.Conv2d
+        layers += [ReflectionPad(3), last(width, out_channels, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
         self.attention = DualAttention(4 * width) if attention == "dual" else None
 
@@ -111,6 +146,15 @@ class ResnetGenerator(nn.Module):
             ValueError: `layers` does not ascend or names a module that is not there.
         """
         return self._run(images, layers, last=len(self.model) - 1)
+
+    def change(self, images: Tensor) -> Tensor:
+        """Return what a residual generator adds to pictures by `add_change`, the same shape.
+
+        Args:
+            images: (B, C, H, W) in [-1, 1], sides a multiple of 4.
+        """
+        assert self.residual, "this generator adds nothing to its pictures"
+        return self._run(images, (), last=len(self.model) - 2)[0]
 
     def encode(
         self, images: Tensor, layers: Sequence[int], places: Sequence[Tensor | None] = ()
@@ -159,7 +203,10 @@ class ResnetGenerator(nn.Module):
         features: dict[int, Tensor] = {}
         value, start = images, 0
         for end in self._borders(taps, last):
-            value = self._through(start, end, value)
+            if self.residual and end == len(self.model) - 1:  # the tanh, which stands alone
+                value = add_change(images, value)
+            else:
+                value = self._through(start, end, value)
             if (rows := wanted.get(end)) is not None:
                 value, features[end] = tap_rows(value, rows)
             elif end in taps:
@@ -173,6 +220,8 @@ class ResnetGenerator(nn.Module):
         """Return, ascending, the modules up to `last` after which something else happens."""
         blocks = {number for number in range(last + 1) if self._is_block(number)}
         before = {number - 1 for number in blocks}
+        if self.residual and last == len(self.model) - 1:
+            before.add(last - 1)
         return sorted({*taps, *blocks, *before, last} - {-1})
 
     def _through(self, first: int, last: int, value: Tensor) -> Tensor:

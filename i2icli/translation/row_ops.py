@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from i2icli.errors import I2IError
 from i2icli.networks.resample import Downsample, Upsample
+from i2icli.networks.resnet import add_change
 from i2icli.system.device import widen
 from i2icli.translation.row_maps import RowMap
 
@@ -57,6 +58,25 @@ class _Pointwise(RowOp):
     def run(self, rows: Tensor, start: int, first: int, last: int, height: int) -> Tensor:  # noqa: ARG002
         result: Tensor = self._layer(rows)
         return result
+
+
+class AddChange(RowOp):
+    """The end of a residual generator: a change is added to the picture, (C, H, W)."""
+
+    def __init__(self, image: Tensor) -> None:
+        self._image = image
+
+    def shape(self, shape: Shape) -> Shape:
+        """Return the shape as it is."""
+        return shape
+
+    def needs(self, first: int, last: int, height: int) -> tuple[int, int]:  # noqa: ARG002
+        """Return the same rows."""
+        return first, last
+
+    def run(self, rows: Tensor, start: int, first: int, last: int, height: int) -> Tensor:  # noqa: ARG002
+        """Return rows of the translation."""
+        return add_change(self._image[None, :, first:last].to(rows.device), rows)
 
 
 class _Reflect(RowOp):

@@ -20,7 +20,7 @@ from i2icli.networks.resnet import ResnetBlock, ResnetGenerator
 from i2icli.system.memory import in_words
 from i2icli.system.waiting import look_around
 from i2icli.translation.row_maps import MapStore, MemoryMap, RowMap
-from i2icli.translation.row_ops import Chain, Normalise, RowOp, row_ops
+from i2icli.translation.row_ops import AddChange, Chain, Normalise, RowOp, row_ops
 
 _MOST_BAND = 256 << 20  # bytes; larger bands are no faster, their borders cost little already
 
@@ -98,7 +98,10 @@ def run_in_bands(
     """
     run = _Run(next(network.parameters()).device, room, on_band)
     try:
-        source, pending = run.through(network.model, MemoryMap(image))
+        layers = network.model[:-1] if network.residual else network.model
+        source, pending = run.through(layers, MemoryMap(image))
+        if network.residual:
+            pending = [*pending, AddChange(image)]
         chain = Chain(source, pending)
         result = torch.empty(chain.shapes[-1], dtype=torch.float32)
         run.stored(chain, target=MemoryMap(result))

@@ -3,9 +3,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from i2icli.networks.layers import init_weights
 from i2icli.networks.norm import InstanceNorm
 from i2icli.networks.resample import Downsample, ReflectionPad, Upsample
-from i2icli.networks.resnet import ResnetBlock, ResnetGenerator
+from i2icli.networks.resnet import ResnetBlock, ResnetGenerator, add_change
 
 
 def tiny(**options):
@@ -196,3 +197,55 @@ def test_a_batch_gives_what_its_pictures_give_alone(memory_format):
     together, _ = generator(images)
     alone = torch.cat([generator(image[None])[0] for image in images])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_a_residual_generator_adds_its_change_before_the_tanh():
+    generator, images = tiny(residual=True).double(), pictures(2).double()
+    init_all(generator)
+    translated, _ = generator(images)
+    change = generator.change(images)
+    before = nn.Sequential(*generator.model[:-1])(images)
+    torch.testing.assert_close(change, before)
+    expected = torch.tanh(0.5 * torch.log((1 + 0.97 * images) / (1 - 0.97 * images)) + before)
+    torch.testing.assert_close(translated, expected)
+    torch.testing.assert_close(add_change(images, change), translated)
+
+
+def init_all(generator):
+    for weight in generator.parameters():
+        nn.init.normal_(weight, 0, 0.1)
+
+
+@pytest.mark.parametrize("kind", ["xavier", "normal", "kaiming", "orthogonal"])
+def test_the_first_translation_of_a_residual_generator_is_the_source(kind):
+    generator = tiny(residual=True, width=16)
+    init_weights(generator, kind, 0.02)
+    images = pictures(2)
+    translated, _ = generator(images)
+    assert (translated - 0.97 * images).abs().mean() < 0.04
+    assert not torch.equal(translated, add_change(images, torch.zeros_like(images)))
+
+
+def test_a_residual_generator_has_the_weights_and_features_of_a_plain_one():
+    plain, residual = tiny(), tiny(residual=True)
+    residual.load_state_dict(plain.state_dict())
+    layers = [0, 4, 12, 23, 24]
+    images = pictures()
+    ours, theirs = residual(images, layers)[1], plain(images, layers)[1]
+    for one, other in zip(ours[:-1], theirs[:-1], strict=True):
+        torch.testing.assert_close(one, other)
+    assert torch.equal(ours[-1], residual(images)[0])  # the last module's output
+
+
+def test_a_change_is_added_in_float32_under_autocast_and_to_what_is_beyond_the_range():
+    generator, images = tiny(residual=True), 1.2 * pictures()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        translated, _ = generator(images)
+    assert translated.dtype == torch.float32
+    assert (translated - 0.97 * images.clamp(-1, 1)).abs().mean() < 0.02
+    assert translated.isfinite().all()
+
+
+def test_a_residual_generator_of_unequal_channels_is_refused():
+    with pytest.raises(ValueError, match="adds to 3 channels, it cannot make 1"):
+        tiny(residual=True, out_channels=1)

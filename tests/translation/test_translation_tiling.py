@@ -19,6 +19,7 @@ VARIANTS = {
     "dropout": {"dropout": True},
     "batch": {"norm": "batch"},
     "none": {"norm": "none"},
+    "residual": {"residual": True},
 }
 
 
@@ -53,8 +54,9 @@ def test_bands_give_what_the_whole_gives(variant, size, bands):
         assert len(counted) > least  # more than one a stored map
 
 
-def test_bands_of_float64_differ_from_the_whole_by_rounding_only():
-    network, image = build().double(), picture(52, 40).double()
+@pytest.mark.parametrize("residual", [False, True])
+def test_bands_of_float64_differ_from_the_whole_by_rounding_only(residual):
+    network, image = build(residual=residual).double(), picture(52, 40).double()
     result, _ = run_in_bands(network, image, Room(60_000, 1 << 30))
     wanted = network(image[None])[0][0]
     torch.testing.assert_close(result, wanted.float(), rtol=0, atol=1e-7)

@@ -37,6 +37,11 @@ class OneWayConfig(MethodConfig):
     gan_mode: GanMode = Field("lsgan", description="GAN loss.")
     lambda_gan: float = Field(1.0, ge=0, description="Weight of the GAN term of the generator.")
 
+    def check_channels(self, channels_a: int, channels_b: int) -> None:
+        """Refuse what the networks cannot do between domains of unequal channels."""
+        if isinstance(self.generator, ResnetGeneratorConfig):  # not StyleGAN2's
+            self.generator.check_channels(channels_a, channels_b)
+
 
 class OneWay(Method):
     """A generator from A to B and a discriminator of domain B; a subclass draws their weights."""
