@@ -38,6 +38,28 @@ def add_row(path: Path, heading: str, columns: str, cells: Sequence[str]) -> Non
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def put_rows(
+    path: Path, heading: str, columns: str, rows: Sequence[Sequence[str]], *, keys: int
+) -> None:
+    """Add rows to a table; one whose first `keys` cells are there already takes its line.
+
+    Raises:
+        ValueError: as `add_row`.
+    """
+    for cells in rows:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        before, _, section = text.partition(f"{heading}\n")
+        start = f"| {' | '.join(cells[:keys])} | "
+        lines = section.splitlines()
+        end = next((i for i, line in enumerate(lines) if line.startswith("#")), len(lines))
+        at = next((i for i in range(end) if lines[i].startswith(start)), None)
+        if at is None:
+            add_row(path, heading, columns, cells)
+            continue
+        lines[at] = f"| {' | '.join(cells)} |"
+        path.write_text(f"{before}{heading}\n" + "\n".join(lines) + "\n", encoding="utf-8")
+
+
 def rows(path: Path, heading: str) -> list[list[str]]:
     """Return the cells of the rows under a heading, those of the head and the rule left out."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []

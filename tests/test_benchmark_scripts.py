@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import runpy
@@ -14,7 +13,6 @@ import pytest
 import torch
 
 from i2icli.methods import build_method, configure_run
-from i2icli.runs.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 # The smallest code base that follows the protocol, with a name in options, models and data each.
@@ -262,63 +260,6 @@ def test_steps_are_taken_beside_neighbours_that_are_gone_afterwards(tmp_path):
     )
     rows = script("record")["rows"](out, "## Beside other programs")
     assert [row[4:6] for row in rows] == [["0", "own"], ["1", "own"], ["1", "own, begun quiet"]]
-
-
-@pytest.mark.slow
-def test_a_run_on_real_pictures_is_measured_and_goes_on(tmp_path, picture_root, monkeypatch):
-    out, results = tmp_path / "out", tmp_path / "results.md"
-    settings = ("method.generator.width=4", "method.discriminator.width=4", "data.resize=36")
-    settings += ("data.crop=32", "runtime.workers=0", "log.every_steps=1", "runtime.device=cpu")
-    words = [str(picture_root), "--out", str(out), "--preset", "cut", "--keep-every", "2"]
-    words += ["--bench-batch", "2", "--bench-steps", "2", "--metric", "diversity", "--record"]
-    words += ["--results", str(results)]
-    words += [word for setting in settings for word in ("--set", setting)]
-    asked = []
-    defined = script("horse2zebra")
-    measure = defined["ask"]
-
-    def ask(words):
-        asked.append(words)
-        if words[0] == "bench":
-            return measure(words)
-        # What a measurement that needs weights would answer.
-        kept = sorted((out / "cut" / "checkpoints").glob("step-*.pt"))
-        steps = [int(path.stem.removeprefix("step-")) for path in kept]
-        number = {"about": {"step": 0}, "metrics": {"diversity": {"value": 0.0}}}
-        return {
-            "checkpoints": [
-                {**number, "about": {"step": s}, "metrics": {"diversity": {"value": 9.0 - s % 4}}}
-                for s in steps
-            ]
-        }
-
-    defined["main"].__globals__["ask"] = ask
-    for steps in ("2", "4"):
-        monkeypatch.setattr(sys, "argv", ["horse2zebra.py", *words, "--steps", steps])
-        defined["main"]()
-    assert [words[0] for words in asked] == ["bench", "eval", "eval"]
-    summary = json.loads((out / "cut-summary.json").read_text())
-    assert summary["step"] == 4
-    assert summary["checkpoints"] == [[2, 7.0], [4, 9.0]]
-    assert summary["bench"]["2"]["step_s"] > 0
-    assert summary["bench"]["2"]["network_share_of_limit"] > 0
-    first, second = script("record")["rows"](results, "## Runs on real pictures")
-    assert (first[4], second[4]) == ("2", "4")
-    assert second[10:] == ["9", "7 at 2"]
-
-
-def test_a_run_whose_time_is_over_saves_and_ends(tmp_path, picture_root):
-    defined = script("horse2zebra")
-    settings = ["method.generator.width=4", "method.discriminator.width=4", "data.resize=36"]
-    settings += ["data.crop=32", "runtime.workers=0", "log.every_steps=1", "runtime.device=cpu"]
-    asked = argparse.Namespace(
-        data=picture_root, steps=100000, keep_every=100000, precision="float32", set=settings
-    )
-    run = tmp_path / "run"
-    defined["train"](asked, "cut", run, seconds=0.0)
-    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert 0 < steps[-1] < asked.steps
-    assert load_checkpoint(run / "checkpoints" / "last.pt").step == steps[-1]
 
 
 def test_precisions_are_compared_over_seeds():
