@@ -1,5 +1,6 @@
 # Needs Python 3.11 or newer and make, nothing else:
-#   make demo   train on the built-in demo set, translate its test pictures, score them
+#   make demo   train on the built-in demo set, translate its test pictures, score them; with
+#               IN=FOLDER also translate your own pictures by a translator that comes trained
 #   make test   tests, coverage, style and types
 #   make gpu    on a machine with a GPU: what a CPU cannot check, and times (under 8 minutes).
 #               Nothing is installed: PYTHON has torch and torchvision, GPU_PACKAGES is a folder of
@@ -10,6 +11,10 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN ?= demo-output/run
 OUT ?= demo-output/translated
+# Pictures of your own, and the translator of `i2i zoo list` that they go through.
+IN ?=
+ZOO ?= horse2zebra
+ZOO_OUT ?= demo-output/$(ZOO)
 COVERAGE ?= 90
 # More options of the training, for example DEMO_FLAGS='--steps 200'.
 DEMO_FLAGS ?=
@@ -25,6 +30,14 @@ FOLDER_OF = $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["fold
 .PHONY: demo test check gpu clean-demo
 
 demo: $(VENV)/.installed
+ifneq ($(IN),)
+ifneq ($(wildcard zoo/$(ZOO)),)
+	@echo "== translating your own pictures by zoo:$(ZOO) into $(ZOO_OUT)"
+	@$(I2I) translate zoo:$(ZOO) "$(IN)" $(ZOO_OUT) --grid --skip-existing
+else
+	@echo "== there is no zoo/$(ZOO) here, so $(IN) is left as it is"
+endif
+endif
 	@if [ -f $(RUN)/config.toml ]; then \
 	    echo "== going on with $(RUN) ('make clean-demo' begins anew)"; \
 	    $(I2I) resume $(RUN); \

@@ -147,8 +147,10 @@ def build_rig(variant: Variant) -> Rig:
     device = resolve_device(config.runtime.device)
     parts = assemble(config, data, device=device, load=load)
     if variant.checkpoint is not None:
+        state, method = load_checkpoint(Path(variant.checkpoint)), parts.method
+        fill = method.load_translating if state.translates_only else method.load_state_dict
         try:
-            parts.method.load_state_dict(load_checkpoint(Path(variant.checkpoint)).weights)
+            fill(state.weights)
         except RuntimeError:
             raise CheckpointError(
                 f"{variant.checkpoint}: its weights do not fit its own configuration."

@@ -21,6 +21,7 @@ from i2icli.methods import method_of
 from i2icli.methods.shared.configure import AnyRunConfig, configure_run, restore_config
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.paths import find_checkpoint
+from i2icli.runs.zoo import MODEL, PREFIX
 from i2icli.training.data import resolve_data
 
 log = logging.getLogger(__package__)
@@ -157,10 +158,12 @@ def _configurations(options: BenchOptions) -> list[tuple[str, AnyRunConfig, str 
 def _opponent(against: str) -> tuple[str, AnyRunConfig, str | None]:
     path = Path(against).expanduser()
     is_path = path.exists() or len(path.parts) > 1 or path.suffix in (".pt", ".pth")
+    is_path = is_path or against.startswith(PREFIX)
     if is_path and path.suffix != ".toml":
         path = find_checkpoint(path)
         config = restore_config(load_checkpoint(path).config)
-        return path.name, config, str(path.resolve())
+        name = path.parent.name if path.name == MODEL else path.name
+        return name, config, str(path.resolve())
     config = configure_run(against)
     return config.preset, config, None
 

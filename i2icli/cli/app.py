@@ -27,6 +27,7 @@ from i2icli.cli.train import train
 from i2icli.cli.translate import translate
 from i2icli.cli.viz_attention import viz_attention
 from i2icli.cli.weights import weights_app
+from i2icli.cli.zoo import zoo_app
 from i2icli.errors import I2IError, Interrupted
 from i2icli.version import __version__
 
@@ -119,6 +120,7 @@ app.command(
 app.add_typer(data_app, name="data")
 app.add_typer(presets_app, name="presets")
 app.add_typer(weights_app, name="weights")
+app.add_typer(zoo_app, name="zoo")
 app.command("schema", epilog=examples("i2i schema", "i2i schema --out i2i.schema.json"))(schema)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Checkpoints = Annotated[
     list[Path],
-    typer.Argument(metavar="CKPT", help="Checkpoints, or run folders: their last.pt."),
+    typer.Argument(metavar="CKPT", help="Checkpoints, run folders: their last.pt, or zoo:NAME."),
 ]
 In = Annotated[
     str,

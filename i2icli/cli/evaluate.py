@@ -23,7 +23,7 @@ Checkpoint = Annotated[
     Path | None,
     typer.Argument(
         metavar="[RUN|CKPT]",
-        help="A checkpoint, or a run folder: its last.pt; none: the newest run in runs/.",
+        help="A checkpoint, a run folder: its last.pt, or zoo:NAME; none: the newest run in runs/.",
     ),
 ]
 Fid = Annotated[bool, typer.Option("--fid", help="Frechet Inception distance.")]

@@ -15,7 +15,9 @@ from i2icli.errors import ConfigError, DataError
 
 InitFrom = Annotated[
     Path | None,
-    typer.Option(metavar="CKPT", help="Begin with the weights of this checkpoint or run."),
+    typer.Option(
+        metavar="CKPT", help="Begin with the weights of this checkpoint, run or zoo:NAME."
+    ),
 ]
 
 

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 _LOSSLESS = ("png", "bmp", "tif", "tiff")
 
 Checkpoint = Annotated[
-    Path, typer.Argument(metavar="CKPT", help="A checkpoint, or a run folder: its last.pt.")
+    Path,
+    typer.Argument(
+        metavar="CKPT", help="A checkpoint, a run folder: its last.pt, or zoo:NAME (i2i zoo list)."
+    ),
 ]
 In = Annotated[
     str,

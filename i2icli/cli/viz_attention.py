@@ -21,7 +21,7 @@ Checkpoint = Annotated[
     Path | None,
     typer.Argument(
         metavar="[CKPT]",
-        help="A checkpoint, or a run folder: its last.pt; none: the newest run in runs/.",
+        help="A checkpoint, a run folder: its last.pt, or zoo:NAME; none: the newest run in runs/.",
     ),
 ]
 Images = Annotated[
@@ -80,21 +80,21 @@ def viz_attention(
 ) -> None:
     """Draw what a method attends to, its masks, or what places of a picture are alike."""
     names, points = _parse_layers(layers), tuple(_parse_point(text) for text in query or ())
-    from i2icli.runs.paths import home_of
+    from i2icli.runs.paths import default_output, home_of
     from i2icli.system.allocator import claim_process
     from i2icli.viz.exhibit import ExhibitOptions
 
     claim_process()
     files = _find_files(checkpoint, every=all_checkpoints)
-    folder = home_of(files[-1].path)
-    out = (out or folder / "attention").expanduser()
+    newest = files[-1].path
+    out = (out or default_output(newest, "attention")).expanduser()
     options = ExhibitOptions(
         layers=names,
         queries=queries,
         points=points,
         max_side=max_side,
         with_page=html,
-        title=folder.resolve().name,
+        title=home_of(newest).resolve().name,
         direction=direction,
         invert_mask=invert_mask,
         device=device,
@@ -159,13 +159,19 @@ def _plan(newest: StepFile, named: str | None, out: Path, direction: str) -> tup
 
 
 def _own_pictures(checkpoint: Path, direction: str) -> tuple[Path, ...]:
-    """Return the sample pictures of the run; where its data set is gone, those of the demo set."""
+    """Return the sample pictures of the run; where its data set is gone, those of the demo set.
+
+    Of an entry of the zoo, the sources of its samples.
+    """
     from i2icli.data.folders import find_domains
     from i2icli.datasets.demo.demo_set import demo_folder
     from i2icli.methods import method_of, restore_config
     from i2icli.pictures.listing import evenly_spaced, list_pictures
     from i2icli.runs.checkpoint import load_checkpoint
+    from i2icli.runs.zoo import is_model, sample_sources
 
+    if is_model(checkpoint) and direction == "a2b":
+        return sample_sources(checkpoint.parent)
     config = restore_config(load_checkpoint(checkpoint).config)
     count = config.samples.count
     try:

@@ -23,6 +23,7 @@ from i2icli.pictures.images import Picture, Pixels, read_picture, read_size
 from i2icli.pictures.listing import evenly_spaced
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.paths import find_checkpoint, home_of
+from i2icli.runs.zoo import is_model
 from i2icli.translation.folder import FolderOptions
 from i2icli.translation.pictures import source_channels, translate_pictures
 from i2icli.translation.sources import Source, find_sources
@@ -238,6 +239,8 @@ class _Rows:
 
 
 def _name_of(file: Path) -> str:
+    if is_model(file):
+        return file.resolve().parent.name
     if file.absolute().parent.name != "checkpoints":
         return file.stem
     run = home_of(file.resolve()).name

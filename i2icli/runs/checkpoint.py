@@ -14,10 +14,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from i2icli.errors import CheckpointError, I2IError
+from i2icli.runs.zoo import MODEL, ZooEntry, is_model, read_entry
 from i2icli.system.files import NO_ROOM, WholeFile, link_whole
 
 
@@ -38,7 +41,7 @@ class CheckpointState:
     data: Mapping[str, Any] = field(default_factory=dict)  # fingerprint of the training pictures
     versions: Mapping[str, str] = field(default_factory=dict)  # of i2i, torch and Python, as text
     # of an imported checkpoint: `files`, names of files by network, and `fresh`, the networks that
-    # came from none; empty of a run's
+    # came from none; of an entry of the zoo `zoo`, its name; empty of a run's
     origin: Mapping[str, Any] = field(default_factory=dict)
     # where several processes trained: `memory`, `rng` and `meters` of ranks 1, 2, ...; those above
     # are of rank 0
@@ -48,6 +51,11 @@ class CheckpointState:
     def translating_weights(self) -> dict[str, Tensor]:
         """Return the state dict to translate with: averaged weights where there are any."""
         return {**self.weights, **(self.ema or {})}
+
+    @property
+    def translates_only(self) -> bool:
+        """Whether it holds the weights of the translating networks alone, and no run."""
+        return "zoo" in self.origin
 
 
 FORMAT = 1
@@ -103,12 +111,14 @@ def copy_checkpoint(source: Path, path: Path) -> None:
 
 
 def load_checkpoint(path: Path) -> CheckpointState:
-    """Read a checkpoint onto the CPU.
+    """Read a checkpoint, or the model of an entry of the zoo, onto the CPU.
 
     Raises:
         CheckpointError: if there is no such file, it is none of i2i's, it is damaged, it wants
             code to run, or a newer i2i wrote it.
     """
+    if is_model(path):
+        return _state_of(read_entry(path.parent))
     document = _read(path)
     if not isinstance(document, dict) or document.get("kind") != KIND:
         raise CheckpointError(
@@ -130,6 +140,22 @@ def load_checkpoint(path: Path) -> CheckpointState:
         raise CheckpointError(
             f"{path} is damaged: {missing} is missing. Use an older checkpoint of the run."
         ) from None
+
+
+def _state_of(entry: ZooEntry) -> CheckpointState:
+    facts = entry.facts
+    try:
+        weights = safetensors.torch.load(entry.read_model())
+    except (SafetensorError, KeyError) as fault:
+        raise CheckpointError(f"{entry.folder / MODEL} is damaged: {fault}.") from None
+    return CheckpointState(
+        config=facts["configuration"],
+        weights={name: w.float() if w.is_floating_point() else w for name, w in weights.items()},
+        step=facts["step"],
+        epoch=facts["epoch"],
+        data=facts["data"],
+        origin={"zoo": entry.name},
+    )
 
 
 def _read(path: Path) -> object:

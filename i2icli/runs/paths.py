@@ -3,18 +3,29 @@
 A path may be a checkpoint file; a run folder, a folder in it or its `config.toml`, which stand for
 the run and its `last.pt`; or the name of a checkpoint in the run folder or its `checkpoints/`, with
 or without `.pt` and leading zeros: `RUN/best`, `RUN/step-500`, `RUN/checkpoints/step-0000500`.
+`zoo:NAME`, or the folder of an entry of the zoo, stands for its `model.safetensors`.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from i2icli.errors import CheckpointError, ConfigError
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.folder import RunFolder
+from i2icli.runs.zoo import (
+    MODEL,
+    PREFIX,
+    entry_folders,
+    find_entry_folder,
+    is_entry,
+    is_model,
+    read_entry,
+)
 
 
 @dataclass(frozen=True)
@@ -28,12 +39,16 @@ class StepFile:
 def find_checkpoint(path: str | Path) -> Path:
     """Return the checkpoint file that `path` names; of a run its `last.pt`.
 
+    Of an entry of the zoo it is the model, which `load_checkpoint` reads too.
+
     Raises:
         CheckpointError: if there is none.
     """
     named = _locate(path)
     if named.is_file():
         return named
+    if is_entry(named):
+        return named / MODEL
     folder = _folder_of_checkpoints(named)
     last = folder / "last.pt"
     if last.is_file():
@@ -53,6 +68,7 @@ def find_run(path: str | Path) -> RunFolder:
         CheckpointError: if there is no run.
     """
     named = _locate(path)
+    _refuse_without_run(path, named)
     if (run := _run_around(named)) is None:
         raise _no_run(named)
     return run
@@ -80,6 +96,7 @@ def checkpoints_of(path: str | Path) -> list[StepFile]:
         ConfigError: if there is only one.
     """
     named = _locate(path)
+    _refuse_without_run(path, named)
     folder = named.parent if named.is_file() else _folder_of_checkpoints(named)
     found = {
         int(match[1]): file
@@ -120,8 +137,20 @@ def home_of(file: Path) -> Path:
     return _above(folder) if folder.absolute().name == "checkpoints" else folder
 
 
+def default_output(file: Path, name: str) -> Path:
+    """Return the folder called `name` for what is made of a checkpoint, if no other is given.
+
+    In the run folder; for an entry of the zoo, whose folder is not to be written to, in the
+    working folder, where its own name stands in front.
+    """
+    home = home_of(file)
+    return Path(f"{home.resolve().name}-{name}") if is_model(file) else home / name
+
+
 def _locate(path: str | Path) -> Path:
     """Return the file or folder that is there and that `path` names; its name may be short."""
+    if str(path).startswith(PREFIX):
+        return find_entry_folder(str(path))
     # Names that are no paths, such as those of published checkpoints, would be looked up here.
     named = Path(path).expanduser()
     if named.name == "config.toml" and RunFolder(_above(named)).checkpoints.is_dir():
@@ -130,8 +159,9 @@ def _locate(path: str | Path) -> Path:
         return named
     folder = _folder_of_checkpoints(_above(named))
     if folder.absolute().name != "checkpoints" or not folder.is_dir():
+        known = f" Do you mean {PREFIX}{named}?" if str(named) in entry_folders() else ""
         raise CheckpointError(
-            f"there is no checkpoint at {named}, and no run: `ls runs` shows your runs."
+            f"there is no checkpoint at {named}, and no run: `ls runs` shows your runs.{known}"
         )
     there = {_short(file.name): file for file in sorted(folder.glob("*.pt"))}
     if file := there.get(_short(named.name)):
@@ -175,6 +205,17 @@ def _refuse_gone(last: Path) -> None:
         raise CheckpointError(
             f"{last} is gone, but {others[-1].name} is there: copy it to last.pt to go on "
             "from it, or name it itself."
+        )
+
+
+def _refuse_without_run(typed: str | Path, named: Path) -> None:
+    if is_entry(named) or is_model(named):
+        entry = read_entry(named if is_entry(named) else named.parent)
+        word, preset = shlex.quote(str(typed)), entry.facts["preset"]
+        raise CheckpointError(
+            f"{typed} is a trained translator without its run: it has no log, no other checkpoints "
+            f"and no optimizers. `i2i train --preset {preset} --init-from {word} --data DIR` "
+            f"begins a run with its weights, `i2i zoo show {word}` tells what is known of it."
         )
 
 

@@ -19,7 +19,7 @@ class MovingAverage:
 
     def __init__(self, method: Method, *, decay: float) -> None:
         self._decay = decay
-        self._followed = translating_state(method)
+        self._followed = method.translating_state()
         self._average = {name: value.clone() for name, value in self._followed.items()}
         self._weights = {name for name, _ in method.named_parameters()}
 
@@ -55,13 +55,3 @@ class MovingAverage:
     def _write(self, values: Mapping[str, Tensor]) -> None:
         for name, value in self._followed.items():
             value.copy_(values[name])
-
-
-def translating_state(method: Method) -> dict[str, Tensor]:
-    """Return the weights and buffers of `method.translators`, detached, by their full names."""
-    names = {id(value): name for name, value in method.state_dict(keep_vars=True).items()}
-    return {
-        names[id(value)]: value.detach()
-        for module in method.translators.values()
-        for value in module.state_dict(keep_vars=True).values()
-    }

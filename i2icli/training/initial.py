@@ -28,6 +28,7 @@ class Loaded:
     mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
     unused: tuple[str, ...]  # names that only the checkpoint has
     untrained: tuple[str, ...] = ()  # networks that were not imported: fresh in the checkpoint
+    is_run: bool = True  # the checkpoint is one that can be gone on with
 
     def lines(self) -> list[str]:
         """Return a table of weights by network, and by name those that do not fit.
@@ -46,8 +47,8 @@ class Loaded:
         rows.append(("all", *(counts[column].total() for column in _COLUMNS)))
         width = max(len("network"), *(len(str(name)) for name, *_ in rows))
         return [
-            f"weights from {self.source} (step {self.step}); optimizers and steps start anew. "
-            "To go on with that run itself, use `i2i resume`.",
+            f"weights from {self.source} (step {self.step}); optimizers and steps start anew."
+            + (" To go on with that run itself, use `i2i resume`." if self.is_run else ""),
             f"  {'network':{width}}" + "".join(f"{column:>12}" for column in _COLUMNS),
             *(
                 f"  {name:{width}}" + "".join(f"{number or '-':>12}" for number in numbers)
@@ -108,6 +109,7 @@ def load_initial_weights(method: Method, path: Path) -> Loaded:
         ),
         unused=tuple(name for name in theirs if name not in ours),
         untrained=untrained,
+        is_run=not state.translates_only,
     )
 
 

@@ -267,7 +267,8 @@ def load_translator(
     """Load a checkpoint for translation; nothing but the file is needed.
 
     Args:
-        path: a checkpoint, or a run folder, which stands for its `checkpoints/last.pt`.
+        path: a checkpoint, or a run folder, which stands for its `checkpoints/last.pt`; or
+            `zoo:NAME`, one of the trained translators that come with i2i.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: float32, bfloat16, float16, or auto: that of the run (`runtime.precision`), so
             that pictures come out as in its samples; where that is auto too, the fastest of them
@@ -285,8 +286,9 @@ def load_translator(
     state = load_checkpoint(file)
     config = restore_config(state.config)
     method = build_method(config)
+    load = method.load_translating if state.translates_only else method.load_state_dict
     try:
-        method.load_state_dict(state.translating_weights())
+        load(state.translating_weights())
     except RuntimeError as fault:
         raise CheckpointError(
             f"{file} is damaged: its weights do not fit its configuration ({_first_line(fault)})."

@@ -319,7 +319,26 @@ class Method(nn.Module, ABC):
     @property
     @abstractmethod
     def translators(self) -> Mapping[str, nn.Module]:
-        """The modules that `translate` uses; the moving average follows these."""
+        """The modules that `translate` and `views` use; the moving average follows these."""
+
+    def translating_state(self) -> dict[str, Tensor]:
+        """Return the weights and buffers of `translators`, detached, by their full names."""
+        names = {id(value): name for name, value in self.state_dict(keep_vars=True).items()}
+        return {
+            names[id(value)]: value.detach()
+            for module in self.translators.values()
+            for value in module.state_dict(keep_vars=True).values()
+        }
+
+    def load_translating(self, weights: Mapping[str, Tensor]) -> None:
+        """Take up what `translating_state` returned; the other networks stay as they are.
+
+        Raises:
+            RuntimeError: if names or shapes differ.
+        """
+        if unlike := weights.keys() ^ self.translating_state().keys():
+            raise RuntimeError(f"{sorted(unlike)[0]} is on one side only")
+        self.load_state_dict({**self.state_dict(), **weights})
 
     def start_epoch(self, epoch: int) -> None:
         """Enter `epoch`, counted from 1: stages begin here. Called again on resume.
