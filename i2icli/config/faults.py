@@ -127,6 +127,8 @@ def _unknown_key(
     table = shape.at(parents, document)
     names = [] if table is None else table.keys(look_up(document, parents))
     message = f"{'.'.join(path)} = {toml_like(value)}: there is no such key"
+    if table is not None and (reason := table.refusal(key, look_up(document, parents))):
+        return _Fault(path, f"{message}: {reason}")
     if meant := nearest(key, names):
         return _Fault(path, f"{message}; did you mean {'.'.join((*parents, meant))}?")
     where = f"{'.'.join(parents)} has" if parents else "the keys are"

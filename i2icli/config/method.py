@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from i2icli.config.base import StrictModel
 from i2icli.config.schedule import LinearSchedule, Schedule
@@ -47,7 +47,90 @@ class ResnetGeneratorConfig(StrictModel):
             )
 
 
-class PatchDiscriminatorConfig(StrictModel):
+class AdversaryConfig(StrictModel):
+    """What a discriminator sees and how it is held; by default what the papers here do."""
+
+    kind: Literal["patch", "projected", "both"] = Field(
+        "patch",
+        description="Discriminate patches of the pictures; features of a frozen network by heads "
+        "on fixed random projections (Projected GANs, Sauer et al. 2021); or both.",
+    )
+    features: Literal["efficientnet-lite0", "vgg16"] = Field(
+        "efficientnet-lite0", description="The frozen network, see `i2i weights`."
+    )
+    taps: tuple[Literal[1, 2, 3, 4], ...] = Field(
+        (1, 2, 3, 4),
+        min_length=1,
+        description="Its layers that are discriminated, 1 the finest: strides 4, 8, 16, 32 of "
+        "EfficientNet, 2, 4, 8, 16 of VGG16.",
+    )
+    head_width: int = Field(96, ge=1, description="Channels of the heads on frozen features.")
+    projected_weight: float = Field(
+        1.0, gt=0, description="Weight of the features' part; only the ratio to the other counts."
+    )
+    patch_weight: float = Field(1.0, gt=0, description="Weight of the patches' part.")
+    spectral_norm: bool = Field(
+        False,
+        description="Spectral normalisation of the trained convolutions, which then start as "
+        "PyTorch's do (Miyato et al. 2018).",
+    )
+    augment: Literal["none", "diffaugment"] = Field(
+        "none",
+        description="diffaugment: real and translated pictures are seen in other colours, shifted "
+        "and with a hole (Zhao et al. 2020).",
+    )
+    augment_strength: float = Field(
+        1.0, gt=0, le=1, description="Share of its ranges, and of the pictures that have a hole."
+    )
+    augment_gray: float = Field(
+        0.0, ge=0, le=1, description="Share of the pictures that it shows without colour."
+    )
+    lr: float | None = Field(
+        None, gt=0, description="Learning rate before any decay; none: the optimizer's."
+    )
+    r1: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of the penalty on the slope at real pictures and their frozen features "
+        "(R1, Mescheder et al. 2018), of the mean of each map of logits.",
+    )
+    r1_every: int = Field(
+        4,
+        ge=1,
+        description="The penalty is taken in one of so many steps, drawn, with so many times the "
+        "weight.",
+    )
+
+    @field_validator("taps")
+    @classmethod
+    def _ascending(cls, taps: tuple[int, ...]) -> tuple[int, ...]:
+        if list(taps) != sorted(set(taps)):
+            raise ValueError("must ascend, none twice")
+        return taps
+
+    @model_validator(mode="after")
+    def _counts(self) -> Self:
+        idle = {
+            "features taps head_width projected_weight patch_weight": self.kind != "patch",
+            "patch_weight projected_weight": self.kind == "both",
+            "augment_strength augment_gray": self.augment != "none",
+            "r1_every": self.r1 > 0,
+        }
+        needs = ('kind = "projected" or "both"', 'kind = "both"', 'augment = "diffaugment"', "r1")
+        for (keys, counts), wanted in zip(idle.items(), needs, strict=True):
+            for key in keys.split():
+                if not counts and getattr(self, key) != type(self).model_fields[key].default:
+                    raise ValueError(
+                        f"method.discriminator.{key} counts only with method.discriminator.{wanted}"
+                    )
+        return self
+
+    def own(self) -> dict[str, Any]:
+        """Return the settings of the network itself, without those of this class."""
+        return self.model_dump(exclude=set(AdversaryConfig.model_fields))
+
+
+class PatchDiscriminatorConfig(AdversaryConfig):
     """A PatchGAN discriminator (Isola et al. 2017)."""
 
     width: int = Field(64, ge=1, description="Channels after the first convolution (ndf).")
@@ -67,6 +150,16 @@ class StyleGAN2GeneratorConfig(StrictModel):
 
 class StyleGAN2DiscriminatorConfig(StrictModel):
     """A StyleGAN2 discriminator, which sees a crop as a whole."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "refused": dict.fromkeys(
+                AdversaryConfig.model_fields,
+                "it is for methods whose discriminators see patches, and this one, StyleGAN2's, "
+                "sees a crop as a whole",
+            )
+        }
+    )
 
     width: int = Field(8, ge=1, description="Scales the channels (ndf): / 64 of 256 at 64 pixels.")
     last_side: Literal[4, 8] = Field(4, description="Side of the last feature map, pixels.")

@@ -94,6 +94,12 @@ class Shape:
         table = self.table(value)
         return [] if table is None else list(table.node["properties"])
 
+    def refusal(self, key: str, value: object) -> str:
+        """Return the reason why the table here has no key of that name; empty where it has none."""
+        table = self.table(value)
+        reasons: Mapping[str, str] = {} if table is None else table.node.get("refused", {})
+        return reasons.get(key, "")
+
     def children(self, value: object) -> Iterator[tuple[str, Shape]]:
         """Yield every key of the table here with its shape."""
         for key in self.keys(value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,6 +32,32 @@ def logits_with_slope(
     # One gradient for all: a picture's logits depend on that picture alone.
     (slope,) = torch.autograd.grad(logits.sum(), points, create_graph=True)
     return logits, slope
+
+
+@full_precision
+def maps_with_slopes(*given: Tensor, discriminator: Callable[..., Any]) -> tuple[Any, list[Tensor]]:
+    """Return maps of logits, and the slopes with respect to all that the discriminator sees.
+
+    As in `logits_with_slope`. The slope is that of the sum of the maps' means, so that it does not
+    grow with the picture.
+
+    Args:
+        given: pictures, features of them, or both, (B, C, H, W) each; taken as constants.
+        discriminator: takes these, and returns maps, (B, 1, h, w), in sequences however deep.
+
+    Returns:
+        What the discriminator returned, and the gradient with respect to each of `given`.
+    """
+    points = [part.detach().requires_grad_() for part in given]
+    answer = discriminator(*points)
+    total = torch.stack([logits.flatten(1).mean(dim=1).sum() for logits in _flat(answer)]).sum()
+    return answer, list(torch.autograd.grad(total, points, create_graph=True))
+
+
+def _flat(answer: Any) -> list[Tensor]:
+    if isinstance(answer, Tensor):
+        return [answer]
+    return [logits for part in answer for logits in _flat(part)]
 
 
 @full_precision

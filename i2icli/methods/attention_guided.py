@@ -15,17 +15,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from i2icli.config.base import StrictModel
-from i2icli.config.method import AdamConfig
+from i2icli.config.method import AdamConfig, AdversaryConfig
 from i2icli.config.schedule import LinearSchedule, Schedule
 from i2icli.data.batch import Batch
-from i2icli.losses.gan import GanMode, discriminator_gan_loss, generator_gan_loss
+from i2icli.losses.gan import GanMode
 from i2icli.methods.shared import (
+    Adversarial,
     AnyView,
     ImagePool,
     MaskView,
-    Method,
     MethodConfig,
     Player,
+    Seen,
     Task,
     Terms,
     Translation,
@@ -64,7 +65,7 @@ class GuidedGeneratorConfig(StrictModel):
     blocks: int = Field(9, ge=1, description="Residual blocks.")
 
 
-class GuidedDiscriminatorConfig(StrictModel):
+class GuidedDiscriminatorConfig(AdversaryConfig):
     """A discriminator of 70x70 patches with normalisation in all layers but the last."""
 
     width: int = Field(64, ge=1, description="Channels after the first convolution (ndf).")
@@ -130,7 +131,7 @@ class AttentionGuidedConfig(MethodConfig):
 
 
 @register
-class AttentionGuided(Method):
+class AttentionGuided(Adversarial):
     """Translation in both directions, each confined to where its attention network says."""
 
     Config = AttentionGuidedConfig
@@ -155,9 +156,9 @@ class AttentionGuided(Method):
         return {
             **self.structure_players(),
             "generator_ab": self.player(self.translator_ab),
-            "discriminator_b": self.player(self.discriminator_b),
+            "discriminator_b": self.discriminator_player(self.discriminator_b),
             "generator_ba": self.player(self.translator_ba),
-            "discriminator_a": self.player(self.discriminator_a),
+            "discriminator_a": self.discriminator_player(self.discriminator_a),
         }
 
     @property
@@ -170,10 +171,9 @@ class AttentionGuided(Method):
         self.is_switched = epoch > self.config.switch_epoch
         for translator in (self.translator_ab, self.translator_ba):
             translator.attention.requires_grad_(not self.is_switched)
-        for discriminator in (self.discriminator_a, self.discriminator_b):
-            discriminator.use_norm(
-                not self.is_switched or self.config.discriminator_norm_after_switch
-            )
+        for part in self.modules():
+            if isinstance(part, GuidedDiscriminator):
+                part.use_norm(not self.is_switched or self.config.discriminator_norm_after_switch)
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Yield the terms of one direction's generator and discriminator, then of the other's."""
@@ -184,18 +184,22 @@ class AttentionGuided(Method):
             # As released, each generator is updated on forward passes of its own, so that the
             # second one meets the first as it has become.
             fake, attention = self._translator(f"{domain}2{to}")(real)
+            seen = self.see(self._shown(fake, attention), f"fake_{to}")
             yield from self.structure_turns(real, fake, other, name=structure)
             back = self._translator(f"{to}2{domain}")
             yield (
                 f"generator_{domain}{to}",
                 {
-                    f"gan_{domain}2{to}": self._fool(to, fake, attention),
+                    f"gan_{domain}2{to}": self.fool(
+                        self._discriminator_of(to), seen, mode=self.config.gan_mode
+                    ),
                     f"cycle_{domain}": weights[domain] * F.l1_loss(back(fake)[0], real),
                     f"cycle_{to}": weights[to] * self._cycle_distance(to, other),
                     **self.structure_terms(real, fake, name=structure),
                 },
             )
-            yield f"discriminator_{to}", self._discriminator_terms(to, other, fake, attention)
+            kept = torch.cat([fake, attention], dim=1).detach()
+            yield f"discriminator_{to}", self._discriminator_terms(to, other, kept, seen)
 
     def translate(
         self,
@@ -227,10 +231,10 @@ class AttentionGuided(Method):
         draw_truncated(translator, config.init_std)
         return translator
 
-    def _build_discriminator(self) -> GuidedDiscriminator:
-        network = GuidedDiscriminator(self.channels["a"], **self.config.discriminator.model_dump())
+    def _build_discriminator(self) -> nn.Module:
+        network = GuidedDiscriminator(self.channels["a"], **self.config.discriminator.own())
         draw_truncated(network, self.config.init_std)
-        return network
+        return self.configured(network)
 
     def _translator(self, direction: str) -> GuidedTranslator:
         assert direction in self.directions, direction
@@ -246,27 +250,18 @@ class AttentionGuided(Method):
             sent = forth(real)[0]
         return F.l1_loss(back(sent)[0], real)
 
-    def _fool(self, domain: Domain, fake: Tensor, attention: Tensor) -> Tensor:
-        """Return the GAN term of the generator that makes pictures of `domain`."""
-        logits = self._discriminator_of(domain)(self._shown(fake, attention))
-        return generator_gan_loss(logits, mode=self.config.gan_mode)
+    def _discriminator_terms(self, domain: Domain, real: Tensor, kept: Tensor, seen: Seen) -> Terms:
+        """Return the terms of a discriminator on real pictures and on past translations.
 
-    def _discriminator_terms(
-        self, domain: Domain, real: Tensor, fake: Tensor, attention: Tensor
-    ) -> Terms:
-        """Return the terms of a discriminator on real pictures and on past translations."""
-        name = f"fake_{domain}"
-        # The pool keeps a translation with its source's attention: (B, C + 1, H, W).
-        kept = torch.cat([fake, attention], dim=1).detach()
-        shown = self.pools[name].query(kept, self.draws, f"pool.{name}")
-        real = self._shown(real, self._look(domain, real))
-        fake = self._shown(shown[:, :-1], shown[:, -1:])
-        on_real, on_fake = self.together(self._discriminator_of(domain), real, fake)
-        mode = self.config.gan_mode
-        return {
-            f"{domain}_real": 0.5 * discriminator_gan_loss(on_real, is_real=True, mode=mode),
-            f"{domain}_fake": 0.5 * discriminator_gan_loss(on_fake, is_real=False, mode=mode),
-        }
+        The pool keeps translations with their sources' attention: `kept` is (B, C + 1, H, W).
+        """
+        name, fake = f"fake_{domain}", seen.detach()
+        if self.pools[name].size > 0:
+            past = self.pools[name].query(kept, self.draws, f"pool.{name}")
+            fake = self.see(self._shown(past[:, :-1], past[:, -1:]), f"past_{domain}")
+        shown = self._shown(real, self._look(domain, real))
+        both = {f"{domain}_real": self.see(shown, f"real_{domain}"), f"{domain}_fake": fake}
+        return self.discriminate(self._discriminator_of(domain), both, mode=self.config.gan_mode)
 
     @torch.no_grad()
     def _look(self, domain: Domain, real: Tensor) -> Tensor | None:
@@ -280,7 +275,7 @@ class AttentionGuided(Method):
     def _sees_foreground(self) -> bool:
         return self.is_switched and self.config.threshold > 0
 
-    def _discriminator_of(self, domain: Domain) -> GuidedDiscriminator:
+    def _discriminator_of(self, domain: Domain) -> nn.Module:
         return self.discriminator_a if domain == "a" else self.discriminator_b
 
     def _shown(self, images: Tensor, attention: Tensor | None) -> Tensor:

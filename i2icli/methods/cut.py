@@ -127,7 +127,7 @@ class CUT(OneWay):
         """The discriminator, then generator and projector together."""
         return {
             **self.structure_players(),
-            "discriminator": self.player(self.discriminator),
+            "discriminator": self.discriminator_player(self.discriminator),
             "generator": self.player(self.generator, self.projector),
         }
 
@@ -143,9 +143,11 @@ class CUT(OneWay):
 
         yield from self.structure_turns(real_a, fake_b, batch.real_b)
         # The discriminator first, as released: the generator meets it as it has become.
-        yield "discriminator", self.discriminator_terms(fake_b.detach(), batch.real_b)
+        seen = self.see(fake_b, "fake_b")
+        real = self.see(batch.real_b, "real_b")
+        yield "discriminator", self.discriminator_terms(seen.detach(), real)
 
-        terms = self.gan_terms(fake_b)
+        terms = self.gan_terms(seen)
         if self.is_contrasted:
             places = self.draw_places(dict(zip(contrasts, features, strict=True)))
             translations = translated.chunk(len(contrasts))

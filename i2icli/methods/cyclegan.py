@@ -16,12 +16,13 @@ from torch.nn import functional as F
 from i2icli.config.method import InitConfig, PatchDiscriminatorConfig, ResnetGeneratorConfig
 from i2icli.config.schedule import LinearSchedule, Schedule
 from i2icli.data.batch import Batch
-from i2icli.losses.gan import GanMode, discriminator_gan_loss, generator_gan_loss
+from i2icli.losses.gan import GanMode
 from i2icli.methods.shared import (
+    Adversarial,
     ImagePool,
-    Method,
     MethodConfig,
     Player,
+    Seen,
     Task,
     Terms,
     Translation,
@@ -68,7 +69,7 @@ class CycleGANConfig(MethodConfig):
 
 
 @register
-class CycleGAN(Method):
+class CycleGAN(Adversarial):
     """Translation in both directions, tied by cycle consistency."""
 
     Config = CycleGANConfig
@@ -85,11 +86,13 @@ class CycleGAN(Method):
     def __init__(self, config: CycleGANConfig, task: Task | None = None) -> None:
         super().__init__(config, task)
         channels_a, channels_b = self.channels["a"], self.channels["b"]
-        generator, discriminator = config.generator.model_dump(), config.discriminator.model_dump()
+        generator, discriminator = config.generator.model_dump(), config.discriminator.own()
         self.generator_ab = ResnetGenerator(channels_a, channels_b, **generator)
         self.generator_ba = ResnetGenerator(channels_b, channels_a, **generator)
-        self.discriminator_a = PatchDiscriminator(channels_a, **discriminator)
-        self.discriminator_b = PatchDiscriminator(channels_b, **discriminator)
+        self.discriminator_a, self.discriminator_b = (
+            self.configured(PatchDiscriminator(channels, **discriminator))
+            for channels in (channels_a, channels_b)
+        )
         self.pools = {name: ImagePool(config.pool_size) for name in ("fake_b", "fake_a")}
         discriminators = (self.discriminator_a, self.discriminator_b)
         for network in (self.generator_ab, self.generator_ba, *discriminators):
@@ -101,7 +104,7 @@ class CycleGAN(Method):
         return {
             **self.structure_players(),
             "generators": self.player(self.generator_ab, self.generator_ba),
-            "discriminators": self.player(self.discriminator_a, self.discriminator_b),
+            "discriminators": self.discriminator_player(self.discriminator_a, self.discriminator_b),
         }
 
     @property
@@ -118,12 +121,13 @@ class CycleGAN(Method):
 
         yield from self.structure_turns(real_a, fake_b, real_b, name="structure_a2b")
         yield from self.structure_turns(real_b, fake_a, real_a, name="structure_b2a")
+        seen_b, seen_a = self.see(fake_b, "fake_b"), self.see(fake_a, "fake_a")
         # The generators first, as released; the discriminators then see their old translations.
         yield (
             "generators",
             {
-                "gan_a2b": generator_gan_loss(self.discriminator_b(fake_b), mode=config.gan_mode),
-                "gan_b2a": generator_gan_loss(self.discriminator_a(fake_a), mode=config.gan_mode),
+                "gan_a2b": self.fool(self.discriminator_b, seen_b, mode=config.gan_mode),
+                "gan_b2a": self.fool(self.discriminator_a, seen_a, mode=config.gan_mode),
                 "cycle_a": config.lambda_a * F.l1_loss(rec_a, real_a),
                 "cycle_b": config.lambda_b * F.l1_loss(rec_b, real_b),
                 **self._identity_terms(batch, same_a, same_b),
@@ -132,8 +136,8 @@ class CycleGAN(Method):
             },
         )
 
-        shown_b = self.pools["fake_b"].query(fake_b.detach(), self.draws, "pool.fake_b")
-        shown_a = self.pools["fake_a"].query(fake_a.detach(), self.draws, "pool.fake_a")
+        shown_b = self.see_past(seen_b, fake_b, "fake_b")
+        shown_a = self.see_past(seen_a, fake_a, "fake_a")
         yield (
             "discriminators",
             {
@@ -191,11 +195,7 @@ class CycleGAN(Method):
         return translated
 
     def _discriminator_terms(
-        self, domain: Literal["a", "b"], discriminator: nn.Module, real: Tensor, fake: Tensor
+        self, domain: Literal["a", "b"], discriminator: nn.Module, real: Tensor, fake: Seen
     ) -> Terms:
-        mode = self.config.gan_mode
-        on_real, on_fake = self.together(discriminator, real, fake)
-        return {
-            f"{domain}_real": 0.5 * discriminator_gan_loss(on_real, is_real=True, mode=mode),
-            f"{domain}_fake": 0.5 * discriminator_gan_loss(on_fake, is_real=False, mode=mode),
-        }
+        seen = {f"{domain}_real": self.see(real, f"real_{domain}"), f"{domain}_fake": fake}
+        return self.discriminate(discriminator, seen, mode=self.config.gan_mode)

@@ -15,11 +15,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from i2icli.config.base import StrictModel
-from i2icli.config.method import AdamConfig, InitConfig
+from i2icli.config.method import AdamConfig, AdversaryConfig, InitConfig
 from i2icli.config.schedule import IterationSchedule, Schedule
 from i2icli.data.batch import Batch
-from i2icli.losses.gan import GanMode, discriminator_gan_loss, generator_gan_loss
-from i2icli.methods.shared import Method, MethodConfig, Player, Task, Terms, Translation, register
+from i2icli.losses.gan import GanMode
+from i2icli.methods.shared import (
+    Adversarial,
+    MethodConfig,
+    Player,
+    Task,
+    Terms,
+    Translation,
+    register,
+)
 from i2icli.networks.layers import init_weights
 from i2icli.networks.munit import MultiScaleDiscriminator, StyleAutoencoder
 from i2icli.networks.norm import InstanceNorm
@@ -46,7 +54,7 @@ class AutoencoderConfig(StrictModel):
     )
 
 
-class MultiScaleDiscriminatorConfig(StrictModel):
+class MultiScaleDiscriminatorConfig(AdversaryConfig):
     """Discriminators of a picture at several sizes (Wang et al., CVPR 2018, as MUNIT uses them)."""
 
     width: int = Field(64, ge=1, description="Channels after the first convolution; they double.")
@@ -121,7 +129,7 @@ class MUNITConfig(MethodConfig):
 
 
 @register
-class MUNIT(Method):
+class MUNIT(Adversarial):
     """Translation in both directions, in as many styles as are asked for."""
 
     Config = MUNITConfig
@@ -138,12 +146,12 @@ class MUNIT(Method):
     def __init__(self, config: MUNITConfig, task: Task | None = None) -> None:
         super().__init__(config, task)
         coder = {**config.generator.model_dump(), "style_size": config.style_size}
-        settings = config.discriminator.model_dump()
+        settings = config.discriminator.own()
         self.generator_a = StyleAutoencoder(self.channels["a"], **coder)
         self.generator_b = StyleAutoencoder(self.channels["b"], **coder)
-        self.discriminator_a = MultiScaleDiscriminator(self.channels["a"], **settings)
-        self.discriminator_b = MultiScaleDiscriminator(self.channels["b"], **settings)
-        self._check_crop()
+        patches = [MultiScaleDiscriminator(self.channels[name], **settings) for name in "ab"]
+        self._check_crop(patches[0].min_side)
+        self.discriminator_a, self.discriminator_b = map(self.configured, patches)
         for network in (self.generator_a, self.generator_b):
             init_weights(network, config.init.kind, config.init.gain)
         for discriminator in (self.discriminator_a, self.discriminator_b):
@@ -165,7 +173,7 @@ class MUNIT(Method):
     def players(self) -> Mapping[str, Player]:
         """Both discriminators, then both auto-encoders."""
         return {
-            "discriminators": self.player(self.discriminator_a, self.discriminator_b),
+            "discriminators": self.discriminator_player(self.discriminator_a, self.discriminator_b),
             **self.structure_players(),
             "generators": self.player(self.generator_a, self.generator_b),
         }
@@ -243,8 +251,8 @@ class MUNIT(Method):
     def _is_perceptual(self) -> bool:
         return self.config.lambda_perceptual > 0
 
-    def _check_crop(self) -> None:
-        crop, least = self.task.crop, self.discriminator_a.min_side
+    def _check_crop(self, least: int) -> None:
+        crop = self.task.crop
         if crop < least:
             raise ValueError(
                 f"data.crop is {crop}, but its discriminators need crops of at least {least} "
@@ -259,7 +267,7 @@ class MUNIT(Method):
     def _coder(self, domain: Domain) -> StyleAutoencoder:
         return self.generator_a if domain == "a" else self.generator_b
 
-    def _discriminator_of(self, domain: Domain) -> MultiScaleDiscriminator:
+    def _discriminator_of(self, domain: Domain) -> nn.Module:
         return self.discriminator_a if domain == "a" else self.discriminator_b
 
     def _draw_styles(self, player: str, reals: ByDomain) -> ByDomain:
@@ -298,11 +306,12 @@ class MUNIT(Method):
         weight, mode = self.config.lambda_gan, self.config.gan_mode
         terms: Terms = {}
         for name, real in reals.items():
-            logits_of = self.together(self._discriminator_of(name), real, fakes[name])
-            for kind, logits in zip(("real", "fake"), logits_of, strict=True):
-                # As released both kinds have full weight, not half.
-                loss = discriminator_gan_loss(logits, is_real=kind == "real", mode=mode)
-                terms[f"{name}_{kind}"] = weight * loss
+            seen = {
+                f"{name}_real": self.see(real, f"discriminators.real_{name}"),
+                f"{name}_fake": self.see(fakes[name], f"discriminators.fake_{name}"),
+            }
+            # As released both kinds have full weight, not half.
+            terms |= self.discriminate(self._discriminator_of(name), seen, mode=mode, weight=weight)
         return terms
 
     def _gan_terms(self, fakes: ByDomain) -> Terms:
@@ -311,7 +320,9 @@ class MUNIT(Method):
             return {}
         return {  # eq. 4 of MUNIT
             f"gan_{name}2{to}": weight
-            * generator_gan_loss(self._discriminator_of(to)(fakes[to]), mode=mode)
+            * self.fool(
+                self._discriminator_of(to), self.see(fakes[to], f"generators.fake_{to}"), mode=mode
+            )
             for name, to in _WAYS
         }
 

@@ -69,7 +69,7 @@ class SeSim(OneWay):
         """The head of the structure term if it learns, the discriminator, the generator."""
         return {
             **self.structure_players(),
-            "discriminator": self.player(self.discriminator),
+            "discriminator": self.discriminator_player(self.discriminator),
             "generator": self.player(self.generator),
         }
 
@@ -79,10 +79,12 @@ class SeSim(OneWay):
 
         yield from self.structure_turns(batch.real_a, fake_b, batch.real_b)
 
-        shown = self.pools["fake_b"].query(fake_b.detach(), self.draws, "pool.fake_b")
-        yield "discriminator", self.discriminator_terms(shown, batch.real_b)
+        seen = self.see(fake_b, "fake_b")
+        shown = self.see_past(seen, fake_b, "fake_b")
+        real = self.see(batch.real_b, "real_b")
+        yield "discriminator", self.discriminator_terms(shown, real)
 
-        yield "generator", self.gan_terms(fake_b) | self.structure_terms(batch.real_a, fake_b)
+        yield "generator", self.gan_terms(seen) | self.structure_terms(batch.real_a, fake_b)
 
     def run_generator(self, images: Tensor) -> Tensor:
         """Translate in training."""

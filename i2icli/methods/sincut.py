@@ -19,7 +19,7 @@ from i2icli.config.schedule import LinearSchedule, Schedule
 from i2icli.losses.gan import GanMode, discriminator_gan_loss
 from i2icli.losses.penalty import logits_with_slope, r1_penalty
 from i2icli.methods.cut import CUT, CUTConfig
-from i2icli.methods.shared import Method, SingleImage, Terms, register, single_image_data
+from i2icli.methods.shared import Method, Seen, SingleImage, Terms, register, single_image_data
 
 
 class SinCUTConfig(CUTConfig):
@@ -93,14 +93,15 @@ class SinCUT(SingleImage, CUT):
         translated, features = self.generator(images, layers, noise)
         return translated, features
 
-    def discriminator_terms(self, fake: Tensor, real: Tensor) -> Terms:
+    def discriminator_terms(self, fake: Seen, real: Seen) -> Terms:
         """Return CUT's terms, and the slope at real crops (R1)."""
         config = self.config
         if config.lambda_r1 == 0:
             return super().discriminator_terms(fake, real)
         # Real crops go alone: their slope is taken in full precision, and needs no fake ones.
-        on_fake = self.discriminator(fake)
-        on_real, slope = logits_with_slope(real, self.discriminator)
+        on_fake = self.discriminator(*fake.parts)
+        (crops,) = real.parts
+        on_real, slope = logits_with_slope(crops, self.discriminator)
         return {
             "fake": 0.5 * discriminator_gan_loss(on_fake, is_real=False, mode=config.gan_mode),
             "real": 0.5 * discriminator_gan_loss(on_real, is_real=True, mode=config.gan_mode),

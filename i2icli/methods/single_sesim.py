@@ -18,7 +18,7 @@ from i2icli.config.schedule import LinearSchedule, Schedule
 from i2icli.losses.gan import GanMode
 from i2icli.losses.penalty import logits_with_slope, unit_slope_penalty
 from i2icli.methods.sesim import SeSim, SeSimConfig
-from i2icli.methods.shared import SingleImage, Terms, register, single_image_data
+from i2icli.methods.shared import Seen, SingleImage, Terms, register, single_image_data
 
 
 class SingleImageSeSimConfig(SeSimConfig):
@@ -65,17 +65,18 @@ class SingleImageSeSim(SingleImage, SeSim):
         translated: Tensor = self.generator(images, noise=self.draw_noise(images))[0]
         return translated
 
-    def discriminator_terms(self, fake: Tensor, real: Tensor) -> Terms:
+    def discriminator_terms(self, fake: Seen, real: Seen) -> Terms:
         """Return SeSim's terms, and the gradient penalty at points between the crops."""
         terms = super().discriminator_terms(fake, real)
         weight = self.config.lambda_gradient
         if weight == 0:
             return terms
+        (reals,), (fakes,) = real.parts, fake.parts
         drawn = self.draws.for_pictures(
-            len(real), lambda n: self.draws.uniform(f"penalty.{n}", low=0.0, high=1.0)
+            len(reals), lambda n: self.draws.uniform(f"penalty.{n}", low=0.0, high=1.0)
         )
         # Filled in on the device: a tensor made of them on the CPU would make the step wait.
-        shares = torch.stack([real.new_full((1, 1, 1), share) for share in drawn])
-        between = shares * real + (1 - shares) * fake
+        shares = torch.stack([reals.new_full((1, 1, 1), share) for share in drawn])
+        between = shares * reals + (1 - shares) * fakes
         _, slope = logits_with_slope(between, self.discriminator)
         return {**terms, "penalty": weight * unit_slope_penalty(slope)}

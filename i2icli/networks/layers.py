@@ -42,7 +42,11 @@ def check_taps(layers: Sequence[int], count: int) -> None:
         )
 
 
-class SmallStart(nn.Conv2d):
+class OwnStart(nn.Conv2d):
+    """A convolution that `init_weights` leaves to start in its own way, which is PyTorch's here."""
+
+
+class SmallStart(OwnStart):
     """A convolution that starts so small that what it adds to does not show it."""
 
     def reset_parameters(self) -> None:
@@ -65,7 +69,7 @@ _DRAW: dict[InitKind, Callable[[Tensor, float], Tensor]] = {
 def init_weights(module: nn.Module, kind: InitKind, gain: float) -> None:
     """Draw fresh weights for every convolution, linear layer and batch norm in `module`.
 
-    Biases become 0, weights of batch norms are drawn around 1; a `SmallStart` keeps its own way.
+    Biases become 0, weights of batch norms are drawn around 1; an `OwnStart` keeps its way.
     Draws from the global generator.
 
     Args:
@@ -74,7 +78,7 @@ def init_weights(module: nn.Module, kind: InitKind, gain: float) -> None:
         gain: standard deviation for "normal", factor for "xavier" and "orthogonal".
     """
     for layer in module.modules():
-        if isinstance(layer, SmallStart):
+        if isinstance(layer, OwnStart):
             layer.reset_parameters()
         elif isinstance(layer, (nn.modules.conv._ConvNd, nn.Linear)):
             _DRAW[kind](layer.weight, gain)

@@ -22,6 +22,7 @@ class PatchDiscriminator(nn.Module):
         norm: normalisation after the inner convolutions.
 
     Attributes:
+        has_slope: its slope is taken, and differentiated: it is not compiled, nor computed again.
         recomputes: in training, keep the outputs of convolutions alone, and compute what lies
             between them again for the gradient.
     """
@@ -36,7 +37,7 @@ class PatchDiscriminator(nn.Module):
         norm: NormKind = "instance",
     ) -> None:
         super().__init__()
-        self.recomputes = False
+        self.has_slope = self.recomputes = False
         widths = [width * min(2**number, 8) for number in range(layers + 1)]
         stride, bias = (1 if antialias else 2), norm_needs_bias(norm)
         modules: list[nn.Module] = [

@@ -33,7 +33,7 @@ class Call:
     @property
     def decides(self) -> bool:
         """Whether the result is a plain value, which the step may branch by."""
-        return self.kind in ("flip", "swap", "uniform")
+        return self.kind in ("chance", "flip", "swap", "uniform")
 
     def make(self, draws: Draws) -> Drawn:
         """Draw."""
@@ -64,6 +64,12 @@ class _Asked(Draws):
 
     def normal(self, name: str, shape: Sequence[int], *, parts: int = 1) -> Tensor:
         return self._tensor(Call("normal", name, (("shape", tuple(shape)), ("parts", parts))))
+
+    def shares(self, name: str, shape: Sequence[int]) -> Tensor:
+        return self._tensor(Call("shares", name, (("shape", tuple(shape)),)))
+
+    def chance(self, name: str, *, one_in: int) -> bool:
+        return bool(self._take(Call("chance", name, (("one_in", one_in),))))
 
     def flip(self, name: str) -> bool:
         return bool(self._take(Call("flip", name, ())))

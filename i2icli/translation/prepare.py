@@ -102,15 +102,15 @@ def _kept_bytes(method: Method, pixels: int | None, precision: torch.dtype) -> i
 def compile_networks(method: Method, device: torch.device, *, trains: bool) -> None:
     """Compile the networks that are differentiated once only, at their first call.
 
-    Residual generators and patch discriminators are. The discriminators that penalties on
-    slopes differentiate twice, which compiled code cannot, are networks of other kinds.
+    Residual generators and most patch discriminators are. Penalties on slopes differentiate a
+    discriminator twice, which compiled code cannot.
     """
     if fault := compiler_fault(device):
         log.warning(f"networks are not compiled: {fault}")
         return
     prepare_compiler()
     for name, network in method.named_modules():
-        if trains and isinstance(network, PatchDiscriminator):
+        if trains and isinstance(network, PatchDiscriminator) and not network.has_slope:
             _compile(network, "forward", name, trains=trains)
         elif isinstance(network, ResnetGenerator):
             # Both ways through it, `forward` and `encode`, lead through this.

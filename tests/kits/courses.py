@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lever_kit import KINDS, config_of
-from tiny import TinyVGG, tiny_preset
+from tiny import stand_in, tiny_preset
 
 from i2icli.config.presets import preset_names
 from i2icli.methods import Method, build_method
@@ -22,7 +22,7 @@ class Course:
     def build(self) -> Method:
         """Return the method in training, with small stand-ins for pretrained networks."""
         method = build_method(self.config).train()
-        method.take_pretrained({wanted: TinyVGG() for wanted in method.pretrained})
+        method.take_pretrained({wanted: stand_in(wanted) for wanted in method.pretrained})
         method.start_epoch(self.epoch)
         return method
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from tiny import CLASSES, TinyVGG, batch_for, tiny_document
+from tiny import CLASSES, batch_for, stand_in, tiny_document
 from torch import Tensor
 
 from i2icli.config.sections import LeversConfig
@@ -21,6 +21,10 @@ from i2icli.training.step import train_step
 CPU = torch.device("cpu")
 BATCH_NORM = {"norm": "batch", "width": 4, "blocks": 2}
 LEARNED = {"structure": {"kind": "learned", "patch_size": 8, "num_patches": 16}}
+# All that a discriminator can be beside its paper's form.
+HELD = {"augment": "diffaugment", "augment_gray": 0.5, "lr": 1e-3, "r1": 0.01, "r1_every": 1}
+PROJECTED = {"kind": "projected", "head_width": 4, "spectral_norm": True, **HELD}
+BOTH = {"kind": "both", "features": "vgg16", "taps": [2, 3], "head_width": 4, "width": 4, **HELD}
 # Method, changes of its configuration, other sections, epoch.
 Kind = tuple[str, dict[str, Any], dict[str, dict[str, Any]], int]
 # Every method as it is by default, and what takes another path through its losses.
@@ -33,6 +37,9 @@ KINDS: dict[str, Kind] = {
         {},
         1,
     ),
+    "cut, projected": ("cut", {"discriminator": PROJECTED}, {}, 1),
+    "cyclegan, both": ("cyclegan", {"discriminator": {**BOTH, "layers": 2}}, {}, 1),
+    "munit, both": ("munit", {"discriminator": {**BOTH, "layers": 2, "scales": 2}}, {}, 1),
     "cut, flipped": ("cut", {"flip_equivariance": True, "nce_identity": False}, {}, 1),
     "cut, structure": ("cut", {}, LEARNED, 1),
     "cyclegan, batch norm": ("cyclegan", {"generator": BATCH_NORM}, {}, 1),
@@ -65,7 +72,7 @@ def config_of(kind: str) -> AnyRunConfig:
 def build_kind(kind: str) -> Method:
     """Return the method of a kind, in float32, in training."""
     method = build_method(config_of(kind)).train()
-    method.take_pretrained({wanted: TinyVGG() for wanted in method.pretrained})
+    method.take_pretrained({wanted: stand_in(wanted) for wanted in method.pretrained})
     method.start_epoch(KINDS[kind][3])
     if "flip" in kind:
         method.draws.flip = lambda _name: True  # type: ignore[method-assign]

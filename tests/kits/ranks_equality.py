@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny import CLASSES, TinyVGG, batch_for, tiny_document
+from lever_kit import PROJECTED
+from tiny import CLASSES, batch_for, stand_in, tiny_document
 from torch import Tensor
 
 from i2icli.data.batch import AnyBatch
@@ -40,6 +41,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "cut, learned structure": ("cut", {}, LEARNED),
     "cut, batch norm": ("cut", {"generator": {"norm": "batch", "width": 4, "blocks": 2}}, {}),
     "src-hdce, negatives of the batch": ("src-hdce", {"batch_negatives": True}, {}),
+    "cut, projected": ("cut", {"discriminator": PROJECTED}, {}),
     "cyclegan, filling its pools": ("cyclegan", {"pool_size": STEPS * COUNT}, {}),
 }
 
@@ -56,7 +58,7 @@ def build(case: str) -> Method:
     sections["structure"] = {**sections.get("structure", {}), **structure}
     document = {"method": tiny_document(name, **changes), **sections}
     method = build_method(run_schema().model_validate(document)).double().train()
-    method.take_pretrained({wanted: TinyVGG().double() for wanted in method.pretrained})
+    method.take_pretrained({wanted: stand_in(wanted).double() for wanted in method.pretrained})
     return method
 
 

@@ -13,6 +13,7 @@ from i2icli.config.document import config_document
 from i2icli.data.batch import AnyBatch, Batch, LabelledBatch
 from i2icli.methods import METHODS, Method, build_method, configure_run
 from i2icli.methods.shared.configure import AnyRunConfig, run_schema
+from i2icli.networks.efficientnet import EfficientNetLite0, efficientnet_channels
 from i2icli.networks.vgg import vgg16_channels
 
 CLASSES = 4
@@ -88,8 +89,13 @@ def tiny_preset(preset: str) -> AnyRunConfig:
 def tiny_method(name: str, **changes: Any) -> Method:
     """Build the method of `tiny_config`, with small stand-ins for pretrained networks."""
     method = build_method(tiny_config(name, **changes))
-    method.take_pretrained({wanted: TinyVGG() for wanted in method.pretrained})
+    method.take_pretrained({wanted: stand_in(wanted) for wanted in method.pretrained})
     return method
+
+
+def stand_in(name: str) -> nn.Module:
+    """Return what stands in for the pretrained network of that name."""
+    return TinyVGG() if name == "vgg16" else TinyEfficientNet()
 
 
 class TinyVGG(nn.Module):
@@ -121,6 +127,32 @@ class TinyVGG(nn.Module):
         return [blocks[int(name[4]) - 1] for name in layers]
 
 
+class TinyEfficientNet(nn.Module):
+    """Stands in for `EfficientNetLite0`: frozen random convolutions of its channels and strides."""
+
+    names = EfficientNetLite0.names
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(8)
+        widths = (3, *efficientnet_channels(self.names))
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(inside, outside, stride, stride=stride, bias=False)
+            for stride, (inside, outside) in zip((4, 2, 2, 2), pairwise(widths), strict=True)
+        )
+        for weight in self.parameters():
+            gain = (2 / weight[0].numel()) ** 0.5
+            weight.data = gain * torch.randn(weight.shape, generator=generator)
+        self.eval().requires_grad_(False)
+
+    def forward(self, images: Tensor, layers: Sequence[str]) -> list[Tensor]:
+        """Return features of the named layers."""
+        features, value = {}, images
+        for name, convolution in zip(self.names, self.convolutions, strict=True):
+            value = features[name] = convolution(value).relu()
+        return [features[name] for name in layers]
+
+
 def batch_for(name: str, *, count: int = 2, size: int = 32, seed: int = 1) -> AnyBatch:
     """Return a batch of the kind that a method trains on."""
     batch = tiny_batch(count, size, seed)
@@ -143,8 +175,10 @@ def tiny_batch(count: int = 2, size: int = 32, seed: int = 1) -> Batch:
 
 __all__ = [
     "CLASSES",
+    "TinyEfficientNet",
     "TinyVGG",
     "batch_for",
+    "stand_in",
     "tiny_batch",
     "tiny_config",
     "tiny_document",

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from dying import SIGNALS, die, die_at_byte, die_at_file_event
-from tiny import TinyVGG
+from tiny import stand_in
 
 from i2icli.methods import restore_config
 from i2icli.methods.shared.configure import AnyRunConfig
@@ -30,7 +30,7 @@ from i2icli.training.reporter import Progress, Silent
 from i2icli.training.run import resume_run, start_run
 
 # Every process is a fork of this one, so small networks stand in for pretrained ones in all.
-session.load_networks = lambda names, device: {name: TinyVGG().to(device) for name in names}
+session.load_networks = lambda names, device: {name: stand_in(name).to(device) for name in names}
 
 
 class Ticker(Silent):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny import TinyVGG, batch_for, tiny_batch, tiny_config, tiny_method
+from tiny import batch_for, stand_in, tiny_batch, tiny_config, tiny_method
 
 from i2icli.errors import ConfigError
 from i2icli.methods import METHODS, build_method
@@ -138,7 +138,7 @@ def test_the_structure_term_is_taken_up_or_refused(name):
                 build_method(wanted)
             continue
         method = build_method(wanted)
-        method.take_pretrained({network: TinyVGG() for network in method.pretrained})
+        method.take_pretrained({network: stand_in(network) for network in method.pretrained})
         owned = [id(w) for player in method.players for w in _weights(method, player)]
         assert sorted(owned) == sorted(id(w) for w in method.parameters() if w.requires_grad)
         terms = {term for _, found in drive(method, name) for term in found}

@@ -4,6 +4,7 @@ Networks, losses and configurations of networks come from their own rooms.
 """
 
 from i2icli.config.method import MethodConfig, Task
+from i2icli.methods.shared.adversarial import Adversarial, Seen
 from i2icli.methods.shared.base import Method, Player, Terms, Translation
 from i2icli.methods.shared.draws import Draws, ImagePool
 from i2icli.methods.shared.one_way import OneWay, OneWayConfig, SingleImage, single_image_data
@@ -27,6 +28,7 @@ from i2icli.methods.shared.views import (
 from i2icli.networks.batches import ties_pictures
 
 __all__ = [
+    "Adversarial",
     "AnyView",
     "Attending",
     "ChannelView",
@@ -40,6 +42,7 @@ __all__ = [
     "Player",
     "PositionView",
     "ScaleView",
+    "Seen",
     "Segmenter",
     "SegmenterConfig",
     "SingleImage",

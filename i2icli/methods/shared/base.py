@@ -143,7 +143,9 @@ class Method(nn.Module, ABC):
                 module.is_lean = levers.lean_blur
             elif isinstance(module, Upsample):
                 module.is_bilinear = levers.bilinear_upsample
-            elif isinstance(module, (PatchDiscriminator, ResnetGenerator)):
+            elif isinstance(module, PatchDiscriminator):
+                module.recomputes = recompute and not module.has_slope
+            elif isinstance(module, ResnetGenerator):
                 module.recomputes = recompute
             elif isinstance(module, StructureTerm):
                 module.is_batched = levers.batch_passes

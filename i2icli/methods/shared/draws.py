@@ -78,6 +78,16 @@ class Draws:
         """Draw a number between `low` and `high`."""
         return low + (high - low) * float(torch.rand((), generator=self._generator))
 
+    def chance(self, name: str, *, one_in: int) -> bool:  # noqa: ARG002
+        """Draw whether it is this one of so many."""
+        return int(torch.randint(one_in, (), generator=self._generator)) == 0
+
+    def shares(self, name: str, shape: Sequence[int]) -> Tensor:  # noqa: ARG002
+        """Draw numbers in [0, 1) for pictures, float32, on the CPU; see `normal`."""
+        count, *rest = shape
+        drawn = torch.rand((self._world, count, *rest), generator=self._generator)
+        return self._pinned(drawn[self._rank])
+
     def normal(self, name: str, shape: Sequence[int], *, parts: int = 1) -> Tensor:  # noqa: ARG002
         """Draw standard normal numbers for pictures, float32, on the CPU.
 

@@ -17,8 +17,9 @@ from i2icli.config.method import (
     Task,
 )
 from i2icli.config.sections import DatasetKind
-from i2icli.losses.gan import GanMode, discriminator_gan_loss, generator_gan_loss
-from i2icli.methods.shared.base import Method, Terms, Translation
+from i2icli.losses.gan import GanMode
+from i2icli.methods.shared.adversarial import Adversarial, Seen
+from i2icli.methods.shared.base import Terms, Translation
 from i2icli.networks.patchgan import PatchDiscriminator
 from i2icli.networks.resnet import ResnetGenerator
 from i2icli.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
@@ -43,7 +44,7 @@ class OneWayConfig(MethodConfig):
             self.generator.check_channels(channels_a, channels_b)
 
 
-class OneWay(Method):
+class OneWay(Adversarial):
     """A generator from A to B and a discriminator of domain B; a subclass draws their weights."""
 
     config: OneWayConfig
@@ -58,28 +59,25 @@ class OneWay(Method):
         """Return the generator and the discriminator, fresh."""
         config, inside, outside = self.config, self.channels["a"], self.channels["b"]
         generator = ResnetGenerator(inside, outside, **config.generator.model_dump())
-        return generator, PatchDiscriminator(outside, **config.discriminator.model_dump())
+        discriminator = PatchDiscriminator(outside, **config.discriminator.own())
+        return generator, self.configured(discriminator)
 
     @property
     def translators(self) -> Mapping[str, nn.Module]:
         """The generator."""
         return {"generator": self.generator}
 
-    def gan_terms(self, fake: Tensor) -> Terms:
-        """Return the generator's GAN term on its translations, (B, C, H, W); none at weight 0."""
+    def gan_terms(self, fake: Seen) -> Terms:
+        """Return the generator's GAN term on its translations; none at weight 0."""
         weight, mode = self.config.lambda_gan, self.config.gan_mode
         if weight == 0:
             return {}
-        return {"gan": weight * generator_gan_loss(self.discriminator(fake), mode=mode)}
+        return {"gan": weight * self.fool(self.discriminator, fake, mode=mode)}
 
-    def discriminator_terms(self, fake: Tensor, real: Tensor) -> Terms:
-        """Return the discriminator's terms on translations and on pictures of B, (B, C, H, W)."""
-        mode = self.config.gan_mode
-        on_fake, on_real = self.together(self.discriminator, fake, real)
-        return {
-            "fake": 0.5 * discriminator_gan_loss(on_fake, is_real=False, mode=mode),
-            "real": 0.5 * discriminator_gan_loss(on_real, is_real=True, mode=mode),
-        }
+    def discriminator_terms(self, fake: Seen, real: Seen) -> Terms:
+        """Return the discriminator's terms on translations and on pictures of B."""
+        seen = {"fake": fake, "real": real}
+        return self.discriminate(self.discriminator, seen, mode=self.config.gan_mode)
 
     def translate(
         self,
