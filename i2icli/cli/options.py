@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from i2icli.config.words import parse_duration
 from i2icli.errors import ConfigError
 
 PresetName = Annotated[
@@ -25,6 +26,12 @@ Direction = Annotated[str, typer.Option(help="a2b; b2a too where the method tran
 Processes = Annotated[
     int, typer.Option("--nproc", min=1, metavar="N", help="Processes that share out the work.")
 ]
+Steps = Annotated[int | None, typer.Option(min=1, help="Stop after this step.")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Stop after this epoch.")]
+Budget = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Stop after so long, resumes included: 90m, 2h, 1d, 1h30m."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -38,11 +45,21 @@ def setting_of(device: str | None) -> list[str]:
     return [f"runtime.device={device}"] if device is not None else []
 
 
-def check_stop(steps: int | None, epochs: int | None) -> None:
-    """Refuse two places to stop.
+def stop_settings(
+    *, steps: int | None, epochs: int | None, budget: str | None
+) -> dict[str, str | int | None]:
+    """Return the values of `train` that say where to stop; none where no option was given.
 
     Raises:
-        ConfigError: both are given.
+        ConfigError: several are given, or the budget is no time.
     """
-    if steps is not None and epochs is not None:
-        raise ConfigError("--steps and --epochs say both where to stop: give one of them.")
+    options = {"steps": steps, "epochs": epochs, "budget": budget}
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if len(given) > 1:
+        both = "both" if len(given) == 2 else "all"
+        raise ConfigError(f"{' and '.join(given)} say {both} where to stop: give one of them.")
+    try:
+        parse_duration(budget or "1s")
+    except ValueError as fault:
+        raise ConfigError(f"--budget {fault}.") from None
+    return options if given else {}

@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 
-from i2icli.cli.options import AsJson, check_stop
+from i2icli.cli.options import AsJson, Budget, Epochs, Steps, stop_settings
 from i2icli.cli.shared_run import Processes, share_work
 
 
 def resume(
     run_dir: Annotated[Path, typer.Argument(help="The folder of the run.")],
-    steps: Annotated[int | None, typer.Option(min=1, help="Stop after this step.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Stop after this epoch.")] = None,
+    steps: Steps = None,
+    epochs: Epochs = None,
+    budget: Budget = None,
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps; none: as before.")
     ] = None,
@@ -22,11 +23,13 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Go on with a run from its last checkpoint; it ends as if it had never stopped."""
-    check_stop(steps, epochs)
+    stop_settings(steps=steps, epochs=epochs, budget=budget)
     share_work(nproc)
 
     from i2icli.cli.training import open_view, show_result  # imports torch; keeps --help instant
     from i2icli.training.run import resume_run
 
-    result = resume_run(run_dir, steps=steps, epochs=epochs, device=device, reporter=open_view())
+    result = resume_run(
+        run_dir, steps=steps, epochs=epochs, budget=budget, device=device, reporter=open_view()
+    )
     show_result(result, as_json=as_json)

@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from i2icli.cli.options import AsJson, DeviceSetting, Overrides, check_stop, setting_of
+from i2icli.cli.options import (
+    AsJson,
+    Budget,
+    DeviceSetting,
+    Epochs,
+    Overrides,
+    Steps,
+    setting_of,
+    stop_settings,
+)
 from i2icli.cli.shared_run import Processes, share_work
 from i2icli.cli.show import show
 from i2icli.errors import ConfigError, DataError
@@ -33,8 +42,9 @@ def train(
     run_dir: Annotated[
         Path | None, typer.Option(help="The run's own folder; none: the next in runs/.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Stop after this step.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Stop after this epoch.")] = None,
+    steps: Steps = None,
+    epochs: Epochs = None,
+    budget: Budget = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of all randomness.")] = None,
     device: DeviceSetting = None,
     set_: Overrides = None,
@@ -51,12 +61,11 @@ def train(
             "--preset is missing: `i2i presets list` shows all of them; "
             "`i2i train --preset demo` is the smallest."
         )
-    check_stop(steps, epochs)
+    stops = stop_settings(steps=steps, epochs=epochs, budget=budget)
     overrides = [
         *(set_ or []),
         *_data_overrides(data),
-        *([f"train.steps={steps}", "train.epochs=null"] if steps is not None else []),
-        *([f"train.epochs={epochs}", "train.steps=null"] if epochs is not None else []),
+        *(f"train.{name}={value or 'null'}" for name, value in stops.items()),
         *([f"train.seed={seed}"] if seed is not None else []),
         *setting_of(device),
     ]

@@ -38,6 +38,11 @@ class PlainView(Reporter):
         where = f"step {progress.step}/{progress.last_step} epoch {progress.epoch}"
         typer.echo(f"{where}  {describe(line)}", err=True)
 
+    def glanced(self, progress: Progress, terms: Mapping[str, float]) -> None:
+        """Print them."""
+        where = f"step {progress.step}/{progress.last_step} epoch {progress.epoch}"
+        typer.echo(f"{where}  so far: {describe(terms)}", err=True)
+
     def finished(self) -> None:
         """Say nothing."""
 
@@ -90,6 +95,10 @@ class BarView(Reporter):
             self._bar.values = describe(line)
         else:
             MESSAGES.show(f"step {progress.step}  {describe(line)}")
+
+    def glanced(self, progress: Progress, terms: Mapping[str, float]) -> None:
+        """Show them until there are newer ones."""
+        self._bar.values = f"step {progress.step} so far: {describe(terms)}"
 
     def finished(self) -> None:
         """Leave the bar as it is."""

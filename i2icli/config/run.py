@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from i2icli.config.base import StrictModel
 from i2icli.config.method import MethodConfig, StructureConfig
+from i2icli.config.schedule import TrainConfig
 from i2icli.config.sections import (
     AboutConfig,
     CheckpointConfig,
@@ -19,7 +20,6 @@ from i2icli.config.sections import (
     LogConfig,
     RuntimeConfig,
     SamplesConfig,
-    TrainConfig,
 )
 
 M = TypeVar("M", bound=MethodConfig)

@@ -1,6 +1,7 @@
-"""Learning-rate schedules: pure functions of the moment, so that resuming cannot shift them.
+"""Learning-rate schedules, and where a run stops.
 
-Beyond its end a schedule holds its last value, for runs that are taken further.
+A schedule is a pure function of the moment, so that resuming cannot shift it. Beyond its end it
+holds its last value, for runs that are taken further; one in shares has the run's own end.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from i2icli.config.base import StrictModel
+from i2icli.config.words import one_of, parse_duration
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,12 @@ class Moment:
     Attributes:
         step: counted from 1.
         steps_per_epoch: steps that take in the larger domain once.
+        total: steps of the whole run; None: not known, or of no matter.
     """
 
     step: int
     steps_per_epoch: int
+    total: int | None = None
 
     @property
     def epoch(self) -> int:
@@ -166,7 +170,98 @@ class PolySchedule(AnySchedule):
         return self.epochs * steps_per_epoch
 
 
+class ShareSchedule(AnySchedule):
+    """Constant for a share of the run, then falling linearly to a floor at the run's last step.
+
+    Until it is known how many steps the run has, the rate is that of the constant share. Pictures
+    are resized alike all the time.
+    """
+
+    policy: Literal["shares"] = "shares"
+    steps: int = Field(
+        20_000, ge=1, description="Steps of a run to which no steps, epochs or budget are given."
+    )
+    constant: float = Field(
+        0.5, gt=0, le=1, description="Share of the run at the full learning rate, warm-up in it."
+    )
+    floor: float = Field(0.02, ge=0, le=1, description="Multiplier at the last step.")
+    warmup_steps: int = Field(
+        0, ge=0, description="Steps over which the learning rate rises first, linearly."
+    )
+
+    def constant_steps(self, total: int) -> int:
+        """Return the steps before the fall, in a run of `total`."""
+        return int(self.constant * total)
+
+    def rate(self, moment: Moment) -> float:
+        """Return the multiplier of the learning rate at a step."""
+        risen = min(1.0, moment.step / (self.warmup_steps + 1))
+        if moment.total is None:
+            return risen
+        constant = self.constant_steps(moment.total)
+        fallen = min(moment.step, moment.total) - constant
+        if fallen <= 0:
+            return risen
+        return min(risen, 1.0 - (1.0 - self.floor) * fallen / (moment.total - constant))
+
+    def total_steps(self, steps_per_epoch: int) -> int:  # noqa: ARG002 - same form as the others
+        """Return the steps of a run to which nothing else says how long it is."""
+        return self.steps
+
+
 Schedule = Annotated[
-    LinearSchedule | StepSchedule | CosineSchedule | IterationSchedule | PolySchedule,
+    LinearSchedule
+    | StepSchedule
+    | CosineSchedule
+    | IterationSchedule
+    | PolySchedule
+    | ShareSchedule,
     Field(discriminator="policy"),
 ]
+
+
+class TrainConfig(StrictModel):
+    """The seed, and where to stop; schedules never rescale by these, but for one in shares."""
+
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of weights, data and choices.")
+    steps: int | None = Field(None, ge=1, description="Stop after this step.")
+    epochs: int | None = Field(None, ge=1, description="Last epoch; none: the schedule's end.")
+    budget: str | None = Field(
+        None,
+        description="Stop after so much time of training, resumes included: 90m, 2h, 1d, 1h30m. "
+        "With a schedule in shares it becomes a number of steps.",
+    )
+
+    @field_validator("budget")
+    @classmethod
+    def _is_a_time(cls, budget: str | None) -> str | None:
+        if budget is not None:
+            parse_duration(budget)
+        return budget
+
+    @model_validator(mode="after")
+    def _has_one_stop(self) -> Self:
+        given = [f"train.{name}" for name in STOPS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give {one_of(given)}, not {'both' if len(given) == 2 else 'all'}")
+        return self
+
+    @property
+    def budget_seconds(self) -> float | None:
+        """The budget in seconds; None: there is none."""
+        return None if self.budget is None else parse_duration(self.budget)
+
+    def awaits_steps(self, schedule: AnySchedule) -> bool:
+        """Return whether the budget has yet to become a number of steps."""
+        return self.budget is not None and isinstance(schedule, ShareSchedule)
+
+    def last_step(self, schedule: AnySchedule, steps_per_epoch: int) -> int:
+        """Return the step after which a run stops: that named here, else the schedule's last."""
+        if self.steps is not None:
+            return self.steps
+        if self.epochs is not None:
+            return self.epochs * steps_per_epoch
+        return schedule.total_steps(steps_per_epoch)
+
+
+STOPS = ("steps", "epochs", "budget")  # that say, one of them, where a run stops

@@ -9,7 +9,6 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from i2icli.config.base import StrictModel
-from i2icli.config.schedule import Schedule
 
 
 class LeversConfig(StrictModel):
@@ -199,32 +198,13 @@ class LabelsConfig(StrictModel):
     names: tuple[str, ...] = Field((), description="Names of the classes, in the order of ids.")
 
 
-class TrainConfig(StrictModel):
-    """The seed, and where to stop; schedules never rescale by these."""
-
-    seed: int = Field(0, ge=0, lt=2**63, description="Seed of weights, data and choices.")
-    steps: int | None = Field(None, ge=1, description="Stop after this step.")
-    epochs: int | None = Field(None, ge=1, description="Last epoch; none: the schedule's end.")
-
-    @model_validator(mode="after")
-    def _has_one_stop(self) -> Self:
-        if self.steps is not None and self.epochs is not None:
-            raise ValueError("give train.steps or train.epochs, not both")
-        return self
-
-    def last_step(self, schedule: Schedule, steps_per_epoch: int) -> int:
-        """Return the step after which a run stops: that named here, else the schedule's last."""
-        if self.steps is not None:
-            return self.steps
-        if self.epochs is not None:
-            return self.epochs * steps_per_epoch
-        return schedule.total_steps(steps_per_epoch)
-
-
 class CheckpointConfig(StrictModel):
     """When checkpoints are written and which are kept."""
 
     every_steps: int = Field(1000, ge=1, description="Steps between two writes of last.pt.")
+    every_minutes: float = Field(
+        10.0, ge=0, description="Minutes after which last.pt is written besides; 0: never."
+    )
     keep_every_steps: int = Field(
         0, ge=0, description="Also keep a numbered copy every so many steps; 0: none."
     )
@@ -234,6 +214,9 @@ class SamplesConfig(StrictModel):
     """Translations of fixed pictures, drawn while training."""
 
     every_steps: int = Field(1000, ge=0, description="Steps between two grids; 0: none.")
+    every_minutes: float = Field(
+        10.0, ge=0, description="Minutes between two writes of samples/now.png; 0: none."
+    )
     count: int = Field(4, ge=1, le=64, description="Fixed pictures a direction.")
     max_side: int = Field(512, ge=16, description="Longer pictures are scaled down to it, pixels.")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from difflib import get_close_matches
@@ -50,9 +52,42 @@ def nearest(word: str, names: Sequence[str]) -> str | None:
     return folded[found[0]] if found else None
 
 
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_DURATION = re.compile("".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in _UNITS))
+
+
 def human_time(seconds: float) -> str:
-    """Return a duration in the unit a person would choose, for example "3.2 hours"."""
-    for unit, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+    """Return a duration as a person would say it, for example "3.2 hours" or "2 days 5 hours"."""
+    if seconds >= 86400:
+        days, hours = divmod(round(seconds / 3600), 24)
+        counted = ((days, "day"), (hours, "hour"))
+        return " ".join(f"{n} {unit}{'s' if n > 1 else ''}" for n, unit in counted if n)
+    for unit, length in (("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"
     return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds that a text such as "90m", "2h", "1d" or "1h30m" means.
+
+    Raises:
+        ValueError: it is no such text, or means no time at all.
+    """
+    found = _DURATION.fullmatch(text.strip())
+    parts = found.groups() if found else ()
+    seconds = sum(
+        float(part or 0) * length for part, length in zip(parts, _UNITS.values(), strict=False)
+    )
+    if seconds <= 0:
+        raise ValueError(f"{text!r} is no time such as 90m, 2h, 1d or 1h30m")
+    return seconds
+
+
+def short_duration(seconds: float) -> str:
+    """Return a text that `parse_duration` takes, minutes rounded up: "1h30m"."""
+    left, parts = math.ceil(seconds / 60) * 60, []
+    for unit, length in _UNITS.items():
+        count, left = divmod(left, length)
+        parts += [f"{count}{unit}"] if count else []
+    return "".join(parts)

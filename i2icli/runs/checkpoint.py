@@ -47,6 +47,7 @@ class CheckpointState:
     # are of rank 0
     others: Sequence[Mapping[str, Any]] = ()
     choices: Mapping[str, str | int] = field(default_factory=dict)  # what `auto` came to
+    seconds: float = 0.0  # of training so far
 
     def translating_weights(self) -> dict[str, Tensor]:
         """Return the state dict to translate with: averaged weights where there are any."""
@@ -63,7 +64,7 @@ KIND = "i2i checkpoint"
 # How PyTorch began its files before they were zip archives: a pickle of its magic number.
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 # What early files of this format do not have.
-_ADDED: dict[str, Any] = {"origin": {}, "others": [], "choices": {}}
+_ADDED: dict[str, Any] = {"origin": {}, "others": [], "choices": {}, "seconds": 0.0}
 
 
 class _Sink:

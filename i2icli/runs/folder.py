@@ -72,6 +72,11 @@ class RunFolder:
         """Return the checkpoint that is kept of `step`."""
         return self.checkpoints / f"step-{step:07d}.pt"
 
+    @property
+    def now(self) -> Path:
+        """The grid that the clock has drawn, again and again."""
+        return self.samples / "now.png"
+
     def sample(self, step: int) -> Path:
         """Return the grid of `step`."""
         return self.samples / f"step-{step:07d}.png"

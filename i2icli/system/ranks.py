@@ -114,13 +114,13 @@ class Ranks:
         self._all_reduce(summed)
         return dict(zip(values, (summed / self.world).tolist(), strict=True))
 
-    def any(self, flag: bool) -> bool:
-        """Say whether any process says so."""
+    def any(self, *flags: bool) -> list[bool]:
+        """Return of each flag whether any process raises it, in one exchange."""
         if self.world == 1:
-            return flag
-        summed = torch.tensor([int(flag)])
+            return list(flags)
+        summed = torch.tensor(flags, dtype=torch.int64)
         self._all_reduce(summed)
-        return bool(summed)
+        return [count > 0 for count in summed.tolist()]
 
     def collect(self, value: R) -> list[R]:
         """Return the values of all processes, in order of rank; plain types and CPU tensors."""

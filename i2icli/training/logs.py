@@ -63,14 +63,16 @@ class TermMeter:
 class Clock:
     """Seconds of training, and the part of them spent waiting for data.
 
-    Drawing, measuring and saving are in the seconds, as in the user's day.
+    Loading, drawing, measuring and saving are in the seconds, as in the user's day; pauses between
+    two parts of a run, and what comes before its first step, are not.
     """
 
     def __init__(self, *, seconds_before: float = 0.0) -> None:
         self._before = seconds_before
         self._start = self._mark = time.perf_counter()
-        self._waited = self._aside = 0.0
+        self._waited = self._aside = self._aside_before = 0.0
         self._images = self._steps = 0
+        self.steps_here = 0  # taken in this part of the run
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -94,6 +96,7 @@ class Clock:
         """Take in a step, with its pictures of one domain."""
         self._images += images
         self._steps += 1
+        self.steps_here += 1
 
     def stretch(self) -> Stretch:
         """Return the steps since the last call of `interval`, with what they took."""
@@ -103,7 +106,17 @@ class Clock:
     @property
     def seconds(self) -> float:
         """Seconds since the run's first start, pauses between resumes left out."""
-        return self._before + time.perf_counter() - self._start
+        return self._before + self.here
+
+    @property
+    def here(self) -> float:
+        """Seconds since this part of the run began."""
+        return time.perf_counter() - self._start
+
+    @property
+    def in_steps(self) -> float:
+        """Seconds of this part of the run that went into steps: all but those aside."""
+        return self.here - self._aside_before - self._aside
 
     def interval(self) -> dict[str, float]:
         """Return speed and data wait since the last call."""
@@ -114,6 +127,7 @@ class Clock:
             "images_per_s": round(self._images / length, 3),
             "data_wait": round(min(1.0, self._waited / length), 4),
         }
+        self._aside_before += self._aside
         self._mark, self._waited, self._aside = now, 0.0, 0.0
         self._images = self._steps = 0
         return rates

@@ -9,7 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import astuple, replace
+from pathlib import Path
 
+from i2icli.config.document import config_document
+from i2icli.config.words import short_duration
 from i2icli.data.batch import AnyBatch
 from i2icli.errors import DivergedError, I2IError
 from i2icli.runs.checkpoint import copy_checkpoint, save_checkpoint
@@ -21,9 +25,11 @@ from i2icli.training.health import Event, HealthWatch
 from i2icli.training.logs import Clock, MetricsLog, NoLog
 from i2icli.training.pace import PaceWatch
 from i2icli.training.reporter import Progress, Reporter
+from i2icli.training.samples import Drawn
 from i2icli.training.scoreboard import Scoreboard, draw_curve
 from i2icli.training.session import Session
 from i2icli.training.step import build_send
+from i2icli.training.timing import Due, Timetable, with_steps
 
 log = logging.getLogger(__package__)
 
@@ -58,12 +64,15 @@ class Trainer:
         self._board = _open_board(session, lines)
         # Other processes of the run would look like other programs.
         self._pace = PaceWatch(lines, LoadWatch() if self._ranks.world == 1 else None)
+        self._times = Timetable(session.config, clock, session.device)
         self._is_stalled = False
+        self.is_over = False  # the budget is used
 
     def run(self) -> None:
         """Train until the last step, or until something asks to stop; either way, save.
 
-        What asks is a signal, or measurements without a gain where `eval.stop` is set.
+        What asks is a signal, a budget that is used, or measurements without a gain where
+        `eval.stop` is set.
 
         Raises:
             DivergedError: if a term or a weight is no longer finite; nothing is saved then.
@@ -82,20 +91,25 @@ class Trainer:
                 f"stopped after step {session.step} of {session.last_step}, for want of gain "
                 f"(eval.stop). Go on with `{self._folder.resume_command}`."
             )
+        elif self.is_over and session.step < session.last_step:
+            log.info(self._end_of_budget())
 
     def _train_on(self, batches: Iterator[AnyBatch]) -> None:
         session, every = self.session, self.session.config
         is_entering = True
-        while session.step < session.last_step and not self._is_stalled:
+        while session.step < session.last_step and not (self._is_stalled or self.is_over):
             batch = self._next(batches)
-            if self._agree_to_stop(batch):
+            due = self._agree(batch)
+            if due.stop:
                 break
             assert batch is not None, "all agreed to go on"
+            with self._clock.aside():
+                self._act_by_clock(due)
             if is_entering or session.step % session.data.steps_per_epoch == 0:
                 session.start_epoch()
                 is_entering = False
             self._step(batch)
-            step, is_last = session.step, session.step == session.last_step
+            step, is_last = session.step, self.is_over or session.step == session.last_step
 
             # Once in a while: log.
             if is_last or step % every.log.every_steps == 0:
@@ -133,12 +147,50 @@ class Trainer:
                 return None
             raise
 
-    def _agree_to_stop(self, batch: AnyBatch | None) -> bool:
-        # All processes stop after the same step.
-        must_stop = self._ranks.any(batch is None)
-        if must_stop and not self._stop:
+    def _agree(self, batch: AnyBatch | None) -> Due:
+        """Return what all processes do before the next step: stop together, or what is due."""
+        is_first = not self._clock.steps_here
+        own = self._times.look() if self._ranks.is_main and not is_first else Due()
+        flags = astuple(replace(own, stop=batch is None))
+        due = Due(*self._ranks.any(*flags))
+        if due.stop and not self._stop:
             self._stop.by = "a signal to another process"
-        return must_stop
+        return due
+
+    def _act_by_clock(self, due: Due) -> None:
+        session = self.session
+        self.is_over = due.end
+        if due.count:
+            self._count_steps()
+        if due.loss and (terms := self._ranks.average(session.terms.means())):
+            self._reporter.glanced(self._progress(), terms)
+            self._times.shown()
+        if due.sample:
+            self._ranks.alone(self._draw_now)
+        if due.save and self._saved_step != session.step:
+            self._save()
+
+    def _count_steps(self) -> None:
+        """Turn the budget into a number of steps, which the configuration keeps from here on."""
+        session, config, folder = self.session, self.session.config, self._folder
+        steps = self._ranks.alone(lambda: self._times.count(config, done=session.step))
+        session.config = with_steps(config, steps)
+        if self._ranks.is_main:
+            folder.write_config(config_document(session.config))
+            log.info(self._times.sentence(config, steps))
+        self._times.counted()
+
+    def _end_of_budget(self) -> str:
+        session, train = self.session, self.session.config.train
+        end = replace(session.moment, step=session.last_step).epoch
+        twice = short_duration(2 * (train.budget_seconds or 0))
+        rates = [each.player.schedule.rate(session.moment) for each in session.steppers.values()]
+        return (
+            f"the budget of {train.budget} is used: stopped after step {session.step}, "
+            f"{session.step / session.last_step:.0%} of the schedule's {session.last_step} steps "
+            f"(epoch {session.epoch} of {end}), the learning rate at {max(rates):.0%} of its full "
+            f"height. Go on with `{self._folder.resume_command} --budget {twice}`."
+        )
 
     def _step(self, batch: AnyBatch) -> None:
         session = self.session
@@ -148,6 +200,8 @@ class Trainer:
         self._guard.note(losses, batch, step=session.step)
         self._clock.count(len(batch) * self._ranks.world)
         self._reporter.stepped(self._progress())
+        if self._ranks.is_main:
+            self._times.timer.stepped()
 
     def _write_line(self) -> None:
         session = self.session
@@ -169,6 +223,7 @@ class Trainer:
         if self._ranks.is_main:
             self._log.write(line)
             self._reporter.logged(self._progress(), line)
+            self._times.shown()
             self._tell(self._watch.look_at_terms(line), is_partial=is_partial)
             if slow := self._pace.look_at(stretch):
                 threads = session.choices.threads
@@ -176,12 +231,20 @@ class Trainer:
 
     def _draw(self) -> None:
         session = self.session
-        with session.average.in_place() if session.average else nullcontext():
-            drawn = session.drawer.draw(
-                session.method, self._folder.sample(session.step), precision=session.precision
-            )
+        drawn = self._draw_to(self._folder.sample(session.step))
         is_partial = session.step % session.config.samples.every_steps != 0
         self._tell(self._watch.look_at_samples(session.step, drawn), is_partial=is_partial)
+
+    def _draw_now(self) -> None:
+        path = self._folder.now
+        if self._draw_to(path) and self._times.is_first_sample():
+            minutes = self.session.config.samples.every_minutes
+            log.info(f"{path}: samples of step {self.session.step}, anew every {minutes:g} minutes")
+
+    def _draw_to(self, path: Path) -> tuple[Drawn, ...]:
+        session = self.session
+        with session.average.in_place() if session.average else nullcontext():
+            return session.drawer.draw(session.method, path, precision=session.precision)
 
     def _prepare_measuring(self) -> None:
         session = self.session
@@ -228,7 +291,7 @@ class Trainer:
         self._check_terms()
         if fault := self._guard.weight_fault(self.session.method, step=self.session.step):
             raise self._diverged(fault)
-        state = self.session.state()
+        state = replace(self.session.state(), seconds=round(self._clock.seconds, 3))
 
         def write() -> None:
             self._log.sync()
@@ -240,6 +303,7 @@ class Trainer:
 
         self._ranks.alone(write)
         self._saved_step = state.step
+        self._times.saved()
 
     def _check_terms(self) -> None:
         faults = [fault for fault in self._ranks.collect(self._guard.first_fault()) if fault]

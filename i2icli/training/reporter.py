@@ -27,6 +27,9 @@ class Reporter:
     def logged(self, progress: Progress, line: Mapping[str, float | int | bool]) -> None:
         """A line was added to metrics.jsonl."""
 
+    def glanced(self, progress: Progress, terms: Mapping[str, float]) -> None:
+        """The means of all terms so far, where the first line is long in coming."""
+
     def finished(self) -> None:
         """Training has ended, for whatever reason."""
 

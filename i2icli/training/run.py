@@ -20,6 +20,8 @@ import torch
 import torchvision
 
 from i2icli.config.document import config_document, flatten
+from i2icli.config.schedule import ShareSchedule
+from i2icli.config.words import parse_duration, short_duration
 from i2icli.errors import ConfigError, Interrupted
 from i2icli.methods.shared.configure import AnyRunConfig, later_levers, restore_config
 from i2icli.runs.checkpoint import CheckpointState, load_checkpoint, save_checkpoint
@@ -35,6 +37,7 @@ from i2icli.training.logs import Clock, MetricsLog, NoLog
 from i2icli.training.loop import Trainer
 from i2icli.training.reporter import Reporter, Silent
 from i2icli.training.session import Session, open_session, versions
+from i2icli.training.timing import is_used, steps_of_budget, steps_sentence, with_steps
 
 log = logging.getLogger(__package__)
 
@@ -57,6 +60,7 @@ class RunResult:
         seconds: seconds of training since its first start.
         metrics: the last values of all terms, rates and measurements.
         was_finished: nothing was left to do.
+        budget: that ended it, if one did and nothing was left to do.
     """
 
     folder: RunFolder
@@ -65,6 +69,7 @@ class RunResult:
     seconds: float
     metrics: dict[str, float]
     was_finished: bool = False
+    budget: str | None = None
 
     def as_document(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -81,8 +86,12 @@ class RunResult:
         """Yield how it ended, and what to type next."""
         folder = self.folder
         if self.was_finished:
-            yield f"{folder.path} is finished: step {self.step}, epoch {self.epoch}."
-            yield f"To train on: {folder.resume_command} --steps {2 * self.step}"
+            used = f", its budget of {self.budget} used" if self.budget else ""
+            yield f"{folder.path} is finished: step {self.step}, epoch {self.epoch}{used}."
+            twice = f"--steps {2 * self.step}"
+            if self.budget:
+                twice = f"--budget {short_duration(2 * parse_duration(self.budget))}"
+            yield f"To train on: {folder.resume_command} {twice}"
         else:
             yield f"done: step {self.step}, epoch {self.epoch}, in {folder.path}"
         yield f"translate: i2i translate {shlex.quote(str(folder.last))} IN OUT"
@@ -167,6 +176,7 @@ def resume_run(
     *,
     steps: int | None = None,
     epochs: int | None = None,
+    budget: str | None = None,
     device: str | None = None,
     reporter: Reporter | None = None,
 ) -> RunResult:
@@ -176,6 +186,7 @@ def resume_run(
         path: the run folder, or something in it.
         steps: a new step to stop after.
         epochs: a new epoch to stop after.
+        budget: a new time to stop after, such as "2h", that of the run's earlier parts in it.
         device: overrides `runtime.device` this time.
         reporter: who is told how it goes; None: nobody.
 
@@ -193,20 +204,22 @@ def resume_run(
         document = ranks.alone(folder.read_config)
         last = find_last(folder)
         state = None if last is None else load_checkpoint(last)
-        config = _restore(document, steps, epochs)
+        config = _restore(document, {"steps": steps, "epochs": epochs, "budget": budget})
+        seconds = 0.0
         if state is not None:
             _check_fixed(config, state, folder)
+            seconds = _seconds_of(state, folder)
+            config = _count_steps(config, state, seconds)
         earlier = None if state is None else _choices_of(state, ranks)
         session = open_session(config, device=device, ranks=ranks, earlier=earlier)
         if state is not None:
             session.restore(state)
-            if session.step >= session.last_step:
+            is_spent = is_used(config.train.budget_seconds, seconds)
+            if is_spent or session.step >= session.last_step:
                 return _result(session, folder, was_finished=True)
             if 1 + len(state.others) != ranks.world:
                 log.warning(_COUNT_NOTE.format(1 + len(state.others), ranks.world))
-        lines = [line for line in folder.read_metrics() if line["step"] <= session.step]
-        # As far as the log knows.
-        clock = Clock(seconds_before=max((each.get("seconds", 0.0) for each in lines), default=0.0))
+            _tell_other_shares(session, restore_config(state.config))
         if ranks.is_main:
             folder.write_config(config_document(config))
             folder.cut_back(session.step)
@@ -215,19 +228,52 @@ def resume_run(
             f"{_where(session)}"
         )
         _tell_settings(session)
-        return _train(session, folder, reporter, clock)
+        return _train(session, folder, reporter, Clock(seconds_before=seconds))
 
 
-def _restore(document: Mapping[str, Any], steps: int | None, epochs: int | None) -> AnyRunConfig:
+def _restore(document: Mapping[str, Any], stops: Mapping[str, Any]) -> AnyRunConfig:
     config = restore_config(document)
     if levers := later_levers(document):
         names = ", ".join(f"runtime.levers.{name}" for name in levers)
         log.info(f"off, as when this run began: {names}")
-    if steps is None and epochs is None:
+    stop = {name: value for name, value in stops.items() if value is not None}
+    if not stop:
         return config
-    stop = {"steps": steps} if steps is not None else {"epochs": epochs}
     train = {"seed": config.train.seed, **stop}
     return restore_config({**config_document(config), "train": train})
+
+
+def _seconds_of(state: CheckpointState, folder: RunFolder) -> float:
+    """Return the seconds of training up to a checkpoint; of early ones, as far as the log knows."""
+    lines = [line for line in folder.read_metrics() if line["step"] <= state.step]
+    return max([state.seconds, *(float(line.get("seconds", 0.0)) for line in lines)])
+
+
+def _count_steps(config: AnyRunConfig, state: CheckpointState, seconds: float) -> AnyRunConfig:
+    """Turn a budget that is new to a run, its schedule in shares, into steps by its pace so far."""
+    train, schedule = config.train, config.method.schedule
+    was_open = restore_config(state.config).train.awaits_steps(schedule)
+    is_known = state.step > 0 and seconds > 0
+    if was_open or not is_known or not train.awaits_steps(schedule):
+        return config
+    if is_used(train.budget_seconds, seconds):
+        return config
+    pace = seconds / state.step
+    steps = steps_of_budget(config, done=state.step, seconds=seconds, pace=pace)
+    log.info(steps_sentence(config, steps, pace, "so far, with all that was drawn and saved"))
+    return with_steps(config, steps)
+
+
+def _tell_other_shares(session: Session, before: AnyRunConfig) -> None:
+    schedule = session.config.method.schedule
+    if not isinstance(schedule, ShareSchedule) or before.train.awaits_steps(schedule):
+        return
+    then = before.train.last_step(schedule, session.data.steps_per_epoch)
+    if then != session.last_step:
+        log.info(
+            f"the learning rate falls by shares of {session.last_step} steps from here on, not of "
+            f"{then}: after step {schedule.constant_steps(session.last_step)}"
+        )
 
 
 def describe_machine(session: Session) -> dict[str, Any]:
@@ -262,7 +308,7 @@ def _train(session: Session, folder: RunFolder, reporter: Reporter, clock: Clock
             trainer.run()
         finally:
             reporter.finished()
-    if stop and session.step < session.last_step:
+    if stop and session.step < session.last_step and not trainer.is_over:
         raise Interrupted(
             f"stopped by {stop.by} after step {session.step} of {session.last_step}, and saved. "
             f"Go on with `{_resume_command(session, folder)}`."
@@ -293,7 +339,9 @@ def _result(session: Session, folder: RunFolder, *, was_finished: bool = False) 
             named = ("step", "epoch", "partial", "protocol")
             metrics |= {k: v for k, v in line.items() if k not in named}
     seconds = metrics.pop("seconds", 0.0)
-    return RunResult(folder, session.step, session.epoch, seconds, metrics, was_finished)
+    is_cut = was_finished and session.step < session.last_step
+    budget = session.config.train.budget if is_cut else None
+    return RunResult(folder, session.step, session.epoch, seconds, metrics, was_finished, budget)
 
 
 def _choices_of(state: CheckpointState, ranks: Ranks) -> Kept:

@@ -61,12 +61,26 @@ class Session(Assembly):
     @property
     def moment(self) -> Moment:
         """The last step done."""
-        return Moment(self.step, self.data.steps_per_epoch)
+        return self._moment_of(self.step)
 
     @property
     def next_moment(self) -> Moment:
         """The step to come."""
-        return Moment(self.step + 1, self.data.steps_per_epoch)
+        return self._moment_of(self.step + 1)
+
+    @property
+    def last_step(self) -> int:
+        """The step after which this run stops; not before the next while that is not known."""
+        planned = super().last_step
+        return max(planned, self.step + 1) if self._awaits_steps else planned
+
+    @property
+    def _awaits_steps(self) -> bool:
+        return self.config.train.awaits_steps(self.config.method.schedule)
+
+    def _moment_of(self, step: int) -> Moment:
+        total = None if self._awaits_steps else self.last_step
+        return Moment(step, self.data.steps_per_epoch, total)
 
     def batches(self) -> BatchStream:
         """Yield batches from the next step on, without end; close it after use."""
@@ -94,7 +108,7 @@ class Session(Assembly):
 
     def state(self) -> CheckpointState:
         """Return the run as it is between two steps; whole on rank 0 alone."""
-        own = {
+        own: dict[str, Any] = {
             "memory": self.method.memory(),
             "rng": _random_states(self.device),
             "meters": self.terms.state(),

@@ -191,7 +191,11 @@ def test_augmentation_is_said_in_words(changes, words):
         (119.0, "119.0 s"),
         (600.0, "10.0 minutes"),
         (3600.0 * 5, "5.0 hours"),
-        (86400.0 * 74, "74.0 days"),
+        (86400.0 * 74, "74 days"),
+        (86400.0, "1 day"),
+        (86400.0 * 3 + 3600 * 2.4, "3 days 2 hours"),
+        (86400.0 * 2 - 600, "2 days"),
+        (86400.0 + 3600, "1 day 1 hour"),
     ],
 )
 def test_duration_takes_the_unit_a_person_would(seconds, words):

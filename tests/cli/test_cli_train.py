@@ -107,6 +107,22 @@ def test_epochs_flag_replaces_a_stop_by_steps(train):
     assert load_checkpoint(Path("runs/small-001/checkpoints/last.pt")).step == 8
 
 
+def test_budget_flag_replaces_a_stop_by_steps_and_ends_well(i2i, train):
+    settings = ("--set", "train.steps=3", "--set", "method.schedule.epochs=100000")
+    code, out, err = train("--budget", "1s", *settings)
+    assert code == 0
+    assert out.startswith("done: step ")
+    assert "the budget of 1s is used: stopped after step " in err
+    document = tomllib.loads(Path("runs/small-001/config.toml").read_text())
+    assert document["train"] == {"seed": 0, "budget": "1s"}
+    code, out, _ = i2i("resume", "runs/small-001")
+    assert code == 0
+    assert ", its budget of 1s used." in out
+    assert "To train on: i2i resume runs/small-001 --budget 1m" in out
+    step = load_checkpoint(Path("runs/small-001/checkpoints/last.pt")).step
+    assert i2i("resume", "runs/small-001", "--steps", step + 1)[0] == 0
+
+
 def test_train_without_data_uses_the_demo_set_and_says_so(i2i, preset, picture_root, monkeypatch):
     monkeypatch.setattr("i2icli.datasets.demo.demo_set.demo_folder", lambda *_, **__: picture_root)
     code, _, err = i2i("train", "--preset", preset, "--steps", 1)
@@ -135,6 +151,8 @@ def test_train_from_weights_prints_what_was_loaded(train):
     [
         ((), 2, "--preset is missing: `i2i presets list`"),
         (("--preset", "small.toml", "--steps", "2", "--epochs", "1"), 2, "give one of them"),
+        (("--preset", "small.toml", "--steps", "2", "--budget", "1h"), 2, "give one of them"),
+        (("--preset", "small.toml", "--budget", "2"), 2, "--budget '2' is no time such as 90m"),
         (("--preset", "no-such-preset"), 2, "no-such-preset"),
         (("--preset", "small.toml", "--data", "gone"), 3, "--data gone is no folder"),
         (("--preset", "small.toml", "--device", "cuda:77"), 2, "cuda:77 is not on this machine"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine_kit import Watcher, pair_config, send, without_timings
+from engine_kit import Watcher, pair_config, send, state_of, without_timings
 from labelled_folders import IGNORED, write_labelled
 from PIL import Image
 from plain_data import assert_same
@@ -73,10 +73,6 @@ def metrics(folder):
 
 def measured(folder, key):
     return {line["step"]: line[key] for line in metrics(folder) if key in line}
-
-
-def whole(folder):
-    return vars(load_checkpoint(folder / "checkpoints/last.pt"))
 
 
 # What is measured
@@ -284,7 +280,7 @@ def assert_runs_alike(root, folder, **sections):
         limits = {"every_steps": every, "count": 4}
         config = pair_config(root, method={"dropout": 0.5}, eval=limits, **sections)
         start_run(config, run_dir=folder / name)
-        state = whole(folder / name)
+        state = state_of(folder / name)
         del state["config"], state["best"]
         states.append(state)
     assert_same(*states)
@@ -355,7 +351,7 @@ def test_lack_of_gain_is_said_once_until_there_is_one(truth_root, tmp_path):
     notes = [note for note in watcher.notes if "no-improvement" in note]
     assert "best.pt holds that step" in notes[0]
     assert notes[1] == "step 8: alarm cleared: no-improvement"
-    assert whole(tmp_path / "run")["step"] == 10
+    assert state_of(tmp_path / "run")["step"] == 10
 
 
 @pytest.mark.usefixtures("falling")
@@ -365,7 +361,7 @@ def test_run_stops_for_want_of_gain_where_it_is_told_to(truth_root, tmp_path):
     config = pair_config(truth_root, steps=10, eval=limits)
     result = start_run(config, run_dir=tmp_path / "run", reporter=watcher)
     assert result.step == 6
-    assert whole(tmp_path / "run")["step"] == 6
+    assert state_of(tmp_path / "run")["step"] == 6
     assert load_checkpoint(tmp_path / "run/checkpoints/best.pt").step == 4
     assert any("stopped after step 6 of 10, for want of gain" in note for note in watcher.notes)
 
@@ -387,7 +383,7 @@ def test_interrupted_run_measures_and_advises_like_the_uninterrupted_one(photo_r
     resume_run(tmp_path / "run")
     assert "alarm" in {key for line in metrics(tmp_path / "through") for key in line}
     assert metrics(tmp_path / "through") == metrics(tmp_path / "run")
-    assert_same(whole(tmp_path / "through"), whole(tmp_path / "run"))
+    assert_same(state_of(tmp_path / "through"), state_of(tmp_path / "run"))
     curves = [(tmp_path / name / "curve.png").read_bytes() for name in ("through", "run")]
     assert curves[0] == curves[1]
 
@@ -413,7 +409,7 @@ def test_a_run_goes_on_without_a_measurement_that_finds_no_room(truth_root, tmp_
         watcher = Watcher(at=3, act=patch.undo)
         start_run(config, run_dir=tmp_path / "run", reporter=watcher)
     assert list(measured(tmp_path / "run", "eval/truth_total")) == [4]
-    assert whole(tmp_path / "run")["best"]["step"] == 4
+    assert state_of(tmp_path / "run")["best"]["step"] == 4
     assert (
         watcher.notes.count(
             "not measured this time, since translations cannot be written to the temporary folder "
@@ -445,7 +441,7 @@ def test_best_of_another_protocol_is_not_compared(truth_root, tmp_path):
     watcher = Watcher()
     resume_run(tmp_path / "run", steps=6, reporter=watcher)
     assert any("what is measured changed (1 of A against their truth)" in n for n in watcher.notes)
-    best = whole(tmp_path / "run")["best"]
+    best = state_of(tmp_path / "run")["best"]
     assert best["step"] == 6
     assert best["protocol"] == "1 of A against their truth"
 

@@ -137,6 +137,7 @@ class Watcher:
         self.notes = collect_messages()
         self.lines: list[dict[str, Any]] = []
         self.steps: list[int] = []
+        self.glances: list[tuple[int, dict[str, float]]] = []
         self.ends = 0
         self._at, self._act = at, act
 
@@ -151,6 +152,9 @@ class Watcher:
 
     def logged(self, progress: Progress, line: Mapping[str, Any]) -> None:
         self.lines.append(dict(line))
+
+    def glanced(self, progress: Progress, terms: Mapping[str, float]) -> None:
+        self.glances.append((progress.step, dict(terms)))
 
     def finished(self) -> None:
         self.ends += 1
@@ -172,9 +176,9 @@ def registered() -> Iterator[str]:
 
 
 def state_of(folder: Path, *apart: str) -> dict[str, Any]:
-    """Return what the last checkpoint of a run holds, some parts apart."""
+    """Return what the last checkpoint of a run holds, its seconds and some parts apart."""
     state = vars(load_checkpoint(RunFolder(folder).last))
-    return {name: value for name, value in state.items() if name not in apart}
+    return {name: value for name, value in state.items() if name not in ("seconds", *apart)}
 
 
 def log_of(folder: Path) -> list[dict[str, Any]]:

@@ -105,7 +105,7 @@ def exchange(ranks: Ranks) -> dict[str, Any]:
     (ranks.gather(rows) * torch.tensor([1.0, 10.0])).sum().backward()
     return {
         "gradients": [weight.grad for weight in weights],
-        "any": [ranks.any(False), ranks.any(not ranks.is_main)],
+        "any": ranks.any(False, not ranks.is_main, ranks.is_main),
         "gathered": ranks.gather(rows.detach()).tolist(),
         "row_gradient": rows.grad,
         "alone": ranks.alone(lambda: f"from {ranks.rank}"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_kit import Watcher, pair_config, without_timings
+from engine_kit import Watcher, pair_config, state_of, without_timings
 from plain_data import assert_same
 from tiny import tiny_document
 
@@ -74,7 +74,7 @@ def through(preset, tmp_path_factory):
 
 
 def assert_same_runs(ours, theirs):
-    assert_same(vars(load_checkpoint(ours.last)), vars(load_checkpoint(theirs.last)))
+    assert_same(state_of(ours.path), state_of(theirs.path))
     lines = [[without_timings(line) for line in run.read_metrics()] for run in (ours, theirs)]
     assert lines[0] == lines[1]
     for step in (0, 4, 8):
@@ -146,6 +146,30 @@ def test_killed_rank_0_is_told_by_the_other(preset, tmp_path, capfd):
     assert code == 1
     assert "process 0 of 2 was ended by SIGKILL" in said
     assert "error: another of the 2 processes of this run ended" in said
+
+
+def test_clock_of_rank_0_decides_for_both(preset, tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("STEP_MINUTES", "1")
+    shares = ("method.schedule.policy=shares", "method.schedule.warmup_steps=3")
+    often = ("checkpoint.every_steps=100", "checkpoint.every_minutes=7", "samples.every_minutes=5")
+    options = [word for each in (*often, "log.every_steps=100") for word in ("--set", each)]
+    in_shares = [word for each in shares for word in ("--set", each)]
+    stops = {
+        "counted": [*in_shares, "--budget", "34m"],
+        "whole": [*in_shares, "--steps", 34],
+        "ended": ["--budget", "6m"],
+    }
+    said, folders = {}, {name: RunFolder(tmp_path / name) for name in stops}
+    for name, stop in stops.items():
+        start = ("train", "--preset", preset, "--run-dir", folders[name].path, *options, *stop)
+        code, said[name] = launch(words(*NEVER, *start), capfd)
+        assert code == 0
+    assert_same_runs(folders["counted"], folders["whole"])
+    assert said["counted"].count("the budget of 34m becomes 34 steps") == 1
+    assert said["counted"].count("so far: ") == 1
+    assert folders["counted"].now.exists()
+    assert load_checkpoint(folders["ended"].last).step == 7
+    assert said["ended"].count("the budget of 6m is used: stopped after step 7") == 1
 
 
 @pytest.mark.slow
