@@ -230,7 +230,7 @@ def test_files_have_names_that_say_what_is_inside() -> None:
 
 def text_files() -> Iterator[Path]:
     """Yield all text files of the project."""
-    folders = ("i2icli", "tests", "docs", "presets", "scripts", "benchmarks", ".ci")
+    folders = ("i2icli", "tests", "docs", "presets", "zoo", "scripts", "benchmarks", ".ci")
     suffixes = {".py", ".md", ".toml", ".json", ".txt", ".js", ".css", ".j2", ""}
     inside = [path for folder in folders for path in (ROOT / folder).rglob("*")]
     for path in [*inside, *ROOT.glob("*.md"), *ROOT.glob("*.toml"), ROOT / "Makefile"]:

@@ -54,7 +54,9 @@ def show_entry(name: Name, as_json: AsJson = False) -> None:
     path = Path(name).expanduser()
     entry = read_entry(path if is_entry(path) else find_entry_folder(name))
     document = {**_summary(entry), **entry.facts, "card": entry.folder / CARD}
-    show(Told(document, [read_text(entry.folder / CARD).rstrip()]), as_json=as_json)
+    text = read_text(entry.folder / CARD)
+    body = text.partition("\n---\n")[2] or text  # the head says the same to programs
+    show(Told(document, [body.strip()]), as_json=as_json)
 
 
 def _summary(entry: ZooEntry) -> dict[str, Any]:

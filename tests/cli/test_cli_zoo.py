@@ -199,7 +199,9 @@ def test_list_has_a_line_an_entry(i2i, i2i_json):
 
 @pytest.mark.parametrize("name", ["tiny", "zoo:tiny", "zoo/tiny"])
 def test_show_prints_the_card(i2i, i2i_json, home, name):
-    assert i2i("zoo", "show", name)[1] == (home / "zoo/tiny/README.md").read_text()
+    shown = i2i("zoo", "show", name)[1]
+    assert shown.startswith("# tiny: noise into noise\n")
+    assert (home / "zoo/tiny/README.md").read_text().endswith(f"---\n\n{shown}")
     shown = i2i_json("zoo", "show", name)
     assert shown["model"]["type"] == "float16"
     assert shown["configuration"]["method"]["generator"]["width"] == 4
