@@ -252,7 +252,7 @@ class Translator:
             WeightsError: if their weights are not here.
         """
         if not self._is_equipped:
-            self.method.take_pretrained(load_networks(self.method.pretrained, self.device))
+            self.method.take_pretrained(load_networks(self.method.view_networks, self.device))
             self._is_equipped = True
 
 

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from tiny import tiny_batch, tiny_method
+from tiny import stand_in, tiny_batch, tiny_method
 
 from i2icli.losses.attention import global_entropy, global_rows, local_rows
 from i2icli.methods import METHODS
@@ -15,7 +15,9 @@ def attentive(**changes):
 
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_views_hold_one_entry_a_picture_without_gradient(name):
-    views = tiny_method(name).eval().views(tiny_batch(count=2).real_a)
+    method = tiny_method(name).eval()
+    method.take_pretrained({wanted: stand_in(wanted) for wanted in method.view_networks})
+    views = method.views(tiny_batch(count=2).real_a)
     assert len(views) == 2
     assert len(views[0]) == len(views[1])
     layers = [view.layer for view in views[0]]
@@ -26,6 +28,13 @@ def test_views_hold_one_entry_a_picture_without_gradient(name):
         assert not any(tensor.requires_grad for tensor in held)
         assert {tensor.dtype for tensor in held} <= {torch.float32, torch.int64}
         assert all(side > 0 for side in view.size)
+
+
+def test_views_need_no_network_that_only_a_discriminator_looks_through():
+    method = attentive(discriminator={"kind": "projected"})
+    assert (method.pretrained, method.view_networks) == (("efficientnet-lite0",), ())
+    method.take_pretrained({})
+    assert method.views(tiny_batch(count=2).real_a)[0]
 
 
 def test_a_method_without_attention_shows_nothing():

@@ -195,9 +195,14 @@ class Method(nn.Module, ABC):
         return 0
 
     @property
-    def pretrained(self) -> tuple[str, ...]:
-        """Names of the frozen networks that `losses` and `views` need; `translate` needs none."""
+    def view_networks(self) -> tuple[str, ...]:
+        """Names of the frozen networks that `views` needs; `translate` needs none."""
         return () if self.structure is None else ("vgg16",)
+
+    @property
+    def pretrained(self) -> tuple[str, ...]:
+        """Names of the frozen networks that `losses` needs, those of `views` among them."""
+        return self.view_networks
 
     def take_pretrained(self, networks: Mapping[str, nn.Module]) -> None:
         """Take the networks that `pretrained` names, frozen, on the device of the method.
