@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from i2icli.cli.translate_work import Wanted
+    from i2icli.translation.scale import ScaleChoice
     from i2icli.translation.translator import Translator
 
 _LOSSLESS = ("png", "bmp", "tif", "tiff")
@@ -93,6 +94,15 @@ TilesChoice = Annotated[
         help="Large pictures in tiles: auto: exactly, where the whole does not fit.",
     ),
 ]
+ScaleText = Annotated[
+    str,
+    typer.Option(
+        "--scale",
+        metavar="auto|none|N",
+        help="Size that the network works at: auto: training's, where the picture's differs; none: "
+        "the picture's; 0.5: half of its sides; 144px: that geometric mean of them.",
+    ),
+]
 Compile = Annotated[
     bool | None,
     typer.Option(
@@ -121,6 +131,7 @@ def translate(
     skip_existing: SkipExisting = False,
     memory: Memory = None,
     tiles: TilesChoice = "auto",
+    scale: ScaleText = "auto",
     compile_: Compile = None,
     nproc: Processes = 1,
     as_json: AsJson = False,
@@ -130,26 +141,25 @@ def translate(
     from i2icli.system.shares import joined_processes
     from i2icli.translation.folder import FolderOptions
     from i2icli.translation.large import parse_tiles
+    from i2icli.translation.scale import check_scale
     from i2icli.translation.styles import SameStyles
 
     _check_styles(styles, seed, style_from)
     with joined_processes(nproc) as process:
-        if process.count > 1 and source == "-":
-            raise ConfigError(
-                "several processes cannot read one standard input: write the list to a .txt file."
-            )
-        if process.count > 1 and grid:
-            raise ConfigError("contact sheets need all pictures in one process: leave --grid out.")
+        if process.count > 1:
+            _check_shared(source, grid=grid)
         wanted = _find(source, out, format_=format_, suffix=suffix, quality=quality)
         batch_size = _parse_batch(batch)
-        large = parse_tiles(tiles, memory)
+        large, worked_at = parse_tiles(tiles, memory), check_scale(scale)
         translator = _load(checkpoint, device, precision, compile_, memory)
         if process.rank == 0 and translator.choices is not None:
             settings = translator.choices.again()
             again = f"; the same choices as settings of a run: {settings}" if settings else ""
             typer.echo(f"translating on {translator.choices.describe()}{again}", err=True)
         _check_made(translator, wanted, wants_masks=masks)
-        names, codes = _choose_styles(translator, styles, seed, style_from, direction=direction)
+        names, codes = _choose_styles(
+            translator, styles, seed, style_from, direction=direction, scale=worked_at
+        )
         options = FolderOptions(
             direction=direction,
             batch_size=batch_size,
@@ -157,9 +167,19 @@ def translate(
             skip_existing=skip_existing,
             styles_of=None if codes is None else SameStyles(codes),
             tiles=large,
+            scale=worked_at,
         )
         task = Task(translator, options, names, masks, grid, process)
         translate_all(task, wanted, as_json=as_json)
+
+
+def _check_shared(source: str, *, grid: bool) -> None:
+    if source == "-":
+        raise ConfigError(
+            "several processes cannot read one standard input: write the list to a .txt file."
+        )
+    if grid:
+        raise ConfigError("contact sheets need all pictures in one process: leave --grid out.")
 
 
 def _load(
@@ -240,13 +260,15 @@ def _choose_styles(
     pictures: list[str] | None,
     *,
     direction: str,
+    scale: ScaleChoice,
 ) -> tuple[tuple[str, ...], Tensor | None]:
     from i2icli.translation.styles import style_names, styles_of_pictures
 
     if count is not None:
         return style_names(count), translator.styles(count, seed or 0)
     if pictures:
-        return styles_of_pictures(translator.method, pictures, direction)
+        rule = translator.scale_for(scale)
+        return styles_of_pictures(translator.method, pictures, direction, scale=rule)
     return (), None
 
 

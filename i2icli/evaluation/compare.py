@@ -276,7 +276,11 @@ def _translate(
         picture = read_picture(source.path, channels=channels)
         start = time.perf_counter()
         (made,) = translate_pictures(
-            translator.method, [Picture(picture.pixels)], direction, precision=translator.precision
+            translator.method,
+            [Picture(picture.pixels)],
+            direction,
+            precision=translator.precision,
+            scale=translator.scale,
         )
         translations.append(made.pixels)
         seconds.append(time.perf_counter() - start)

@@ -18,6 +18,7 @@ from i2icli.evaluation.segmenters import Scorer, check_labelled, score_by_segmen
 from i2icli.evaluation.translated import (
     checkpoint_facts,
     resize_all,
+    scale_by,
     translate_folder,
     translate_held_out,
 )
@@ -169,9 +170,8 @@ def evaluate_checkpoint(
                 )
     about = checkpoint_facts(checkpoint)
     warnings = _count_warnings(held_out) if request.protocol else ()
-    outputs_are = str(request.keep / "outputs") if request.keep else "translations, not kept"
-    folders = {"inputs": str(held_out.inputs), "fake": outputs_are, "outputs": outputs_are}
-    said = _said(results, _facts(request, translator), {**folders, **about})
+    made_of = _origin(request, held_out, translator)
+    said = _said(results, _facts(request, translator), {**made_of, **about})
     if "lpips_diversity" in said:
         said["lpips_diversity"] = said["lpips_diversity"].with_facts(protocol=_STYLE_CODES)
     return Evaluated(said, about, skipped, warnings)
@@ -198,8 +198,8 @@ def _evaluate_segmenter(
         results = measure_all(("seg",), Subject(outputs, reals=held_out.reals), settings)
     about = checkpoint_facts(checkpoint)
     precision = str(translator.precision).removeprefix("torch.")
-    facts: dict[str, Fact] = {"input_size": "their own", "precision": precision}
-    kept: dict[str, Fact] = {}
+    facts: dict[str, Fact] = {"input_size": "their own", "scale": "auto", "precision": precision}
+    kept: dict[str, Fact] = {"worked_at": translator.scale.words()}
     if request.keep is None:
         kept["predicted"] = "label maps, not kept"
     return Evaluated(_said(results, facts, {**kept, **about}), about)
@@ -301,11 +301,22 @@ def _facts(request: Request, translator: Translator) -> dict[str, Fact]:
         "protocol": None,
         "input_size": "their own",
         "reals": "files as they are",
+        "scale": scale_by(request.protocol),
     }
     if request.protocol is not None:
         facts |= request.protocol.facts()
     precision = str(translator.precision).removeprefix("torch.")
     return {**facts, "direction": request.direction, "precision": precision}
+
+
+def _origin(request: Request, held_out: HeldOut, translator: Translator) -> dict[str, Fact]:
+    outputs = str(request.keep / "outputs") if request.keep else "translations, not kept"
+    return {
+        "inputs": str(held_out.inputs),
+        "fake": outputs,
+        "outputs": outputs,
+        "worked_at": translator.scale_for(scale_by(request.protocol)).words(),
+    }
 
 
 def _said(results: Results, protocol: Mapping[str, Fact], about: Mapping[str, Fact]) -> Results:

@@ -28,6 +28,7 @@ from i2icli.pictures.listing import evenly_spaced
 from i2icli.system.files import NO_ROOM
 from i2icli.translation.folder import FolderOptions
 from i2icli.translation.pictures import quiet_randomness
+from i2icli.translation.scale import AS_IS, Scale
 from i2icli.translation.sources import Source
 from i2icli.translation.targets import plan_outputs
 from i2icli.translation.translator import Translator
@@ -96,12 +97,13 @@ class Measurer:
             seen = see_set(self.reals, str(self.reals[0].parent), reading)
         self.subject = replace(self.subject, reals=seen)
 
-    def measure(self, method: Method, *, precision: torch.dtype) -> Scores:
+    def measure(self, method: Method, *, precision: torch.dtype, scale: Scale = AS_IS) -> Scores:
         """Return the numbers by name, "eval/fid" for example; none where the disk has no room.
 
-        The random states and the training mode are afterwards what they were.
+        `scale` says at which size the network works on pictures, as in `i2i translate`. The random
+        states and the training mode are afterwards what they were.
         """
-        translator = Translator(method, self.config, precision=precision)
+        translator = Translator(method, self.config, precision=precision, scale=scale)
         try:
             with quiet_randomness(method), TemporaryDirectory(prefix="i2i-measure-") as folder:
                 outputs = Path(folder)

@@ -110,7 +110,14 @@ def score_by_segmenter(
         DataError: the label pictures hold colours without a palette, or other ids.
     """
     labels = out / "labels"
-    translate_folder(segmenter, translated.outputs, labels, on_done=on_done, process=process)
+    translate_folder(
+        segmenter,
+        translated.outputs,
+        labels,
+        scale=translated.scale,
+        on_done=on_done,
+        process=process,
+    )
     settings = Settings(Reading(process=process), labels=scorer.scheme(segmenter))
     results = measure_all(("seg",), Subject(labels, reals=translated.inputs), settings)
     # "judge" is what the documents of 0.1.0 call it.

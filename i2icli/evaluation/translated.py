@@ -32,11 +32,13 @@ class Translated:
     Attributes:
         inputs: what was fed.
         outputs: what came out.
+        scale: the choice of the size that the network worked at, see `Translator.translate`.
         styles: what came out in random styles, NAME_style1.png, ...; None where none were wanted.
     """
 
     inputs: Path
     outputs: Path
+    scale: str = "auto"
     styles: Path | None = None
 
 
@@ -59,7 +61,8 @@ def translate_held_out(
         out: gets outputs/, styles/ where some are wanted, and inputs/ where the protocol resizes
             them.
         direction: of the translator.
-        protocol: resizes the inputs; None: every picture at its own size.
+        protocol: resizes the inputs, and the network works at that size; None: every picture at
+            its own size, worked on at that of training (`Translator.scale`).
         styles: how many random styles to translate each picture in, each picture in its own.
         process: this process' part in the work; all return when all are done.
         on_done: called with the translations that are done here.
@@ -73,10 +76,11 @@ def translate_held_out(
     if protocol is not None:
         inputs = resize_all(inputs, out / "inputs", protocol, process=process)
     plan = plan_outputs(find_sources(str(inputs)), out / "outputs")
-    options = FolderOptions(direction=direction)
+    scale = scale_by(protocol)
+    options = FolderOptions(direction=direction, scale=scale)
     translate_plan(translator, plan, options, on_done=on_done, process=process)
     if not styles:
-        return Translated(inputs, out / "outputs")
+        return Translated(inputs, out / "outputs", scale)
     done = len(process.share(plan.jobs))
     plan = plan_outputs(find_sources(str(inputs)), out / "styles", styles=style_names(styles))
     seeds = {job: number for number, job in enumerate(plan.jobs)}
@@ -84,7 +88,12 @@ def translate_held_out(
     translate_plan(
         translator, plan, options, on_done=lambda count: on_done(done + count), process=process
     )
-    return Translated(inputs, out / "outputs", out / "styles")
+    return Translated(inputs, out / "outputs", scale, out / "styles")
+
+
+def scale_by(protocol: Protocol | None) -> str:
+    """Return the choice of the scale: none by a protocol, which names the size itself."""
+    return "auto" if protocol is None else "none"
 
 
 def translate_folder(
@@ -92,12 +101,14 @@ def translate_folder(
     folder: Path,
     out: Path,
     *,
+    scale: str = "auto",
     on_done: Callable[[int], None] = lambda _count: None,
     process: Process = ALONE,
 ) -> None:
     """Translate or segment all pictures of a folder into another; as `translate_plan`."""
     plan = plan_outputs(find_sources(str(folder)), out)
-    translate_plan(translator, plan, FolderOptions(), on_done=on_done, process=process)
+    options = FolderOptions(scale=scale)
+    translate_plan(translator, plan, options, on_done=on_done, process=process)
 
 
 def translate_plan(

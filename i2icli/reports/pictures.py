@@ -106,13 +106,12 @@ def _work_out_rows(config: AnyRunConfig) -> tuple[tuple[int, int], tuple[GridRow
 
 
 def _views(translator: Translator, picture: Image.Image) -> Sequence[AnyView]:
-    multiple = translator.size_multiple
-    width, height = (side // multiple * multiple for side in picture.size)
+    multiple, channels = translator.size_multiple, translator.channels["a"]
+    images = translator.scale.worked_on(to_tensor(np.asarray(picture)[..., :channels])[None])
+    height, width = (side // multiple * multiple for side in images.shape[-2:])
     if min(width, height) < translator.method.min_size:
         return ()
-    channels = translator.channels["a"]
-    pixels = np.asarray(picture.crop((0, 0, width, height)))[..., :channels]
-    images = to_tensor(pixels)[None].to(translator.device)
+    images = images[..., :height, :width].to(translator.device)
     try:
         translator.equip()
     except WeightsError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,6 +18,8 @@ from i2icli.errors import ConfigError, DataError
 from i2icli.methods import method_of
 from i2icli.methods.shared.configure import AnyRunConfig, restore_config
 from i2icli.pictures.images import read_size
+from i2icli.pictures.listing import evenly_spaced
+from i2icli.translation.scale import shown_size
 
 
 def resolve_data(config: AnyRunConfig) -> tuple[AnyRunConfig, bool]:
@@ -55,12 +58,15 @@ def resolve_data(config: AnyRunConfig) -> tuple[AnyRunConfig, bool]:
 def fingerprint(domains: Domains) -> dict[str, Any]:
     """Return counts and names of the training pictures, by which a run that goes on knows them.
 
-    The pictures may be moved together; their contents are not read.
+    The pictures may be moved together; their contents are not read. Beside these, for translation,
+    the median of some pictures' shorter sides, pixels; nothing where none can be read.
     """
-    return {
-        "a": {"count": len(domains.train_a), "names": _hash_names(domains.train_a)},
-        "b": {"count": len(domains.train_b), "names": _hash_names(domains.train_b)},
-    }
+    found: dict[str, Any] = {}
+    for domain, paths in (("a", domains.train_a), ("b", domains.train_b)):
+        found[domain] = {"count": len(paths), "names": _hash_names(paths)}
+        if sizes := _some_sizes(paths):
+            found[domain]["side"] = median(min(size) for size in sizes)
+    return found
 
 
 def check_same_data(saved: Mapping[str, Any], now: Mapping[str, Any], *, where: str) -> None:
@@ -104,43 +110,38 @@ def _names_below(base: str, texts: Sequence[str]) -> list[str]:
     return [Path(os.path.relpath(text, base or os.curdir)).as_posix() for text in texts]
 
 
-_LOOKED_AT = 16
-_TOLERATED = 1.35
+_LOOKED_AT = 32
 
 
 def scale_note(data: DataConfig, pictures: Sequence[Path]) -> str | None:
-    """Return a sentence where training sees another scale than `i2i translate`; None else.
+    """Return a sentence where training sees pictures much larger or smaller than they are.
 
-    Released code squashes test pictures to the training size, so that the scales agree by force;
-    translate keeps sizes, and a network trained on small copies sees objects of a size it never
-    saw. Some of the training pictures are looked at.
+    Then `i2i translate` does too, unless it is told not to. Some of the training pictures are
+    looked at.
     """
-    if data.preprocess in ("crop", "none", "zoom-and-patch"):
-        return None
-    looked_at = pictures[:: max(1, len(pictures) // _LOOKED_AT)]
-    sides = list(_sides(looked_at, shorter=data.preprocess == "scale-shorter-and-crop"))
-    if not sides:
-        return None
-    side = median(sides)
-    in_decay = data.resize if data.jitter_in_decay or data.preprocess == "resize" else data.crop
-    worst = max(data.resize, in_decay, key=lambda shown: max(shown / side, side / shown))
-    # Random scales from half to twice reach so far anyway.
-    tolerated = 2.0 if data.preprocess == "random-scale-and-crop" else _TOLERATED
-    if max(worst / side, side / worst) <= tolerated:
-        return None
-    return (
-        f"training shows pictures at {worst / side:.2g} of their size ({worst} of {side:g} "
-        "pixels), but `i2i translate` keeps sizes: set data.resize to what will be translated "
-        "(and, for crops much smaller than that, data.jitter_in_decay=true), or scale those too."
-    )
+    sizes = _some_sizes(pictures)
+    for is_decaying in (False, True):
+        shown = shown_size(data, is_decaying=is_decaying)
+        if shown is None or not sizes:
+            return None
+        side = median(shown.measure(size) for size in sizes)
+        if shown.differs_by(side) > shown.tolerated:
+            when = " while the learning rate decays" if is_decaying else ""
+            return (
+                f"training shows pictures at {shown.pixels / side:.2g} of their size "
+                f"({shown.pixels:.0f} of {side:.0f} pixels){when}. `i2i translate`, samples and "
+                "measurements work at that size too, and bring results back to the picture's own: "
+                "for finer changes set data.resize to the pictures' size (and, for crops much "
+                "smaller than that, data.jitter_in_decay=true)."
+            )
+    return None
 
 
-def _sides(pictures: Sequence[Path], *, shorter: bool) -> list[int]:
-    sides = []
-    for path in pictures:
-        try:
-            size = read_size(path)
-            sides.append(min(size) if shorter else size[0])
-        except DataError:
-            continue
-    return sides
+def _some_sizes(pictures: Sequence[Path]) -> list[tuple[int, int]]:
+    """Return height and width of some of the pictures, those that can be read."""
+    sizes = []
+    for path in evenly_spaced(pictures, count=_LOOKED_AT):
+        with suppress(DataError):
+            width, height = read_size(path)
+            sizes.append((height, width))
+    return sizes

@@ -244,7 +244,9 @@ class Trainer:
     def _draw_to(self, path: Path) -> tuple[Drawn, ...]:
         session = self.session
         with session.average.in_place() if session.average else nullcontext():
-            return session.drawer.draw(session.method, path, precision=session.precision)
+            return session.drawer.draw(
+                session.method, path, precision=session.precision, scale=session.scale
+            )
 
     def _prepare_measuring(self) -> None:
         session = self.session
@@ -262,7 +264,9 @@ class Trainer:
         session, board, config = self.session, self._board, self.session.config.eval
         assert session.measurer is not None, "eval.every_steps without something to measure"
         with session.average.in_place() if session.average else nullcontext():
-            scores = session.measurer.measure(session.method, precision=session.precision)
+            scores = session.measurer.measure(
+                session.method, precision=session.precision, scale=session.scale
+            )
         if not scores:
             return False, False
         line: dict[str, float | int | bool] = {"step": session.step, "epoch": session.epoch}

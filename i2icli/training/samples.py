@@ -20,6 +20,7 @@ from i2icli.pictures.images import Picture, Pixels, read_picture
 from i2icli.pictures.listing import evenly_spaced
 from i2icli.system.files import WholeFile
 from i2icli.translation.pictures import mask_pixels, quiet_randomness, translate_pictures
+from i2icli.translation.scale import AS_IS, Scale
 from i2icli.viz.grid import draw_grid, lay_out, shrink
 from i2icli.viz.tiles import describe_rows
 
@@ -51,11 +52,13 @@ class SampleDrawer:
 
     samples: tuple[Sample, ...]
 
-    def draw(self, method: Method, path: Path, *, precision: torch.dtype) -> tuple[Drawn, ...]:
+    def draw(
+        self, method: Method, path: Path, *, precision: torch.dtype, scale: Scale = AS_IS
+    ) -> tuple[Drawn, ...]:
         """Translate the fixed pictures, write the grid to `path`, and return the translations.
 
-        The pixels are those of `i2i translate` with the same weights. The random states and
-        the training mode are afterwards what they were. Without pictures there is no grid.
+        The pixels are those of `i2i translate` with the same weights and `scale`. The random states
+        and the training mode are afterwards what they were. Without pictures there is no grid.
         """
         if not self.samples:
             return ()
@@ -64,7 +67,7 @@ class SampleDrawer:
                 Drawn(sample, made.pixels, made.masks)
                 for sample in self.samples
                 for made in translate_pictures(
-                    method, [sample.picture], sample.direction, precision=precision
+                    method, [sample.picture], sample.direction, precision=precision, scale=scale
                 )
             )
         grid, info = _draw_rows(drawn, method.mask_names)

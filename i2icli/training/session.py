@@ -28,6 +28,7 @@ from i2icli.training.data import check_same_data, fingerprint
 from i2icli.training.ema import MovingAverage
 from i2icli.training.logs import TermMeter
 from i2icli.training.samples import SampleDrawer, build_drawer
+from i2icli.translation.scale import Scale, training_size
 from i2icli.version import __version__
 
 # Between the seeds of the processes of a run, so that those of near runs do not meet.
@@ -39,7 +40,7 @@ class Session(Assembly):
     """A run: what it computes with, what it draws and measures, and how far it is.
 
     Attributes:
-        pictures: fingerprint of the training pictures.
+        pictures: fingerprint of the training pictures, with their typical size.
         step: steps done.
         best: the lowest error measured so far, with its step.
         ranks: the processes that share the batches.
@@ -81,6 +82,12 @@ class Session(Assembly):
     def _moment_of(self, step: int) -> Moment:
         total = None if self._awaits_steps else self.last_step
         return Moment(step, self.data.steps_per_epoch, total)
+
+    @property
+    def scale(self) -> Scale:
+        """The scale of `i2i translate` with this step's checkpoint; `scale_note` tells of it."""
+        target = training_size(self.config, self.pictures, epoch=self.epoch)
+        return Scale(target, filter=self.config.data.interpolation)
 
     def batches(self) -> BatchStream:
         """Yield batches from the next step on, without end; close it after use."""
@@ -140,6 +147,8 @@ class Session(Assembly):
         """
         where = self.config.data.root or f"{self.config.data.domain_a}"
         check_same_data(state.data, self.pictures, where=where)
+        # One that began without their size goes on without: its samples stay alike.
+        self.pictures = dict(state.data)
         try:
             self.method.load_state_dict(state.weights)
         except RuntimeError as fault:

@@ -18,6 +18,7 @@ from i2icli.pictures.images import Picture, to_tensor
 from i2icli.system.allocator import return_freed_memory
 from i2icli.system.device import autocast
 from i2icli.system.memory import LiveBytes, free_bytes, in_words, parse_bytes, resident_bytes
+from i2icli.translation.full_size import at_full_size, way_back
 from i2icli.translation.pictures import (
     CPU,
     evaluating,
@@ -26,6 +27,7 @@ from i2icli.translation.pictures import (
     source_channels,
     translate_images,
 )
+from i2icli.translation.scale import AS_IS, Scale, Size
 from i2icli.translation.tiling import Room, run_in_bands, tileable
 from i2icli.translation.tiling_fast import OVERLAP, measure_fast, run_fast
 
@@ -81,7 +83,9 @@ class LargePictures:
         *,
         precision: torch.dtype,
         options: TilesOptions,
+        scale: Scale = AS_IS,
     ) -> None:
+        self._scale = scale
         self._method, self._direction, self._precision = method, direction, precision
         self._options = options
         self._device = next(method.parameters()).device
@@ -136,16 +140,33 @@ class LargePictures:
         """
         assert isinstance(self._network, ResnetGenerator)
         return_freed_memory()
-        height, width = picture.pixels.shape[:2]
         left = self._left_for_tiles(picture)
-        image = pad_to_suit(self._method, to_tensor(picture.pixels)[None])[0]
+        own = to_tensor(picture.pixels)[None]
+        worked_on = self._scale.worked_on(own)
+        height, width = worked_on.shape[-2:]
+        is_rescaled, way_to_size = worked_on is not own, way_back(self._method, self._direction)
+        image = pad_to_suit(self._method, worked_on)[0]
         precision = precision_for(picture, self._precision)
+        run = self._fast if way == "fast" else self._exact
         with evaluating(self._method), autocast(self._device, precision):
-            if way == "fast":
-                result = self._fast(self._network, image, picture, left)
-            else:
-                result = self._exact(self._network, image, picture, left)
-        return Translation(result[None, :, :height, :width])
+            change = is_rescaled and way_to_size == "change"
+            result = run(self._network, image, picture, left, change=change)
+        made = Translation(result[None, :, :height, :width])
+        if not is_rescaled:
+            return made
+        with torch.no_grad():
+            return at_full_size(made, own, worked_on, way=way_to_size)
+
+    def check_room(self, picture: Picture) -> None:
+        """Refuse a picture that itself exceeds the memory that was allowed, whatever its way.
+
+        Raises:
+            I2IError: saying what it needs.
+        """
+        is_rescaled = self._size(picture) != picture.pixels.shape[:2]
+        # Of others the translation needs far more, which `way` has seen to.
+        if is_rescaled and self._options.memory is not None and self._device.type == "cpu":
+            self._left_for_tiles(picture)
 
     def needed(self, pixels: int) -> float:
         """Return the bytes, roughly, that the translation of a whole picture takes."""
@@ -158,17 +179,19 @@ class LargePictures:
         return self._per_pixel * pixels
 
     def _exact(
-        self, network: ResnetGenerator, image: Tensor, picture: Picture, left: int
+        self, network: ResnetGenerator, image: Tensor, picture: Picture, left: int, *, change: bool
     ) -> Tensor:
         bands = left * 2 // 5
         maps = left - bands if self._device.type == "cpu" else (free_bytes(CPU) or 0) // 2
         self._announce(picture, "exact tiles, which give what the whole would give")
-        result, spilled = run_in_bands(network, image, Room(bands, maps))
+        result, spilled = run_in_bands(network, image, Room(bands, maps), change=change)
         if spilled:
             log.info(f"{_name(picture)}: {in_words(spilled)} of feature maps went to disk")
         return result
 
-    def _fast(self, network: ResnetGenerator, image: Tensor, picture: Picture, left: int) -> Tensor:
+    def _fast(
+        self, network: ResnetGenerator, image: Tensor, picture: Picture, left: int, *, change: bool
+    ) -> Tensor:
         # What a picture is written with is not needed yet, and serves them meanwhile.
         spare = _WRITING_BYTES * picture.pixels.shape[0] * picture.pixels.shape[1]
         left = max(0, left - max(0, _FAST_LIBRARIES - spare))
@@ -182,7 +205,7 @@ class LargePictures:
         pixels = self._statistics_pixels(image[0].numel(), left)
         self._announce(picture, "fast tiles")
         deviation = measure_fast(network, image, side=side, pixels=pixels)
-        result = run_fast(network, image, side=side, pixels=pixels)
+        result = run_fast(network, image, side=side, pixels=pixels, change=change)
         log.info(
             f"{_name(picture)}: fast tiles differ from the whole picture by {deviation.mean:.2f} "
             f"of 255 on average, {deviation.largest:.0f} at most, measured on it reduced to "
@@ -215,14 +238,19 @@ class LargePictures:
         if available is None:
             return _MOST_UNKNOWN
         if self._device.type == "cpu":  # elsewhere the picture stays in host memory
-            height, width = picture.pixels.shape[:2]
-            available -= _PICTURE_BYTES * height * width
+            available -= _PICTURE_BYTES * max(
+                math.prod(picture.size), math.prod(self._size(picture))
+            )
         if available <= 0:
             raise _too_little(picture, self._options.memory)
         return available
 
+    def _size(self, picture: Picture) -> Size:
+        # At which the network works on it.
+        return self._scale.working_size((picture.size[1], picture.size[0]))
+
     def _announce(self, picture: Picture, what: str) -> None:
-        height, width = picture.pixels.shape[:2]
+        height, width = self._size(picture)
         reason = ""
         if self._options.tiles == "auto":
             available = self._available() or 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -23,6 +24,8 @@ from i2icli.pictures.images import Picture, Pixels, from_tensor, to_tensor
 from i2icli.pictures.label_maps import Labels
 from i2icli.system.device import autocast
 from i2icli.system.waiting import look_around
+from i2icli.translation.full_size import WayBack, at_full_size, change_of, way_back
+from i2icli.translation.scale import AS_IS, Scale
 
 CPU = torch.device("cpu")
 _ROWS = 256  # of a picture that are rounded at once: rounding takes copies in float32
@@ -51,12 +54,13 @@ def translate_pictures(
     precision: torch.dtype = torch.float32,
     batch_size: int = 1,
     style: Tensor | None = None,
+    scale: Scale = AS_IS,
 ) -> list[TranslatedPicture]:
     """Translate decoded pictures of any sizes; the result does not depend on what they are with.
 
     Each has the channels of `source_channels`. Those of one size go through the networks together,
     `batch_size` at most; 16-bit pictures are translated in float32. A style is (style_size,); None:
-    the method's default, if it has styles.
+    the method's default, if it has styles. For `scale` see `translate_images`.
 
     Returns:
         For each picture all that the method makes of it; the pixels are of the picture's own
@@ -70,7 +74,7 @@ def translate_pictures(
         check_styles(method)
     groups: dict[object, list[int]] = {}
     for index, picture in enumerate(pictures):
-        groups.setdefault(batch_key(method, picture), []).append(index)
+        groups.setdefault(batch_key(method, picture, scale), []).append(index)
     results: dict[int, TranslatedPicture] = {}
     for indices in groups.values():
         for start in range(0, len(indices), batch_size):
@@ -81,6 +85,7 @@ def translate_pictures(
                 direction,
                 precision=precision_for(pictures[chosen[0]], precision),
                 style=style,
+                scale=scale,
                 to=CPU,
             )
             for i, translation in zip(chosen, translated, strict=True):
@@ -95,15 +100,17 @@ def translate_images(
     *,
     precision: torch.dtype = torch.float32,
     style: Tensor | None = None,
+    scale: Scale = AS_IS,
     to: torch.device | None = None,
 ) -> list[Translation]:
     """Translate tensors of several sizes that have one padded size: pad, translate, crop back.
 
-    `images` are each (B_i, C, H_i, W_i) in [-1, 1], on any device, sides at least 1; `padded_side`
-    of all the H_i is one number, and of all the W_i one number. A style is for all, (style_size,),
-    or
-    one a picture, (B, style_size), where B is the sum of the B_i; None: the method's
-    `default_style`, if it has styles. A precision of float32 means no autocast.
+    `images` are each (B_i, C, H_i, W_i) in [-1, 1], on any device, sides at least 1. `scale` says
+    at which size the network works on each; the result comes back at the picture's own, see
+    `full_size`. `padded_side` of all working heights is one number, and of all working widths one
+    number. A style is for all, (style_size,), or one a picture, (B, style_size), where B is the sum
+    of the B_i; None: the method's `default_style`, if it has styles. A precision of float32 means
+    no autocast.
 
     Dropout is off and no gradient is recorded. The method's training mode, and that of each of
     its parts, is afterwards what it was. On a CPU the result for a picture is bit for bit the same
@@ -122,30 +129,55 @@ def translate_images(
     """
     check_direction(method, direction)
     device = next(method.parameters()).device
-    padded = torch.cat([pad_to_suit(method, part) for part in images]).to(device)
+    worked_on = [scale.worked_on(part) for part in images]
+    is_rescaled = any(part is not own for part, own in zip(worked_on, images, strict=True))
+    padded = torch.cat([pad_to_suit(method, part) for part in worked_on]).to(device)
     padded = padded.contiguous(memory_format=method.memory_format)
+    styles = _styles_for(method, style, count=len(padded))
+    way = way_back(method, direction) if is_rescaled else None
+    run = partial(change_of, method) if way == "change" else method.translate
     # On a CPU one picture at a time: more at once are no faster, and rounding would depend on
     # how many there are, so that a batch would not equal its pictures bit for bit.
     step = 1 if device.type == "cpu" else len(padded)
-    styles = _styles_for(method, style, count=len(padded))
-    codes = None if styles is None else styles.to(device)
+    parts = []
     with torch.inference_mode(), evaluating(method), autocast(device, precision):
-        parts = []
         for at in range(0, len(padded), step):
             look_around(device)
-            code = None if codes is None else codes[at : at + step]
-            parts.append(method.translate(padded[at : at + step], direction=direction, style=code))
+            code = None if styles is None else styles[at : at + step].to(device)
+            parts.append(run(padded[at : at + step], direction=direction, style=code))
         translated = _join(parts)
+    return _apart(translated, images, worked_on, way=way, to=device if to is None else to)
+
+
+def _apart(
+    translated: Translation,
+    images: Sequence[Tensor],
+    worked_on: Sequence[Tensor],
+    *,
+    way: WayBack | None,
+    to: torch.device,
+) -> list[Translation]:
+    # For each entry its translation, without padding, at full size.
     ends = list(accumulate((len(part) for part in images), initial=0))
-    return [
-        _cut(translated, slice(*ends), size=source.shape[-2:], to=device if to is None else to)
-        for ends, source in zip(pairwise(ends), images, strict=True)
+    made = [
+        _cut(translated, slice(*ends), size=part.shape[-2:], to=to)
+        for ends, part in zip(pairwise(ends), worked_on, strict=True)
     ]
+    if way is None:
+        return made
+    with torch.no_grad():
+        return [
+            at_full_size(one, own.to(to), None if part is own else part.to(to), way=way)
+            for one, own, part in zip(made, images, worked_on, strict=True)
+        ]
 
 
-def batch_key(method: Method, picture: Picture) -> tuple[int, int, int]:
-    """Return padded height, padded width and bits: pictures of one key share a forward pass."""
-    width, height = picture.size
+def batch_key(method: Method, picture: Picture, scale: Scale = AS_IS) -> tuple[int, int, int]:
+    """Return padded height, padded width and bits: pictures of one key share a forward pass.
+
+    Sides are those at which the network works on the picture.
+    """
+    height, width = scale.working_size((picture.size[1], picture.size[0]))
     return padded_side(method, height), padded_side(method, width), picture.bits
 
 

@@ -27,6 +27,7 @@ from i2icli.translation.pictures import (
     precision_for,
     translate_images,
 )
+from i2icli.translation.scale import AS_IS, Scale, ScaleChoice
 from i2icli.translation.translator import Translator
 
 log = logging.getLogger(__package__)
@@ -52,6 +53,7 @@ class FolderOptions:
     skip_existing: bool = False  # leave a picture whose outputs are all there
     styles_of: Callable[[Any], Tensor] | None = None  # of a job's targets, (N, style_size)
     tiles: TilesOptions = TilesOptions()  # for pictures that memory does not hold
+    scale: ScaleChoice = "auto"  # at which the network works, see `Translator.translate`
 
 
 class Ends(Protocol[T_contra, W]):
@@ -101,16 +103,18 @@ class BatchRunner:
         precision: torch.dtype,
         batch_size: int | None,
         tiles: TilesOptions | None = None,
+        scale: Scale = AS_IS,
     ) -> None:
         check_direction(method, direction)
         self._method = method
+        self._scale = scale
         self._direction = direction
         self._precision = precision
         self._device = next(method.parameters()).device
         self._batch_size = batch_size or _MOST
         self._pixels = math.inf if batch_size else _affordable_pixels(self._device)
         self._large = LargePictures(
-            method, direction, precision=precision, options=tiles or TilesOptions()
+            method, direction, precision=precision, options=tiles or TilesOptions(), scale=scale
         )
         self._ways: dict[tuple[int, int, int], Way] = {}
 
@@ -135,7 +139,9 @@ class BatchRunner:
         Raises:
             I2IError: if memory does not suffice for one picture.
         """
-        key = batch_key(self._method, pictures[0])
+        key = batch_key(self._method, pictures[0], self._scale)
+        for picture in pictures:
+            self._large.check_room(picture)
         way = self._way(key)
         if way != "whole":
             return [self._large.translate(picture, way) for picture in pictures]
@@ -169,6 +175,7 @@ class BatchRunner:
                 self._direction,
                 precision=precision_for(batch[0], self._precision),
                 style=style,
+                scale=self._scale,
                 to=CPU,
             )
         except (MemoryError, RuntimeError) as fault:
@@ -208,6 +215,7 @@ class Pipeline(Generic[T, W]):
         ends: Ends[T, W],
     ) -> None:
         self._method = translator.method
+        self._scale = translator.scale_for(options.scale)
         self._options = options
         self._ends = ends
         self._runner = BatchRunner(
@@ -216,6 +224,7 @@ class Pipeline(Generic[T, W]):
             precision=translator.precision,
             batch_size=options.batch_size,
             tiles=options.tiles,
+            scale=self._scale,
         )
         self._threads = min(_MOST_THREADS, usable_cores())
         self._buckets: dict[tuple[int, int, int], list[_Read[T]]] = {}
@@ -263,7 +272,7 @@ class Pipeline(Generic[T, W]):
         return _Read(item, self._ends.read(item))
 
     def _collect(self, read: _Read[T]) -> None:
-        key = batch_key(self._method, read.picture)
+        key = batch_key(self._method, read.picture, self._scale)
         bucket = self._buckets.setdefault(key, [])
         bucket.append(read)
         if len(bucket) >= self._runner.capacity(key):

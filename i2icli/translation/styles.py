@@ -17,6 +17,7 @@ from i2icli.translation.pictures import (
     pad_to_suit,
     target_channels,
 )
+from i2icli.translation.scale import AS_IS, Scale
 from i2icli.translation.sources import find_sources, is_picture
 
 
@@ -35,11 +36,13 @@ def random_styles(method: Method, count: int, *, seed: int = 0) -> Tensor:
     return torch.stack(codes) if codes else torch.empty(0, method.style_size)
 
 
-def encode_picture_style(method: Method, picture: Picture, direction: str = "a2b") -> Tensor:
+def encode_picture_style(
+    method: Method, picture: Picture, direction: str = "a2b", *, scale: Scale = AS_IS
+) -> Tensor:
     """Return the style, (style_size,), of a picture of the domain that `direction` leads to.
 
-    The picture, of `target_channels` channels, is taken at its own size, padded as translation
-    pads; the code is computed in float32 and returned on the CPU.
+    The picture, of `target_channels` channels, is taken at the size that `scale` gives it, padded
+    as translation pads; the code is computed in float32 and returned on the CPU.
 
     Raises:
         ConfigError: if the method has no styles, or does not translate in that direction.
@@ -47,7 +50,8 @@ def encode_picture_style(method: Method, picture: Picture, direction: str = "a2b
     check_direction(method, direction)
     check_styles(method)
     device = next(method.parameters()).device
-    images = pad_to_suit(method, to_tensor(picture.pixels)[None]).to(device)
+    images = scale.worked_on(to_tensor(picture.pixels)[None])
+    images = pad_to_suit(method, images).to(device)
     with torch.inference_mode(), evaluating(method):
         codes = method.encode_style(images, direction=direction)
     return codes[0].float().cpu().clone()
@@ -71,7 +75,7 @@ def style_names(count: int) -> tuple[str, ...]:
 
 
 def styles_of_pictures(
-    method: Method, named: Sequence[str], direction: str
+    method: Method, named: Sequence[str], direction: str, *, scale: Scale = AS_IS
 ) -> tuple[tuple[str, ...], Tensor]:
     """Return the names (stems) and the codes, (N, style_size), of picture files and folders.
 
@@ -83,7 +87,7 @@ def styles_of_pictures(
     paths = [source.path for name in named for source in find_sources(name)]
     channels = target_channels(method, direction)
     codes = [
-        encode_picture_style(method, read_picture(path, channels=channels), direction)
+        encode_picture_style(method, read_picture(path, channels=channels), direction, scale=scale)
         for path in paths
     ]
     return tuple(p.stem if is_picture(p) else p.name for p in paths), torch.stack(codes)

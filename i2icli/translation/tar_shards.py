@@ -159,7 +159,10 @@ def fingerprint(translator: Translator, options: ShardOptions) -> str:
         flow.quality,
     )
     tiles = flow.tiles.tiles == "fast"  # the other ways give the same
-    chosen = (options.format, options.styles, styles, options.with_masks, tiles)
+    chosen = [options.format, options.styles, styles, options.with_masks, tiles]
+    scale = translator.scale_for(flow.scale)
+    if scale.may_rescale:
+        chosen.append(scale.words())
     digest.update(json.dumps([told, chosen]).encode())
     return digest.hexdigest()[:16]
 

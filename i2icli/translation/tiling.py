@@ -82,16 +82,18 @@ def run_in_bands(
     image: Tensor,
     room: Room,
     *,
+    change: bool = False,
     on_band: Callable[[], None] = lambda: None,
 ) -> tuple[Tensor, int]:
     """Translate one picture, (C, H, W) in [-1, 1] on the CPU, by a `tileable` network.
 
     The network is in evaluation mode; sides are a multiple of 4. `room` is memory besides the
-    picture
-    and its translation.
+    picture and its translation; `change`: of a residual generator, stop before the picture is
+    added.
 
     Returns:
-        The translation, (C', H, W), float32 on the CPU, and the bytes of maps that went to disk.
+        The translation or change, (C', H, W), float32 on the CPU, and the bytes of maps that went
+        to disk.
 
     Raises:
         I2IError: if not even a band of one row fits, or there is no room on disk.
@@ -100,7 +102,7 @@ def run_in_bands(
     try:
         layers = network.model[:-1] if network.residual else network.model
         source, pending = run.through(layers, MemoryMap(image))
-        if network.residual:
+        if network.residual and not change:
             pending = [*pending, AddChange(image)]
         chain = Chain(source, pending)
         result = torch.empty(chain.shapes[-1], dtype=torch.float32)

@@ -38,16 +38,17 @@ class Deviation:
 
 
 @torch.inference_mode()
-def run_fast(network: ResnetGenerator, image: Tensor, *, side: int, pixels: int) -> Tensor:
+def run_fast(
+    network: ResnetGenerator, image: Tensor, *, side: int, pixels: int, change: bool = False
+) -> Tensor:
     """Translate one picture, (C, H, W) in [-1, 1] on the CPU, by a `tileable` network.
 
     The network is in evaluation mode; sides are a multiple of 4. A tile has `side` pixels without
-    the
-    overlap, a multiple of 4 and at least `OVERLAP`; for the statistics the picture is reduced to
-    about `pixels`.
+    the overlap, a multiple of 4 and at least `OVERLAP`; for the statistics the picture is reduced
+    to about `pixels`. `change`: of a residual generator, return what it adds to the picture.
 
     Returns:
-        The translation, (C', H, W), float32 on the CPU.
+        The translation or change, (C', H, W), float32 on the CPU.
     """
     device = next(network.parameters()).device
     norms = _learn_norms(network, reduced(image, pixels).to(device))
@@ -55,7 +56,8 @@ def run_fast(network: ResnetGenerator, image: Tensor, *, side: int, pixels: int)
     with _fixed(norms):
         for tile in cut_tiles(image.shape[1], image.shape[2], side=side, halo=OVERLAP):
             look_around(device)
-            part = network(tile.around(image[None]).to(device))[0][0].float().cpu()
+            around = tile.around(image[None]).to(device)
+            part = (network.change(around) if change else network(around)[0])[0].float().cpu()
             if result is None:
                 result = torch.zeros(len(part), *image.shape[1:])
             rows, columns = tile.rows, tile.columns

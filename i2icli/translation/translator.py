@@ -31,6 +31,14 @@ from i2icli.translation.pictures import (
     translate_pictures,
 )
 from i2icli.translation.prepare import prepare
+from i2icli.translation.scale import (
+    AS_IS,
+    Scale,
+    ScaleChoice,
+    TrainingSize,
+    check_scale,
+    training_size,
+)
 from i2icli.translation.styles import encode_picture_style, random_styles
 
 P = TypeVar("P", str, Path)
@@ -45,6 +53,7 @@ class Translator:
         config: the configuration of the run that trained them.
         precision: type that the networks compute in.
         choices: the settings of `runtime` that the method was made ready by; None: by none.
+        scale: the rule by which pictures are brought to the size that training showed.
         origin: the arguments of `load_translator`; another process gets it by them, and so loads
             the checkpoint anew; None: it goes to no other process.
     """
@@ -56,12 +65,14 @@ class Translator:
         *,
         precision: torch.dtype,
         choices: Choices | None = None,
+        scale: Scale = AS_IS,
         origin: Mapping[str, Any] | None = None,
     ) -> None:
         self.method = method
         self.config = config
         self.precision = precision
         self.choices = choices
+        self.scale = scale
         self.origin = origin
         self._is_equipped = False
 
@@ -125,6 +136,7 @@ class Translator:
         *,
         batch_size: int = ...,
         style: Tensor | None = ...,
+        scale: ScaleChoice = ...,
     ) -> Image.Image: ...
     @overload
     def translate(
@@ -134,6 +146,7 @@ class Translator:
         *,
         batch_size: int = ...,
         style: Tensor | None = ...,
+        scale: ScaleChoice = ...,
     ) -> T: ...
     @overload
     def translate(
@@ -143,6 +156,7 @@ class Translator:
         *,
         batch_size: int = ...,
         style: Tensor | None = ...,
+        scale: ScaleChoice = ...,
     ) -> list[Image.Image]: ...
     @overload
     def translate(
@@ -152,6 +166,7 @@ class Translator:
         *,
         batch_size: int = ...,
         style: Tensor | None = ...,
+        scale: ScaleChoice = ...,
     ) -> list[T]: ...
 
     def translate(
@@ -161,6 +176,7 @@ class Translator:
         *,
         batch_size: int = 1,
         style: Tensor | None = None,
+        scale: ScaleChoice = "auto",
     ) -> object:
         """Translate one picture or several, of any sizes; each keeps its size, depth and alpha.
 
@@ -173,45 +189,53 @@ class Translator:
             batch_size: pictures of one size that are translated together; no matter to tensors.
             style: a code of `styles` or `encode_style`, (style_size,); None: the method's default
                 style, if it has styles.
+            scale: the size to work at: "auto": that of training, where the checkpoint knows it and
+                a picture differs from it by more than a quarter; "none": the picture's own; a
+                factor of its sides; or the geometric mean of the sides, such as "144px".
 
         Returns:
             The same kind, with the channels of the other domain; for a path a Pillow image; for
             a list or tuple a list. Tensors are float32, on the device they came from.
 
         Raises:
-            ConfigError: if the direction is not offered, or there are no styles.
+            ConfigError: if the direction is not offered, there are no styles, or the scale is
+                none.
             DataError: if a file cannot be read.
             TypeError: if the value is of none of these kinds.
             ValueError: if an array, tensor or style has another shape or type.
         """
         values = pictures if isinstance(pictures, list | tuple) else [pictures]
-        method, precision = self.method, self.precision
-        channels = source_channels(method, direction)
+        channels = source_channels(self.method, direction)
+        shared: dict[str, Any] = {
+            "precision": self.precision,
+            "style": style,
+            "scale": self.scale_for(scale),
+        }
         decoded: dict[int, Picture] = {}
         results: list[object] = list(values)
         for i, value in enumerate(values):
             if isinstance(value, Tensor):
                 batch = to_batch(value, direction, channels=channels)
                 (tensor,) = translate_images(
-                    method, [batch], direction, precision=precision, style=style, to=value.device
+                    self.method, [batch], direction, to=value.device, **shared
                 )
                 results[i] = tensor.images if value.ndim == 4 else tensor.images[0]
             else:
                 decoded[i] = to_picture(value, channels=channels)
         made = translate_pictures(
-            method,
-            list(decoded.values()),
-            direction,
-            precision=precision,
-            batch_size=batch_size,
-            style=style,
+            self.method, list(decoded.values()), direction, batch_size=batch_size, **shared
         )
         for (i, picture), one in zip(decoded.items(), made, strict=True):
             results[i] = to_kind_of(values[i], one.pixels, picture)
         return results if values is pictures else results[0]
 
     def translate_full(
-        self, picture: Kind, direction: str = "a2b", *, style: Tensor | None = None
+        self,
+        picture: Kind,
+        direction: str = "a2b",
+        *,
+        style: Tensor | None = None,
+        scale: ScaleChoice = "auto",
     ) -> TranslatedPicture:
         """Translate one picture, no tensor, and return its label map and masks with its pixels.
 
@@ -220,9 +244,30 @@ class Translator:
         """
         given = to_picture(picture, channels=source_channels(self.method, direction))
         (made,) = translate_pictures(
-            self.method, [given], direction, precision=self.precision, style=style
+            self.method,
+            [given],
+            direction,
+            precision=self.precision,
+            style=style,
+            scale=self.scale_for(scale),
         )
         return made
+
+    def scale_for(self, choice: ScaleChoice) -> Scale:
+        """Return the rule for a choice of the scale, see `translate`.
+
+        Raises:
+            ConfigError: if it is none.
+        """
+        choice, kind = check_scale(choice), self.config.data.interpolation
+        if choice == "auto":
+            return self.scale
+        if choice == "none":
+            return AS_IS
+        if isinstance(choice, str):
+            target = TrainingSize(float(choice.removesuffix("px")), tolerated=1.0)
+            return Scale(target, filter=kind)
+        return Scale(factor=choice, filter=kind)
 
     def styles(self, count: int, seed: int = 0) -> Tensor:
         """Draw style codes, those of `i2i translate --styles COUNT --seed SEED`.
@@ -243,7 +288,8 @@ class Translator:
             DataError, TypeError, ValueError: as `translate`.
         """
         channels = target_channels(self.method, direction)
-        return encode_picture_style(self.method, to_picture(picture, channels=channels), direction)
+        given = to_picture(picture, channels=channels)
+        return encode_picture_style(self.method, given, direction, scale=self.scale)
 
     def equip(self) -> None:
         """Hand the method the pretrained networks that its views need; once is enough.
@@ -300,8 +346,7 @@ def load_translator(
     if reuse_memory is not None:
         changes["reuse_memory"] = _switch(reuse_memory)
     runtime = config.runtime.model_copy(update=changes)
-    work = Work(trains=False)
-    choices = prepare(method, runtime, crop=config.data.crop, work=work)
+    choices = prepare(method, runtime, crop=config.data.crop, work=Work(trains=False))
     origin = {
         "path": os.path.abspath(file),
         "device": device,
@@ -309,7 +354,14 @@ def load_translator(
         "compile": compile,
         "reuse_memory": reuse_memory,
     }
-    return Translator(method, config, precision=choices.precision, choices=choices, origin=origin)
+    translator = Translator(
+        method, config, precision=choices.precision, choices=choices, origin=origin
+    )
+    target = training_size(config, state.data, epoch=state.epoch)
+    # Of several processes the first tells the user that pictures are rescaled.
+    is_told = os.environ.get("LOCAL_RANK", "0") != "0"
+    translator.scale = Scale(target, filter=config.data.interpolation, is_told=is_told)
+    return translator
 
 
 def _load_again(origin: Mapping[str, Any]) -> Translator:

@@ -108,6 +108,7 @@ def write_exhibits(
     for back, checkpoint in enumerate(reversed(checkpoints)):
         if back:
             translator = load_translator(checkpoint.path, device=options.device)
+            translator.scale.is_told = True  # by the newest
         for number, item in enumerate(shown):
             look = _look(translator, item, options, side=options.max_side)
             if not back:

@@ -30,9 +30,10 @@ def look_at(
 ) -> Look:
     """Translate a picture, and return it with the views of the method's workings.
 
-    The translation has the pixels of `i2i translate`; the views are computed in float32 whatever
-    the precision of the run. A longer side than `max_side` is scaled down to it, pixels; `layers`
-    are numbers or names, None: all that there are; `invert_mask` turns masks and legends round.
+    The translation has the pixels of `i2i translate`. The views are computed in float32 whatever
+    the precision of the run, at the size that the network works at (`Translator.scale`). A longer
+    side than `max_side` is scaled down to it, pixels; `layers` are numbers or names, None: all that
+    there are; `invert_mask` turns masks and legends round.
 
     Raises:
         ConfigError: if the method shows nothing, or not those layers, or has no mask to invert.
@@ -40,17 +41,31 @@ def look_at(
     method = translator.method
     require_views(translator)
     small = Picture(shrink(picture.pixels, side=max_side))
-    (translation,) = translate_pictures(method, [small], direction, precision=translator.precision)
-    images = pad_to_suit(method, to_tensor(small.pixels)[None])
+    scale, precision = translator.scale, translator.precision
+    (translation,) = translate_pictures(
+        method, [small], direction, precision=precision, scale=scale
+    )
+    worked_on = scale.worked_on(to_tensor(small.pixels)[None])
+    images = pad_to_suit(method, worked_on)
     translator.equip()
     with torch.no_grad(), evaluating(method):
         (views,) = method.views(images.to(translator.device), direction=direction)
-    covered = (images.shape[2], images.shape[3])
+    covered = _covered(small.size, worked_on.shape[-2:], images.shape[-2:])
     chosen = _choose(views, layers)
     if invert_mask:
         chosen = _inverted(chosen)
     made = "segmentation" if method.data == "labelled" else "translation"
     return Look(name, to_rgb(small.pixels), to_rgb(translation.pixels), covered, chosen, made)
+
+
+def _covered(
+    size: tuple[int, int], worked_on: Sequence[int], padded: Sequence[int]
+) -> tuple[float, float]:
+    """Return height and width of what the networks saw, in pixels of the picture."""
+    width, height = size
+    if tuple(worked_on) == (height, width):
+        return padded[0], padded[1]
+    return padded[0] * height / worked_on[0], padded[1] * width / worked_on[1]
 
 
 def require_views(translator: Translator) -> None:

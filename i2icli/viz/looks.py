@@ -22,7 +22,7 @@ class Look:
     translation: Pixels  # its translation, (H, W, 3) uint8
     # height and width that the feature maps cover, pixels. Pictures are padded at the right and at
     # the bottom to a size that the networks take, so it may exceed (H, W).
-    covered: tuple[int, int]
+    covered: tuple[float, float]
     views: tuple[AnyView, ...]  # one a layer, ascending
     made: str = "translation"  # what the translation is called, for example "segmentation"
 

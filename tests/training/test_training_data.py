@@ -81,7 +81,7 @@ def pictures(tmp_path):
         {"resize": 72, "crop": 64, "jitter_in_decay": False},
         {"resize": 72, "crop": 32},
         {"resize": 32, "crop": 16, "preprocess": "crop"},
-        {"resize": 45, "crop": 32, "preprocess": "scale-shorter-and-crop"},  # of a height of 60
+        {"resize": 50, "crop": 32, "preprocess": "scale-shorter-and-crop"},  # of a height of 60
     ],
 )
 def test_nothing_is_said_where_the_scales_agree(pictures, values):
@@ -91,9 +91,16 @@ def test_nothing_is_said_where_the_scales_agree(pictures, values):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"resize": 36, "crop": 32}, r"at 0\.56 of their size \(36 of 64 pixels\)"),
-        ({"resize": 128, "crop": 64}, r"at 2 of their size \(128 of 64 pixels\)"),
-        ({"resize": 72, "crop": 32, "jitter_in_decay": False}, r"at 0\.5 of their size"),
+        ({"resize": 36, "crop": 32}, r"at 0\.58 of their size \(36 of 62 pixels\)"),
+        ({"resize": 128, "crop": 64}, r"at 2\.1 of their size \(128 of 62 pixels\)"),
+        (
+            {"resize": 72, "crop": 32, "jitter_in_decay": False},
+            r"at 0\.52 of their size \(32 of 62 pixels\) while the learning rate decays",
+        ),
+        (
+            {"resize": 45, "crop": 32, "preprocess": "scale-shorter-and-crop"},
+            r"at 0\.75 of their size \(45 of 60 pixels\)",
+        ),
     ],
 )
 def test_another_scale_is_named_with_both_sizes(pictures, values, words):

@@ -3,6 +3,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,10 @@ from engine_kit import (
 from plain_data import assert_same
 
 from i2icli.errors import CheckpointError, ConfigError, DataError, Interrupted
+from i2icli.runs.checkpoint import load_checkpoint, save_checkpoint
 from i2icli.runs.folder import RunFolder
 from i2icli.training.run import resume_run, start_run
+from i2icli.translation.translator import load_translator
 
 pytestmark = pytest.mark.usefixtures("pair")
 
@@ -65,6 +68,23 @@ def test_run_extended_by_resume_ends_like_the_longer_run(picture_root, tmp_path)
     start_run(pair_config(picture_root, steps=5), run_dir=tmp_path / "run")
     assert resume_run(tmp_path / "run", steps=9).step == 9
     assert_same_end(tmp_path / "through", tmp_path / "run")
+
+
+def test_a_run_keeps_the_scale_that_it_began_with(picture_root, tmp_path):
+    samples = {"every_steps": 1, "count": 1}
+    start_run(pair_config(picture_root, steps=2, samples=samples), run_dir=tmp_path / "run")
+    last = RunFolder(tmp_path / "run").last
+    state = load_checkpoint(last)
+    assert [state.data[domain]["side"] for domain in "ab"] == [24, 24]
+    assert load_translator(last).scale.working_size((24, 24)) == (18, 18)
+    # A run of 0.1.0, which did not know the size of its pictures, goes on without.
+    data = {domain: {**state.data[domain]} for domain in "ab"}
+    for domain in data.values():
+        del domain["side"]
+    save_checkpoint(last, replace(state, data=data))
+    resume_run(tmp_path / "run", steps=4)
+    assert load_checkpoint(last).data == data
+    assert load_translator(last).scale.working_size((24, 24)) == (24, 24)
 
 
 def test_resume_keeps_a_new_stop_for_the_next_resume(run):

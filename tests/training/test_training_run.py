@@ -162,7 +162,9 @@ def test_sample_shows_what_translating_the_picture_gives(picture_root, tmp_path)
     session = open_session(config)
     session.restore(load_checkpoint(RunFolder(tmp_path / "run").last))
     source = read_picture(picture_root / "testA/00.png").pixels
-    wanted = from_tensor(translate_tensor(session.method, to_tensor(source)[None])[0])
+    assert session.scale.working_size((24, 24)) == (18, 18)  # as training showed it
+    images = to_tensor(source)[None]
+    wanted = from_tensor(translate_tensor(session.method, images, scale=session.scale)[0])
     grid = np.asarray(Image.open(tmp_path / "run/samples/step-0000002.png").convert("RGB"))
     height, width = wanted.shape[:2]
     places = (
@@ -217,7 +219,8 @@ def test_measurement_is_the_error_against_the_truth(truth_root, tmp_path):
     source, truth, mask = (
         read_picture(truth_root / f"testA{part}/00.png").pixels for part in ("", "_truth", "_mask")
     )
-    output = from_tensor(translate_tensor(session.method, to_tensor(source)[None])[0])
+    images = to_tensor(source)[None]
+    output = from_tensor(translate_tensor(session.method, images, scale=session.scale)[0])
     error = np.abs(output / 255.0 - truth / 255.0).mean(axis=-1)
     inside = mask[..., 0] > 127
     line = RunFolder(tmp_path / "run").read_metrics()[-1]

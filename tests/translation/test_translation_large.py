@@ -19,6 +19,7 @@ from i2icli.translation import large as large_module
 from i2icli.translation.large import LargePictures, TilesOptions, parse_tiles
 from i2icli.translation.pictures import translate_images
 from i2icli.translation.pipeline import BatchRunner
+from i2icli.translation.scale import AS_IS, Scale, TrainingSize
 from i2icli.translation.tiling_fast import _weights, measure_fast, reduced, run_fast
 
 
@@ -30,12 +31,13 @@ def build(preset="cyclegan", *overrides):
     return method.requires_grad_(False)
 
 
-def pictures_of(method, **options):
+def pictures_of(method, *, scale=AS_IS, **options):
     return LargePictures(
         method,
         "b2a" if "b2a" in method.directions else "a2b",
         precision=torch.float32,
         options=TilesOptions(**options),
+        scale=scale,
     )
 
 
@@ -52,6 +54,39 @@ def test_exact_tiles_give_the_translation_of_the_whole(size, bits):
         f"a picture ({size[1]} x {size[0]} pixels): it goes in exact tiles, which give what the "
         "whole would give"
     ]
+
+
+@pytest.mark.parametrize("residual", ["true", "false"])
+@pytest.mark.parametrize("tiles", ["exact", "fast"])
+def test_tiles_at_a_scale_give_what_the_whole_gives_at_it(residual, tiles):
+    norm = "none" if tiles == "fast" else "instance"  # fast tiles are exact without statistics
+    method = build(
+        "cyclegan", f"method.generator.residual={residual}", f"method.generator.norm={norm}"
+    )
+    picture, scale = Picture(noise(74, 91)), Scale(factor=1.7)
+    tiled = pictures_of(method, tiles=tiles, scale=scale).translate(picture, tiles)
+    images = [to_tensor(picture.pixels)[None]]
+    (whole,) = translate_images(method, images, "b2a", scale=scale)
+    assert tiled.images.shape == whole.images.shape == (1, 3, 74, 91)
+    assert (tiled.images - whole.images).abs().max() < 1e-3 < 2 / 255
+
+
+def test_memory_is_that_of_the_size_that_the_network_works_at():
+    allowed = resident_bytes() + (150 << 20)
+    picture = Picture(np.zeros((1600, 1600, 3), np.uint8), path=Path("sea.png"))
+    options = {"precision": torch.float32, "batch_size": 1}
+    scale = Scale(TrainingSize(64))
+    runner = BatchRunner(
+        build(), "a2b", tiles=TilesOptions("auto", allowed), scale=scale, **options
+    )
+    said = collect_messages()
+    (made,) = runner.translate([picture])
+    assert made.images.shape == (1, 3, 1600, 1600)
+    assert said == []  # no tiles
+    tight = TilesOptions("auto", resident_bytes() + (20 << 20))
+    runner = BatchRunner(build(), "a2b", tiles=tight, scale=scale, **options)
+    with pytest.raises(I2IError, match=r"too little for sea\.png, 1600 x 1600 pixels"):
+        runner.translate([picture])
 
 
 def test_a_picture_goes_in_tiles_where_the_whole_does_not_fit(monkeypatch):

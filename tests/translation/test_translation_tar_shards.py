@@ -143,6 +143,10 @@ def test_results_of_other_weights_or_options_are_not_mixed(tmp_path, translator)
     run(translator, shards, tmp_path / "out")
     with pytest.raises(ConfigError, match=r"holds s0\.tar, made by another checkpoint"):
         run(translator, shards, tmp_path / "out", ShardOptions(format="webp"))
+    none = ShardOptions(FolderOptions(scale="none"))  # what this checkpoint does anyway
+    assert run(translator, shards, tmp_path / "out", none).skipped_shards == 1
+    with pytest.raises(ConfigError, match=r"holds s0\.tar, made by another checkpoint"):
+        run(translator, shards, tmp_path / "out", ShardOptions(FolderOptions(scale=0.5)))
     with torch.no_grad():
         translator.method.scale.mul_(0.5)
     with pytest.raises(ConfigError, match="give another OUT"):

@@ -9,6 +9,8 @@ from i2icli.errors import CheckpointError, ConfigError, DataError
 from i2icli.pictures.images import Picture, read_picture, to_tensor, write_picture
 from i2icli.runs.checkpoint import copy_checkpoint, load_checkpoint, save_checkpoint
 from i2icli.runs.paths import StepFile, checkpoints_of
+from i2icli.translation.pictures import pad_to_suit
+from i2icli.translation.scale import Scale, TrainingSize
 from i2icli.translation.sources import find_sources
 from i2icli.translation.targets import plan_outputs
 from i2icli.translation.translator import Translator, load_translator
@@ -69,6 +71,25 @@ def test_odd_sizes_are_padded_and_say_what_the_maps_cover(translator):
     assert look.covered == (24, 32)
     assert look.size == (21, 30)
     assert look.translation.shape == (21, 30, 3)
+
+
+def test_views_are_those_at_the_training_scale_and_cover_the_picture(checkpoint):
+    translator = load_translator(checkpoint, device="cpu")
+    translator.scale = Scale(TrainingSize(24))
+    picture = Picture(noise(42, 60))
+    look = look_at(translator, picture, name="a")
+    assert_same_picture(look.translation, translator.translate(picture).pixels)
+    assert look.size == (42, 60)
+    # 20 x 29 pixels are looked at, padded to 20 x 32.
+    assert look.views[0].entropy.shape == (5, 8)
+    assert look.covered == (42, 32 * 60 / 29)
+    worked_on = translator.scale.worked_on(to_tensor(picture.pixels)[None])
+    with torch.no_grad():
+        (views,) = translator.method.views(pad_to_suit(translator.method, worked_on))
+    torch.testing.assert_close(look.views[0].entropy, views[0].entropy)
+    last = look.views[0].entropy.numel() - 1
+    assert not look.holds(look.views[0], last)
+    assert look.holds(look.views[0], last - 1)
 
 
 def test_large_pictures_are_scaled_down(translator):
