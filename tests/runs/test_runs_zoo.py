@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from tiny import tiny_config
 from zoo_kit import SCRIPT, check_form, write_entry
 
+from i2icli.config.document import differences
 from i2icli.errors import CheckpointError, ConfigError
 from i2icli.methods import METHODS, build_method
 from i2icli.runs.checkpoint import load_checkpoint, save_checkpoint
@@ -69,6 +70,14 @@ def test_an_entry_translates_as_the_averaged_generator_does(made, run, sources):
     )
     assert np.abs(ours - theirs).max() <= 1
     assert np.abs(theirs - 128).max() > 1
+
+
+def test_an_entry_keeps_what_is_known_of_the_training(made, run):
+    ours, theirs = (load_checkpoint(find_checkpoint(path)) for path in (made, run.path))
+    assert (ours.step, ours.epoch, ours.data) == (theirs.step, theirs.epoch, theirs.data)
+    assert theirs.data
+    differing = differences(theirs.config, ours.config)
+    assert [change.path for change in differing] == ["data.root"]
 
 
 def test_a_picture_that_16_bits_would_change_keeps_float32(run, sources, tmp_path):
