@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -109,6 +109,12 @@ class WeightsFound:
     path: str | None
 
 
+def advice_lines(advice: Sequence[str]) -> Iterator[str]:
+    """Yield advice on a long run for people."""
+    for number, sentence in enumerate(advice):
+        yield f"  {sentence}" if number else f"warning: {sentence}"
+
+
 @dataclass(frozen=True)
 class Checkup:
     """Everything that was looked at; None or empty where a fault before it forbade looking.
@@ -125,6 +131,7 @@ class Checkup:
         dropped_trials: earlier ones that were dropped first; None: none was to be.
         pins: settings that bring the same choices again, see `Choices.pins`.
         needs: memory, time and disk.
+        advice: of a run that would take longer than a day: how long, and what to type instead.
         faults: what keeps the run from starting, in the order of looking.
     """
 
@@ -139,6 +146,7 @@ class Checkup:
     dropped_trials: int | None = None
     pins: Mapping[str, str] = field(default_factory=dict)
     needs: Needs | None = None
+    advice: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
 
     @property
@@ -187,6 +195,7 @@ class Checkup:
             yield f"weights {weights.name} ({weights.purpose}): {weights.path or 'MISSING'}"
         if self.needs:
             yield from self.needs.lines()
+        yield from advice_lines(self.advice)
         for fault in self.faults:
             yield f"fault: {fault.message}"
             yield f"  next: {fault.command}"

@@ -40,6 +40,7 @@ from i2icli.system.trial import forget_trials
 from i2icli.system.waiting import waiting_fault
 from i2icli.training.assembly import open_data
 from i2icli.training.data import resolve_data
+from i2icli.training.fit import advise
 from i2icli.training.session import open_session, versions
 
 
@@ -272,7 +273,14 @@ def _look_at_needs(checkup: Checkup, config: AnyRunConfig, patient: Patient) -> 
     except I2IError as error:
         return checkup.with_fault(error, f"{patient.train} --set data.batch_size=1")
     faults = [*checkup.faults, *_shortages(needs, config, patient)]
-    return replace(checkup, needs=needs, faults=tuple(faults))
+    advice = advise(
+        config,
+        steps=steps or 0,
+        step_seconds=needs.step_seconds,
+        device=resolve_device(config.runtime.device).type,
+        command=patient.train,
+    )
+    return replace(checkup, needs=needs, advice=tuple(advice), faults=tuple(faults))
 
 
 def _shortages(needs: Needs, config: AnyRunConfig, patient: Patient) -> Iterator[Fault]:

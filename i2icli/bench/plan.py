@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from i2icli.bench import cost
+from i2icli.bench.checkup import advice_lines
 from i2icli.bench.rig import Variant
 from i2icli.config.document import Change, Document, config_document, differences, write_toml
 from i2icli.config.schedule import Moment
-from i2icli.config.words import human_time
+from i2icli.config.words import human_time, parse_duration
 from i2icli.data.transforms import CropPlan, plan_crop
-from i2icli.methods.shared.configure import AnyRunConfig, changes_from_paper, configure_run
+from i2icli.methods.shared.configure import (
+    AnyRunConfig,
+    changes_from_paper,
+    configure_run,
+    restore_config,
+)
 from i2icli.training.data import resolve_data
+from i2icli.training.fit import advise
 from i2icli.training.initial import start_from_pretrained
 from i2icli.training.session import Session, open_session
 
@@ -61,6 +69,7 @@ class RunPlan:
         steps: steps of the whole run.
         phases: the augmentation over the epochs.
         measured: what a step costs.
+        command: that would start it.
     """
 
     config: Document
@@ -73,15 +82,27 @@ class RunPlan:
     steps: int
     phases: list[Phase]
     measured: Measurement
+    command: str
 
     @property
     def total_seconds(self) -> float:
         """Seconds of all steps; pictures to load, samples and checkpoints not counted."""
         return self.steps * self.measured.step_seconds
 
+    @property
+    def advice(self) -> list[str]:
+        """How long it would take, if longer than a day, and what to type instead."""
+        return advise(
+            restore_config(self.config),
+            steps=self.steps,
+            step_seconds=self.measured.step_seconds,
+            device=self.measured.device.partition(":")[0],
+            command=self.command,
+        )
+
     def as_document(self) -> dict[str, Any]:
         """Return the plan as plain types, for JSON."""
-        return {**asdict(self), "total_seconds": self.total_seconds}
+        return {**asdict(self), "total_seconds": self.total_seconds, "advice": self.advice}
 
     def lines(self) -> Iterator[str]:
         """Yield the plan for people."""
@@ -108,15 +129,22 @@ class RunPlan:
             f"{self.steps:,} steps: {human_time(self.total_seconds)}, "
             "loading, samples and checkpoints not counted"
         )
+        if budget := self.config["train"].get("budget"):
+            within = parse_duration(budget) / cost.step_seconds
+            yield f"the budget of {budget}: about {within:,.0f} steps"
+        yield from advice_lines(self.advice)
 
 
-def plan_run(config: AnyRunConfig, *, preset: str, device: str | None = None) -> RunPlan:
+def plan_run(
+    config: AnyRunConfig, *, preset: str, device: str | None = None, command: str | None = None
+) -> RunPlan:
     """Work out a run, and take its first steps in another process to see what they cost.
 
     Args:
         config: the configuration.
         preset: the preset it was made from, a name or a path, for the comparison.
         device: overrides `runtime.device`.
+        command: that would start the run, for advice; None: that of the preset alone.
 
     Raises:
         ConfigError: for a device that is not there.
@@ -137,6 +165,7 @@ def plan_run(config: AnyRunConfig, *, preset: str, device: str | None = None) ->
         steps=session.last_step,
         phases=_phases(session),
         measured=_measure(session),
+        command=command or f"i2i train --preset {shlex.quote(preset)}",
     )
 
 

@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
-from i2icli.cli.options import AsJson, DeviceSetting, Overrides, PresetName, setting_of
+from i2icli.cli.options import AsJson, DeviceSetting, Overrides, preset_for, setting_of
 from i2icli.cli.show import show
 
 
 def doctor(
-    preset: PresetName = "demo",
+    preset: Annotated[
+        str | None,
+        typer.Option(help="A name from `i2i presets list`, or a TOML file; none: by the device."),
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder of the data set; none: the demo set.")
     ] = None,
@@ -29,6 +32,7 @@ def doctor(
 
     claim_process()  # as the run would
     overrides = (*(set_ or []), *setting_of(device))
+    preset = preset or preset_for(device)
     checkup = examine(Patient(preset, overrides, data, retries_trials=retry_trials))
     show(checkup, as_json=as_json)
     if checkup.exit_code:

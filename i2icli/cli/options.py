@@ -45,6 +45,14 @@ def setting_of(device: str | None) -> list[str]:
     return [f"runtime.device={device}"] if device is not None else []
 
 
+def preset_for(device: str | None) -> str:
+    """Return the preset to name where the user named none, by what `--device` would come to."""
+    from i2icli.config.presets import default_preset
+    from i2icli.system.device import resolve_device  # imports torch; keeps --help instant
+
+    return default_preset(resolve_device(device or "auto").type)
+
+
 def stop_settings(
     *, steps: int | None, epochs: int | None, budget: str | None
 ) -> dict[str, str | int | None]:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from i2icli.config.words import human_time
+
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, ProgressColumn, Task
 
 
 class Messages(logging.Handler):
@@ -36,14 +38,41 @@ class Messages(logging.Handler):
 MESSAGES = Messages(logging.INFO)
 
 
+def time_left() -> ProgressColumn:
+    """Return the column of a bar that says how long the work will take from here."""
+    return _time_column(lambda task: task.time_remaining, "left")
+
+
+def time_passed() -> ProgressColumn:
+    """Return the column of a bar that says how long the work has taken."""
+    return _time_column(lambda task: task.elapsed, "so far")
+
+
+def _time_column(seconds_of: Callable[[Task], float | None], word: str) -> ProgressColumn:
+    from rich import progress
+    from rich.text import Text
+
+    class Time(progress.ProgressColumn):
+        max_refresh = 0.5  # the estimate jumps
+
+        def render(self, task: Task) -> Text:
+            """Return the time in words; a dash while it is not known."""
+            seconds = seconds_of(task)
+            said = "-" if seconds is None else human_time(max(1, round(seconds)))
+            return Text(f"{said} {word}", no_wrap=True)
+
+    return Time()
+
+
 def _bar(*amounts: str, is_shown: bool = True) -> Progress:
     from rich import progress
     from rich.console import Console
 
-    columns = (getattr(progress, f"{name}Column")() for name in ("Bar", *amounts, "TimeRemaining"))
+    columns = (getattr(progress, f"{name}Column")() for name in ("Bar", *amounts))
     return progress.Progress(
         progress.TextColumn("{task.description}"),
         *columns,
+        time_left(),
         console=Console(stderr=True),
         transient=True,
         disable=not is_shown,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,7 @@ from i2icli.cli.options import (
     Epochs,
     Overrides,
     Steps,
+    preset_for,
     setting_of,
     stop_settings,
 )
@@ -57,10 +59,7 @@ def train(
 ) -> None:
     """Train a translator; with no --data, on the built-in demo set."""
     if preset is None:
-        raise ConfigError(
-            "--preset is missing: `i2i presets list` shows all of them; "
-            "`i2i train --preset demo` is the smallest."
-        )
+        raise _missing_preset(device)
     stops = stop_settings(steps=steps, epochs=epochs, budget=budget)
     overrides = [
         *(set_ or []),
@@ -70,10 +69,7 @@ def train(
         *setting_of(device),
     ]
     if dry_run:
-        from i2icli.bench.plan import plan_run
-        from i2icli.methods import configure_run
-
-        show(plan_run(configure_run(preset, overrides), preset=preset), as_json=as_json)
+        _show_plan(preset, overrides, as_json=as_json)
         return
     share_work(nproc)
 
@@ -100,3 +96,22 @@ def _data_overrides(data: Path | None) -> list[str]:
     from i2icli.config.sections import data_overrides
 
     return data_overrides(data)
+
+
+def _show_plan(preset: str, overrides: list[str], *, as_json: bool) -> None:
+    from i2icli.bench.plan import plan_run
+    from i2icli.methods import configure_run
+
+    words = [word for word in sys.argv[1:] if word not in ("--dry-run", "--json")]
+    config, command = configure_run(preset, overrides), shlex.join(["i2i", *words])
+    show(plan_run(config, preset=preset, command=command), as_json=as_json)
+
+
+def _missing_preset(device: str | None) -> ConfigError:
+    advised, made = preset_for(device), ""
+    if advised != "demo":
+        made = f"`i2i train --preset {advised} --data DIR` is made for a machine without a GPU; "
+    return ConfigError(
+        f"--preset is missing: `i2i presets list` shows all of them; {made}"
+        "`i2i train --preset demo` is the smallest."
+    )

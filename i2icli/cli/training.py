@@ -12,16 +12,16 @@ from rich.progress import (
     MofNCompleteColumn,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.text import Text
 
-from i2icli.cli.progress import MESSAGES
+from i2icli.cli.progress import MESSAGES, time_left, time_passed
 from i2icli.cli.shared_run import is_main_process
 from i2icli.cli.show import show
 from i2icli.training.reporter import Progress, Reporter
 from i2icli.training.run import RunResult
+
+_REMEMBERED = 600.0  # seconds of steps by which the time left is estimated: a step may take some
 
 
 class PlainView(Reporter):
@@ -66,10 +66,10 @@ class BarView(Reporter):
             TextColumn("epoch {task.fields[epoch]} step"),
             MofNCompleteColumn(),
             BarColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            time_passed(),
+            time_left(),
             console=console,
+            speed_estimate_period=_REMEMBERED,
         )
         self._task: TaskID | None = None
 

@@ -9,6 +9,7 @@ from i2icli.config.document import Document, parse_toml, read_text
 from i2icli.config.words import nearest
 from i2icli.errors import ConfigError
 
+_FOR_CPU = "laptop"  # made to be trained without a GPU
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -54,6 +55,15 @@ def preset_folder() -> Path:
 def preset_names() -> list[str]:
     """Return the names of the shipped presets, sorted."""
     return sorted(path.stem for path in preset_folder().glob("*.toml"))
+
+
+def default_preset(device: str) -> str:
+    """Return the preset to name where the user named none.
+
+    Args:
+        device: kind of the device that a run would take, "cpu", "cuda" or "mps".
+    """
+    return _FOR_CPU if device == "cpu" and _FOR_CPU in preset_names() else "demo"
 
 
 def read_preset(name_or_path: str) -> Preset:

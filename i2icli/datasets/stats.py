@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from i2icli.config.words import human_time
 from i2icli.data.folders import Domains
 from i2icli.errors import ConfigError, DataError
 from i2icli.pictures.images import read_size
@@ -127,5 +128,5 @@ def stats_lines(preset: str, sizes: Mapping[str, PartStats], plan: Plan, where: 
             f"i2i train --preset {preset} --data {where} --dry-run, then give --seconds-per-step S"
         )
     else:
-        lines.append(f"hours: {plan.hours:.1f}")
+        lines.append(f"hours: {plan.hours:.1f}, which is {human_time(3600 * plan.hours)}")
     return lines

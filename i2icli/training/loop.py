@@ -7,6 +7,7 @@ measures and speaks.
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import astuple, replace
@@ -21,6 +22,7 @@ from i2icli.runs.folder import Line, RunFolder
 from i2icli.system.cores import LoadWatch
 from i2icli.system.signals import StopRequest
 from i2icli.training.finite import Fault, FiniteGuard, diverged
+from i2icli.training.fit import advise
 from i2icli.training.health import Event, HealthWatch
 from i2icli.training.logs import Clock, MetricsLog, NoLog
 from i2icli.training.pace import PaceWatch
@@ -200,8 +202,20 @@ class Trainer:
         self._guard.note(losses, batch, step=session.step)
         self._clock.count(len(batch) * self._ranks.world)
         self._reporter.stepped(self._progress())
-        if self._ranks.is_main:
-            self._times.timer.stepped()
+        if self._ranks.is_main and self._times.timer.stepped():
+            self._warn_of_length()
+
+    def _warn_of_length(self) -> None:
+        session = self.session
+        said = advise(
+            session.config,
+            steps=session.last_step - session.step,
+            step_seconds=self._times.timer.seconds or 0.0,
+            device=session.device.type,
+            command=f"i2i train --preset {shlex.quote(str(self._folder.config))}",
+        )
+        if said:
+            log.warning("\n  ".join(said))
 
     def _write_line(self) -> None:
         session = self.session

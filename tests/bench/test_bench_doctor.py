@@ -302,6 +302,29 @@ def test_command_ends_with_the_code_and_prints_json(words, code, picture_root, i
         assert report["needs"]["total_seconds"] > 0
 
 
+def test_long_run_is_warned_of_and_could_start_all_the_same(picture_root):
+    checkup = examine(Patient("cut", (*TINY, "train.steps=1000000000"), picture_root))
+    assert checkup.exit_code == 0
+    lines = list(checkup.lines())
+    (first,) = [line for line in lines if line.startswith("warning: this takes about ")]
+    assert "1,000,000,000 steps" in first
+    follow = lines[lines.index(first) + 1 :]
+    assert follow[0].startswith("  as far as it comes in a time of your choice: `i2i train ")
+    assert f"--data {picture_root} " in follow[0]
+    assert "--budget 8h`" in follow[0]
+
+
+def test_short_run_is_not_warned_of(picture_root):
+    assert examine(Patient("cut", (*TINY, "train.steps=7"), picture_root)).advice == ()
+
+
+def test_command_without_a_preset_takes_that_of_the_machine(i2i, monkeypatch):
+    monkeypatch.setattr("i2icli.config.presets.default_preset", lambda device: f"for-{device}")
+    code, out, _ = i2i("doctor", "--device", "cpu")
+    assert code == 2
+    assert "for-cpu" in out
+
+
 def test_command_names_the_preset_that_is_not_there(i2i):
     code, out, _ = i2i("doctor", "--preset", "kut")
     assert code == 2

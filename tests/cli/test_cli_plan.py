@@ -151,6 +151,21 @@ def test_dry_run_as_json_holds_the_same(picture_root):
     assert plan["total_seconds"] > 0
 
 
+def test_dry_run_of_days_ends_in_what_to_type_instead(picture_root, monkeypatch):
+    words = ["i2i", "train", "--preset", "cut", "--data", "my set", "--dry-run"]
+    monkeypatch.setattr("sys.argv", words)
+    text = dry_run("--data", str(picture_root), "--steps", "1000000000")
+    first, second, *_ = text[text.index("warning: ") :].splitlines()
+    assert first.startswith("warning: this takes about ")
+    assert second.endswith("`i2i train --preset cut --data 'my set' --budget 8h`")
+
+
+def test_dry_run_says_how_far_a_budget_comes(picture_root):
+    text = dry_run("--data", str(picture_root), "--budget", "1h")
+    assert text.splitlines()[-1].startswith("the budget of 1h: about ")
+    assert "warning" not in text
+
+
 def test_dry_run_on_a_missing_device_is_refused(picture_root):
     if torch.cuda.is_available():
         pytest.skip("this machine has one")

@@ -221,3 +221,33 @@ def test_bar_shows_steps_and_newest_losses_on_a_terminal():
     assert "generator: gan 0.5123; 2 images/s, data wait 25%" in shown
     assert "step 3  eval: truth_total 0.2" in shown
     assert "lr" not in shown
+
+
+def test_bar_says_times_in_words():
+    passed = [0.0]
+    text = StringIO()
+    console = Console(file=text, force_terminal=True, width=120, legacy_windows=False)
+    view = BarView(console)
+    view._bar.get_time = lambda: passed[0]
+    view.started(Progress(0, 1000, 1))
+    assert "1.0 s so far - left" in " ".join(shown_by(view))
+    for step in range(1, 4):
+        passed[0] += 120.0
+        view.stepped(Progress(step, 1000, 1))
+    assert "6.0 minutes so far 1 day 9 hours left" in " ".join(shown_by(view))
+    view.finished()
+
+
+def shown_by(view):
+    """Return the words of a bar."""
+    console = Console(file=StringIO(), width=120)
+    with console.capture() as shown:
+        console.print(view._bar.make_tasks_table(view._bar.tasks))
+    return shown.get().split()
+
+
+def test_train_without_a_preset_names_the_one_for_this_machine(i2i, monkeypatch):
+    monkeypatch.setattr("i2icli.config.presets.default_preset", lambda device: f"for-{device}")
+    code, _, err = i2i("train", "--device", "cpu")
+    assert code == 2
+    assert "`i2i train --preset for-cpu --data DIR` is made for a machine without a GPU; " in err

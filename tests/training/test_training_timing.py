@@ -315,3 +315,22 @@ def test_killed_runs_end_alike_whatever_the_clock_wrote(train, now, picture_root
     resume_run(killed.path, reporter=Minutes(now))
     assert_same_end(whole.path, killed.path)
     assert files_of(whole) == files_of(killed)
+
+
+# Long runs
+
+
+def test_run_of_days_says_so_once_its_steps_are_known(train, picture_root):
+    config = config_for(
+        picture_root, steps=2000, samples={"every_steps": 0}, checkpoint={"every_minutes": 0.0}
+    )
+    folder, watcher = train(config, at=40)
+    (said,) = [note for note in watcher.notes if note.startswith("this takes")]
+    first, *rest = said.split("\n  ")
+    assert first == "this takes about 1 day 9 hours here: 1,985 steps, 60.0 s each"
+    assert f"`i2i train --preset {folder.config} --budget 8h`" in rest[0]
+
+
+def test_short_run_does_not(train, picture_root):
+    _, watcher = train(config_for(picture_root, steps=20, samples={"every_steps": 0}))
+    assert not any(note.startswith("this takes") for note in watcher.notes)
