@@ -56,7 +56,9 @@ def advise(
     if smaller := _largest_that_fits(config, seconds):
         options = " ".join(f"--set {setting}" for setting in smaller.settings)
         about = human_time(seconds * smaller.factor)
-        said.append(f"smaller, about {about} (estimated): `{command} {options}`")
+        # The smallest there is may still be long.
+        end = " --budget 1d" if seconds * smaller.factor > LONG else ""
+        said.append(f"smaller, about {about} (estimated): `{command} {options}{end}`")
     said.append(f"as far as it comes in a time of your choice: `{command} --budget 8h`")
     if (preset := default_preset(device)) != config.preset and device == "cpu":
         root = config.data.root

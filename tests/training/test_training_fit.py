@@ -63,6 +63,7 @@ def test_least_change_that_brings_a_run_under_a_day_is_proposed(days, settings):
     said = advice("cut", "data.jitter_in_decay=true", steps=1000, step_seconds=86.4 * days)
     words = shlex.split(said[1].split("`")[1])
     assert [word for word in words if "=" in word] == settings
+    assert ("--budget" in words) == (days == 1000.0)
     configure_run("cut", settings)
 
 
