@@ -14,8 +14,10 @@ from typing import Any
 
 import torch
 from lever_kit import PROJECTED
+from narrow import narrow_resnet18
 from tiny import CLASSES, batch_for, stand_in, tiny_document
 from torch import Tensor
+from torchvision import models
 
 from i2icli.data.batch import AnyBatch
 from i2icli.methods import METHODS, Method, build_method
@@ -124,6 +126,7 @@ def _plain(losses: StepLosses) -> Mapping[str, float]:
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
+    models.resnet18 = narrow_resnet18
     with joined_ranks() as ranks:
         shared = {case: train(case, ranks) for case in CASES}
         # The references are shared out among the ranks, to save time.

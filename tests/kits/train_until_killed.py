@@ -19,7 +19,9 @@ from functools import partial
 from pathlib import Path
 
 from dying import SIGNALS, die, die_at_byte, die_at_file_event
+from narrow import narrow_resnet18
 from tiny import stand_in
+from torchvision import models
 
 from i2icli.methods import restore_config
 from i2icli.methods.shared.configure import AnyRunConfig
@@ -31,6 +33,7 @@ from i2icli.training.run import resume_run, start_run
 
 # Every process is a fork of this one, so small networks stand in for pretrained ones in all.
 session.load_networks = lambda names, device: {name: stand_in(name).to(device) for name in names}
+models.resnet18 = narrow_resnet18
 
 
 class Ticker(Silent):

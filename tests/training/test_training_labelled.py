@@ -4,6 +4,7 @@ import pytest
 import torch
 from engine_kit import assert_same_end, interrupt
 from labelled_folders import write_labelled
+from narrow import narrow_resnet18
 from plain_data import assert_same
 
 from i2icli.config.schedule import Moment
@@ -14,6 +15,13 @@ from i2icli.runs.checkpoint import load_checkpoint, save_checkpoint
 from i2icli.training.run import resume_run, start_run
 from i2icli.training.session import open_session
 from i2icli.translation.translator import load_translator
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _narrow():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torchvision.models.resnet18", narrow_resnet18)
+        yield
 
 
 @pytest.fixture(scope="module")
