@@ -1,10 +1,13 @@
 """`train --dry-run`, `doctor` and `bench` give one cost of a step for one configuration."""
 
 import json
+from contextlib import contextmanager
 
 import pytest
+import torch
+from near_worker import NearWorker
 
-from i2icli.bench import cost
+from i2icli.bench import cost, run
 
 TINY = (
     "method.generator.width=4",
@@ -29,6 +32,14 @@ COMMANDS = {
 FACTOR, NOISE = 1.3, 32 * 2**20
 
 
+@contextmanager
+def measuring_near(variants):
+    """Yield what measures loading and translating, whose memory is not asked for, right here."""
+    threads = torch.get_num_threads()
+    yield [NearWorker.of(variant) for variant in variants]
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def costs(picture_root, tmp_path, monkeypatch, i2i):
     """Return by command the memory and time it said, and what `step_cost` had returned to it."""
@@ -42,6 +53,7 @@ def costs(picture_root, tmp_path, monkeypatch, i2i):
         return found
 
     monkeypatch.setattr(cost, "step_cost", recording)
+    monkeypatch.setattr(run, "measuring", measuring_near)
     settings = [word for setting in TINY for word in ("--set", setting)]
     found = {}
     for name, (words, memory, seconds) in COMMANDS.items():

@@ -69,10 +69,10 @@ def test_methods_that_want_absent_weights_get_stand_ins_and_the_report_says_so(t
             assert torch.isfinite(weight).all()
 
 
-def test_two_variants_go_a_b_b_a_each_in_a_process_of_its_own(tmp_path, monkeypatch):
-    taken = []
-    processes = {}
-    ask = Worker.ask
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """Return the costs of two variants, who took a step when, and their processes."""
+    taken, processes, ask = [], {}, Worker.ask
 
     def recording(worker, what, **given):
         processes[worker.name] = worker._child.pid
@@ -80,9 +80,19 @@ def test_two_variants_go_a_b_b_a_each_in_a_process_of_its_own(tmp_path, monkeypa
             taken.append(worker.name)
         return ask(worker, what, **given)
 
-    monkeypatch.setattr(Worker, "ask", recording)
-    variants = [variant_of(name, tmp_path / name, side=32) for name in ("cut", "cyclegan")]
-    costs = step_cost(variants, rounds=3, warmup=1)
+    variants = []
+    for name, threads in (("cut", 2), ("cyclegan", 3)):
+        variant = variant_of(name, tmp_path_factory.mktemp(name), side=32)
+        variant.config["runtime"]["threads"] = threads
+        variants.append(variant)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Worker, "ask", recording)
+        costs = step_cost(variants, rounds=3, warmup=1)
+    return costs, taken, processes
+
+
+def test_two_variants_go_a_b_b_a_each_in_a_process_of_its_own(compared):
+    costs, taken, processes = compared
     a, b = "cut", "cyclegan"
     assert taken == [a, b, *(a, b), *(b, a), *(a, b)]
     assert processes[a] != processes[b]
@@ -94,21 +104,17 @@ def test_two_variants_go_a_b_b_a_each_in_a_process_of_its_own(tmp_path, monkeypa
         assert cost.flops > 1e6
 
 
+def test_threads_are_those_of_each_variant(compared):
+    costs, _, _ = compared
+    assert [cost.choices["threads"] for cost in costs] == [2, 3]
+
+
 def test_the_loader_is_measured_without_networks(tmp_path):
     bench = Bench(variant_of("cut", tmp_path, side=32), imports_bytes=0)
     rates = bench.loader(repeats=3)["rates"]
     assert len(rates) == 3
     assert min(rates) > 0
     assert "rig" not in vars(bench)
-
-
-def test_threads_are_those_of_each_variant(tmp_path):
-    variant = variant_of("cut", tmp_path, side=32)
-    other = json.loads(json.dumps(variant.document()))
-    other["config"]["runtime"]["threads"] = 3
-    variants = [variant, Variant(**other)]
-    variants[0].config["runtime"]["threads"] = 2
-    assert [cost.choices["threads"] for cost in step_cost(variants)] == [2, 3]
 
 
 def test_operations_of_recorded_code_are_those_of_the_plain(tmp_path):

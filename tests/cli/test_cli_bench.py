@@ -6,9 +6,9 @@ import re
 import pytest
 import torch
 from command_line import run_i2i
+from near_worker import NearWorker
 
-from i2icli.bench import measure, worker
-from i2icli.bench.worker import Worker
+from i2icli.bench import worker
 
 SMALL = [
     *("--size", 32, "--steps", 2, "--warmup", 1, "--device", "cpu"),
@@ -20,18 +20,7 @@ SMALL = [
 @pytest.fixture(autouse=True)
 def _in_this_process(monkeypatch):
     """Measure without processes of their own: tests/bench has those."""
-
-    class Near(Worker):
-        def __init__(self, name, words, given):
-            self.name, self._near = name, measure.build_answers(**given)
-
-        def ask(self, what, **given):
-            return self._near[what](**given)
-
-        def close(self):
-            self._near = {}
-
-    monkeypatch.setattr(worker, "Worker", Near)
+    monkeypatch.setattr(worker, "Worker", NearWorker)
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
