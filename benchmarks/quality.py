@@ -148,8 +148,9 @@ def follow(asked: argparse.Namespace, data: Path, folder: Path) -> None:
             before = read(path)["step"]
             continue
         checkpoint = course.advance(mark)
-        step = load_checkpoint(checkpoint).step
-        minutes = course.minutes(step)
+        state = load_checkpoint(checkpoint)
+        step = state.step
+        minutes = step * asked.step_seconds / 60 if asked.step_seconds else state.seconds / 60
         lines = [line for line in course.run.read_metrics() if line["step"] <= step]
         facts = {
             "step": step,
@@ -158,12 +159,13 @@ def follow(asked: argparse.Namespace, data: Path, folder: Path) -> None:
             "others": course.others,
             "clock": f"steps of {asked.step_seconds:g} s" if asked.step_seconds else "wall",
         }
-        at = round(minutes, 1) if course.is_over and minutes < mark - 0.1 else mark
+        is_end = course.is_over and checkpoint == course.run.last and mark != asked.marks[-1]
+        at = round(minutes, 1) if is_end and minutes < mark - 0.1 else mark
         if not row_file(folder, at).is_file():
             measure(asked, data, folder, checkpoint, mark=at, facts=facts, up=alarms_up(lines))
         course.clean(step)
         before = step
-        if course.is_over:
+        if is_end:
             sys.stderr.write(f"{course.run.path} came to its end at step {step}\n")
             return
 

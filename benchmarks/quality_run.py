@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,53 +25,27 @@ from i2icli.system.files import write_whole
 ROOT = Path(__file__).resolve().parents[1]
 PAUSE = 0.5  # seconds between two looks at a run
 GRACE = 600.0  # seconds for a run to save and end
-INTERRUPTED = 75  # exit code of a run that a signal stopped, everything saved
+# Exit codes of a run that came to its end; that a signal stopped, everything saved; that a signal
+# hit when all was done.
+ENDS = (0, 75, -signal.SIGTERM)
 SPARE = 0.25  # of a core that others may take before it is said
 # What a run says when all is prepared and steps begin.
 BEGINS = re.compile(rb"^run folder |: going on from step ", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Clock:
-    """Seconds of training in a run's last checkpoint, over all its starts.
-
-    A start is written down when its steps begin, and the rest follows from when the checkpoint was
-    written; so it is right after any kill. Preparing and measuring are not in it.
-    """
-
-    file: Path
-    last: Path  # the checkpoint
-
-    def seconds(self) -> float:
-        """Return the seconds up to the checkpoint; 0 without one."""
-        if not self.file.is_file() or not self.last.is_file():
-            return 0.0
-        start = read(self.file)
-        # One of before the last start holds what was trained then.
-        return start["before"] + max(0.0, self.last.stat().st_mtime - start["since"])
-
-    def begin(self) -> None:
-        """Write down that steps begin now."""
-        write(self.file, {"before": self.seconds(), "since": time.time()})
-
-    def now(self) -> float:
-        """Return the seconds up to now, with a run at work."""
-        start = read(self.file)
-        return start["before"] + time.time() - start["since"]
-
-
 class Course:
-    """A run on its way through the marks."""
+    """A run on its way through the marks, by its own clock, which its checkpoints hold."""
 
     def __init__(self, asked: argparse.Namespace, data: Path, folder: Path) -> None:
         self.asked, self.data, self.folder = asked, data, folder
-        self.run = RunFolder(folder / "run")
-        self.clock = Clock(folder / "clock.json", self.run.last)
+        self.run, self._end = RunFolder(folder / "run"), folder / "end.json"
         self.others: float | None = None  # cores that other programs took while it trained
         self.is_over = False  # the run came to its own end
         # Marks are whole numbers of this, minutes, so that one setting keeps a checkpoint of each.
-        unit = math.gcd(*(round(100 * mark) for mark in asked.marks)) / 100
-        self._unit, self._kept = unit, self._steps_of(unit) if asked.step_seconds else 0
+        self._unit = math.gcd(*(round(100 * mark) for mark in asked.marks)) / 100
+        self._kept = 0
+        if asked.step_seconds:
+            self._kept = max(1, round(60 * self._unit / asked.step_seconds))
         facts = {"preset": asked.preset, "set": asked.set, "seed": asked.seed}
         facts |= {"step_seconds": asked.step_seconds, "kept": self._kept}
         keep_facts(folder / "run.json", facts, remedy="give another --name")
@@ -83,25 +56,22 @@ class Course:
         Raises:
             SystemExit: the run failed, or is past a step of which no checkpoint was kept.
         """
-        step = round(mark / self._unit) * self._kept
+        step = self._step_at(mark)
         wanted = self.run.numbered(step) if self._kept else self.run.last
-
-        def is_there() -> bool:
-            return wanted.is_file() if self._kept else self.clock.seconds() >= 60 * mark
-
-        def is_due() -> bool:
-            return wanted.is_file() if self._kept else self.clock.now() >= 60 * mark
-
-        while not is_there() and not self.is_over:
-            if self._kept and self.run.last.is_file() and self._last_step() >= step:
+        # The last mark is the end of its budget, and schedules may count on reaching that.
+        is_last = mark == self.asked.marks[-1]
+        while not self.is_over:
+            last = load_checkpoint(self.run.last) if self.run.last.is_file() else None
+            if self._kept and wanted.is_file():
+                break
+            if self._kept and last is not None and last.step >= step:
                 raise SystemExit(f"{self.run.path} is past step {step}, the mark {mark:g}")
-            self._train(is_due)
-        return wanted if is_there() else self.run.last
-
-    def minutes(self, step: int) -> float:
-        """Return the minutes of training that a checkpoint just reached holds."""
-        counted = step * self.asked.step_seconds if self._kept else self.clock.seconds()
-        return counted / 60
+            left = 60 * mark - (last.seconds if last is not None else 0.0)
+            if not self._kept and not is_last and left <= 0:
+                break
+            is_there = wanted.is_file if self._kept and not is_last else None
+            self._train(is_there, math.inf if self._kept or is_last else left)
+        return wanted if wanted.is_file() else self.run.last
 
     def clean(self, step: int) -> None:
         """Remove checkpoints up to a step that were kept for marks alone."""
@@ -110,29 +80,29 @@ class Course:
                 if path <= self.run.numbered(step):
                     path.unlink()
 
-    def _last_step(self) -> int:
-        return load_checkpoint(self.run.last).step
-
-    def _steps_of(self, minutes: float) -> int:
-        return max(1, round(60 * minutes / self.asked.step_seconds))
+    def _step_at(self, mark: float) -> int:
+        return round(mark / self._unit) * self._kept
 
     def _words(self) -> list[str]:
+        asked, end = self.asked, self.asked.marks[-1]
+        stop = ["--steps", str(self._step_at(end))] if self._kept else ["--budget", f"{end:g}m"]
         if self.run.config.is_file():
-            return ["resume", str(self.run.path)]
-        asked = self.asked
+            # A schedule in shares has made steps of its budget, and would count them anew.
+            is_same = self._end.is_file() and read(self._end) == {"minutes": end}
+            return ["resume", str(self.run.path), *([] if is_same else stop)]
         words = ["train", "--preset", asked.preset, "--data", str(self.data)]
-        words += ["--run-dir", str(self.run.path), "--seed", str(asked.seed)]
+        words += ["--run-dir", str(self.run.path), "--seed", str(asked.seed), *stop]
         settings = [f"runtime.threads={asked.threads}", f"data.direction={asked.direction}"]
         settings += [*asked.set, f"checkpoint.keep_every_steps={self._kept}"]
         return words + [word for text in settings for word in ("--set", text)]
 
-    def _train(self, is_due: Callable[[], bool]) -> None:
-        """Run until a time or step has come, or the run's own end; then it is saved."""
+    def _train(self, is_there: Callable[[], bool] | None, seconds: float) -> None:
+        """Run until a file is there, or for so long, or to the run's own end; then it is saved."""
         words, log = self._words(), self.folder / "train.log"
         self._say_load()
         say([*words, ">>", str(log)])
         length = log.stat().st_size if log.is_file() else 0
-        begun, watch = False, LoadWatch()
+        since, watch = math.inf, LoadWatch()
         with log.open("ab") as file:
             # In a session of its own: a Ctrl-C here reaches it once, by way of `finally`.
             child = subprocess.Popen(
@@ -145,17 +115,19 @@ class Course:
                 preexec_fn=end_with_parent if sys.platform == "linux" else None,
             )
             try:
-                while child.poll() is None and not (begun and is_due()):
-                    if not begun and BEGINS.search(log.read_bytes()[length:]):
-                        self.clock.begin()
-                        begun = True
+                while child.poll() is None:
+                    if since == math.inf and BEGINS.search(log.read_bytes()[length:]):
+                        since = time.monotonic()
+                        write(self._end, {"minutes": self.asked.marks[-1]})
+                    elif time.monotonic() - since >= seconds or (is_there and is_there()):
+                        break
                     time.sleep(PAUSE)
             finally:
                 if child.poll() is None:
                     child.send_signal(signal.SIGTERM)
                     child.wait(GRACE)
         self.others = watch.look().others
-        if child.returncode not in (0, INTERRUPTED):
+        if child.returncode not in ENDS:
             last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
             raise SystemExit("\n".join(["the run failed:", *last]))
         self.is_over = child.returncode == 0

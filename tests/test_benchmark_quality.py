@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import runpy
 import shutil
 import sys
@@ -56,7 +55,7 @@ def run_script(scripts, monkeypatch, picture_root):
 def asked_for(**changed):
     """Return what a small run is asked for."""
     asked = {"preset": "cut", "set": list(SMALL), "seed": 0, "threads": 1, "direction": "a2b"}
-    return argparse.Namespace(**asked | {"step_seconds": None, "marks": [0.02]} | changed)
+    return argparse.Namespace(**asked | {"step_seconds": None} | changed)
 
 
 def row(name, mark, **more):
@@ -87,36 +86,15 @@ def test_a_budget_is_measured_at_its_marks_and_at_its_end(scripts):
     assert marks_of("0.2,0.4", 2) == [0.2, 0.4]
 
 
-def test_the_clock_counts_what_the_checkpoint_holds_after_any_kill(scripts, tmp_path):
-    last = tmp_path / "last.pt"
-    clock = sys.modules["quality_run"].Clock(tmp_path / "clock.json", last)
-
-    def start(before, since):
-        clock.file.write_text(json.dumps({"before": before, "since": since}))
-
-    assert clock.seconds() == 0
-    start(0, 1000)
-    assert clock.seconds() == 0  # killed before it saved
-    last.touch()
-    os.utime(last, (1500, 1500))
-    assert clock.seconds() == 500
-    clock.begin()
-    assert clock.seconds() == 500  # killed again before it saved: the checkpoint is the old one
-    start(500, 9000)
-    os.utime(last, (9060, 9060))
-    assert clock.seconds() == 560
-
-
-def test_a_run_whose_time_is_over_saves_and_ends(scripts, tmp_path, picture_root):
-    course = scripts["Course"](asked_for(), picture_root, tmp_path / "row")
-    last = course.advance(0.02)
-    assert last == course.run.last
-    step = load_checkpoint(last).step
+def test_a_run_stops_at_a_mark_saved_and_is_not_over(scripts, tmp_path, picture_root):
+    course = scripts["Course"](asked_for(marks=[0.02, 9]), picture_root, tmp_path / "row")
+    state = load_checkpoint(course.advance(0.02))
     steps = [line["step"] for line in course.run.read_metrics()]
-    assert 0 < step == steps[-1]
+    assert 0 < state.step == steps[-1]
+    assert 60 * 0.02 <= state.seconds < 30
     assert not course.is_over
-    assert 0.02 <= course.minutes(step) < 0.5
-    assert course.advance(0.02) == last  # nothing is left to do
+    assert course.run.read_config()["train"]["budget"] == "9m"
+    assert course.advance(0.02) == course.run.last  # nothing is left to do
 
 
 @pytest.mark.slow
@@ -141,6 +119,27 @@ def test_marks_by_steps_are_exact_and_a_second_start_goes_on(run_script, tmp_pat
     assert [line.split(" | ")[2:4] for line in table] == [["0.2", "2"], ["0.4", "4"], ["0.8", "8"]]
     with pytest.raises(SystemExit, match="begun with seed 0, not 1: give another --name"):
         run_script(*words, "--marks", "0.2,0.4", "--seed", "1")
+
+
+@pytest.mark.slow
+def test_the_last_mark_is_a_budget_that_more_hours_change(run_script, tmp_path, picture_root):
+    out = tmp_path / "out"
+    words = [picture_root, "--out", out, "--preset", "cut", "--threads", "1"]
+    words += [word for setting in SMALL for word in ("--set", setting)]
+
+    def step_at(name, mark):
+        kept = json.loads((out / name / f"at-{mark}.json").read_text())
+        assert kept["clock"] == "wall"
+        return kept["step"]
+
+    shares = ["--name", "shares", "--set", "method.schedule.policy=shares"]
+    run_script(*words, *shares, "--marks", "0.2")
+    config = RunFolder(out / "shares/run").read_config()
+    assert config["train"]["steps"] == step_at("shares", 0.2)  # the schedule came to its end
+    for marks in ("0.1", "0.1,0.2"):
+        measured = run_script(*words, "--marks", marks)
+    assert len(measured) == 3
+    assert step_at("cut-seed0", 0.2) > step_at("cut-seed0", 0.1)
 
 
 def test_pictures_that_are_made_and_rows_that_do_not_train_are_measured(
