@@ -111,7 +111,7 @@ class AdversaryConfig(StrictModel):
     @model_validator(mode="after")
     def _counts(self) -> Self:
         idle = {
-            "features taps head_width projected_weight patch_weight": self.kind != "patch",
+            "head_width projected_weight patch_weight": self.kind != "patch",
             "patch_weight projected_weight": self.kind == "both",
             "augment_strength augment_gray": self.augment != "none",
             "r1_every": self.r1 > 0,

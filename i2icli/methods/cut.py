@@ -145,9 +145,10 @@ class CUT(OneWay):
         # The discriminator first, as released: the generator meets it as it has become.
         seen = self.see(fake_b, "fake_b")
         real = self.see(batch.real_b, "real_b")
-        yield "discriminator", self.discriminator_terms(seen.detach(), real)
+        shown = self.see_past(seen, fake_b, "fake_b")
+        yield "discriminator", self.discriminator_terms(shown, real)
 
-        terms = self.gan_terms(seen)
+        terms = self.gan_terms(seen) | self.distance_terms(seen, real)
         if self.is_contrasted:
             places = self.draw_places(dict(zip(contrasts, features, strict=True)))
             translations = translated.chunk(len(contrasts))

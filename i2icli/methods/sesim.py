@@ -17,7 +17,6 @@ from i2icli.config.method import AdamConfig
 from i2icli.data.batch import Batch
 from i2icli.errors import ConfigError
 from i2icli.methods.shared import (
-    ImagePool,
     OneWay,
     OneWayConfig,
     Player,
@@ -60,7 +59,6 @@ class SeSim(OneWay):
                 "method 'sesim' has nothing but the structure term to tie a translation to its "
                 'source: structure.kind must be "fixed" or "learned", got "none"'
             )
-        self.pools = {"fake_b": ImagePool(config.pool_size)}
         for network in (self.generator, self.discriminator):
             init_weights(network, config.init.kind, config.init.gain)
 
@@ -84,7 +82,8 @@ class SeSim(OneWay):
         real = self.see(batch.real_b, "real_b")
         yield "discriminator", self.discriminator_terms(shown, real)
 
-        yield "generator", self.gan_terms(seen) | self.structure_terms(batch.real_a, fake_b)
+        terms = self.gan_terms(seen) | self.distance_terms(seen, real)
+        yield "generator", terms | self.structure_terms(batch.real_a, fake_b)
 
     def run_generator(self, images: Tensor) -> Tensor:
         """Translate in training."""

@@ -78,6 +78,8 @@ def obstacle(method: Method, steppers: Mapping[str, Stepper], choices: Choices) 
         return "several processes average their gradients within a step"
     if any(pool.size for pool in method.pools.values()):
         return "past translations (method.pool_size) are exchanged within a step"
+    if method.sliced is not None:
+        return "features of past steps (method.sliced_wasserstein) are kept within a step"
     if type(method).memory is not Method.memory:
         return "this method remembers more than weights from step to step"
     if not all(isinstance(s.optimizer, Adam | None) for s in steppers.values()):

@@ -25,8 +25,8 @@ _SMALL: dict[str, Any] = {
     "nce_layers": [0, 4, 8, 12, 13],
     "num_patches": 16,
     "projection_dim": 8,
-    "pool_size": 3,
 }
+_POOL = {"pool_size": 3}
 # The same for one method alone, where its networks are others.
 _OWN: dict[str, dict[str, Any]] = {
     # Dropout draws from the global generator, which a comparison of two steps does not rewind.
@@ -39,11 +39,14 @@ _OWN: dict[str, dict[str, Any]] = {
         "init_discriminator": {"kind": "xavier", "gain": 1.0},
     },
     "sincut": {"discriminator": {"width": 1}, "nce_layers": [0, 2, 3]},
-    "single-image-sesim": {"discriminator": {"width": 1}},
+    "cyclegan": _POOL,
+    "sesim": _POOL,
+    "single-image-sesim": {"discriminator": {"width": 1}, **_POOL},
     "attention-guided": {
         "attention": {"width": 3},
         "discriminator": {"width": 4},
         "init_std": 0.2,
+        **_POOL,
     },
 }
 

@@ -9,7 +9,7 @@ from i2icli.config.method import AdversaryConfig, PatchDiscriminatorConfig
 from i2icli.errors import ConfigError
 from i2icli.losses.augment import diff_augment
 from i2icli.losses.gan import discriminator_gan_loss, generator_gan_loss
-from i2icli.methods import METHODS
+from i2icli.methods import METHODS, build_method
 from i2icli.methods.shared.adversarial import Seen
 from i2icli.methods.shared.configure import configure_run
 from i2icli.networks.spectral import SpectralConv
@@ -32,6 +32,7 @@ def has_adversary(name):
 
 
 NAMES = [name for name in sorted(METHODS) if has_adversary(name)]
+SMALL = ("method.generator.width=4", "method.generator.blocks=9", "method.discriminator.width=4")
 each_kind = pytest.mark.parametrize("kind", KINDS)
 each_method = pytest.mark.parametrize("name", NAMES)
 
@@ -242,9 +243,9 @@ def test_past_translations_are_seen_anew_and_present_ones_are_not():
 @pytest.mark.parametrize(
     ("settings", "fault"),
     [
-        ({"taps": [1, 2]}, r'taps counts only with method.discriminator.kind = "projected" or'),
-        ({"head_width": 8}, "head_width counts only with"),
-        ({"features": "vgg16"}, "features counts only with"),
+        ({"taps": [1, 2]}, r"taps counts only where something looks through the frozen network"),
+        ({"head_width": 8}, r'head_width counts only with .*kind = "projected" or "both"'),
+        ({"features": "vgg16"}, "features counts only where something looks"),
         ({"kind": "projected", "patch_weight": 2.0}, r'patch_weight counts .*kind = "both"'),
         ({"augment_gray": 0.5}, r'augment_gray counts only with .*augment = "diffaugment"'),
         ({"r1_every": 2}, "r1_every counts only with method.discriminator.r1"),
@@ -256,7 +257,7 @@ def test_past_translations_are_seen_anew_and_present_ones_are_not():
 def test_settings_that_would_be_ignored_are_refused(settings, fault):
     overrides = [f"method.discriminator.{key}={value}" for key, value in settings.items()]
     with pytest.raises(ConfigError, match=fault):
-        configure_run("cut", overrides)
+        build_method(configure_run("cut", [*overrides, *SMALL]))
 
 
 @pytest.mark.parametrize("preset", ["sincut", "single-image-sesim"])
@@ -270,3 +271,43 @@ def test_single_image_methods_refuse_by_name(preset, key):
 
 def test_configurations_of_patch_discriminators_build_their_networks_alone():
     assert set(PatchDiscriminatorConfig().own()) == {"width", "layers", "antialias", "norm"}
+
+
+@pytest.mark.parametrize("name", ["cut", "qs-attn", "sesim", "src-hdce", "sincut"])
+def test_past_translations_and_a_sliced_distance_come_to_every_one_way_method(name):
+    method = tiny_method(name, pool_size=2, sliced_wasserstein=1.0).train()
+    other = tiny_method(name, pool_size=2, sliced_wasserstein=1.0).train()
+    assert "efficientnet-lite0" in method.pretrained
+    for seed in range(3):
+        terms = step(method, batch_for(name, seed=seed))
+        assert terms["generator/sliced"] > 0
+    assert len(method.pools["fake_b"].state()) == 2
+    other.load_state_dict(method.state_dict())
+    other.load_memory(method.memory())
+    ours, theirs = (step(each, batch_for(name, seed=9)) for each in (method, other))
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_the_sliced_distance_reaches_the_generator_and_compares_past_steps_as_constants():
+    method = tiny_method("cut", sliced_wasserstein=2.0, lambda_gan=0.0, lambda_nce=0.0).train()
+    weights = list(method.generator.parameters())
+    for count in (1, 2):
+        turns = dict(method.losses(tiny_batch()))
+        assert list(turns["generator"]) == ["sliced"]
+        for gradient in torch.autograd.grad(turns["generator"]["sliced"], weights):
+            assert gradient.any()
+        state = method.sliced.state()
+        assert len(state) == count
+        assert [rows.shape[2] for rows in state[0]] == [24, 40, 112, 320]
+        assert not any(rows.requires_grad for rows in state[-1])
+    for _ in range(30):
+        for _ in method.losses(tiny_batch()):
+            pass
+    assert len(method.sliced.state()) == 24
+
+
+def test_by_default_one_way_methods_keep_nothing():
+    method = tiny_method("cut")
+    assert method.memory()["pools"] == {}
+    assert "sliced" not in method.memory()
+    assert method.pretrained == ()

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from i2icli.config.method import AdversaryConfig, MethodConfig, Task
+from i2icli.errors import ConfigError
 from i2icli.losses.augment import SHARES, diff_augment
 from i2icli.losses.gan import GanMode, discriminator_gan_loss, generator_gan_loss
 from i2icli.losses.penalty import maps_with_slopes, r1_penalty
@@ -41,13 +42,18 @@ class Seen:
         parts: what its network takes: pictures, maybe augmented, (B, C, H, W), where it looks at
             these; then features of the frozen network, (B, C_l, H_l, W_l) each, the finest first,
             where it looks at those.
+        features: the same features, also where only another term looks at them; maybe none.
     """
 
     parts: tuple[Tensor, ...]
+    features: tuple[Tensor, ...] = ()
 
     def detach(self) -> Seen:
         """Return the same as constants."""
-        return Seen(tuple(each.detach() for each in self.parts))
+        parts, features = (
+            tuple(each.detach() for each in tensors) for tensors in (self.parts, self.features)
+        )
+        return Seen(parts, features)
 
 
 class Adversarial(Method):
@@ -62,12 +68,24 @@ class Adversarial(Method):
         super().__init__(config, task)
         given = getattr(config, "discriminator", None)
         self.adversary = given if isinstance(given, AdversaryConfig) else AdversaryConfig()
+        plain = AdversaryConfig()
+        for key in ("features", "taps"):
+            if getattr(self.adversary, key) != getattr(plain, key) and not self.looks_through:
+                raise ConfigError(
+                    f"method.discriminator.{key} counts only where something looks through the "
+                    'frozen network: set method.discriminator.kind = "projected" or "both"'
+                )
 
     @property
     def pretrained(self) -> tuple[str, ...]:
         """The structure term's network, and the one whose features are discriminated."""
-        own = () if self.adversary.kind == "patch" else (self.adversary.features,)
+        own = (self.adversary.features,) if self.looks_through else ()
         return tuple(dict.fromkeys((*super().pretrained, *own)))
+
+    @property
+    def looks_through(self) -> bool:
+        """Whether pictures are seen through the frozen network too."""
+        return self.adversary.kind != "patch"
 
     def configured(self, patch: nn.Module) -> nn.Module:
         """Return the configured discriminator: `patch`, heads on frozen features, or both."""
@@ -101,11 +119,12 @@ class Adversarial(Method):
                 strength=config.augment_strength,
                 grey=config.augment_gray,
             ).contiguous(memory_format=self.memory_format)
-        if config.kind == "patch":
+        if not self.looks_through:
             return Seen((pictures,))
         coloured = pictures.expand(-1, 3, -1, -1) if pictures.shape[1] == 1 else pictures
-        features = self.network(config.features)(coloured, self._layers)
-        return Seen((*features,) if config.kind == "projected" else (pictures, *features))
+        features = tuple(self.network(config.features)(coloured, self._layers))
+        parts = {"patch": (pictures,), "projected": features, "both": (pictures, *features)}
+        return Seen(parts[config.kind], features)
 
     def see_past(self, seen: Seen, pictures: Tensor, pool: str) -> Seen:
         """Return translations for the discriminator's turn, past ones among them, as constants.
@@ -113,11 +132,12 @@ class Adversarial(Method):
         Args:
             seen: the translations of this step.
             pictures: the same before they were seen, (B, C, H, W).
-            pool: which of `pools`; one of size 0 keeps none, and then `seen` serves.
+            pool: which of `pools`; where there is none, or one of size 0, `seen` serves.
         """
-        if self.pools[pool].size == 0:
+        kept = self.pools.get(pool)
+        if kept is None or kept.size == 0:
             return seen.detach()
-        return self.see(self.pools[pool].query(pictures.detach(), self.draws, f"pool.{pool}"), pool)
+        return self.see(kept.query(pictures.detach(), self.draws, f"pool.{pool}"), pool)
 
     def fool(self, discriminator: nn.Module, seen: Seen, *, mode: GanMode) -> Tensor:
         """Return the generator's GAN loss on translations."""

@@ -19,6 +19,7 @@ from i2icli.config.schedule import Schedule
 from i2icli.config.sections import DatasetKind, LeversConfig
 from i2icli.errors import ConfigError
 from i2icli.methods.shared.draws import Draws, ImagePool
+from i2icli.methods.shared.sliced import SlicedDistance
 from i2icli.methods.shared.structure import StructureTerm
 from i2icli.methods.shared.views import AnyView
 from i2icli.networks.batches import send, share_batch_norms, ties_pictures
@@ -123,6 +124,7 @@ class Method(nn.Module, ABC):
         self.levers = LeversConfig()
         self.memory_format = torch.contiguous_format
         self.pools: dict[str, ImagePool] = {}
+        self.sliced: SlicedDistance | None = None
         self.ranks = ALONE
         has_structure = self.task.structure.kind != "none"
         if has_structure and self.data == "labelled":
@@ -356,10 +358,13 @@ class Method(nn.Module, ABC):
     def memory(self) -> dict[str, Any]:
         """Return all state that is not weights: choices and pools; plain types and tensors."""
         pools = {name: pool.state() for name, pool in self.pools.items()}
-        return {"draws": self.draws.state(), "pools": pools}
+        memory: dict[str, Any] = {"draws": self.draws.state(), "pools": pools}
+        return memory if self.sliced is None else {**memory, "sliced": self.sliced.state()}
 
     def load_memory(self, memory: Mapping[str, Any]) -> None:
         """Take up what `memory` returned."""
         self.draws.restore(memory["draws"])
         for name, pool in self.pools.items():
             pool.restore(memory["pools"][name])
+        if self.sliced is not None:
+            self.sliced.restore(memory["sliced"])

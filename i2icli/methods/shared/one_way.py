@@ -20,6 +20,8 @@ from i2icli.config.sections import DatasetKind
 from i2icli.losses.gan import GanMode
 from i2icli.methods.shared.adversarial import Adversarial, Seen
 from i2icli.methods.shared.base import Terms, Translation
+from i2icli.methods.shared.draws import ImagePool
+from i2icli.methods.shared.sliced import SlicedDistance
 from i2icli.networks.patchgan import PatchDiscriminator
 from i2icli.networks.resnet import ResnetGenerator
 from i2icli.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
@@ -37,6 +39,13 @@ class OneWayConfig(MethodConfig):
     init: InitConfig = Field(InitConfig(), description="Initial weights of all networks.")
     gan_mode: GanMode = Field("lsgan", description="GAN loss.")
     lambda_gan: float = Field(1.0, ge=0, description="Weight of the GAN term of the generator.")
+    pool_size: int = Field(0, ge=0, description="Past translations that are kept; 0: none.")
+    sliced_wasserstein: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of the sliced Wasserstein distance of translations to pictures of B "
+        "in the frozen features that `discriminator` names; no adversary.",
+    )
 
     def check_channels(self, channels_a: int, channels_b: int) -> None:
         """Refuse what the networks cannot do between domains of unequal channels."""
@@ -54,6 +63,15 @@ class OneWay(Adversarial):
     def __init__(self, config: OneWayConfig, task: Task | None = None) -> None:
         super().__init__(config, task)
         self.generator, self.discriminator = self.build_networks()
+        if config.pool_size:
+            self.pools["fake_b"] = ImagePool(config.pool_size)
+        if config.sliced_wasserstein:
+            self.sliced = SlicedDistance()
+
+    @property
+    def looks_through(self) -> bool:
+        """Whether pictures are seen through the frozen network too."""
+        return super().looks_through or self.config.sliced_wasserstein > 0
 
     def build_networks(self) -> tuple[ResnetGenerator | StyleGAN2Generator, nn.Module]:
         """Return the generator and the discriminator, fresh."""
@@ -73,6 +91,13 @@ class OneWay(Adversarial):
         if weight == 0:
             return {}
         return {"gan": weight * self.fool(self.discriminator, fake, mode=mode)}
+
+    def distance_terms(self, fake: Seen, real: Seen) -> Terms:
+        """Return the generator's distance to pictures of B in frozen features; none at weight 0."""
+        if self.sliced is None:
+            return {}
+        distance = self.sliced.between(fake.features, real.features, self.draws)
+        return {"sliced": self.config.sliced_wasserstein * distance}
 
     def discriminator_terms(self, fake: Seen, real: Seen) -> Terms:
         """Return the discriminator's terms on translations and on pictures of B."""
