@@ -4,6 +4,7 @@ import pytest
 import torch
 from engine_kit import pair_config
 from gpu_kit import GPU, IS_CUDA, distance, needs_gpu
+from lever_kit import BOTH
 from plain_data import assert_same
 from recording import CPU, Run
 from tiny import tiny_batch, tiny_method
@@ -32,6 +33,8 @@ ON_CPU = choose(RuntimeConfig(device="cpu", precision="float32", cuda_graphs="on
 ON_GPU = replace(ON_CPU, device=torch.device("cuda"))
 # The learning rate falls while steps are replayed.
 FALLING = {"schedule": {"epochs": 1, "epochs_decay": 4}}
+# Two kinds of steps: with the penalty on the slope, and without.
+SOMETIMES = {**BOTH, "layers": 2, "spectral_norm": True, "r1_every": 2}
 CASES = {
     "cut": ("cut", FALLING),
     "fastcut": ("cut", {**FALLING, "flip_equivariance": True, "nce_identity": False}),
@@ -40,6 +43,7 @@ CASES = {
     "sincut": ("sincut", {}),
     "src-hdce": ("src-hdce", {}),
     "attention-guided": ("attention-guided", {"pool_size": 0, "switch_epoch": 1}),
+    "cut, both": ("cut", {**FALLING, "discriminator": SOMETIMES}),
 }
 
 
@@ -216,6 +220,12 @@ def test_what_cannot_be_replayed_is_known_before_the_first_step(name, reason):
     method = tiny_method(name)
     steppers = build_steppers(method, device=CPU, precision=torch.float32)
     assert obstacle(method, steppers, ON_GPU) == reason
+
+
+def test_a_distance_that_keeps_past_steps_is_not_replayed():
+    method = tiny_method("cut", sliced_wasserstein=1.0)
+    steppers = build_steppers(method, device=CPU, precision=torch.float32)
+    assert "method.sliced_wasserstein" in obstacle(method, steppers, ON_GPU)
 
 
 def test_float16_and_several_processes_are_not_replayed():

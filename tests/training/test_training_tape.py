@@ -12,6 +12,7 @@ def draw_all(draws):
     if draws.flip("flip"):
         drawn.append(draws.normal("style", (2, 3)))
     drawn.append(draws.normal("noise", [4, 2], parts=2))
+    drawn.append(draws.shares("augment", [2, 3]))
     drawn.append(draws.swap("pool", size=2))
     return [*drawn, draws.places("nce.1", count=2, total=5)]
 
@@ -48,9 +49,9 @@ def test_draws_of_known_steps_are_made_beforehand_and_branch_by_their_decisions(
         assert script is not None
         drawn = draw_all(copy)
         if decisions_of(script)[0]:
-            names = ["nce.0", "flip", "style", "noise", "pool", "nce.1"]
+            names = ["nce.0", "flip", "style", "noise", "augment", "pool", "nce.1"]
         else:
-            names = ["nce.0", "flip", "noise", "pool", "nce.1"]
+            names = ["nce.0", "flip", "noise", "augment", "pool", "nce.1"]
         assert [made.call.name for made in script] == names
         assert_same([made.drawn for made in script if made.call.name != "flip"], drawn)
         assert torch.equal(draws.state(), copy.state())
