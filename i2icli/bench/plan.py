@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -183,14 +184,14 @@ def _count_parameters(session: Session) -> dict[str, dict[str, int]]:
 def _phases(session: Session) -> list[Phase]:
     data, schedule = session.config.data, session.config.method.schedule
     last = Moment(session.last_step, session.data.steps_per_epoch).epoch
-    falling = [epoch for epoch in range(1, last + 1) if schedule.is_decaying(epoch)]
+    # Not one epoch after the other: a run may be given very many.
+    steady = bisect_right(range(1, last + 1), False, key=schedule.is_decaying)
     before = describe_crop(plan_crop(data))
     after = describe_crop(plan_crop(data, jitter=data.jitter_in_decay))
-    if before == after or not falling:
+    if before == after or steady == last:
         return [Phase(1, last, before)]
-    first = falling[0]
-    phases = [Phase(1, first - 1, before), Phase(first, last, after)]
-    return phases if first > 1 else phases[1:]
+    phases = [Phase(1, steady, before), Phase(steady + 1, last, after)]
+    return phases if steady else phases[1:]
 
 
 def describe_crop(plan: CropPlan) -> str:

@@ -4,11 +4,8 @@ import json
 import re
 
 import pytest
-import torch
 from command_line import run_i2i
-from near_worker import NearWorker
-
-from i2icli.bench import worker
+from near_worker import near_workers
 
 SMALL = [
     *("--size", 32, "--steps", 2, "--warmup", 1, "--device", "cpu"),
@@ -18,12 +15,10 @@ SMALL = [
 
 
 @pytest.fixture(autouse=True)
-def _in_this_process(monkeypatch):
+def _in_this_process():
     """Measure without processes of their own: tests/bench has those."""
-    monkeypatch.setattr(worker, "Worker", NearWorker)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+    with near_workers():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import tomllib
 import pytest
 import torch
 from kinds_of_data import data_for
+from near_worker import near_workers
 from tiny import TinyVGG, tiny_config
 from typer.testing import CliRunner
 
@@ -39,6 +40,13 @@ def plan(picture_root):
         "method.schedule.epochs_decay=2",
     ]
     return plan_run(configure_run("cut", changes), preset="cut", device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def _in_this_process():
+    """Measure all other plans without a process each."""
+    with near_workers():
+        yield
 
 
 def test_plan_holds_the_resolved_configuration(plan, picture_root):

@@ -11,6 +11,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from near_worker import near_workers
 from rich.console import Console
 
 from i2icli.cli.progress import MESSAGES
@@ -172,7 +173,8 @@ def test_wrong_command_is_refused_with_a_sentence(i2i, preset, picture_root, wor
 
 
 def test_dry_run_makes_no_folder(train):
-    code, out, _ = train("--dry-run")
+    with near_workers():
+        code, out, _ = train("--dry-run")
     assert code == 0
     assert "cut" in out
     assert not Path("runs").exists()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from i2icli.bench import measure
+import pytest
+import torch
+
+from i2icli.bench import measure, worker
 from i2icli.bench.worker import Worker
 
 
@@ -22,3 +26,13 @@ class NearWorker(Worker):
     def close(self) -> None:
         """Forget what was built."""
         self._near = {}
+
+
+@contextmanager
+def near_workers() -> Iterator[None]:
+    """Measure without processes; what memory a step takes is not known then."""
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "Worker", NearWorker)
+        yield
+    torch.set_num_threads(threads)

@@ -148,28 +148,41 @@ def test_killed_rank_0_is_told_by_the_other(preset, tmp_path, capfd):
     assert "error: another of the 2 processes of this run ended" in said
 
 
-def test_clock_of_rank_0_decides_for_both(preset, tmp_path, capfd, monkeypatch):
+@pytest.fixture
+def launch_by_clock(preset, tmp_path, capfd, monkeypatch):
+    """Return a function that trains by a clock of a minute a step, to its folder and words."""
     monkeypatch.setenv("STEP_MINUTES", "1")
-    shares = ("method.schedule.policy=shares", "method.schedule.warmup_steps=3")
     often = ("checkpoint.every_steps=100", "checkpoint.every_minutes=7", "samples.every_minutes=5")
     options = [word for each in (*often, "log.every_steps=100") for word in ("--set", each)]
-    in_shares = [word for each in shares for word in ("--set", each)]
-    stops = {
-        "counted": [*in_shares, "--budget", "34m"],
-        "whole": [*in_shares, "--steps", 34],
-        "ended": ["--budget", "6m"],
-    }
-    said, folders = {}, {name: RunFolder(tmp_path / name) for name in stops}
-    for name, stop in stops.items():
-        start = ("train", "--preset", preset, "--run-dir", folders[name].path, *options, *stop)
-        code, said[name] = launch(words(*NEVER, *start), capfd)
+
+    def launch_one(name, *stop):
+        folder = RunFolder(tmp_path / name)
+        start = ("train", "--preset", preset, "--run-dir", folder.path, *options, *stop)
+        code, said = launch(words(*NEVER, *start), capfd)
         assert code == 0
-    assert_same_runs(folders["counted"], folders["whole"])
-    assert said["counted"].count("the budget of 34m becomes 34 steps") == 1
-    assert said["counted"].count("so far: ") == 1
-    assert folders["counted"].now.exists()
-    assert load_checkpoint(folders["ended"].last).step == 7
-    assert said["ended"].count("the budget of 6m is used: stopped after step 7") == 1
+        return folder, said
+
+    return launch_one
+
+
+def test_clock_of_rank_0_decides_for_both(launch_by_clock):
+    folder, said = launch_by_clock("ended", "--budget", "6m")
+    assert load_checkpoint(folder.last).step == 7
+    assert said.count("the budget of 6m is used: stopped after step 7") == 1
+    assert said.count("so far: ") == 1
+    assert folder.now.exists()
+
+
+@pytest.mark.slow
+def test_clock_of_rank_0_makes_steps_of_a_budget_for_both(launch_by_clock):
+    shares = ("method.schedule.policy=shares", "method.schedule.warmup_steps=3")
+    in_shares = [word for each in shares for word in ("--set", each)]
+    counted, said = launch_by_clock("counted", *in_shares, "--budget", "34m")
+    whole, _ = launch_by_clock("whole", *in_shares, "--steps", 34)
+    assert_same_runs(counted, whole)
+    assert said.count("the budget of 34m becomes 34 steps") == 1
+    assert said.count("so far: ") == 1
+    assert counted.now.exists()
 
 
 @pytest.mark.slow

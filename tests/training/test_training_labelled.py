@@ -5,6 +5,7 @@ import torch
 from engine_kit import assert_same_end, interrupt
 from labelled_folders import write_labelled
 from narrow import narrow_resnet18
+from near_worker import near_workers
 from plain_data import assert_same
 
 from i2icli.config.schedule import Moment
@@ -174,7 +175,8 @@ def test_missing_weights_are_said_before_there_is_a_folder(root, tmp_path):
 def test_a_dry_run_tells_the_same(root):
     from i2icli.bench.plan import plan_run
 
-    plan = plan_run(labelled_config(root), preset="danet")
+    with near_workers():
+        plan = plan_run(labelled_config(root), preset="danet")
     assert plan.pictures == {"a": 5, "b": 5}
     assert plan.config["labels"]["classes"] == 4
     assert plan.phases[0].augmentation.startswith("scale the longer side to 20 - 80 (bicubic)")

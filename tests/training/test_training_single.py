@@ -2,6 +2,7 @@ import json
 
 import pytest
 from engine_kit import assert_same_end, interrupt, log_of
+from near_worker import near_workers
 from picture_folders import write_pictures
 from PIL import Image
 from tiny import tiny_document
@@ -85,7 +86,8 @@ def test_number_of_workers_does_not_show(single_root, tmp_path):
 def test_plan_counts_crops_and_describes_them(single_root):
     config = configure(single_root)
     config = config.model_copy(update={"train": config.train.model_copy(update={"steps": None})})
-    plan = plan_run(config, preset=NAME)
+    with near_workers():
+        plan = plan_run(config, preset=NAME)
     assert (plan.steps_per_epoch, plan.steps) == (3, 9)
     assert plan.pictures == {"a": 1, "b": 1}
     assert plan.phases[0].augmentation == (
