@@ -9,7 +9,6 @@ import typer
 
 from i2icli.cli.options import AsJson, examples
 from i2icli.cli.show import Told, show
-from i2icli.config.document import read_text
 
 if TYPE_CHECKING:
     from i2icli.runs.zoo import ZooEntry
@@ -49,6 +48,7 @@ def list_entries(as_json: AsJson = False) -> None:
 )
 def show_entry(name: Name, as_json: AsJson = False) -> None:
     """Print the card of a trained translator: its data, numbers, licence and limits."""
+    from i2icli.config.document import read_text
     from i2icli.runs.zoo import CARD, find_entry_folder, is_entry, read_entry
 
     path = Path(name).expanduser()

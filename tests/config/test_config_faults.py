@@ -64,7 +64,10 @@ def message_of(*overrides, preset="demo"):
             "method.schedule.epochs_decai = 3: there is no such key; "
             "did you mean method.schedule.epochs_decay?",
         ),
-        ("train.zebra=3", "train.zebra = 3: there is no such key; train has seed, steps, epochs"),
+        (
+            "train.zebra=3",
+            "train.zebra = 3: there is no such key; train has seed, steps, epochs, budget",
+        ),
         ("data=5", "data = 5: must be a table"),
         ("method=5", "method = 5: must be a table"),
         ("method.schedule=5", "method.schedule = 5: must be a table"),
@@ -87,7 +90,7 @@ def test_fault_names_path_value_and_what_is_allowed(override, sentence):
             ["method.schedule.policy=lineer"],
             [
                 'method.schedule.policy = "lineer": must be "cosine", "iterations", "linear", '
-                '"poly" or "step"',
+                '"poly", "shares" or "step"',
                 'did you mean "linear"?',
             ],
         ),

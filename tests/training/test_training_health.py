@@ -130,8 +130,9 @@ def test_copies_of_training_pictures_are_seen_in_a_run(picture_root, tmp_path, m
         return Translation(copy[None].expand(len(images), -1, -1, -1))
 
     monkeypatch.setattr(PairMethod, "translate", recite)
-    config = pair_config(picture_root, steps=2, samples={"every_steps": 2}, health=ALERT)
-    start_run(config, run_dir=tmp_path / "run")
+    # So near to the pictures' size that samples are translated at their own.
+    sections = {"data": {"resize": 20}, "samples": {"every_steps": 2}, "health": ALERT}
+    start_run(pair_config(picture_root, steps=2, **sections), run_dir=tmp_path / "run")
     assert {line["alarm"] for line in alarms(tmp_path / "run")} >= {"copying", "collapse"}
 
 

@@ -26,6 +26,8 @@ def masking(monkeypatch, value):
 
 def run(root, folder, **health):
     sections = {"samples": {"every_steps": 2, "count": 2}, "health": {"warmup_steps": 0, **health}}
+    # So near to the pictures' size that samples are translated at their own.
+    sections["data"] = {"resize": 20}
     start_run(pair_config(root, steps=2, **sections), run_dir=folder)
     return folder
 
