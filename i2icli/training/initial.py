@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from i2icli.config.base import StrictModel
+from i2icli.config.document import differences
 from i2icli.errors import ConfigError
 from i2icli.methods.shared.base import Method
 from i2icli.pretrained.networks import load_table
@@ -29,6 +32,7 @@ class Loaded:
     unused: tuple[str, ...]  # names that only the checkpoint has
     untrained: tuple[str, ...] = ()  # networks that were not imported: fresh in the checkpoint
     is_run: bool = True  # the checkpoint is one that can be gone on with
+    changed: tuple[str, ...] = ()  # the generator's settings that differ, from theirs to ours
 
     def lines(self) -> list[str]:
         """Return a table of weights by network, and by name those that do not fit.
@@ -58,6 +62,8 @@ class Loaded:
                 f"  mismatched: {name}, {_sides(theirs)} there, {_sides(ours)} here"
                 for name, theirs, ours in self.mismatched
             ),
+            # Some change what the weights mean without a change in any shape.
+            *(f"  set otherwise than there: {change}" for change in self.changed),
             *_some("fresh", self.fresh),
             *_some("unused", self.unused),
             *(
@@ -110,6 +116,7 @@ def load_initial_weights(method: Method, path: Path) -> Loaded:
         unused=tuple(name for name in theirs if name not in ours),
         untrained=untrained,
         is_run=not state.translates_only,
+        changed=_changed_settings(method, state.config),
     )
 
 
@@ -124,6 +131,17 @@ def start_from_pretrained(method: Method, names: Sequence[str]) -> None:
         method.start_from({name: load_table(name) for name in names})
     except ValueError as error:
         raise ConfigError(f"{error}.") from error
+
+
+def _changed_settings(method: Method, theirs: Mapping[str, Any]) -> tuple[str, ...]:
+    ours = getattr(method.config, "generator", None)
+    section = theirs.get("method", {}).get("generator")
+    if not isinstance(ours, StrictModel) or not isinstance(section, Mapping):
+        return ()
+    # A checkpoint of an earlier version lacks keys, and was made with their defaults.
+    before, after = {**type(ours)().model_dump(), **section}, ours.model_dump()
+    changes = differences({"method.generator": before}, {"method.generator": after})
+    return tuple(str(change) for change in changes)
 
 
 def _by_network(names: Iterable[str]) -> Counter[str]:

@@ -2,6 +2,7 @@ import pytest
 import torch
 from engine_kit import pair_config
 
+from i2icli.config.document import config_document
 from i2icli.errors import CheckpointError, ConfigError
 from i2icli.methods import build_method
 from i2icli.runs.checkpoint import CheckpointState, load_checkpoint, save_checkpoint
@@ -38,6 +39,26 @@ def test_weights_on_one_side_only_are_fresh_or_unused(two_steps, picture_root, t
     save_checkpoint(tmp_path / "other.pt", CheckpointState(config={}, weights=weights, step=1))
     loaded = load_initial_weights(build_method(pair_config(picture_root)), tmp_path / "other.pt")
     assert (loaded.fresh, loaded.unused) == (("spare.weight",), ("extra.weight",))
+
+
+@pytest.mark.parametrize("has_key", [True, False])
+def test_a_setting_that_changes_what_weights_mean_but_no_shape_is_said(
+    picture_root, tmp_path, has_key
+):
+    networks = {"generator": {"width": 4, "blocks": 1}, "nce_layers": [0, 4], "name": "cut"}
+    plain = pair_config(picture_root, method={**networks, "optimizer": {}})
+    document = config_document(plain)
+    if not has_key:  # as 0.1.0 wrote it
+        del document["method"]["generator"]["residual"]
+    weights = build_method(plain).state_dict()
+    save_checkpoint(tmp_path / "plain.pt", CheckpointState(document, weights=weights, step=1))
+    assert load_initial_weights(build_method(plain), tmp_path / "plain.pt").changed == ()
+    networks["generator"]["residual"] = True
+    method = build_method(pair_config(picture_root, method={**networks, "optimizer": {}}))
+    loaded = load_initial_weights(method, tmp_path / "plain.pt")
+    assert (loaded.fresh, loaded.mismatched, loaded.unused) == ((), (), ())
+    said = "set otherwise than there: method.generator.residual: false -> true"
+    assert any(said in line for line in loaded.lines())
 
 
 def test_nothing_that_fits_is_an_error(picture_root, tmp_path):
