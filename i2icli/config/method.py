@@ -11,7 +11,14 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from i2icli.config.base import StrictModel
 from i2icli.config.schedule import LinearSchedule, Schedule
 
-Norm = Literal["instance", "batch", "none"]
+Norm = Literal["instance", "batch", "group", "none"]
+
+
+def _check_groups(norm: Norm, width: int) -> None:
+    if norm == "group" and width % 8:
+        raise ValueError(
+            f'norm = "group" has 8 groups, so width must be a multiple of 8, got {width}'
+        )
 
 
 class ResnetGeneratorConfig(StrictModel):
@@ -33,6 +40,11 @@ class ResnetGeneratorConfig(StrictModel):
         description="Add what the network makes to the picture, before the tanh: the first "
         "translation is the source. In no paper here.",
     )
+
+    @model_validator(mode="after")
+    def _groups(self) -> Self:
+        _check_groups(self.norm, self.width)
+        return self
 
     def check_channels(self, channels_a: int, channels_b: int) -> None:
         """Refuse a residual generator between domains of unequal channels.
@@ -88,6 +100,12 @@ class AdversaryConfig(StrictModel):
     lr: float | None = Field(
         None, gt=0, description="Learning rate before any decay; none: the optimizer's."
     )
+    lead_steps: int = Field(
+        0,
+        ge=0,
+        description="Steps at the beginning of a run in which it learns while the generator stands "
+        "still.",
+    )
     r1: float = Field(
         0.0,
         ge=0,
@@ -137,6 +155,11 @@ class PatchDiscriminatorConfig(AdversaryConfig):
     layers: int = Field(3, ge=1, description="Downsampling layers; 3 sees 70x70 pixels.")
     antialias: bool = Field(True, description="Blur before each downsampling.")
     norm: Norm = Field("instance", description="Normalisation layers.")
+
+    @model_validator(mode="after")
+    def _groups(self) -> Self:
+        _check_groups(self.norm, self.width)
+        return self
 
 
 class StyleGAN2GeneratorConfig(StrictModel):

@@ -145,8 +145,8 @@ class CUT(OneWay):
         # The discriminator first, as released: the generator meets it as it has become.
         seen = self.see(fake_b, "fake_b")
         real = self.see(batch.real_b, "real_b")
-        shown = self.see_past(seen, fake_b, "fake_b")
-        yield "discriminator", self.discriminator_terms(shown, real)
+        shown = self.show(seen, fake_b, real, batch.real_b)
+        yield "discriminator", self.discriminator_terms(*shown)
 
         terms = self.gan_terms(seen) | self.distance_terms(seen, real)
         if self.is_contrasted:

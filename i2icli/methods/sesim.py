@@ -78,9 +78,9 @@ class SeSim(OneWay):
         yield from self.structure_turns(batch.real_a, fake_b, batch.real_b)
 
         seen = self.see(fake_b, "fake_b")
-        shown = self.see_past(seen, fake_b, "fake_b")
         real = self.see(batch.real_b, "real_b")
-        yield "discriminator", self.discriminator_terms(shown, real)
+        shown = self.show(seen, fake_b, real, batch.real_b)
+        yield "discriminator", self.discriminator_terms(*shown)
 
         terms = self.gan_terms(seen) | self.distance_terms(seen, real)
         yield "generator", terms | self.structure_terms(batch.real_a, fake_b)

@@ -11,7 +11,7 @@ from torch.nn import init
 
 from i2icli.networks.norm import InstanceNorm
 
-NormKind = Literal["instance", "batch", "none"]
+NormKind = Literal["instance", "batch", "group", "none"]
 
 
 def build_norm(kind: NormKind, channels: int) -> nn.Module:
@@ -20,6 +20,8 @@ def build_norm(kind: NormKind, channels: int) -> nn.Module:
         return InstanceNorm(channels)
     if kind == "batch":
         return nn.BatchNorm2d(channels)
+    if kind == "group":
+        return nn.GroupNorm(8, channels)  # Wu and He 2018; 8 also of the narrow networks here
     return nn.Identity()
 
 

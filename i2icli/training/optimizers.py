@@ -37,6 +37,8 @@ class Stepper:
 
     def learning_rate(self, moment: Moment) -> float:
         """Return the schedule's learning rate at a step, where a module's own rate is 1."""
+        if moment.step < self.player.first_step:
+            return 0.0
         return self.player.optimizer.lr * self.player.schedule.rate(moment)
 
     def state(self) -> dict[str, Any]:

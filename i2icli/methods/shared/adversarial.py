@@ -7,7 +7,7 @@ of a frozen network, whose one pass over a translation then serves the turns of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -52,6 +52,14 @@ class Seen:
         """Return the same as constants."""
         parts, features = (
             tuple(each.detach() for each in tensors) for tensors in (self.parts, self.features)
+        )
+        return Seen(parts, features)
+
+    def beside(self, others: Seen) -> Seen:
+        """Return these pictures and then the others."""
+        parts, features = (
+            tuple(torch.cat(pair) for pair in zip(ours, theirs, strict=True))
+            for ours, theirs in ((self.parts, others.parts), (self.features, others.features))
         )
         return Seen(parts, features)
 
@@ -100,13 +108,17 @@ class Adversarial(Method):
         heads = ProjectedHeads(channels, width=config.head_width, is_spectral=config.spectral_norm)
         return JointDiscriminator(heads, patch if config.kind == "both" else None)
 
+    def player(self, *modules: nn.Module) -> Player:
+        """Return a player that is no discriminator; these may be ahead of it."""
+        return replace(super().player(*modules), first_step=self.adversary.lead_steps + 1)
+
     def discriminator_player(self, *modules: nn.Module) -> Player:
         """Return a player of discriminators, with their own learning rate where one is set."""
-        player, rate = self.player(*modules), self.adversary.lr
+        player, rate = super().player(*modules), self.adversary.lr
         if rate is None:
             return player
         optimizer = player.optimizer.model_copy(update={"lr": rate})
-        return Player(player.modules, optimizer, player.schedule)
+        return replace(player, optimizer=optimizer)
 
     def see(self, pictures: Tensor, name: str) -> Seen:
         """Return pictures, (B, C, H, W), as a discriminator sees them; `name` names the draws."""

@@ -41,12 +41,14 @@ class Player:
         optimizer: with the learning rate before any decay.
         schedule: multiplies it over the training.
         rates: multiplies it further, one number a module; none: 1 each.
+        first_step: the learning rate is 0 before this one.
     """
 
     modules: tuple[nn.Module, ...]
     optimizer: OptimizerConfig
     schedule: Schedule
     rates: tuple[float, ...] = ()
+    first_step: int = 1
 
     def groups(self) -> list[tuple[float, list[nn.Parameter]]]:
         """Return the weights to update by module, frozen ones left out, each with its rate."""

@@ -159,3 +159,38 @@ class ImagePool:
     def restore(self, state: Sequence[Tensor]) -> None:
         """Take up pictures that `state` returned."""
         self._images = list(state)
+
+
+class PastImages(ImagePool):
+    """Pictures of past steps, for the discriminator to see beside the new ones.
+
+    Kept in half precision, which holds pictures of 8 bits exactly.
+
+    Args:
+        size: pictures that are kept.
+        one_in: once there are so many, one in so many new pictures takes the slot of another.
+    """
+
+    def __init__(self, size: int, *, one_in: int = 1) -> None:
+        super().__init__(size)
+        self._one_in = one_in
+
+    def recall(self, images: Tensor, draws: Draws, name: str, *, count: int) -> Tensor:
+        """Return past pictures, and keep new ones, (B, C, H, W).
+
+        Returns:
+            `count` past pictures for each new one, all different; fewer where there are not so
+            many: (N, C, H, W), N <= count * B, in the type of the new ones.
+        """
+        total = len(self._images)
+        slots = draws.places(name, count=count * len(images), total=total).tolist() if total else []
+        past = [self._images[slot].to(images) for slot in slots]
+        for image in images.detach():
+            self._keep(image.half(), draws, name)
+        return torch.stack(past) if past else images[:0].detach()
+
+    def _keep(self, image: Tensor, draws: Draws, name: str) -> None:
+        if len(self._images) < self.size:
+            self._images.append(image)
+        elif draws.chance(f"{name}.keep", one_in=self._one_in):
+            self._images[int(draws.places(f"{name}.slot", count=1, total=self.size))] = image

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from i2icli.config.method import (
@@ -20,7 +20,7 @@ from i2icli.config.sections import DatasetKind
 from i2icli.losses.gan import GanMode
 from i2icli.methods.shared.adversarial import Adversarial, Seen
 from i2icli.methods.shared.base import Terms, Translation
-from i2icli.methods.shared.draws import ImagePool
+from i2icli.methods.shared.draws import ImagePool, PastImages
 from i2icli.methods.shared.sliced import SlicedDistance
 from i2icli.networks.patchgan import PatchDiscriminator
 from i2icli.networks.resnet import ResnetGenerator
@@ -40,12 +40,24 @@ class OneWayConfig(MethodConfig):
     gan_mode: GanMode = Field("lsgan", description="GAN loss.")
     lambda_gan: float = Field(1.0, ge=0, description="Weight of the GAN term of the generator.")
     pool_size: int = Field(0, ge=0, description="Past translations that are kept; 0: none.")
+    beside: int = Field(
+        0,
+        ge=0,
+        description="Past translations, drawn from those kept, that the discriminator sees beside "
+        "each new one, with as many past pictures of B; 0: one may stand for the new one.",
+    )
     sliced_wasserstein: float = Field(
         0.0,
         ge=0,
         description="Weight of the sliced Wasserstein distance of translations to pictures of B "
         "in the frozen features that `discriminator` names; no adversary.",
     )
+
+    @model_validator(mode="after")
+    def _past_is_kept(self) -> Self:
+        if self.beside and not self.pool_size:
+            raise ValueError("method.beside shows what method.pool_size keeps: set that to 200")
+        return self
 
     def check_channels(self, channels_a: int, channels_b: int) -> None:
         """Refuse what the networks cannot do between domains of unequal channels."""
@@ -63,7 +75,12 @@ class OneWay(Adversarial):
     def __init__(self, config: OneWayConfig, task: Task | None = None) -> None:
         super().__init__(config, task)
         self.generator, self.discriminator = self.build_networks()
-        if config.pool_size:
+        if config.beside:
+            # Translations of long ago, so that it does not forget them; pictures of B are as good
+            # as new.
+            self.pools["fake_b"] = PastImages(config.pool_size, one_in=10)
+            self.pools["real_b"] = PastImages(config.pool_size)
+        elif config.pool_size:
             self.pools["fake_b"] = ImagePool(config.pool_size)
         if config.sliced_wasserstein:
             self.sliced = SlicedDistance()
@@ -98,6 +115,25 @@ class OneWay(Adversarial):
             return {}
         distance = self.sliced.between(fake.features, real.features, self.draws)
         return {"sliced": self.config.sliced_wasserstein * distance}
+
+    def show(self, fake: Seen, fake_b: Tensor, real: Seen, real_b: Tensor) -> tuple[Seen, Seen]:
+        """Return translations and pictures of B for the discriminator's turn, as constants.
+
+        Args:
+            fake: the translations of this step as they were seen for the generator's turn.
+            fake_b: the same before they were seen, (B, C, H, W).
+            real: pictures of B, seen.
+            real_b: the same before, (B, C, H, W).
+        """
+        if not self.config.beside:
+            return self.see_past(fake, fake_b, "fake_b"), real
+        return self._beside_past(fake, fake_b, "fake_b"), self._beside_past(real, real_b, "real_b")
+
+    def _beside_past(self, seen: Seen, pictures: Tensor, name: str) -> Seen:
+        pool = self.pools[name]
+        assert isinstance(pool, PastImages), "built so"
+        past = pool.recall(pictures, self.draws, f"pool.{name}", count=self.config.beside)
+        return seen.detach().beside(self.see(past, f"past_{name}")) if len(past) else seen.detach()
 
     def discriminator_terms(self, fake: Seen, real: Seen) -> Terms:
         """Return the discriminator's terms on translations and on pictures of B."""
