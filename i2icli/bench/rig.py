@@ -23,7 +23,7 @@ from i2icli.config.sections import DataConfig, DatasetKind, data_at
 from i2icli.data.batch import AnyBatch
 from i2icli.data.training_set import TrainingSet
 from i2icli.errors import CheckpointError, WeightsError
-from i2icli.methods import restore_config
+from i2icli.methods import misfit_of, restore_config
 from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.pretrained.networks import ARCHITECTURES, load_network
 from i2icli.runs.checkpoint import load_checkpoint
@@ -143,18 +143,18 @@ def build_rig(variant: Variant) -> Rig:
             networks[weights] = network.to(device)
         return networks
 
+    state = None if variant.checkpoint is None else load_checkpoint(Path(variant.checkpoint))
+    if state is not None and (fault := misfit_of(config, state)):
+        raise CheckpointError(
+            f"{variant.checkpoint}: its weights do not fit its own configuration ({fault})."
+        )
     data = open_data(config)
     device = resolve_device(config.runtime.device)
     parts = assemble(config, data, device=device, load=load)
-    if variant.checkpoint is not None:
-        state, method = load_checkpoint(Path(variant.checkpoint)), parts.method
+    if state is not None:
+        method = parts.method
         fill = method.load_translating if state.translates_only else method.load_state_dict
-        try:
-            fill(state.weights)
-        except RuntimeError:
-            raise CheckpointError(
-                f"{variant.checkpoint}: its weights do not fit its own configuration."
-            ) from None
+        fill(state.weights)
     parts.method.start_epoch(1)
     return Rig(**vars(parts), batches=_first_batches(data.dataset, config, device), notes=notes)
 

@@ -16,6 +16,7 @@ from i2icli.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
 _ROUNDS = 5
+_MOST_LETTERS = 200  # of a value in a sentence
 _TAG_FAULTS = ("union_tag_invalid", "union_tag_not_found", "missing")
 
 
@@ -105,7 +106,7 @@ def _value_fault(
         return _choice_fault(path, value, choices, takes_null=here.takes_null)
     written = look_up(document, keys) if keys != path else value
     allowed = _allowed(keys, document, shape)
-    return _Fault(keys, f"{'.'.join(keys)} = {toml_like(written)}: must be {allowed}")
+    return _Fault(keys, f"{'.'.join(keys)} = {_seen(written)}: must be {allowed}")
 
 
 def _choice_fault(
@@ -113,11 +114,11 @@ def _choice_fault(
 ) -> _Fault:
     words = [toml_like(choice) for choice in choices] + (["null"] if takes_null else [])
     is_missing = value is None and not takes_null
-    seen = "is missing" if is_missing else f"= {toml_like(value)}"
+    seen = "is missing" if is_missing else f"= {_seen(value)}"
     message = f"{'.'.join(path)} {seen}: must be {one_of(list(dict.fromkeys(words)))}"
     texts = [choice for choice in choices if isinstance(choice, str)]
-    meant = nearest(value, texts) if isinstance(value, str) else None
-    return _Fault(path, message + (f"; did you mean {toml_like(meant)}?" if meant else ""))
+    meant = nearest(value[:_MOST_LETTERS], texts) if isinstance(value, str) else None
+    return _Fault(path, message + (f"; did you mean {_seen(meant)}?" if meant else ""))
 
 
 def _unknown_key(
@@ -126,7 +127,7 @@ def _unknown_key(
     *parents, key = path
     table = shape.at(parents, document)
     names = [] if table is None else table.keys(look_up(document, parents))
-    message = f"{'.'.join(path)} = {toml_like(value)}: there is no such key"
+    message = f"{'.'.join(path)} = {_seen(value)}: there is no such key"
     if table is not None and (reason := table.refusal(key, look_up(document, parents))):
         return _Fault(path, f"{message}: {reason}")
     if meant := nearest(key, names):
@@ -139,7 +140,12 @@ def _rule_fault(path: tuple[str, ...], value: object, sentence: str) -> _Fault:
     # Rules between keys name the keys themselves.
     if isinstance(value, Mapping) or not path:
         return _Fault((*path, f"rule: {sentence}"), sentence)
-    return _Fault(path, f"{'.'.join(path)} = {toml_like(value)}: {sentence}")
+    return _Fault(path, f"{'.'.join(path)} = {_seen(value)}: {sentence}")
+
+
+def _seen(value: object) -> str:
+    text = toml_like(value)
+    return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}..."
 
 
 def _allowed(path: Sequence[str], document: Mapping[str, Any], shape: Shape) -> str:

@@ -24,8 +24,8 @@ def _check_groups(norm: Norm, width: int) -> None:
 class ResnetGeneratorConfig(StrictModel):
     """A ResNet generator (Johnson et al. 2016, as CycleGAN and CUT use it)."""
 
-    width: int = Field(64, ge=1, description="Channels after the first convolution (ngf).")
-    blocks: int = Field(9, ge=1, description="Residual blocks.")
+    width: int = Field(64, ge=1, le=4096, description="Channels after the first convolution (ngf).")
+    blocks: int = Field(9, ge=1, le=256, description="Residual blocks.")
     antialias_down: bool = Field(True, description="Blur before each downsampling.")
     antialias_up: bool = Field(True, description="Upsample by blur, not by transposed convolution.")
     norm: Norm = Field("instance", description="Normalisation layers.")
@@ -76,7 +76,9 @@ class AdversaryConfig(StrictModel):
         description="Its layers that are discriminated, 1 the finest: strides 4, 8, 16, 32 of "
         "EfficientNet, 2, 4, 8, 16 of VGG16.",
     )
-    head_width: int = Field(96, ge=1, description="Channels of the heads on frozen features.")
+    head_width: int = Field(
+        96, ge=1, le=4096, description="Channels of the heads on frozen features."
+    )
     projected_weight: float = Field(
         1.0, gt=0, description="Weight of the features' part; only the ratio to the other counts."
     )
@@ -151,8 +153,8 @@ class AdversaryConfig(StrictModel):
 class PatchDiscriminatorConfig(AdversaryConfig):
     """A PatchGAN discriminator (Isola et al. 2017)."""
 
-    width: int = Field(64, ge=1, description="Channels after the first convolution (ndf).")
-    layers: int = Field(3, ge=1, description="Downsampling layers; 3 sees 70x70 pixels.")
+    width: int = Field(64, ge=1, le=4096, description="Channels after the first convolution (ndf).")
+    layers: int = Field(3, ge=1, le=16, description="Downsampling layers; 3 sees 70x70 pixels.")
     antialias: bool = Field(True, description="Blur before each downsampling.")
     norm: Norm = Field("instance", description="Normalisation layers.")
 
@@ -165,9 +167,11 @@ class PatchDiscriminatorConfig(AdversaryConfig):
 class StyleGAN2GeneratorConfig(StrictModel):
     """A small StyleGAN2-like generator without normalisation (CUT's single-image network)."""
 
-    width: int = Field(10, ge=1, description="Scales the channels (ngf): / 32 of 256 at 64 pixels.")
+    width: int = Field(
+        10, ge=1, le=4096, description="Scales the channels (ngf): / 32 of 256 at 64 pixels."
+    )
     downsamplings: Literal[1, 2] = Field(1, description="Halvings of the sides.")
-    blocks: int = Field(6, ge=0, description="Residual blocks at the lowest level.")
+    blocks: int = Field(6, ge=0, le=256, description="Residual blocks at the lowest level.")
     tanh: bool = Field(False, description="End with tanh; else values are unbounded in training.")
 
 
@@ -184,7 +188,9 @@ class StyleGAN2DiscriminatorConfig(StrictModel):
         }
     )
 
-    width: int = Field(8, ge=1, description="Scales the channels (ndf): / 64 of 256 at 64 pixels.")
+    width: int = Field(
+        8, ge=1, le=4096, description="Scales the channels (ndf): / 64 of 256 at 64 pixels."
+    )
     last_side: Literal[4, 8] = Field(4, description="Side of the last feature map, pixels.")
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import pickle
+import logging
 import re
-import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from i2icli.errors import CheckpointError
 from i2icli.runs.checkpoint import KIND
+from i2icli.system.torch_files import DAMAGE, UNCHECKED, ZIP_START, TorchFileError, read_torch_file
+
+log = logging.getLogger(__package__)
 
 Weights = Mapping[str, Tensor]
 
@@ -70,7 +71,7 @@ class SafetensorsFile(Mapping[str, Tensor]):
     def __init__(self, path: Path) -> None:
         try:
             self._file = cast(Any, safe_open(path, framework="pt"))  # the library has no types
-        except SafetensorError as fault:
+        except (SafetensorError, *DAMAGE) as fault:
             reason = str(fault).removeprefix("Error while deserializing header: ")
             raise CheckpointError(
                 f"{path} is no safetensors file, or not whole: {reason}."
@@ -134,14 +135,15 @@ def _load(path: Path) -> Mapping[str, Weights]:
         start = file.read(262)
     if not start:
         raise CheckpointError(f"{path} is empty: copy it again.")
-    is_archive = start[:4] == b"PK\x03\x04"  # a zip archive; before 1.6 torch wrote bare pickles
-    if is_archive:
+    if start[:4] == ZIP_START:
         _check_archive(path)
-    if is_archive or start[:1] == b"\x80":
-        return _parts(path, _torch_load(path))
+    if start[:4] == ZIP_START or start[:1] == b"\x80":
+        return _parts(path, _read_torch(path))
     # Eight bytes of length, then a header of JSON.
     if path.suffix == ".safetensors" or start[8:9] == b"{":
-        return {"": SafetensorsFile(path)}
+        weights = SafetensorsFile(path)
+        log.warning(UNCHECKED.format(path))
+        return {"": weights}
     for magic, kind in _OTHERS.items():
         if start.startswith(magic):
             raise CheckpointError(f"{path} is {kind}; {_WANTED}")
@@ -168,22 +170,20 @@ def _check_archive(path: Path) -> None:
         raise CheckpointError(f"{path} is a zip archive: unpack it, then {_WANTED}")
 
 
-def _torch_load(path: Path) -> object:
+def _read_torch(path: Path) -> object:
     try:
-        with warnings.catch_warnings():
-            # torch warns of unusual files before it refuses them
-            warnings.simplefilter("ignore", UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as fault:
-        if "nsupported" in str(fault):
+        with path.open("rb") as file:
+            read = read_torch_file(file)
+    except TorchFileError as fault:
+        if fault.wants_code:
             raise CheckpointError(
                 f"{path} holds Python objects besides tensors and was not opened, because that "
                 f"could run code; {_WANTED}"
             ) from None
-        raise CheckpointError(f"{path} is cut off or damaged: copy it again.") from None
-    # A cut or foreign file sends torch on odd paths, which fails in many ways.
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError):
-        raise CheckpointError(f"{path} is cut off or damaged: copy it again.") from None
+        raise CheckpointError(f"{path} is cut off or damaged: {fault}. Copy it again.") from None
+    if read.form == "old":
+        log.warning(UNCHECKED.format(path))
+    return read.document
 
 
 def _parts(path: Path, document: object) -> dict[str, Weights]:

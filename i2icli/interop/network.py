@@ -110,14 +110,24 @@ def fill(module: nn.Module, network: Network, *, source: str) -> Filled:
     optional = constants | {name for name in ours if name.endswith(_COUNTER)}
     shared = [name for name in ours if name in theirs]
     reshaped = [name for name in shared if ours[name].shape != theirs[name].shape]
-    same_shape = [name for name in shared if name not in reshaped]
+    # Half and double precision are converted; nothing else stands for a weight.
+    mistyped = [
+        name
+        for name in shared
+        if ours[name].is_floating_point() and not theirs[name].is_floating_point()
+    ]
+    same_shape = [name for name in shared if name not in (*reshaped, *mistyped)]
     faults = {
         "missing": [name for name in ours if name not in theirs and name not in optional],
         "left over": [name for name in theirs if name not in ours],
         "of another shape": [
             f"{name} {tuple(theirs[name].shape)} for {tuple(ours[name].shape)}" for name in reshaped
         ],
-        "not finite": [name for name in same_shape if not theirs[name].isfinite().all()],
+        "of a type that no weight has": [f"{name} {theirs[name].dtype}" for name in mistyped],
+        # As they will be: a double may be too large for a float.
+        "not finite": [
+            name for name in same_shape if not theirs[name].to(ours[name].dtype).isfinite().all()
+        ],
         "constants with other values": [
             name
             for name in same_shape

@@ -49,7 +49,7 @@ _WAYS: tuple[tuple[Domain, Domain], ...] = (("a", "b"), ("b", "a"))
 class AttentionConfig(StrictModel):
     """A network that says where to translate."""
 
-    width: int = Field(32, ge=1, description="Channels after the first convolution.")
+    width: int = Field(32, ge=1, le=4096, description="Channels after the first convolution.")
     layout: AttentionLayout = Field(
         "released",
         description="Its decoder. released: 1x1 convolutions, as the released code computes; "
@@ -61,14 +61,14 @@ class AttentionConfig(StrictModel):
 class GuidedGeneratorConfig(StrictModel):
     """A generator with a ReLU after each residual sum."""
 
-    width: int = Field(32, ge=1, description="Channels after the first convolution (ngf).")
-    blocks: int = Field(9, ge=1, description="Residual blocks.")
+    width: int = Field(32, ge=1, le=4096, description="Channels after the first convolution (ngf).")
+    blocks: int = Field(9, ge=1, le=256, description="Residual blocks.")
 
 
 class GuidedDiscriminatorConfig(AdversaryConfig):
     """A discriminator of 70x70 patches with normalisation in all layers but the last."""
 
-    width: int = Field(64, ge=1, description="Channels after the first convolution (ndf).")
+    width: int = Field(64, ge=1, le=4096, description="Channels after the first convolution (ndf).")
 
 
 class AttentionGuidedConfig(MethodConfig):

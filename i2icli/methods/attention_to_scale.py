@@ -46,7 +46,7 @@ class AttentionToScaleConfig(SegmenterConfig):
     scales: tuple[float, ...] = Field(
         (1.0, 0.75, 0.5), description="Sizes of the picture that are looked at, the first 1."
     )
-    hidden: int = Field(512, ge=1, description="Channels of the attention's first layer.")
+    hidden: int = Field(512, ge=1, le=65536, description="Channels of the attention's first layer.")
     dropout: float = Field(
         0.5, ge=0, lt=1, description="Share of activations dropped before the last layers."
     )

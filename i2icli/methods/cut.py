@@ -60,7 +60,9 @@ class CUTConfig(OneWayConfig):
     projection: Literal["mlp", "none"] = Field(
         "mlp", description="Projection head before the contrast: two layers, or none."
     )
-    projection_dim: int = Field(256, ge=1, description="Dimensions after the projection head.")
+    projection_dim: int = Field(
+        256, ge=1, le=65536, description="Dimensions after the projection head."
+    )
     batch_negatives: bool = Field(
         False, description="Take negatives from all images of the batch, not only the same one."
     )

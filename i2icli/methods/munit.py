@@ -47,19 +47,26 @@ _DEFAULT_STYLE_SEED = 0
 class AutoencoderConfig(StrictModel):
     """Content encoder, style encoder and decoder of one domain (MUNIT, sec. 5.1)."""
 
-    width: int = Field(64, ge=1, description="Channels after the first convolution.")
-    blocks: int = Field(4, ge=1, description="Residual blocks, of encoder and of decoder.")
+    width: int = Field(64, ge=1, le=4096, description="Channels after the first convolution.")
+    blocks: int = Field(4, ge=1, le=256, description="Residual blocks, of encoder and of decoder.")
     mlp_width: int = Field(
-        256, ge=1, description="Numbers between the layers that make norm parameters of a style."
+        256,
+        ge=1,
+        le=65536,
+        description="Numbers between the layers that make norm parameters of a style.",
     )
 
 
 class MultiScaleDiscriminatorConfig(AdversaryConfig):
     """Discriminators of a picture at several sizes (Wang et al., CVPR 2018, as MUNIT uses them)."""
 
-    width: int = Field(64, ge=1, description="Channels after the first convolution; they double.")
-    layers: int = Field(4, ge=1, description="Downsampling layers of each discriminator.")
-    scales: int = Field(3, ge=1, description="Discriminators, each at half the size of the last.")
+    width: int = Field(
+        64, ge=1, le=4096, description="Channels after the first convolution; they double."
+    )
+    layers: int = Field(4, ge=1, le=16, description="Downsampling layers of each discriminator.")
+    scales: int = Field(
+        3, ge=1, le=16, description="Discriminators, each at half the size of the last."
+    )
 
 
 class MUNITConfig(MethodConfig):
@@ -78,7 +85,7 @@ class MUNITConfig(MethodConfig):
     generator: AutoencoderConfig = Field(
         AutoencoderConfig(), description="The auto-encoders of both domains."
     )
-    style_size: int = Field(8, ge=1, description="Numbers in a style code.")
+    style_size: int = Field(8, ge=1, le=4096, description="Numbers in a style code.")
     discriminator: MultiScaleDiscriminatorConfig = Field(
         MultiScaleDiscriminatorConfig(), description="The discriminators of both domains."
     )

@@ -30,6 +30,7 @@ from i2icli.metrics.picture_sets import (
 )
 from i2icli.metrics.results import Fact, Measurement, mean_measurement
 from i2icli.pictures.images import read_picture, read_size, to_tensor
+from i2icli.pretrained.weight_files import read_tensors
 from i2icli.pretrained.weights import FoundWeights, load_weights
 
 Net = Literal["alex", "vgg"]
@@ -211,7 +212,7 @@ def _build_module(net: Net, convolutions: Mapping[str, Tensor]) -> nn.Module:
             net=net, version=VERSION, pretrained=False, pnet_rand=True, verbose=False
         )
     heads = Path(lpips.__file__).parent / "weights" / f"v{VERSION}" / f"{net}.pth"
-    state: dict[str, Any] = torch.load(heads, map_location="cpu", weights_only=True)
+    state: dict[str, Any] = dict(read_tensors(heads).tensors)
     scaling = lpips.ScalingLayer().state_dict()
     state |= {f"scaling_layer.{name}": value for name, value in scaling.items()}
     for name in module.state_dict():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from i2icli.networks.efficientnet import EfficientNetLite0
 from i2icli.networks.vgg import VGG16Features
 from i2icli.pretrained.weight_files import read_tensors
 from i2icli.pretrained.weights import WEIGHTS, load_weights
+from i2icli.system.torch_files import UNCHECKED
+
+log = logging.getLogger(__package__)
 
 ARCHITECTURES: Mapping[str, type[VGG16Features] | type[EfficientNetLite0]] = {
     "vgg16": VGG16Features,
@@ -60,4 +64,10 @@ def load_table(name: str) -> Mapping[str, Tensor]:
             f"{name} is neither a file of weights nor one of {', '.join(WEIGHTS)}: "
             "`i2i weights list` shows what is here."
         )
-    return read_tensors(path).tensors
+    content = read_tensors(path)
+    for key, tensor in content.tensors.items():
+        if not tensor.is_floating_point() and tensor.ndim:  # counters are whole numbers
+            raise WeightsError(f"{path} cannot be used: {key} has the type {tensor.dtype}.")
+    if not content.has_sums:
+        log.warning(UNCHECKED.format(path))
+    return content.tensors

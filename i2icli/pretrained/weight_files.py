@@ -2,15 +2,13 @@
 
 The same network circulates in files of different bytes: the published original, a copy saved
 again, one cut down to its convolutions. So a file is known by its tensors: their names, their
-shapes, and one SHA-256 over their values. Nothing in a file is ever run, except a TorchScript
-network's own graph.
+shapes, and one SHA-256 over their values. Nothing in a file is ever run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,13 +17,13 @@ from functools import lru_cache
 from itertools import repeat
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from i2icli.errors import WeightsError
 from i2icli.networks.efficientnet import released_shapes
+from i2icli.system.torch_files import TorchFileError, read_torch_file, walk_tensors
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -42,13 +40,20 @@ class Content:
 
     Attributes:
         tensors: by name, on the CPU.
-        is_torchscript: it is a network, not a plain dictionary.
-        fault: why a TorchScript network cannot serve; empty where it can.
+        is_torchscript: they are a network's, not those of a plain dictionary.
+        has_sums: the file's own sums were found to be right; else damage may have gone unseen.
     """
 
     tensors: Mapping[str, Tensor]
     is_torchscript: bool = False
-    fault: str = ""
+    has_sums: bool = True
+
+    @property
+    def fault(self) -> str:
+        """Why a TorchScript network cannot serve; empty where it can."""
+        if self.is_torchscript and not any(name.startswith("layers.") for name in self.tensors):
+            return "its network has no part `layers`, which computes the features"
+        return ""
 
 
 def read_tensors(path: Path) -> Content:
@@ -61,21 +66,23 @@ def read_tensors(path: Path) -> Content:
         kind = "is a folder" if path.is_dir() else "does not exist"
         raise WeightsError(f"{path} {kind}: name a file of weights.")
     try:
-        if _is_torchscript(path):
-            return _read_torchscript(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as fault:  # torch raises anything on files that are none of its own
+        with path.open("rb") as file:
+            read = read_torch_file(file)
+    except (TorchFileError, OSError) as fault:
         raise WeightsError(
             f"{path} ({path.stat().st_size:,} bytes) cannot be read as weights: "
-            f"{_first_words(fault)}. It is damaged, or another kind of file."
+            f"{fault}. It is damaged, or another kind of file."
         ) from None
+    loaded, is_script = read.document, read.form == "torchscript"
+    if is_script:
+        return Content(walk_tensors(loaded), is_torchscript=True)
     if not isinstance(loaded, dict) or not loaded:
         raise WeightsError(f"{path} holds no table of weights but a {type(loaded).__name__}.")
     tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
     if not tensors:
         names = ", ".join(map(str, list(loaded)[:4]))
         raise WeightsError(f"{path} holds no weights; at its top are: {names}.")
-    return Content(tensors)
+    return Content(tensors, has_sums=read.form == "zip")
 
 
 @contextmanager
@@ -98,17 +105,6 @@ def _carried(path: Path) -> str | None:
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if name.endswith((".pth", ".pt"))]
     return names[0] if len(names) == 1 else None
-
-
-def load_torchscript(path: Path, device: torch.device) -> nn.Module:
-    """Load a TorchScript network for computing."""
-    with warnings.catch_warnings():
-        # torch announces that TorchScript will go; the published file has no other form.
-        warnings.simplefilter("ignore")
-        network: nn.Module = torch.jit.load(  # type: ignore[no-untyped-call]
-            str(path), map_location=device
-        )
-    return network.eval()
 
 
 def expected_shapes(name: str) -> Shapes:
@@ -177,24 +173,6 @@ def used_tensors(name: str, content: Content) -> dict[str, Tensor]:
     return {key: value for key, value in content.tensors.items() if key.startswith("layers.")}
 
 
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(entry.endswith("/constants.pkl") for entry in archive.namelist())
-
-
-def _read_torchscript(path: Path) -> Content:
-    network: Any = load_torchscript(path, torch.device("cpu"))
-    tensors = {name: value.detach() for name, value in network.state_dict().items()}
-    fault = ""
-    if not hasattr(network, "layers"):
-        fault = "its network has no part `layers`, which computes the features"
-    elif "return_features" not in {argument.name for argument in network.forward.schema.arguments}:
-        fault = "its network does not take `return_features`"
-    return Content(tensors, is_torchscript=True, fault=fault)
-
-
 def _convolutions(layers: Iterable[tuple[int, int, int, int]]) -> Shapes:
     shapes: dict[str, tuple[int, ...]] = {}
     for index, out, into, side in layers:
@@ -217,8 +195,3 @@ def _torchvision_shapes(name: str) -> Shapes:
         for key, value in network.state_dict().items()
         if not key.startswith("fc.") and not key.endswith("num_batches_tracked")
     }
-
-
-def _first_words(fault: Exception) -> str:
-    words = " ".join(str(fault).split())
-    return words[:100].rstrip(".") or type(fault).__name__

@@ -1,12 +1,11 @@
 """Checkpoint files: what they hold, written whole or not at all, read without running code.
 
-A file holds one dictionary of plain types and tensors, so that `torch.load(weights_only=True)`
-reads it.
+A file holds one dictionary of plain types and tensors, as `torch.save` writes it.
 """
 
 from __future__ import annotations
 
-import pickle
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,8 +19,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from i2icli.errors import CheckpointError, I2IError
+from i2icli.runs.checkpoint_fields import fault_of_fields
 from i2icli.runs.zoo import MODEL, ZooEntry, is_model, read_entry
 from i2icli.system.files import NO_ROOM, WholeFile, link_whole
+from i2icli.system.torch_files import DAMAGE, TorchFileError, read_torch_file
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,7 @@ class CheckpointState:
 
 FORMAT = 1
 KIND = "i2i checkpoint"
-# How PyTorch began its files before they were zip archives: a pickle of its magic number.
-_OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_IS_OF_RUN = re.compile(r"(last|best|step-\d+)\.pt").fullmatch
 # What early files of this format do not have.
 _ADDED: dict[str, Any] = {"origin": {}, "others": [], "choices": {}, "seconds": 0.0}
 
@@ -114,93 +114,110 @@ def copy_checkpoint(source: Path, path: Path) -> None:
 def load_checkpoint(path: Path) -> CheckpointState:
     """Read a checkpoint, or the model of an entry of the zoo, onto the CPU.
 
+    Its sums are checked as it is read, and each field is held to what a run can have written.
+
     Raises:
         CheckpointError: if there is no such file, it is none of i2i's, it is damaged, it wants
             code to run, or a newer i2i wrote it.
     """
     if is_model(path):
         return _state_of(read_entry(path.parent))
-    document = _read(path)
+    try:
+        return _read(path)
+    except _DamagedError as fault:
+        raise CheckpointError(
+            f"{path} ({path.stat().st_size} bytes) is cut off, damaged or no checkpoint: {fault}. "
+            f"{way_out(path)}"
+        ) from None
+
+
+class _DamagedError(CheckpointError):
+    """A file that is no whole checkpoint; the message is the reason in words."""
+
+
+def _read(path: Path) -> CheckpointState:
+    document = _read_document(path)
     if not isinstance(document, dict) or document.get("kind") != KIND:
         raise CheckpointError(
             f"{path} is not a checkpoint of i2i: give a file such as RUN/checkpoints/last.pt. What "
             f"a paper's own code saved becomes one by `i2i import {path}`."
         )
     number = document.get("format")
-    if not isinstance(number, int) or number > FORMAT:
+    if not isinstance(number, int) or not 0 < number < 10**9:
+        raise _DamagedError("its format is no number")
+    if number > FORMAT:
         raise CheckpointError(
             f"{path} has checkpoint format {number}, and this i2i reads up to {FORMAT}: "
             "update it with `pip install --upgrade i2icli`."
         )
     document = {**_ADDED, **document}
-    try:
-        return CheckpointState(
-            **{part.name: document[part.name] for part in fields(CheckpointState)}
-        )
-    except KeyError as missing:
-        raise CheckpointError(
-            f"{path} is damaged: {missing} is missing. Use an older checkpoint of the run."
-        ) from None
+    names = [part.name for part in fields(CheckpointState)]
+    if missing := [name for name in names if name not in document]:
+        raise _DamagedError(f"{missing[0]!r} is missing")
+    if fault := fault_of_fields(document):
+        raise _DamagedError(fault)
+    return CheckpointState(**{name: document[name] for name in names})
+
+
+def way_out(path: Path) -> str:
+    """Return a sentence on what to do about a damaged file: it names the newest good one beside."""
+    others = [file for file in path.parent.glob("*.pt") if _IS_OF_RUN(file.name) and file != path]
+    if path.parent.absolute().name != "checkpoints" or not _IS_OF_RUN(path.name):
+        return "Give a checkpoint that i2i wrote, such as RUN/checkpoints/last.pt."
+    for other in sorted(others, key=lambda file: file.stat().st_mtime, reverse=True):
+        with suppress(CheckpointError, OSError):
+            return (
+                f"The run's newest good checkpoint is {other}, of step {_read(other).step}: name "
+                f"it, or copy it to {path.with_name('last.pt')} to go on from it."
+            )
+    return f"No checkpoint of the run in {path.parent} is good: copy the run again, or train anew."
 
 
 def _state_of(entry: ZooEntry) -> CheckpointState:
-    facts = entry.facts
+    facts, halves = entry.facts, (torch.float16, torch.bfloat16)
     try:
         weights = safetensors.torch.load(entry.read_model())
-    except (SafetensorError, KeyError) as fault:
+    except (SafetensorError, *DAMAGE) as fault:
         raise CheckpointError(f"{entry.folder / MODEL} is damaged: {fault}.") from None
-    return CheckpointState(
+    state = CheckpointState(
         config=facts["configuration"],
-        weights={name: w.float() if w.is_floating_point() else w for name, w in weights.items()},
+        weights={name: w.float() if w.dtype in halves else w for name, w in weights.items()},
         step=facts["step"],
         epoch=facts["epoch"],
         data=facts["data"],
         origin={"zoo": entry.name},
     )
+    if reason := fault_of_fields(vars(state)):
+        raise CheckpointError(f"{entry.folder} is damaged: {reason}. Copy the folder again.")
+    return state
 
 
-def _read(path: Path) -> object:
+def _read_document(path: Path) -> object:
     if path.is_dir():
         raise CheckpointError(
             f"{path} is a folder: give the checkpoint file, such as {path / 'checkpoints/last.pt'}."
         )
     try:
         with path.open("rb") as file:
-            return _unpack(path, file)
+            read = read_torch_file(file)
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint at {path}.") from None
     except OSError as fault:
         raise CheckpointError(f"{path} cannot be read: {fault.strerror or fault}.") from None
-
-
-def _unpack(path: Path, file: BinaryIO) -> object:
-    # Checkpoints are zip archives; anything else would reach torch's older readers.
-    start = file.read(len(_OLD_TORCH))
-    if start == _OLD_TORCH:
+    except TorchFileError as fault:
+        if fault.wants_code:
+            raise CheckpointError(
+                f"{path} holds Python objects besides tensors and was not opened, because that "
+                "could run code: give a checkpoint that i2i wrote."
+            ) from None
+        raise _DamagedError(str(fault)) from None
+    if read.form != "zip":
+        maker = "an old PyTorch" if read.form == "old" else "TorchScript"
         raise CheckpointError(
-            f"{path} was written by an old PyTorch, not by i2i. What a paper's own code saved "
+            f"{path} was written by {maker}, not by i2i. What a paper's own code saved "
             f"becomes a checkpoint of i2i by `i2i import {path}`."
         )
-    if start[:4] != b"PK\x03\x04":
-        raise _unreadable(path)
-    file.seek(0)
-    try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise CheckpointError(
-            f"{path} holds Python objects besides tensors and was not opened, because that could "
-            "run code: give a checkpoint that i2i wrote."
-        ) from None
-    # A cut archive sends torch to odd places of the file, which fails in many ways.
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, OSError):
-        raise _unreadable(path) from None
-
-
-def _unreadable(path: Path) -> CheckpointError:
-    return CheckpointError(
-        f"{path} ({path.stat().st_size} bytes) is cut off, damaged or no checkpoint: "
-        "give a checkpoint that i2i wrote, such as RUN/checkpoints/last.pt."
-    )
+    return read.document
 
 
 def _plain(value: Any) -> Any:

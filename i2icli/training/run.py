@@ -22,15 +22,21 @@ import torchvision
 from i2icli.config.document import config_document, flatten
 from i2icli.config.schedule import ShareSchedule
 from i2icli.config.words import parse_duration, short_duration
-from i2icli.errors import ConfigError, Interrupted
-from i2icli.methods.shared.configure import AnyRunConfig, later_levers, restore_config
-from i2icli.runs.checkpoint import CheckpointState, load_checkpoint, save_checkpoint
+from i2icli.errors import CheckpointError, ConfigError, Interrupted
+from i2icli.methods.shared.configure import (
+    AnyRunConfig,
+    later_levers,
+    misfit_of,
+    restore_config,
+)
+from i2icli.runs.checkpoint import CheckpointState, load_checkpoint, save_checkpoint, way_out
 from i2icli.runs.folder import RunFolder, check_free, create_folder
 from i2icli.runs.paths import find_last, find_run
 from i2icli.system.choices import Kept
 from i2icli.system.device import device_title
 from i2icli.system.ranks import Ranks, joined_ranks, restart_count
 from i2icli.system.signals import stop_on_signals
+from i2icli.system.torch_files import DAMAGE
 from i2icli.training.data import resolve_data, scale_note
 from i2icli.training.initial import Loaded, load_initial_weights, start_from_pretrained
 from i2icli.training.logs import Clock, MetricsLog, NoLog
@@ -208,12 +214,14 @@ def resume_run(
         seconds = 0.0
         if state is not None:
             _check_fixed(config, state, folder)
+            if fault := misfit_of(config, state):
+                raise _damaged(folder.last, f"its weights do not fit its configuration ({fault})")
             seconds = _seconds_of(state, folder)
             config = _count_steps(config, state, seconds)
         earlier = None if state is None else _choices_of(state, ranks)
         session = open_session(config, device=device, ranks=ranks, earlier=earlier)
         if state is not None:
-            session.restore(state)
+            _take_up(state, session, folder.last)
             is_spent = is_used(config.train.budget_seconds, seconds)
             if is_spent or session.step >= session.last_step:
                 return _result(session, folder, was_finished=True)
@@ -229,6 +237,25 @@ def resume_run(
         )
         _tell_settings(session)
         return _train(session, folder, reporter, Clock(seconds_before=seconds))
+
+
+def _take_up(state: CheckpointState, session: Session, file: Path) -> None:
+    then = restore_config(state.config)
+    schedule, per_epoch = then.method.schedule, session.data.steps_per_epoch
+    is_planned = not then.train.awaits_steps(schedule)
+    if is_planned and state.step > (last := then.train.last_step(schedule, per_epoch)):
+        raise _damaged(file, f"its step is {state.step}, of a run of {last}")
+    try:
+        session.restore(state)
+    except torch.OutOfMemoryError:
+        raise
+    except DAMAGE as fault:
+        words = " ".join(str(fault).split())[:100] or type(fault).__name__
+        raise _damaged(file, f"its state does not fit the run ({words})") from None
+
+
+def _damaged(file: Path, reason: str) -> CheckpointError:
+    return CheckpointError(f"{file} is damaged: {reason}. {way_out(file)}")
 
 
 def _restore(document: Mapping[str, Any], stops: Mapping[str, Any]) -> AnyRunConfig:

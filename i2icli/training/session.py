@@ -14,7 +14,7 @@ from i2icli.config.document import config_document
 from i2icli.config.schedule import Moment
 from i2icli.data.folders import find_domains
 from i2icli.data.loader import BatchStream, build_loader, choose_workers
-from i2icli.errors import CheckpointError, ConfigError
+from i2icli.errors import ConfigError
 from i2icli.evaluation.measure import Measurer, build_measurer
 from i2icli.methods import method_of
 from i2icli.methods.shared.configure import AnyRunConfig
@@ -142,22 +142,17 @@ class Session(Assembly):
         Otherwise added processes take up the choices and pools of the others.
 
         Raises:
-            CheckpointError: if its weights are not those of this method.
+            RuntimeError: if its weights are not those of this method.
+            ValueError, KeyError: if other parts of it are not.
             DataError: if the training pictures changed.
         """
         where = self.config.data.root or f"{self.config.data.domain_a}"
         check_same_data(state.data, self.pictures, where=where)
         # One that began without their size goes on without: its samples stay alike.
         self.pictures = dict(state.data)
-        try:
-            self.method.load_state_dict(state.weights)
-        except RuntimeError as fault:
-            lines = [line.strip() for line in str(fault).splitlines()]
-            # The first names the class alone.
-            first = lines[1] if len(lines) > 1 else lines[0]
-            raise CheckpointError(
-                f"the checkpoint's weights do not fit the configuration: {first}"
-            ) from None
+        self.method.load_state_dict(state.weights)
+        if unknown := state.optimizers.keys() - self.steppers.keys():
+            raise ValueError(f"no optimizer is called {min(unknown)}")
         for name, stepper in self.steppers.items():
             stepper.restore(state.optimizers[name])
         if self.average is not None and state.ema is not None:

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from i2icli.errors import CheckpointError
-from i2icli.methods import METHODS, build_method, restore_config
+from i2icli.methods import METHODS, build_method, misfit_of, restore_config
 from i2icli.methods.shared.base import Method
 from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.pictures.images import Picture, Pixels
@@ -331,14 +331,13 @@ def load_translator(
     file = find_checkpoint(path)
     state = load_checkpoint(file)
     config = restore_config(state.config)
+    if fault := misfit_of(config, state):
+        raise CheckpointError(
+            f"{file} is damaged: its weights do not fit its configuration ({fault})."
+        )
     method = build_method(config)
     load = method.load_translating if state.translates_only else method.load_state_dict
-    try:
-        load(state.translating_weights())
-    except RuntimeError as fault:
-        raise CheckpointError(
-            f"{file} is damaged: its weights do not fit its configuration ({_first_line(fault)})."
-        ) from None
+    load(state.translating_weights())
     method.to(resolve_device(device)).requires_grad_(False).eval()
     changes = {"compile": _switch(compile)}
     if precision != "auto":
@@ -370,7 +369,3 @@ def _load_again(origin: Mapping[str, Any]) -> Translator:
 
 def _switch(wanted: bool | None) -> str:
     return "auto" if wanted is None else "on" if wanted else "off"
-
-
-def _first_line(fault: Exception) -> str:
-    return " ".join(str(fault).split())[:120]

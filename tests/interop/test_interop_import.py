@@ -14,12 +14,14 @@ from released_files import (
     stylegan2,
     stylegan2_discriminator,
 )
+from safetensors.torch import save_file
 
 from i2icli.errors import CheckpointError, ConfigError
 from i2icli.interop.importing import import_released
 from i2icli.networks.heads import SimilarityHead
 from i2icli.networks.vgg import vgg16_channels
 from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.system.messages import collect_messages
 from i2icli.translation.translator import load_translator
 
 
@@ -324,3 +326,41 @@ def test_existing_output_is_not_overwritten(tmp_path):
     with pytest.raises(ConfigError, match=r"out\.pt is there already"):
         import_released(file, tmp_path / "out.pt")
     assert (tmp_path / "out.pt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.float64])
+def test_weights_of_another_precision_are_converted(kind, tmp_path):
+    weights = {name: weight.to(kind) for name, weight in resnet().state_dict().items()}
+    _, translator = _import(save(tmp_path / "latest_net_G.pth", weights))
+    ours = translator.method.state_dict()
+    assert {weight.dtype for weight in ours.values()} == {torch.float32}
+    theirs = iter(weights.values())  # in the same order
+    assert all(torch.equal(ours[f"generator.{n}"], next(theirs).float()) for n in weights)
+
+
+@pytest.mark.parametrize("kind", [torch.int32, torch.complex64, torch.bool])
+def test_weights_of_a_type_that_no_weight_has_are_refused(kind, tmp_path):
+    weights = {name: weight.to(kind) for name, weight in resnet().state_dict().items()}
+    with pytest.raises(CheckpointError, match=rf"of a type that no weight has \(.* {kind}"):
+        import_released(save(tmp_path / "latest_net_G.pth", weights), tmp_path / "out.pt")
+
+
+def test_double_that_no_float_holds_is_refused(tmp_path):
+    weights = {name: weight.double() for name, weight in resnet().state_dict().items()}
+    weights["model.1.weight"][0] = 1e300
+    with pytest.raises(CheckpointError, match="1 not finite"):
+        import_released(save(tmp_path / "latest_net_G.pth", weights), tmp_path / "out.pt")
+
+
+@pytest.mark.parametrize("form", ["zip", "old", "safetensors"])
+def test_import_of_a_file_without_sums_says_so(form, tmp_path):
+    weights = resnet().state_dict()
+    if form == "safetensors":
+        save_file(weights, file := tmp_path / "x.safetensors")
+    else:
+        is_new = form == "zip"
+        file = save(tmp_path / "x.pth", weights, _use_new_zipfile_serialization=is_new)
+    messages = collect_messages()
+    import_released(file, tmp_path / "out.pt")
+    (said,) = messages or [""]
+    assert said.startswith(f"note: {file} has no sums of its own") == (form != "zip")

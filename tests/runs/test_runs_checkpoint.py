@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,89 @@ def test_file_that_is_no_checkpoint_of_ours_says_what_to_do(tmp_path, document, 
     torch.save(document, tmp_path / "odd.pt", _use_new_zipfile_serialization=not is_old)
     with pytest.raises(CheckpointError, match=words):
         load_checkpoint(tmp_path / "odd.pt")
+
+
+def test_flipped_bytes_of_a_checkpoint_are_refused_or_do_not_matter(tmp_path):
+    path, refused = tmp_path / "last.pt", 0
+    save_checkpoint(path, make_state())
+    wanted, whole = load_checkpoint(path), path.read_bytes()
+    for position in range(0, len(whole), 61):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 4]) + whole[position + 1 :])
+        try:
+            found = load_checkpoint(path)
+        except CheckpointError:
+            refused += 1
+            continue
+        assert (found.config, found.step) == (wanted.config, wanted.step)
+        assert torch.equal(found.weights["g.weight"], wanted.weights["g.weight"])
+    assert refused > 50
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("step", -5, "its step is -5"),
+        ("step", 10**30, "its step is 1000000000000000000000000000000"),
+        ("step", 2.5, "its step is 2.5"),
+        ("step", 1 << 99_999, "its step is int that no run writes"),
+        ("epoch", 7, "its epoch is 7 at step 3"),
+        ("seconds", float("nan"), "its seconds is nan"),
+        ("weights", {"g.weight": "x"}, "its weights is dict that no run writes"),
+        ("weights", {"g.weight": torch.arange(3)}, "its weights is dict"),
+        ("weights", {"g.weight": torch.ones(3).double()}, "its weights is dict"),
+        ("weights", {"g.weight": torch.ones(3, dtype=torch.complex64)}, "its weights is dict"),
+        ("ema", {"g.bias": torch.ones(1)}, r"its average of 'g\.bias' is of no weight"),
+        ("config", {"a": {"b": 1 << 99_999}}, "its config is dict"),
+        ("data", {"a": {"side": "wide"}}, "its data is dict"),
+        ("rng", {"cpu": torch.ones(3)}, "its rng is dict"),
+        ("meters", {"sums": {"g/x": torch.ones(())}, "counts": {}}, "its meters is dict"),
+        ("others", [{"memory": {}}], "its others is list"),
+        ("optimizers", {"g": 5}, "its optimizers is dict"),
+        (
+            "optimizers",
+            {"g": {"moments": {"g.weight": {"exp_avg": torch.ones(2)}}}},
+            r"its optimizer 'g' does not fit the weight 'g\.weight'",
+        ),
+        (
+            "optimizers",
+            {"g": {"moments": {"g.weight": {"odd": torch.ones(10)}}}},
+            "its optimizer 'g' does not fit",
+        ),
+    ],
+    # Python does not write out numbers of so many digits.
+    ids=lambda part: part if isinstance(part, str) else "",
+)
+def test_field_that_no_run_writes_is_refused(tmp_path, field, value, words):
+    save_checkpoint(tmp_path / "last.pt", replace(make_state(), **{field: value}))
+    with pytest.raises(CheckpointError, match=words):
+        load_checkpoint(tmp_path / "last.pt")
+
+
+def damage(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+
+
+def test_damaged_checkpoint_of_a_run_names_the_newest_that_is_good(tmp_path):
+    folder = tmp_path / "run" / "checkpoints"
+    folder.mkdir(parents=True)
+    for age, (name, step) in enumerate({"step-5": 5, "step-3": 3, "step-1": 1, "last": 7}.items()):
+        save_checkpoint(folder / f"{name}.pt", make_state(step))
+        os.utime(folder / f"{name}.pt", (10_000 - age, 10_000 - age))
+    damage(folder / "last.pt")
+    damage(folder / "step-5.pt")
+    with pytest.raises(CheckpointError) as refusal:
+        load_checkpoint(folder / "last.pt")
+    good, last = folder / "step-3.pt", folder / "last.pt"
+    assert str(refusal.value).endswith(
+        f"The run's newest good checkpoint is {good}, of step 3: name it, or copy it to {last} to "
+        "go on from it."
+    )
+    for name in ("step-3", "step-1"):
+        damage(folder / f"{name}.pt")
+    with pytest.raises(CheckpointError, match=r"No checkpoint of the run in .* is good"):
+        load_checkpoint(folder / "last.pt")
 
 
 def test_missing_checkpoint_is_named(tmp_path):

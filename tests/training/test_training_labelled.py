@@ -12,7 +12,9 @@ from i2icli.config.schedule import Moment
 from i2icli.errors import ConfigError, DataError, WeightsError
 from i2icli.methods.shared.configure import run_schema
 from i2icli.networks.dilated_resnet import DilatedResnet
+from i2icli.pretrained.networks import load_table
 from i2icli.runs.checkpoint import load_checkpoint, save_checkpoint
+from i2icli.system.messages import collect_messages
 from i2icli.training.run import resume_run, start_run
 from i2icli.training.session import open_session
 from i2icli.translation.translator import load_translator
@@ -190,6 +192,17 @@ def test_weights_of_another_network_are_refused(root, tmp_path):
     config = labelled_config(root, method={"backbone_weights": str(file)})
     with pytest.raises(ConfigError, match=r"other\.pth do not fit this backbone: .*conv1\.weight"):
         start_run(config, run_dir=tmp_path / "run")
+
+
+def test_a_file_without_sums_is_taken_and_said_and_whole_numbers_are_no_weights(tmp_path):
+    weights, file = DilatedResnet("resnet18").state_dict(), tmp_path / "backbone.pth"
+    torch.save(weights, file, _use_new_zipfile_serialization=False)
+    messages = collect_messages()
+    assert load_table(str(file)).keys() == weights.keys()
+    assert messages[0].startswith(f"note: {file} has no sums of its own")
+    torch.save({**weights, "conv1.weight": weights["conv1.weight"].int()}, file)
+    with pytest.raises(WeightsError, match=r"conv1\.weight has the type torch\.int32"):
+        load_table(str(file))
 
 
 def test_drawings_of_label_maps_raise_no_alarm(root, tmp_path):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from engine_kit import (
     Watcher,
     assert_same_end,
@@ -68,6 +69,32 @@ def test_run_extended_by_resume_ends_like_the_longer_run(picture_root, tmp_path)
     start_run(pair_config(picture_root, steps=5), run_dir=tmp_path / "run")
     assert resume_run(tmp_path / "run", steps=9).step == 9
     assert_same_end(tmp_path / "through", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"step": 9_000}, "its step is 9000, of a run of 3"),
+        ({"rng": {"cpu": torch.zeros(3, dtype=torch.uint8)}}, "its state does not fit the run"),
+        ({"rng": {}}, "its state does not fit the run"),
+        ({"memory": {}}, "its state does not fit the run"),
+        ({"optimizers": {}}, "its state does not fit the run"),
+        ({"optimizers": {"stranger": {"moments": {}}}}, "no optimizer is called stranger"),
+        ({"weights": {}}, "its weights do not fit its configuration"),
+    ],
+    ids=str,
+)
+def test_run_does_not_go_on_from_a_state_that_is_not_its_own(picture_root, tmp_path, change, words):
+    folder = RunFolder(tmp_path / "run")
+    start_run(pair_config(picture_root, steps=3), run_dir=folder.path)
+    good = folder.numbered(2)
+    shutil.copy(folder.last, good)
+    optimizers = {"optimizers": {}} if "weights" in change else {}
+    save_checkpoint(folder.last, replace(load_checkpoint(folder.last), **change, **optimizers))
+    with pytest.raises(CheckpointError, match=words) as refusal:
+        resume_run(folder.path, steps=20_000)
+    assert f"{folder.last} is damaged" in str(refusal.value)
+    assert f"The run's newest good checkpoint is {good}, of step 3" in str(refusal.value)
 
 
 def test_a_run_keeps_the_scale_that_it_began_with(picture_root, tmp_path):

@@ -22,6 +22,8 @@ from i2icli.errors import ConfigError
 from i2icli.methods.shared.base import Method
 from i2icli.methods.shared.registry import METHODS, method_of
 from i2icli.pictures.label_maps import class_colours
+from i2icli.runs.checkpoint import CheckpointState
+from i2icli.system.torch_files import DAMAGE
 
 AnyRunConfig = RunConfig[MethodConfig]
 
@@ -130,6 +132,31 @@ def build_method(config: AnyRunConfig) -> Method:
             ) from error
     method.draws.restore(torch.Generator().manual_seed(config.train.seed).get_state())
     return method
+
+
+def misfit_of(config: AnyRunConfig, state: CheckpointState) -> str:
+    """Return in words where a checkpoint's weights are not those of the configured networks.
+
+    No memory is taken for networks, whatever their size; empty where all fit.
+
+    Raises:
+        ConfigError: as `build_method`.
+    """
+    try:
+        with torch.device("meta"):
+            method = build_method(config)
+    except DAMAGE as fault:
+        return f"no network is of such sizes: {str(fault)[:100]}"
+    ours = method.translating_state() if state.translates_only else method.state_dict()
+    if unlike := state.weights.keys() ^ ours.keys():
+        return f"{min(unlike)} is on one side only"
+    for weights in (state.weights, state.ema or {}):
+        for name, weight in weights.items():
+            if weight.shape != ours[name].shape:
+                return f"{name} is {tuple(weight.shape)} instead of {tuple(ours[name].shape)}"
+            if weight.is_floating_point() != ours[name].is_floating_point():
+                return f"{name} has the type {weight.dtype}"
+    return ""
 
 
 def _method_name(document: Mapping[str, Any]) -> str | None:
