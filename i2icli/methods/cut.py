@@ -130,11 +130,14 @@ class CUT(OneWay):
         return {
             **self.structure_players(),
             "discriminator": self.discriminator_player(self.discriminator),
-            "generator": self.player(self.generator, self.projector),
+            "generator": self.generator_player(self.projector),
         }
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Yield the discriminator's terms, then those of generator and projector (CUT, sec. 3)."""
+        if self.is_distilled:
+            yield from self.turns_ahead(batch)
+            return
         config = self.config
         contrasts = ["nce", "nce_identity"] if config.nce_identity else ["nce"]
         sources = [batch.real_a, batch.real_b][: len(contrasts)]

@@ -68,11 +68,14 @@ class SeSim(OneWay):
         return {
             **self.structure_players(),
             "discriminator": self.discriminator_player(self.discriminator),
-            "generator": self.player(self.generator),
+            "generator": self.generator_player(),
         }
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Yield the terms of the head, the discriminator, the generator (SeSim, sec. 3)."""
+        if self.is_distilled:
+            yield from self.turns_ahead(batch)
+            return
         fake_b = self.run_generator(batch.real_a)
 
         yield from self.structure_turns(batch.real_a, fake_b, batch.real_b)

@@ -125,6 +125,8 @@ class ResnetGenerator(nn.Module):
             layers += _halving(channels, antialias=antialias_down, norm=norm)
         layers += [ResnetBlock(4 * width, norm=norm, dropout=dropout) for _ in range(blocks)]
         self._last_block = len(layers) - 1  # 20 of 9 blocks with blurs, else 18
+        # The module between whose output and the picture half of the blocks lie.
+        self.middle_block = self._last_block - blocks // 2
         for channels in (4 * width, 2 * width):
             layers += _doubling(channels, antialias=antialias_up, norm=norm)
         last = SmallStart if residual else nn.Conv2d

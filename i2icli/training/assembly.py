@@ -82,6 +82,7 @@ class Assembly:
 
         def step(batch: AnyBatch, moment: Moment) -> StepLosses:
             look_around(self.device)
+            self.method.start_step(moment.step)
             for stepper in self.steppers.values():
                 stepper.set_learning_rate(moment)
             losses = update(batch)

@@ -37,9 +37,10 @@ class Stepper:
 
     def learning_rate(self, moment: Moment) -> float:
         """Return the schedule's learning rate at a step, where a module's own rate is 1."""
-        if moment.step < self.player.first_step:
-            return 0.0
-        return self.player.optimizer.lr * self.player.schedule.rate(moment)
+        player = self.player
+        is_early = moment.step < player.first_step
+        rate = player.early_rate if is_early else player.schedule.rate(moment)
+        return player.optimizer.lr * rate
 
     def state(self) -> dict[str, Any]:
         """Return moments and step counts by the names of the weights, and the scaler's state."""

@@ -78,7 +78,7 @@ class Adversarial(Method):
         self.adversary = given if isinstance(given, AdversaryConfig) else AdversaryConfig()
         plain = AdversaryConfig()
         for key in ("features", "taps"):
-            if getattr(self.adversary, key) != getattr(plain, key) and not self.looks_through:
+            if getattr(self.adversary, key) != getattr(plain, key) and not self.needs_features:
                 raise ConfigError(
                     f"method.discriminator.{key} counts only where something looks through the "
                     'frozen network: set method.discriminator.kind = "projected" or "both"'
@@ -87,13 +87,23 @@ class Adversarial(Method):
     @property
     def pretrained(self) -> tuple[str, ...]:
         """The structure term's network, and the one whose features are discriminated."""
-        own = (self.adversary.features,) if self.looks_through else ()
+        own = (self.adversary.features,) if self.needs_features else ()
         return tuple(dict.fromkeys((*super().pretrained, *own)))
 
     @property
     def looks_through(self) -> bool:
         """Whether pictures are seen through the frozen network too."""
         return self.adversary.kind != "patch"
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether the frozen network is needed for anything."""
+        return self.looks_through
+
+    @property
+    def steps_ahead(self) -> int:
+        """Steps at the beginning in which the generator does not meet the discriminator."""
+        return self.adversary.lead_steps
 
     def configured(self, patch: nn.Module) -> nn.Module:
         """Return the configured discriminator: `patch`, heads on frozen features, or both."""
@@ -104,13 +114,13 @@ class Adversarial(Method):
             patch.has_slope = config.r1 > 0
         if config.kind == "patch":
             return patch
-        channels = _CHANNELS[config.features](self._layers)
-        heads = ProjectedHeads(channels, width=config.head_width, is_spectral=config.spectral_norm)
+        channels, is_spectral = self.feature_channels, config.spectral_norm
+        heads = ProjectedHeads(channels, width=config.head_width, is_spectral=is_spectral)
         return JointDiscriminator(heads, patch if config.kind == "both" else None)
 
     def player(self, *modules: nn.Module) -> Player:
         """Return a player that is no discriminator; these may be ahead of it."""
-        return replace(super().player(*modules), first_step=self.adversary.lead_steps + 1)
+        return replace(super().player(*modules), first_step=self.steps_ahead + 1)
 
     def discriminator_player(self, *modules: nn.Module) -> Player:
         """Return a player of discriminators, with their own learning rate where one is set."""
@@ -133,10 +143,14 @@ class Adversarial(Method):
             ).contiguous(memory_format=self.memory_format)
         if not self.looks_through:
             return Seen((pictures,))
-        coloured = pictures.expand(-1, 3, -1, -1) if pictures.shape[1] == 1 else pictures
-        features = tuple(self.network(config.features)(coloured, self._layers))
+        features = self.features_of(pictures)
         parts = {"patch": (pictures,), "projected": features, "both": (pictures, *features)}
         return Seen(parts[config.kind], features)
+
+    def features_of(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        """Return the frozen network's features of pictures, (B, C, H, W), the finest first."""
+        coloured = pictures.expand(-1, 3, -1, -1) if pictures.shape[1] == 1 else pictures
+        return tuple(self.network(self.adversary.features)(coloured, self._layers))
 
     def see_past(self, seen: Seen, pictures: Tensor, pool: str) -> Seen:
         """Return translations for the discriminator's turn, past ones among them, as constants.
@@ -189,6 +203,11 @@ class Adversarial(Method):
             loss = partial(discriminator_gan_loss, is_real=name.endswith("real"), mode=mode)
             terms[name] = weight * self._over_parts(answers[name], loss)
         return terms | penalty
+
+    @property
+    def feature_channels(self) -> list[int]:
+        """Channels of the frozen network's features, the finest first."""
+        return _CHANNELS[self.adversary.features](self._layers)
 
     @property
     def _layers(self) -> tuple[str, ...]:

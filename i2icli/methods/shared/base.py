@@ -41,7 +41,8 @@ class Player:
         optimizer: with the learning rate before any decay.
         schedule: multiplies it over the training.
         rates: multiplies it further, one number a module; none: 1 each.
-        first_step: the learning rate is 0 before this one.
+        first_step: the learning rate is another one before this step.
+        early_rate: multiplies it there, in place of the schedule; 0: the weights stand still.
     """
 
     modules: tuple[nn.Module, ...]
@@ -49,6 +50,7 @@ class Player:
     schedule: Schedule
     rates: tuple[float, ...] = ()
     first_step: int = 1
+    early_rate: float = 0.0
 
     def groups(self) -> list[tuple[float, list[nn.Parameter]]]:
         """Return the weights to update by module, frozen ones left out, each with its rate."""
@@ -356,6 +358,9 @@ class Method(nn.Module, ABC):
 
         A stage may freeze weights for good by `requires_grad_(False)`.
         """
+
+    def start_step(self, step: int) -> None:
+        """Enter a step, counted from 1, in training: what lasts for so many steps begins here."""
 
     def memory(self) -> dict[str, Any]:
         """Return all state that is not weights: choices and pools; plain types and tensors."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import torch
@@ -17,14 +18,19 @@ from i2icli.config.method import (
     Task,
 )
 from i2icli.config.sections import DatasetKind
+from i2icli.data.batch import Batch
+from i2icli.errors import ConfigError
 from i2icli.losses.gan import GanMode
 from i2icli.methods.shared.adversarial import Adversarial, Seen
-from i2icli.methods.shared.base import Terms, Translation
+from i2icli.methods.shared.base import Player, Terms, Translation
 from i2icli.methods.shared.draws import ImagePool, PastImages
 from i2icli.methods.shared.sliced import SlicedDistance
+from i2icli.networks.distiller import Distiller
 from i2icli.networks.patchgan import PatchDiscriminator
 from i2icli.networks.resnet import ResnetGenerator
 from i2icli.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+
+_DISTIL_RATE = 5.0  # times the learning rate: predicting features, no adversary answers
 
 
 class OneWayConfig(MethodConfig):
@@ -51,6 +57,13 @@ class OneWayConfig(MethodConfig):
         ge=0,
         description="Weight of the sliced Wasserstein distance of translations to pictures of B "
         "in the frozen features that `discriminator` names; no adversary.",
+    )
+    distil_steps: int = Field(
+        0,
+        ge=0,
+        description="Steps at the beginning in which the generator learns to predict, from its "
+        "middle block, the frozen features that `discriminator` names, at 5 times the rate; the "
+        "discriminator's `lead_steps` are the last of these. In no paper here.",
     )
 
     @model_validator(mode="after")
@@ -84,11 +97,61 @@ class OneWay(Adversarial):
             self.pools["fake_b"] = ImagePool(config.pool_size)
         if config.sliced_wasserstein:
             self.sliced = SlicedDistance()
+        self.distiller: Distiller | None = None
+        if config.distil_steps:
+            if not isinstance(self.generator, ResnetGenerator):
+                raise ConfigError(
+                    "method.distil_steps is for ResNet generators, and this method's is "
+                    "StyleGAN2's: set it to 0"
+                )
+            (inside,) = self.generator.feature_channels([self.generator.middle_block])
+            self.distiller = Distiller(inside, self.feature_channels)
+        self.is_distilled = self.is_led = False
 
     @property
     def looks_through(self) -> bool:
         """Whether pictures are seen through the frozen network too."""
         return super().looks_through or self.config.sliced_wasserstein > 0
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether the frozen network is needed for anything."""
+        return super().needs_features or self.config.distil_steps > 0
+
+    @property
+    def steps_ahead(self) -> int:
+        """Steps at the beginning in which the generator does not meet the discriminator."""
+        return max(super().steps_ahead, self.config.distil_steps)
+
+    def start_step(self, step: int) -> None:
+        """Enter a step: whether the generator distils, and whether the discriminator learns."""
+        self.is_distilled = step <= self.steps_ahead and self.config.distil_steps > 0
+        self.is_led = step > self.steps_ahead - self.adversary.lead_steps
+
+    def generator_player(self, *modules: nn.Module) -> Player:
+        """Return the player of the generator and the modules that learn with it."""
+        if self.distiller is None:
+            return self.player(self.generator, *modules)
+        player = self.player(self.generator, *modules, self.distiller)
+        return replace(player, early_rate=_DISTIL_RATE)
+
+    def turns_ahead(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
+        """Yield the turns of a step in which the generator distils."""
+        assert self.distiller is not None, "the step would not be one"
+        assert isinstance(self.generator, ResnetGenerator), "only these distil"
+        real_a, real_b = batch.real_a, batch.real_b
+        if self.is_led:
+            fake_b = self.generator(real_a)[0].detach()
+            fake, real = self.see(fake_b, "fake_b"), self.see(real_b, "real_b")
+            shown = self.show(fake, fake_b, real, real_b)
+            yield "discriminator", self.discriminator_terms(*shown)
+        errors = []
+        for pictures in (real_a, real_b):
+            with torch.no_grad():
+                features = self.features_of(pictures)
+            (maps,) = self.generator.encode(pictures, [self.generator.middle_block])
+            errors.append(self.distiller(maps, features, self.ranks))
+        yield "generator", {"distil": torch.stack(errors).mean()}
 
     def build_networks(self) -> tuple[ResnetGenerator | StyleGAN2Generator, nn.Module]:
         """Return the generator and the discriminator, fresh."""
