@@ -11,6 +11,7 @@ import typer
 
 from i2icli.cli.analyse_structure import analyse_structure
 from i2icli.cli.bench import bench
+from i2icli.cli.cache import cache_app
 from i2icli.cli.compare import compare
 from i2icli.cli.data import data_app
 from i2icli.cli.doctor import doctor
@@ -121,6 +122,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(presets_app, name="presets")
 app.add_typer(weights_app, name="weights")
 app.add_typer(zoo_app, name="zoo")
+app.add_typer(cache_app, name="cache")
 app.command("schema", epilog=examples("i2i schema", "i2i schema --out i2i.schema.json"))(schema)
 
 

@@ -3,7 +3,7 @@
 A cache holds what `transforms.resize_first` returns, so crops from it equal crops from the files,
 bit for bit. It lies in `ROOT/.i2i-cache`, where no listing looks, so the data set and its
 fingerprint stay what they are. The original stays the truth: a picture is taken from the cache
-only while its file has the size and time that it had, and is read from its file otherwise.
+only while its file has the size and times that it had, and is read from its file otherwise.
 """
 
 from __future__ import annotations
@@ -27,12 +27,16 @@ from i2icli.data.transforms import CropPlan
 from i2icli.pictures.decode import Pixels, max_pixels
 
 _log = logging.getLogger(__name__)
-FORMAT = 1  # raised when pictures are decoded, resized or kept in another way
+FORMAT = 2  # raised when pictures are decoded, resized or kept in another way
 FOLDER = ".i2i-cache"
 ABOUT, INDEX, PIXELS = "about.json", "index.npz", "pixels.u8"
 # The columns of the index: the size of the kept picture and of the original, where it begins in
-# the file of pixels (-1: not kept), its checksum, and the size and time of the original's file.
-COLUMNS = ("height", "width", "source_width", "source_height", "start", "crc", "bytes", "time_ns")
+# the file of pixels (-1: not kept), its checksum, and the size of the original's file, the time of
+# its content and, since that one is easily set, of its last change of any kind.
+COLUMNS = (
+    *("height", "width", "source_width", "source_height", "start", "crc"),
+    *("bytes", "time_ns", "changed_ns"),
+)
 _LOOKED_AT = 1000
 
 
@@ -155,8 +159,8 @@ class PixelCache:
             status = os.stat(file)
         except (OSError, ValueError):
             return False
-        now = status.st_size, status.st_mtime_ns
-        return now == (int(self._index["bytes"][row]), int(self._index["time_ns"][row]))
+        now = status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        return now == tuple(int(self._index[name][row]) for name in COLUMNS[-3:])
 
     def _is_whole(self, row: int, flat: NDArray[np.uint8]) -> bool:
         # Each picture once a process.

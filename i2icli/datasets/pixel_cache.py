@@ -190,6 +190,7 @@ def _enter(path: Path, job: _Job) -> _Entry:
         # Before the pixels: a change in between then shows.
         status = path.stat()
         row |= {"bytes": status.st_size, "time_ns": status.st_mtime_ns}
+        row["changed_ns"] = status.st_ctime_ns
         picture = read_picture(path, channels=job.step.channels)
     except (DataError, OSError) as error:
         return _Entry(None, row, str(error))

@@ -1,12 +1,7 @@
-"""clean-fid's Inception networks, with the weights handed in by path.
-
-clean-fid fetches its weights on its own, into a temporary folder; here they come from the weights
-folder, and the network is never used.
-"""
+"""Pictures into Inception features as clean-fid computes them: its resizing, our own network."""
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,12 +10,14 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from i2icli.errors import ConfigError, I2IError
+from i2icli.networks.inception import SIDE
 from i2icli.pictures.images import Pixels
-from i2icli.pretrained.weight_files import read_tensors
+from i2icli.pretrained.inception import load_inception
 from i2icli.pretrained.weights import FoundWeights, find_weights
 
 FeatureMode = Literal["clean", "legacy_pytorch", "legacy_tensorflow"]
@@ -35,7 +32,6 @@ _WEIGHTS = {
     "legacy_pytorch": "inception-pytorch",
     "legacy_tensorflow": "inception",
 }
-_BUILDING = threading.Lock()
 
 Network = Callable[[Tensor], Tensor]
 
@@ -71,22 +67,16 @@ def prepare(pixels: Pixels, resize: Callable[[Any], Any]) -> Tensor:
 
 
 def build_resizer(mode: FeatureMode) -> Callable[[Any], Any]:
-    """Return clean-fid's own resizer for (H, W, 3) uint8 pictures."""
-    with quiet():
-        from cleanfid.resize import build_resizer as build
-
-        return cast(Callable[[Any], Any], build(mode))
-
-
-def build_network(mode: FeatureMode, device: torch.device, weights: FoundWeights) -> Network:
-    """Return the network from prepared pictures, (B, 3, h, w), to features, (B, 2048).
+    """Return clean-fid's own resizer for (H, W, 3) uint8 pictures.
 
     Raises:
         I2IError: clean-fid is not installed.
     """
     try:
-        with quiet(), _BUILDING:
-            return _build(mode, device, weights)
+        with quiet():
+            from cleanfid.resize import build_resizer as build
+
+            return cast(Callable[[Any], Any], build(mode))
     except ImportError as fault:
         raise I2IError(
             f"clean-fid cannot be used ({fault}): install it with `pip install clean-fid`."
@@ -102,35 +92,29 @@ def quiet() -> Iterator[None]:
 
 
 @lru_cache(maxsize=2)
-def _build(mode: FeatureMode, device: torch.device, weights: FoundWeights) -> Network:
-    if mode == "legacy_pytorch":
-        return _pytorch_network(device, weights)
-    from cleanfid.inception_torchscript import InceptionV3W
+def build_network(mode: FeatureMode, device: torch.device, weights: FoundWeights) -> Network:
+    """Return the network from prepared pictures, (B, 3, h, w), to features, (B, 2048).
 
-    # It takes the folder and adds the published name, under which the file is kept.
-    model = InceptionV3W(
-        str(weights.path.parent), download=False, resize_inside=mode == "legacy_tensorflow"
-    )
-    model = model.to(device).eval().requires_grad_(False)
-    return cast(Network, model)
-
-
-def _pytorch_network(device: torch.device, weights: FoundWeights) -> Network:
-    from cleanfid import inception_pytorch
-
-    # Its constructor downloads through this name and offers no other way in.
-    original = inception_pytorch.load_state_dict_from_url
-    inception_pytorch.load_state_dict_from_url = lambda *_args, **_options: dict(
-        read_tensors(weights.path).tensors
-    )
-    try:
-        model = inception_pytorch.InceptionV3(output_blocks=[3], resize_input=False)
-    finally:
-        inception_pytorch.load_state_dict_from_url = original
-    model = model.to(device).eval().requires_grad_(False)
+    Raises:
+        WeightsError: the file of the weights was damaged after it was found.
+    """
+    inception = load_inception(weights).to(device)
 
     def network(images: Tensor) -> Tensor:
-        pooled: Tensor = model(images / 255)[0]
-        return pooled.flatten(1)
+        if mode == "legacy_pytorch":
+            return cast(Tensor, inception(2 * (images / 255) - 1))
+        if mode == "legacy_tensorflow":
+            images = _enlarge(images)
+        return cast(Tensor, inception((images - 128) / 128))
 
     return network
+
+
+def _enlarge(images: Tensor) -> Tensor:
+    """Bring pictures, (B, 3, h, w), to the network's side as TensorFlow 1 did, corner on corner."""
+    batch, channels, height, width = images.shape
+    # Its samples begin at a picture's first pixel, where those of torch lie half a step further in.
+    shifted = [[1.0, 0.0, 1 / width - 1 / SIDE], [0.0, 1.0, 1 / height - 1 / SIDE]]
+    theta = torch.tensor(shifted, device=images.device).expand(batch, 2, 3)
+    grid = F.affine_grid(theta, [batch, channels, SIDE, SIDE], align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)

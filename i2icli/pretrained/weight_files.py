@@ -19,10 +19,11 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from i2icli.errors import WeightsError
 from i2icli.networks.efficientnet import released_shapes
+from i2icli.networks.inception import FidInception
 from i2icli.system.torch_files import TorchFileError, read_torch_file, walk_tensors
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -122,7 +123,8 @@ def expected_shapes(name: str) -> Shapes:
     if name == "efficientnet-lite0":
         return released_shapes()
     if name == "inception-pytorch":
-        return _torchvision_shapes("inception_v3")
+        with torch.device("meta"):
+            return _shapes_of(FidInception())
     if name.startswith("resnet"):
         return _torchvision_shapes(name)
     return {}
@@ -181,15 +183,15 @@ def _convolutions(layers: Iterable[tuple[int, int, int, int]]) -> Shapes:
     return shapes
 
 
-@lru_cache(maxsize=5)
+@lru_cache(maxsize=4)
 def _torchvision_shapes(name: str) -> Shapes:
     from torchvision import models
 
-    # The network of the FID differs from torchvision's in its pooling alone, not in its tensors.
-    settings = {"aux_logits": False, "num_classes": 1008, "init_weights": False}
     with torch.device("meta"):
-        is_inception = name == "inception_v3"
-        network = getattr(models, name)(weights=None, **(settings if is_inception else {}))
+        return _shapes_of(getattr(models, name)(weights=None))
+
+
+def _shapes_of(network: nn.Module) -> Shapes:
     return {
         key: tuple(value.shape)
         for key, value in network.state_dict().items()

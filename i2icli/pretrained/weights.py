@@ -223,10 +223,28 @@ def load_weights(name: str) -> tuple[Mapping[str, Tensor], FoundWeights]:
     """Return the tensors of weights that are plain tables, and the file they came from.
 
     Raises:
-        WeightsError: as `find_weights`.
+        WeightsError: as `find_weights` and `read_checked`.
     """
     found = find_weights(name)
-    return read_tensors(found.path).tensors, found
+    return read_checked(found), found
+
+
+def read_checked(found: FoundWeights) -> Mapping[str, Tensor]:
+    """Return the tensors of weights, once more found to be the published ones.
+
+    A disk may spoil a file after it was checked, with no sign in its time and size.
+
+    Raises:
+        WeightsError: if they no longer are.
+    """
+    weights = known_weights(found.name)
+    content = read_tensors(found.path)
+    if fault_of(found.name, content, weights.digest) and file_sha256(found.path) != found.sha256:
+        raise WeightsError(
+            f"{found.path} was damaged after it was checked: remove it, then `i2i weights get "
+            f"{found.name}`."
+        )
+    return content.tensors
 
 
 def look_up(name: str, *, again: bool = False) -> WeightsStatus:
@@ -358,6 +376,7 @@ def _noted(path: Path) -> str | None:
         isinstance(note, dict)
         and note.get("size") == status.st_size
         and note.get("mtime_ns") == status.st_mtime_ns
+        and note.get("ctime_ns") == status.st_ctime_ns
         # A newer i2i may ask for other tensors.
         and note.get("digest") in digests
     )
@@ -368,7 +387,7 @@ def _note(path: Path, sha256: str) -> None:
     # Where the folder is not writable, the file is checked again next time.
     status = path.stat()
     digest = next(weights.digest for weights in _ALL if path.name in weights.files)
-    sizes = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
-    note = {"sha256": sha256, **sizes, "digest": digest}
+    times = {"mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns}
+    note = {"sha256": sha256, "size": status.st_size, **times, "digest": digest}
     with suppress(OSError):
         write_whole(_note_path(path), json.dumps(note), is_shared=True)

@@ -179,6 +179,8 @@ class _Unpickler(pickle.Unpickler):
             return self._ordered
         if self._takes_objects and module.split(".")[0] == "__torch__":
             return _Attributes
+        if self._takes_objects and module.endswith("._pickle") and name.startswith("build_"):
+            return _first  # a list, of which the type is said
         raise _Foreign(f"it holds {named}")
 
     def _ordered(self, pairs: Any = ()) -> OrderedDict[Any, Any]:
@@ -221,7 +223,6 @@ _CALLS: Mapping[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor_v2": _claim,
     "torch._utils._rebuild_parameter": _first,
     "torch._utils._rebuild_parameter_with_state": _first,
-    "torch.jit._pickle.build_intlist": _first,
     "torch.Size": tuple,
     "torch.device": _first,
     "_codecs.encode": _encode,

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from streams import stream_of
 
 from i2icli.config.sections import DataConfig, LabelsConfig
@@ -128,6 +129,21 @@ def test_a_picture_that_changed_is_read_from_its_file_and_counted(root):
     # One that changes while training is noticed as well.
     write_picture(root / "trainB/deep/2.png", np.full((30, 30, 3), 255, np.uint8))
     assert any((crop == 1).all() for crop in crops(dataset))
+
+
+def test_a_picture_replaced_at_the_same_size_and_time_is_read_from_its_file(root):
+    config = settings(root, pairing="ordered")
+    path = root / "trainA/deep/2.png"
+    Image.new("RGB", (20, 20), (9, 9, 9)).save(path, compress_level=0)
+    before = path.stat()
+    build_caches(config)
+    Image.new("RGB", (20, 20), (0, 0, 0)).save(path, compress_level=0)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    dataset = open_set(config)
+    assert any((crop == -1).all() for crop in crops(dataset))
+    assert any("1 of 5 pictures changed since" in note for note in dataset.notes)
 
 
 def test_pictures_that_came_later_are_read_from_their_files(root):

@@ -291,20 +291,38 @@ def real(monkeypatch):
     return choose
 
 
+def network_of_clean_fid(mode, weights):
+    """Return the network that clean-fid computes with, given the file it would download."""
+    from cleanfid import inception_pytorch
+    from cleanfid.inception_torchscript import InceptionV3W
+
+    if mode != "legacy_pytorch":
+        folder = str(weights.path.parent)
+        return InceptionV3W(
+            folder, download=False, resize_inside=mode == "legacy_tensorflow"
+        ).eval()
+    with pytest.MonkeyPatch.context() as patch:
+        tensors = torch.load(weights.path, weights_only=True)
+        patch.setattr(inception_pytorch, "load_state_dict_from_url", lambda *_, **__: tensors)
+        network = inception_pytorch.InceptionV3(output_blocks=[3], resize_input=False).eval()
+    return lambda images: network(images / 255)[0].flatten(1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_real_fid_and_kid_equal_those_of_clean_fid(real, mode):
+    from i2icli.metrics.inception import find_inception
+
     real("inception", "inception-pytorch")
     horses, zebras = real_pictures("horse2zebra/testA", "horse2zebra/testB")
-    ours = [extract_features(find_set(f), mode=mode, device=CPU) for f in (horses, zebras)]
-    assert fid(*ours)[0] == pytest.approx(REAL[mode], abs=0.05)
+    sets = [find_set(folder) for folder in (horses, zebras)]
+    ours = [extract_features(found, mode=mode, device=CPU, cache=False) for found in sets]
+    assert fid(*ours)[0] == pytest.approx(REAL[mode], abs=0.02)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from cleanfid import fid as clean_fid
 
-        from i2icli.metrics.inception import build_network, find_inception
-
-        network = build_network(mode, CPU, find_inception(mode))
+        network = network_of_clean_fid(mode, find_inception(mode))
         theirs = [
             clean_fid.get_folder_features(
                 str(f), network, num_workers=0, batch_size=20, device=CPU, mode=mode, verbose=False
@@ -312,6 +330,9 @@ def test_real_fid_and_kid_equal_those_of_clean_fid(real, mode):
             for f in (horses, zebras)
         ]
         expected = clean_fid.fid_from_feats(*theirs)
+    # In its own order of the files, which is that of their names too.
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine, other, atol=1e-4)
     assert fid(*ours)[0] == pytest.approx(expected, rel=1e-3)
     before = np.random.get_state()
     np.random.seed(0)

@@ -107,6 +107,21 @@ def test_file_put_into_the_folder_by_hand_is_checked_and_found(home, alexnet):
     assert find_weights("alexnet").path == file
 
 
+@pytest.mark.parametrize("form", ["zip", "old"])
+def test_file_that_was_damaged_after_its_check_is_not_used(home, alexnet, tmp_path, form):
+    torch.save(alexnet, tmp_path / "x.pth", _use_new_zipfile_serialization=form == "zip")
+    path = add_weights("alexnet", tmp_path / "x.pth").path
+    spoilt = torch.load(path, weights_only=True)
+    spoilt["features.6.bias"][3] += 1e-3
+    torch.save(spoilt, path, _use_new_zipfile_serialization=form == "zip")
+    module._note(path, "0" * 64)  # as a disk does it: time and size are as they were
+    assert find_weights("alexnet").path == path
+    with pytest.raises(
+        WeightsError, match="damaged after it was checked: remove it, then `i2i wei"
+    ):
+        load_weights("alexnet")
+
+
 def test_file_is_checked_once_and_again_when_it_changed(home, alexnet, tmp_path, monkeypatch):
     path = add_weights("alexnet", save(tmp_path / "mine.pth", alexnet)).path
     checks = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import resource
 import subprocess
 import sys
@@ -163,6 +164,13 @@ def test_objects_of_a_network_are_no_way_into_plain_files(tmp_path):
     with pytest.raises(TorchFileError) as refusal:
         read(tmp_path / "x.pt")
     assert refusal.value.wants_code
+
+
+def test_no_module_reads_files_or_runs_networks_by_other_ways():
+    package = Path(__file__).parents[2] / "i2icli"
+    other = re.compile(r"(?<!\.)torch\.(load\(|jit)")
+    texts = {path: path.read_text(encoding="utf-8") for path in package.rglob("*.py")}
+    assert not [path for path, text in texts.items() if other.search(text)]
 
 
 @pytest.mark.slow
