@@ -13,11 +13,11 @@ from i2icli.pictures.decode import decode
 from i2icli.pictures.encode import to_image
 from i2icli.pictures.images import Picture, Pixels, read_picture, to_8_bits, with_channels
 
-Kind = str | Path | Image.Image | Picture | Pixels
+Kind = str | Path | bytes | Image.Image | Picture | Pixels
 
 
 def to_picture(value: object, *, channels: int) -> Picture:
-    """Bring a path, Pillow image, array or picture to the channels of a network, 1 or 3.
+    """Bring a path, a file's bytes, Pillow image, array or picture to 1 or 3 channels.
 
     Arrays are (H, W), (H, W, 1) or (H, W, 3), or with alpha last (H, W, 2) or (H, W, 4), uint8 or
     uint16.
@@ -29,6 +29,8 @@ def to_picture(value: object, *, channels: int) -> Picture:
     """
     if isinstance(value, str | Path):
         return read_picture(Path(value), channels=channels)
+    if isinstance(value, bytes):
+        return read_picture(Path("the picture"), channels=channels, content=value)
     if isinstance(value, Picture):
         picture = value
     elif isinstance(value, Image.Image):
@@ -38,8 +40,8 @@ def to_picture(value: object, *, channels: int) -> Picture:
         picture = _split_array(value)
     else:
         raise TypeError(
-            f"cannot translate a {type(value).__name__}: give a path, a Pillow image, a NumPy "
-            "array, a tensor, or a list of these"
+            f"cannot translate a {type(value).__name__}: give a path, a file's bytes, a Pillow "
+            "image, a NumPy array, a tensor, or a list of these"
         )
     return replace(picture, pixels=with_channels(picture.pixels, channels))
 
@@ -64,7 +66,7 @@ def to_batch(images: Tensor, direction: str, *, channels: int) -> Tensor:
 
 
 def to_kind_of(value: object, pixels: Pixels, picture: Picture) -> Image.Image | Picture | Pixels:
-    """Bring pixels, (H, W, C'), to the kind of what was translated; for a path to a Pillow image.
+    """Bring pixels, (H, W, C'), to the kind of what was translated; else to a Pillow image.
 
     Alpha is that of `picture`, which `to_picture` made of `value`.
     """

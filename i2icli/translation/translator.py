@@ -41,7 +41,7 @@ from i2icli.translation.scale import (
 )
 from i2icli.translation.styles import encode_picture_style, random_styles
 
-P = TypeVar("P", str, Path)
+P = TypeVar("P", str, Path, bytes)
 T = TypeVar("T", Image.Image, Picture, Pixels, Tensor)
 
 
@@ -131,7 +131,7 @@ class Translator:
     @overload
     def translate(
         self,
-        pictures: str | Path,
+        pictures: str | Path | bytes,
         direction: str = ...,
         *,
         batch_size: int = ...,
@@ -181,10 +181,10 @@ class Translator:
         """Translate one picture or several, of any sizes; each keeps its size, depth and alpha.
 
         Args:
-            pictures: a path; a Pillow image; an array, (H, W), (H, W, 1) or (H, W, 3), or with
-                alpha last (H, W, 2) or (H, W, 4), uint8 or uint16; a `data.images.Picture`; a
-                float tensor, (C, H, W) or (B, C, H, W) in [-1, 1], with the channels of the
-                domain; or a list or tuple of these.
+            pictures: a path; the bytes of a file; a Pillow image; an array, (H, W), (H, W, 1) or
+                (H, W, 3), or with alpha last (H, W, 2) or (H, W, 4), uint8 or uint16; a
+                `data.images.Picture`; a float tensor, (C, H, W) or (B, C, H, W) in [-1, 1], with
+                the channels of the domain; or a list or tuple of these.
             direction: one of `directions`.
             batch_size: pictures of one size that are translated together; no matter to tensors.
             style: a code of `styles` or `encode_style`, (style_size,); None: the method's default
@@ -194,8 +194,8 @@ class Translator:
                 factor of its sides; or the geometric mean of the sides, such as "144px".
 
         Returns:
-            The same kind, with the channels of the other domain; for a path a Pillow image; for
-            a list or tuple a list. Tensors are float32, on the device they came from.
+            The same kind, with the channels of the other domain; for a path or bytes a Pillow
+            image; for a list or tuple a list. Tensors are float32, on the device they came from.
 
         Raises:
             ConfigError: if the direction is not offered, there are no styles, or the scale is

@@ -72,6 +72,23 @@ def test_a_run_folder_stands_for_its_last_checkpoint(checkpoint, of, translator)
     assert np.array_equal(loaded.translate(pixels), translator.translate(pixels))
 
 
+def test_bytes_of_a_file_are_translated_as_the_file_is(translator, tmp_path):
+    Image.fromarray(noise(18, 25)).save(tmp_path / "x.png")
+    content = (tmp_path / "x.png").read_bytes()
+    alone, listed = translator.translate(content), translator.translate([content])
+    expected = np.asarray(translator.translate(tmp_path / "x.png"))
+    assert np.array_equal(np.asarray(alone), expected)
+    assert np.array_equal(np.asarray(listed[0]), expected)
+    with pytest.raises(DataError, match="the picture"):
+        translator.translate(content[:40])
+
+
+def test_a_translator_goes_to_another_process_by_pickle(translator):
+    pixels = noise(16, 16)
+    copy = pickle.loads(pickle.dumps(translator))
+    assert np.array_equal(copy.translate(pixels), translator.translate(pixels))
+
+
 def test_a_folder_without_a_checkpoint_is_refused_with_what_a_run_holds(tmp_path):
     with pytest.raises(CheckpointError, match=r"a run folder holds config\.toml and checkpoints"):
         load_translator(tmp_path)
