@@ -17,7 +17,7 @@ from i2icli.methods.shared.base import Method
 from i2icli.methods.shared.configure import AnyRunConfig
 from i2icli.pictures.images import Picture, Pixels
 from i2icli.pretrained.networks import load_networks
-from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.runs.checkpoint import load_checkpoint, way_out
 from i2icli.runs.paths import find_checkpoint
 from i2icli.system.choices import Choices, Work
 from i2icli.system.device import resolve_device
@@ -333,7 +333,8 @@ def load_translator(
     config = restore_config(state.config)
     if fault := misfit_of(config, state):
         raise CheckpointError(
-            f"{file} is damaged: its weights do not fit its configuration ({fault})."
+            f"{file} is damaged: its weights do not fit its configuration ({fault}). "
+            f"{way_out(file)}"
         )
     method = build_method(config)
     load = method.load_translating if state.translates_only else method.load_state_dict

@@ -1,6 +1,8 @@
 import inspect
 import pickle
+import resource
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +109,29 @@ def test_weights_that_do_not_fit_the_configuration_are_refused(checkpoint, tmp_p
     save_checkpoint(tmp_path / "broken.pt", broken)
     with pytest.raises(CheckpointError, match=r"broken\.pt is damaged: its weights do not fit"):
         load_translator(tmp_path / "broken.pt")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "words"),
+    [
+        ("generator", "width", 10**9, r"width = 1000000000: must be a whole number from 1 to 4096"),
+        ("generator", "blocks", 10**7, r"blocks = 10000000: must be a whole number from 1 to 256"),
+        ("generator", "width", 4096, r"its weights do not fit its configuration \(generator_"),
+        ("discriminator", "width", 4096, r"its weights do not fit its configuration \(disc"),
+    ],
+)
+def test_networks_beyond_the_file_are_refused_before_they_are_built(
+    checkpoint, tmp_path, section, key, value, words
+):
+    state = load_checkpoint(checkpoint)
+    method = state.config["method"]
+    method = {**method, section: {**method[section], key: value}}
+    config = {**state.config, "method": method}
+    save_checkpoint(tmp_path / "x.pt", replace(state, config=config))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises((CheckpointError, ConfigError), match=words):
+        load_translator(tmp_path / "x.pt", device="cpu")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**18  # KiB
 
 
 def test_averaged_weights_are_preferred_to_those_of_the_last_step(checkpoint, tmp_path):
