@@ -119,13 +119,13 @@ def test_odd_contents_are_refused_in_little_time_and_memory(tmp_path):
     before, used, longest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, [], 0
     for name, content in odd_contents(good):
         file.write_bytes(content)
-        start = time.monotonic()
+        start = time.process_time()
         try:
             read(file)
             used.append(name)
         except TorchFileError as refusal:
             longest = max(longest, len(str(refusal)))
-        assert time.monotonic() - start < 5, name
+        assert time.process_time() - start < 4, name
     assert longest < 200
     assert used == ["a number of a million digits", "twenty thousand parts"]  # which are no harm
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**19  # KiB
