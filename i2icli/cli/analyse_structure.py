@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from i2icli.cli.options import AsJson, Device
 from i2icli.cli.progress import progress_bar
-from i2icli.cli.show import show, writing_to
+from i2icli.cli.show import results_folder, show
 
 Data = Annotated[
     list[Path],
@@ -20,7 +21,15 @@ Data = Annotated[
         "or two folders with equal file names.",
     ),
 ]
-Out = Annotated[Path, typer.Option(metavar="DIR", help="Gets analysis.png and analysis.json.")]
+NAME = "structure-analysis"
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Gets analysis.png and analysis.json, which it does not hold yet; none: the next of "
+        f"{NAME}/{NAME}-001, ...",
+    ),
+]
 Count = Annotated[
     int | None, typer.Option(min=2, help="The most pairs compared, evenly spaced; none: all.")
 ]
@@ -29,7 +38,7 @@ Seed = Annotated[int, typer.Option(min=0, help="Of who meets whom, places and in
 
 def analyse_structure(
     data: Data,
-    out: Out = Path("structure-analysis"),
+    out: Out = None,
     count: Count = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -38,17 +47,21 @@ def analyse_structure(
     """Show on paired pictures which losses go by structure, and which by appearance."""
     from i2icli.evaluation.analyse import analyse_structure as analyse
     from i2icli.evaluation.analyse import find_pairs
+    from i2icli.pictures.mark import SOFTWARE
     from i2icli.system.allocator import claim_process
+    from i2icli.system.files import write_whole
 
     claim_process()
     pairs = find_pairs([path.expanduser() for path in data])
-    with progress_bar("comparing") as report:
-        found = analyse(pairs, count=count, seed=seed, device=device, progress=report)
-    folder = out.expanduser()
-    with writing_to(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        found.figure.savefig(folder / "analysis.png")
-        text = json.dumps(found.as_document(), indent=2) + "\n"
-        (folder / "analysis.json").write_text(text, encoding="utf-8")
+    with results_folder(out.expanduser() if out else None, NAME, stem="analysis") as (
+        fresh,
+        folder,
+    ):
+        with progress_bar("comparing") as report:
+            found = analyse(pairs, count=count, seed=seed, device=device, progress=report)
+        figure = BytesIO()
+        found.figure.savefig(figure, format="png", metadata={"Software": SOFTWARE})
+        write_whole(fresh / "analysis.png", figure.getvalue())
+        write_whole(fresh / "analysis.json", json.dumps(found.as_document(), indent=2) + "\n")
     show(found, as_json=as_json)
-    typer.echo(f"figure: {out / 'analysis.png'}", err=True)
+    typer.echo(f"figure: {folder / 'analysis.png'}", err=True)

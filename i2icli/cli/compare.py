@@ -11,7 +11,7 @@ import typer
 
 from i2icli.cli.options import AsJson, Device
 from i2icli.cli.progress import progress_bar
-from i2icli.cli.show import Told, make_folder, show, writing_to
+from i2icli.cli.show import Told, results_folder, show
 
 if TYPE_CHECKING:
     from i2icli.evaluation.compare import Comparison
@@ -27,7 +27,14 @@ In = Annotated[
     str,
     typer.Argument(metavar="IN", help="A picture, a folder, or a quoted pattern ('in/**/*.jpg')."),
 ]
-Out = Annotated[Path, typer.Option(metavar="DIR", help="Gets compare.png and compare.json.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Gets compare.png and compare.json, which it does not hold yet; none: the next of "
+        "compare/compare-001, ...",
+    ),
+]
 Count = Annotated[int, typer.Option(min=1, help="Pictures of IN, evenly spaced.")]
 Direction = Annotated[str, typer.Option(help="a2b; b2a too where the methods translate both ways.")]
 Fid = Annotated[bool, typer.Option("--fid", help="Also FID, over all pictures of IN (a folder).")]
@@ -46,7 +53,7 @@ Real = Annotated[
 def compare(
     checkpoints: Checkpoints,
     source: In,
-    out: Out = Path("compare"),
+    out: Out = None,
     count: Count = 8,
     direction: Direction = "a2b",
     fid: Fid = False,
@@ -57,35 +64,38 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Show the same pictures translated by several checkpoints, and their figures in a table."""
+    import numpy as np
+
     from i2icli.evaluation.compare import compare as compare_all
     from i2icli.evaluation.compare import find_contenders, plan_measuring
+    from i2icli.pictures.encode import write_picture
     from i2icli.system.allocator import claim_process
+    from i2icli.system.files import write_whole
     from i2icli.translation.sources import find_sources
 
     claim_process()
     contenders = find_contenders(checkpoints)
-    sources = find_sources(source, out=out)
+    sources = find_sources(source, out=out or Path("compare"))
     wanted = [name for name, is_on in (("fid", fid), ("kid", kid), ("lpips", lpips)) if is_on]
-    measure = plan_measuring(
-        wanted, Path(source).expanduser(), real=real, out=out, direction=direction
-    )
-    make_folder(out)
-    with progress_bar("translating") as report:
-        found = compare_all(
-            contenders,
-            sources,
-            count=count,
-            direction=direction,
-            device=device,
-            measure=measure,
-            progress=report or (lambda _done, _total: None),
+    with results_folder(out, "compare", stem="compare") as (fresh, folder):
+        measure = plan_measuring(
+            wanted, Path(source).expanduser(), real=real, out=fresh, direction=direction
         )
-    sheet = out / "compare.png"
-    document = {"direction": direction, "sheet": str(sheet), **found.as_document()}
-    with writing_to(out):
-        found.sheet.save(sheet)
+        with progress_bar("translating") as report:
+            found = compare_all(
+                contenders,
+                sources,
+                count=count,
+                direction=direction,
+                device=device,
+                measure=measure,
+                progress=report or (lambda _done, _total: None),
+            )
+        sheet = folder / "compare.png"
+        document = {"direction": direction, "sheet": str(sheet), **found.as_document()}
+        write_picture(fresh / sheet.name, np.asarray(found.sheet), is_marked=True)
         text = json.dumps(document, indent=2) + "\n"
-        (out / "compare.json").write_text(text, encoding="utf-8")
+        write_whole(fresh / "compare.json", text)
     for path, why in found.skipped.items():
         typer.echo(f"skipped: {why if path in why else f'{path}: {why}'}", err=True)
     show(Told(document, _lines(found)), as_json=as_json)

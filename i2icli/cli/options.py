@@ -32,6 +32,14 @@ Budget = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="Stop after so long, resumes included: 90m, 2h, 1d, 1h30m."),
 ]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace files that are there and that i2i did not make."),
+]
+NoMark = Annotated[
+    bool,
+    typer.Option("--no-mark", help="Leave out the mark that names i2i and tells of the network."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from i2icli.cli.options import Overwrite
 from i2icli.cli.show import show_document
 from i2icli.errors import ConfigError
 
@@ -16,20 +17,26 @@ def schema(
     out: Annotated[
         Path | None, typer.Option("--out", help="Write here instead of to the screen.")
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Print the JSON schema of a run's configuration."""
     from i2icli.methods.shared.configure import run_schema
+    from i2icli.pictures.mark import COMMENT, refuse_foreign
+    from i2icli.system.files import write_whole
 
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$comment": COMMENT.decode(),
         **run_schema().model_json_schema(),
         "title": "i2i run",
     }
     if out is None:
         show_document(document)
         return
+    if not overwrite:
+        refuse_foreign([out])
     try:
-        out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        write_whole(out, json.dumps(document, indent=2) + "\n")
     except OSError as error:
         raise ConfigError(f"--out {out} cannot be written: {error.strerror}.") from None
     typer.echo(f"wrote {out}", err=True)

@@ -68,6 +68,43 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
+def results_folder(out: Path | None, name: str, *, stem: str) -> Iterator[tuple[Path, Path]]:
+    """Yield a folder for STEM.png and then STEM.json, and the name that it has in the end.
+
+    That is `out`, which holds no earlier results, or NAME/NAME-001 or the next number, which is
+    there whole or not at all.
+
+    Raises:
+        ConfigError: results would be replaced, or files that i2i did not make, or `out` is named
+            like a picture, or the system refuses it.
+    """
+    from i2icli.pictures.mark import refuse_foreign
+    from i2icli.system.files import next_number, whole_folder
+    from i2icli.translation.targets import check_folder_name
+
+    if out is None:
+        folder = next_number(Path(name), name)
+        with writing_to(folder), whole_folder(folder) as fresh:
+            yield fresh, folder
+        return
+    check_folder_name(out)
+    if (out / f"{stem}.json").exists():
+        raise ConfigError(
+            f"{out} holds {stem}.json already, and results are never overwritten: name another "
+            f"folder with --out, or leave it out for the next of {name}/{name}-001, -002, ..."
+        )
+    refuse_foreign([out / f"{stem}.png"])
+    is_new = not out.exists()
+    make_folder(out)
+    try:
+        with writing_to(out):
+            yield out, out
+    finally:
+        if is_new and not any(out.iterdir()):
+            out.rmdir()
+
+
+@contextmanager
 def writing_to(out: Path) -> Iterator[None]:
     """Turn a refusal of the system to write into one sentence.
 

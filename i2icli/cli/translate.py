@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from i2icli.cli.options import AsJson, Device, Direction, Processes
+from i2icli.cli.options import AsJson, Device, Direction, NoMark, Overwrite, Processes
 from i2icli.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from i2icli.cli.translate_work import Wanted
+    from i2icli.system.choices import Choices
     from i2icli.translation.scale import ScaleChoice
     from i2icli.translation.translator import Translator
 
@@ -134,6 +135,8 @@ def translate(
     scale: ScaleText = "auto",
     compile_: Compile = None,
     nproc: Processes = 1,
+    no_mark: NoMark = False,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Translate pictures of any size with a trained checkpoint."""
@@ -153,9 +156,7 @@ def translate(
         large, worked_at = parse_tiles(tiles, memory), check_scale(scale)
         translator = _load(checkpoint, device, precision, compile_, memory)
         if process.rank == 0 and translator.choices is not None:
-            settings = translator.choices.again()
-            again = f"; the same choices as settings of a run: {settings}" if settings else ""
-            typer.echo(f"translating on {translator.choices.describe()}{again}", err=True)
+            _say_choices(translator.choices)
         _check_made(translator, wanted, wants_masks=masks)
         names, codes = _choose_styles(
             translator, styles, seed, style_from, direction=direction, scale=worked_at
@@ -168,9 +169,16 @@ def translate(
             styles_of=None if codes is None else SameStyles(codes),
             tiles=large,
             scale=worked_at,
+            is_marked=not no_mark,
         )
-        task = Task(translator, options, names, masks, grid, process)
+        task = Task(translator, options, names, masks, grid, process, may_replace=overwrite)
         translate_all(task, wanted, as_json=as_json)
+
+
+def _say_choices(choices: Choices) -> None:
+    settings = choices.again()
+    again = f"; the same choices as settings of a run: {settings}" if settings else ""
+    typer.echo(f"translating on {choices.describe()}{again}", err=True)
 
 
 def _check_shared(source: str, *, grid: bool) -> None:
@@ -207,11 +215,14 @@ def _find(
     from i2icli.cli.translate_work import Wanted
     from i2icli.pictures.tar_sets import find_shards
     from i2icli.translation.sources import find_sources, is_list, is_picture
+    from i2icli.translation.targets import check_folder_name
 
     path = Path(named).expanduser()
     shards = find_shards(named, out=out)
     is_one = named != "-" and shards is None and path.is_file() and not is_list(path)
     is_file = is_one and is_picture(out) and not out.is_dir()
+    if not is_file:
+        check_folder_name(out)
     if is_file and (suffix or (format_ and f".{format_}" != out.suffix.lower())):
         raise ConfigError(
             f"OUT names the file {out}, which leaves nothing to --format and --suffix: "

@@ -12,6 +12,8 @@ import typer
 from i2icli.cli.progress import MESSAGES, counting
 from i2icli.cli.show import make_folder, show_document
 from i2icli.errors import ConfigError, DataError
+from i2icli.pictures.mark import refuse_foreign
+from i2icli.system.manifest import NAME as MANIFEST
 from i2icli.system.manifest import Manifest
 from i2icli.system.shares import Process
 from i2icli.translation.folder import FolderOptions, FolderReport, translate_jobs
@@ -46,6 +48,7 @@ class Task:
     wants_masks: bool
     wants_grids: bool
     process: Process
+    may_replace: bool  # files that i2i did not make
 
 
 def translate_all(task: Task, wanted: Wanted, *, as_json: bool) -> None:
@@ -85,11 +88,15 @@ def _translate_files(task: Task, wanted: Wanted) -> dict[str, Any]:
         masks=task.translator.mask_names if task.wants_masks else (),
         with_grids=task.wants_grids,
     )
+    process = task.process
+    own = replace(plan, jobs=tuple(process.share(plan.jobs)))
+    is_shared = max(process.count, process.executor.count) > 1 and not wanted.is_file
+    listed = [wanted.out / MANIFEST] if is_shared else []
+    _spare(task, own if process.count > 1 and not process.is_joined else plan, listed)
     make_folder(wanted.out.parent if wanted.is_file else wanted.out)
     manifest = None
-    process = task.process
-    if max(process.count, process.executor.count) > 1 and not wanted.is_file:
-        plan = replace(plan, jobs=tuple(process.share(plan.jobs)))
+    if is_shared:
+        plan = own
         manifest = Manifest(wanted.out, key="path", rank=process.rank, count=process.count)
     report, grids = _run(task, plan, manifest)
     if manifest is not None:
@@ -97,14 +104,29 @@ def _translate_files(task: Task, wanted: Wanted) -> dict[str, Any]:
     return _as_document(report, grids)
 
 
+def _spare(task: Task, plan: Plan, others: Sequence[Path]) -> None:
+    """Refuse to replace what i2i did not make, before any process writes."""
+    skips = task.options.skip_existing
+    due = (path for job in plan.jobs if not (skips and job.is_there()) for path in job.files)
+    if not task.may_replace:
+        refuse_foreign([*due, *plan.grids, *others])
+    task.process.wait()
+
+
 def _translate_shards(task: Task, wanted: Wanted) -> dict[str, Any]:
     assert wanted.shards is not None, "asked for with shards only"
     if task.wants_grids:
         raise ConfigError("contact sheets are of files: leave --grid out.")
+    manifest = Manifest(wanted.out, key="shard", rank=task.process.rank, count=task.process.count)
+    own = task.process.share(wanted.shards)
+    if not task.may_replace:
+        known = manifest.read()
+        shards = wanted.shards if task.process.is_joined else own
+        targets = [wanted.out / shard.name for shard in shards if shard.name not in known]
+        refuse_foreign([*targets, manifest.path])
+    task.process.wait()
     make_folder(wanted.out)
     options = ShardOptions(task.options, wanted.format, task.styles, task.wants_masks)
-    own = task.process.share(wanted.shards)
-    manifest = Manifest(wanted.out, key="shard", rank=task.process.rank, count=task.process.count)
     with counting("translating shards", len(own)) as advance:
         report = translate_shards(
             task.translator,
@@ -158,6 +180,7 @@ def _run(task: Task, plan: Plan, manifest: Manifest | None) -> tuple[FolderRepor
             direction=task.options.direction,
             styles=plan.styles,
             masks=plan.masks,
+            is_marked=task.options.is_marked,
         )
     return report, grids
 

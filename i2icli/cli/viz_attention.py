@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from i2icli.cli.options import AsJson, Device, Direction
+from i2icli.cli.options import AsJson, Device, Direction, NoMark, Overwrite
 from i2icli.cli.progress import progress_bar
 from i2icli.cli.show import Told, show
 from i2icli.errors import ConfigError, DataError
@@ -76,15 +76,20 @@ def viz_attention(
     direction: Direction = "a2b",
     max_side: MaxSide = 512,
     device: Device = "auto",
+    no_mark: NoMark = False,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Draw what a method attends to, its masks, or what places of a picture are alike."""
     names, points = _parse_layers(layers), tuple(_parse_point(text) for text in query or ())
     from i2icli.runs.paths import default_output, home_of
     from i2icli.system.allocator import claim_process
+    from i2icli.translation.targets import check_folder_name
     from i2icli.viz.exhibit import ExhibitOptions
 
     claim_process()
+    if out is not None:
+        check_folder_name(out)
     files = _find_files(checkpoint, every=all_checkpoints)
     newest = files[-1].path
     out = (out or default_output(newest, "attention")).expanduser()
@@ -98,6 +103,8 @@ def viz_attention(
         direction=direction,
         invert_mask=invert_mask,
         device=device,
+        is_marked=not no_mark,
+        may_replace=overwrite,
     )
     report = _run(files, _plan(files[-1], images, out, direction), out, options)
     written = [*(path for one in report.exhibits for path in one.files), report.page]

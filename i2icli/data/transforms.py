@@ -145,7 +145,7 @@ def finish_crop(pixels: Pixels, plan: CropPlan, choice: CropChoice) -> Tensor:
         # ImageNet, because black is as far from what the networks expect as colours get.
         image = to_image(pixels)
         pixels = _to_pixels(_fill_up(image, plan.crop, _MEAN[image.mode]))
-    size = _nearest_multiples((pixels.shape[1], pixels.shape[0]))
+    size = nearest_multiples((pixels.shape[1], pixels.shape[0]))
     if size != (pixels.shape[1], pixels.shape[0]):
         pixels = resize_pixels(pixels, size, plan.interpolation)
     return to_tensor(pixels[:, ::-1] if choice.flip else pixels)
@@ -163,7 +163,7 @@ def make_label_crop(ids: Labels, plan: CropPlan, choice: CropChoice, *, ignore: 
         image = _cut(image, plan.crop, choice)
     if plan.preprocess == "random-scale-and-crop":
         image = _fill_up(image, plan.crop, ignore)
-    image = image.resize(_nearest_multiples(image.size), nearest)
+    image = image.resize(nearest_multiples(image.size), nearest)
     if choice.flip:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return torch.from_numpy(np.array(image).astype(np.int64))
@@ -214,7 +214,8 @@ def _fill_up(image: Image.Image, side: int, colour: int | tuple[int, int, int]) 
     return filled
 
 
-def _nearest_multiples(size: tuple[int, int]) -> tuple[int, int]:
+def nearest_multiples(size: tuple[int, int]) -> tuple[int, int]:
+    """Return the sides that crops of a size are brought to, multiples of 4."""
     # Halves go to the even multiple.
     width, height = (max(_MULTIPLE, round(side / _MULTIPLE) * _MULTIPLE) for side in size)
     return width, height

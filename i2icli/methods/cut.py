@@ -7,6 +7,7 @@ recognised among patches of the source at the same place. FastCUT is a preset of
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
@@ -143,7 +144,7 @@ class CUT(OneWay):
         sources = [batch.real_a, batch.real_b][: len(contrasts)]
         flipped = config.flip_equivariance and self.draws.flip("flip")
         translated, features = self._translate_and_encode(sources, flipped)
-        fake_b = translated[: len(batch.real_a)]
+        fake_b = translated.of_a
         real_a = batch.real_a.flip(-1) if flipped else batch.real_a
 
         yield from self.structure_turns(real_a, fake_b, batch.real_b)
@@ -156,14 +157,13 @@ class CUT(OneWay):
         terms = self.gan_terms(seen) | self.distance_terms(seen, real)
         if self.is_contrasted:
             places = self.draw_places(dict(zip(contrasts, features, strict=True)))
-            translations = translated.chunk(len(contrasts))
-            queries = self._encode_translations(translations, features, places, flipped)
+            queries = self._encode_translations(translated.each, features, places, flipped)
             layers = zip(queries, features, places, strict=True)
             terms |= self.contrast_terms(dict(zip(contrasts, layers, strict=True)))
         terms |= self.structure_terms(real_a, fake_b)
         if config.nce_identity:
             real_b = batch.real_b.flip(-1) if flipped else batch.real_b
-            terms |= self.identity_terms(translated[len(fake_b) :], real_b)
+            terms |= self.identity_terms(translated.of_b, real_b)
         yield "generator", terms
 
     def identity_terms(self, translated: Tensor, real: Tensor) -> Terms:  # noqa: ARG002
@@ -278,8 +278,12 @@ class CUT(OneWay):
 
     def _translate_and_encode(
         self, sources: Sequence[Tensor], flipped: bool
-    ) -> tuple[Tensor, list[list[Tensor]]]:
+    ) -> tuple[_Translated, list[list[Tensor]]]:
         """Translate the (maybe mirrored) sources; return features of each source as it stands."""
+        if len({source.shape[1:] for source in sources}) > 1:  # batches of unlike sizes
+            made = [self._translate_and_encode([source], flipped) for source in sources]
+            each = [translated.of_a for translated, _ in made]
+            return _Translated(each[0], each[1], each), [maps for _, some in made for maps in some]
         pictures = torch.cat(list(sources))
         layers = self.config.nce_layers if self.is_contrasted else ()
         # One pass for both, where the released code encodes the sources again. That is the same
@@ -288,12 +292,14 @@ class CUT(OneWay):
         if self.levers.reuse_features and not flipped and not ties_pictures(self.generator):
             translated, features = self.run_generator(pictures, layers)
             shares = [layer.chunk(len(sources)) for layer in features]
-            return translated, [list(domain) for domain in zip(*shares, strict=True)]
+            domains = [list(domain) for domain in zip(*shares, strict=True)]
+            return _Translated.cut(translated, sources), domains
         translated, _ = self.run_generator(pictures.flip(-1) if flipped else pictures, ())
+        found = _Translated.cut(translated, sources)
         if not layers:
-            return translated, []
+            return found, []
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.source_has_gradient):
-            return translated, self._encode(sources)
+            return found, self._encode(sources)
 
     def _encode(self, pictures: Sequence[Tensor]) -> list[list[Tensor]]:
         encode = partial(self.generator.encode, layers=self.config.nce_layers)
@@ -337,6 +343,18 @@ class CUT(OneWay):
         """Translate in training, and return features of `layers`."""
         translated, features = self.generator(images, layers)
         return translated, features
+
+
+@dataclass(frozen=True)
+class _Translated:
+    of_a: Tensor
+    of_b: Tensor  # empty where B is not translated
+    each: Sequence[Tensor]  # the same, one a source
+
+    @classmethod
+    def cut(cls, translated: Tensor, sources: Sequence[Tensor]) -> _Translated:
+        count = len(sources[0])
+        return cls(translated[:count], translated[count:], translated.chunk(len(sources)))
 
 
 def _for_pictures(places: Tensor | None, maps: Tensor, *, flipped: bool) -> Tensor:

@@ -83,8 +83,13 @@ class SRC(CUT):
         return self.config.lambda_nce > 0 or self.config.lambda_src > 0
 
     def draw_places(self, sources: Mapping[str, Sequence[Tensor]]) -> list[list[Tensor | None]]:
-        """Draw the places of each layer once for all terms, as released; CUT draws for each."""
-        first = next(iter(sources.values()))
+        """Draw the places of each layer once for all terms, as released; CUT draws for each.
+
+        For each here too where the sources are of unlike sizes.
+        """
+        first, *others = sources.values()
+        if any(maps[0].shape[2:] != first[0].shape[2:] for maps in others):
+            return super().draw_places(sources)
         return super().draw_places({"nce": first}) * len(sources)
 
     def contrast_terms(self, pairs: Mapping[str, Layers]) -> Terms:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from i2icli.errors import DataError, I2IError
 from i2icli.pictures.decode import Pixels
+from i2icli.pictures.mark import mark_options, mark_png, png_chunk
 from i2icli.system.files import write_whole
 
 # Suffix to Pillow's name of the format.
@@ -26,6 +27,16 @@ WRITABLE = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
 }
+# Names by which people ask for pictures and documents that i2i does not write.
+UNWRITABLE = frozenset(
+    f".{name}"
+    for names in (
+        "gif avif avifs heic heif hif jp2 j2k jpx jpf jpc jxl jxr wdp jpe jif jfif apng",
+        "pdf ps eps svg psd xcf kra tga ppm pgm pbm pnm pfm exr hdr ico icns dds pcx qoi sgi",
+        "xbm xpm fits dng raw cr2 cr3 nef arw orf raf rw2 dcm nii mp4 mov webm avi mkv",
+    )
+    for name in names.split()
+)
 _WITH_ALPHA = ("PNG", "WEBP", "TIFF")
 _WHITE = (255, 255, 255)
 
@@ -37,24 +48,36 @@ def write_picture(
     alpha: Pixels | None = None,
     quality: int = 95,
     matte: tuple[int, int, int] = _WHITE,
+    is_marked: bool = False,
 ) -> None:
     """Write pixels, (H, W, 1 or 3), and alpha, (H, W), in the format of the suffix, or nothing.
 
     16 bits are kept by PNG (grey and colour, with alpha) and by TIFF (grey without alpha);
     elsewhere they become 8. JPEG and BMP have no alpha: the picture is laid over the matte, an
-    8-bit
-    colour. `quality` is of JPEG and WebP, 1 to 100. Missing folders are made.
+    8-bit colour. `quality` is of JPEG and WebP, 1 to 100. `is_marked`: with the mark of
+    `pictures.mark`, which BMP cannot carry. Missing folders are made.
 
     Raises:
         DataError: for a suffix that i2i does not write, or a picture that the format cannot hold.
         I2IError: when the file cannot be written; nothing is left behind then.
     """
-    content = encode_picture(pixels, suffix=path.suffix, alpha=alpha, quality=quality, matte=matte)
+    content = encode_picture(
+        pixels,
+        suffix=path.suffix,
+        alpha=alpha,
+        quality=quality,
+        matte=matte,
+        is_marked=is_marked,
+    )
     _write_file(path, content)
 
 
 def write_labels(
-    path: Path, labels: NDArray[np.int64], colours: Sequence[tuple[int, int, int]]
+    path: Path,
+    labels: NDArray[np.int64],
+    colours: Sequence[tuple[int, int, int]],
+    *,
+    is_marked: bool = False,
 ) -> None:
     """Write ids, (H, W) from 0 to 255, as palette PNG, all of it or nothing: they are its indices.
 
@@ -66,11 +89,15 @@ def write_labels(
     """
     if path.suffix.lower() != ".png":
         raise DataError(f"cannot write {path}: label maps are written as PNG, which keeps the ids.")
-    _write_file(path, encode_labels(labels, colours, name=path))
+    _write_file(path, encode_labels(labels, colours, name=path, is_marked=is_marked))
 
 
 def encode_labels(
-    labels: NDArray[np.int64], colours: Sequence[tuple[int, int, int]], *, name: object
+    labels: NDArray[np.int64],
+    colours: Sequence[tuple[int, int, int]],
+    *,
+    name: object,
+    is_marked: bool = False,
 ) -> bytes:
     """Return the bytes of the file that `write_labels` writes; `name` is what errors call it."""
     if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) <= 255:
@@ -82,7 +109,7 @@ def encode_labels(
     entries = np.zeros((256, 3), np.uint8)
     entries[: len(colours)] = np.array(colours, np.uint8).reshape(-1, 3)[:256]
     image.putpalette(entries.tobytes())
-    return _save(image, "PNG", quality=100)
+    return _save(image, "PNG", quality=100, is_marked=is_marked)
 
 
 def encode_picture(
@@ -92,6 +119,7 @@ def encode_picture(
     alpha: Pixels | None = None,
     quality: int = 95,
     matte: tuple[int, int, int] = _WHITE,
+    is_marked: bool = False,
 ) -> bytes:
     """Return the bytes of the file that `write_picture` writes."""
     name = WRITABLE.get(suffix.lower())
@@ -104,12 +132,13 @@ def encode_picture(
         pixels, alpha = _flatten(pixels, alpha, matte), None
     if pixels.dtype == np.uint16:
         if name == "PNG":
-            return encode_png16(pixels, alpha)
+            content = encode_png16(pixels, alpha)
+            return mark_png(content) if is_marked else content
         if name == "TIFF" and pixels.shape[2] == 1 and alpha is None:
-            return _save(Image.fromarray(pixels[..., 0]), name, quality)
+            return _save(Image.fromarray(pixels[..., 0]), name, quality, is_marked)
         pixels = to_8_bits(pixels)
         alpha = None if alpha is None else to_8_bits(alpha)
-    return _save(to_image(pixels, alpha), name, quality)
+    return _save(to_image(pixels, alpha), name, quality, is_marked)
 
 
 def to_8_bits(values: Pixels) -> Pixels:
@@ -133,16 +162,11 @@ def encode_png16(pixels: Pixels, alpha: Pixels | None = None) -> bytes:
     return b"".join(
         [
             b"\x89PNG\r\n\x1a\n",
-            _chunk(b"IHDR", header),
-            _chunk(b"IDAT", zlib.compress(lines.tobytes(), 6)),
-            _chunk(b"IEND", b""),
+            png_chunk(b"IHDR", header),
+            png_chunk(b"IDAT", zlib.compress(lines.tobytes(), 6)),
+            png_chunk(b"IEND", b""),
         ]
     )
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    checksum = zlib.crc32(kind + content)
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
 
 
 def _flatten(pixels: Pixels, alpha: Pixels, matte: tuple[int, int, int]) -> Pixels:
@@ -162,14 +186,14 @@ def to_image(pixels: Pixels, alpha: Pixels | None = None) -> Image.Image:
     return Image.fromarray(layers[..., 0] if layers.shape[2] == 1 else np.ascontiguousarray(layers))
 
 
-def _save(image: Image.Image, name: str, quality: int) -> bytes:
-    options: dict[str, object] = {}
+def _save(image: Image.Image, name: str, quality: int, is_marked: bool) -> bytes:
+    options = mark_options(name) if is_marked else {}
     if name == "JPEG":
-        options = {"quality": quality, "subsampling": 0}  # colour at full resolution
+        options |= {"quality": quality, "subsampling": 0}  # colour at full resolution
     elif name == "WEBP":
-        options = {"quality": quality, "exact": True}  # keep colours under transparency
+        options |= {"quality": quality, "exact": True}  # keep colours under transparency
     elif name == "TIFF":
-        options = {"compression": "tiff_adobe_deflate"}
+        options |= {"compression": "tiff_adobe_deflate"}
     stream = BytesIO()
     try:
         image.save(stream, name, **options)
@@ -178,7 +202,8 @@ def _save(image: Image.Image, name: str, quality: int) -> bytes:
         raise DataError(
             f"a picture of {width} x {height} cannot be stored as {name} ({error}); use .png"
         ) from error
-    return stream.getvalue()
+    content = stream.getvalue()
+    return mark_png(content) if is_marked and name == "PNG" else content
 
 
 def _write_file(path: Path, content: bytes) -> None:

@@ -12,6 +12,7 @@ from typing import Literal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from i2icli.reports.curves import Curve, DrawnChart
+from i2icli.version import __version__
 from i2icli.viz.tiles import Samples
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -123,6 +124,7 @@ def render_report(report: RunReport) -> str:
     """Return the page."""
     return _template().render(
         report=report,
+        version=__version__,
         number=format_number,
         describe=describe_chart,
         value_rows=value_rows,

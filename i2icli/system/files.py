@@ -1,7 +1,9 @@
 """Files and folders that are written whole or not at all.
 
 What is written has another name beside its target until it is complete; then it is renamed. A
-killed process leaves `.NAME.partial` or `.NAME.TOKEN.partial`, which no listing of ours shows.
+killed process leaves `.NAME.partial` or `.NAME.PID-TOKEN.partial`, which no listing of ours shows.
+The former is written over; of the latter, which are locked as long as their process lives, those of
+ended ones are removed by the first write to the same folder.
 """
 
 from __future__ import annotations
@@ -9,10 +11,14 @@ from __future__ import annotations
 import errno
 import glob
 import hashlib
+import logging
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -20,10 +26,20 @@ from typing import BinaryIO, cast
 
 from i2icli.errors import ConfigError
 
+if sys.platform == "win32":
+    fcntl = None
+else:
+    import fcntl
+
+log = logging.getLogger(__package__)
+
 # Errors of a disk, quota or limit of a file's size that is used up.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PARTIAL = ".partial"
+_OF_PROCESS = re.compile(r"\..+\.(\d+)-[0-9a-f]{8}\.partial")
+_YOUNG = 10.0  # seconds in which a living process may not have locked its file yet
 _TRIES = 8
+_swept: set[tuple[int, Path]] = set()  # processes and the folders they looked through
 
 
 class WholeFile:
@@ -41,7 +57,10 @@ class WholeFile:
     def __init__(self, path: Path, *, is_shared: bool = False, is_synced: bool = False) -> None:
         self._path, self._is_synced = path, is_synced
         self.partial = _partial_of(path, is_shared=is_shared)
+        if is_shared:
+            _sweep(path.parent)
         self.stream = cast(BinaryIO, self.partial.open("xb" if is_shared else "wb"))
+        _lock(self.stream.fileno())
 
     def __enter__(self) -> BinaryIO:
         return self.stream
@@ -116,8 +135,89 @@ def install_file(source: Path, path: Path, *, is_synced: bool = False) -> None:
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
     """Remove what killed writes of the file `name`, or of all files, left in a folder."""
     stem = "*" if name is None else f"{glob.escape(_stem(name))}.*"
-    for leftover in folder.glob(f".{stem}{_PARTIAL}"):
-        leftover.unlink(missing_ok=True)
+    _remove_dead(list(folder.glob(f".{stem}{_PARTIAL}")), folder)
+
+
+def next_number(parent: Path, name: str) -> Path:
+    """Return NAME-001 in a folder, or the next number that nobody has and nobody is writing."""
+    _sweep(parent)
+    pattern = re.compile(rf"\.?{re.escape(name)}-(\d+)(\.\d+-[0-9a-f]{{8}}\.partial)?")
+    entries = parent.iterdir() if parent.is_dir() else ()
+    taken = [int(match[1]) for entry in entries if (match := pattern.fullmatch(entry.name))]
+    return parent / f"{name}-{max(taken, default=0) + 1:03d}"
+
+
+def _sweep(folder: Path) -> None:
+    # Once a process: a folder may hold very many files.
+    key = (os.getpid(), folder.absolute())
+    if key in _swept:
+        return
+    _swept.add(key)
+    with suppress(OSError):
+        _remove_dead(
+            [Path(e.path) for e in os.scandir(folder) if _OF_PROCESS.fullmatch(e.name)], folder
+        )
+
+
+def _remove_dead(leftovers: Sequence[Path], folder: Path) -> None:
+    dead = [path for path in leftovers if _is_dead(path)]
+    for path in dead:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    if dead:
+        names = f"{dead[0].name}{f' and {len(dead) - 1} more' if len(dead) > 1 else ''}"
+        log.info(f"removed from {folder} what a command that was killed left: {names}")
+
+
+def _is_dead(partial: Path) -> bool:
+    match = _OF_PROCESS.fullmatch(partial.name)
+    try:
+        is_young = time.time() - partial.stat().st_mtime < _YOUNG
+        if match and is_young and _is_alive(int(match[1])):
+            return False
+        handle = os.open(partial, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return _lock(handle)
+    finally:
+        os.close(handle)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def _lock(handle: int) -> bool:
+    """Lock a file or folder until it is closed; False where another has, or it cannot be locked."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _locked_folder(folder: Path) -> Iterator[None]:
+    if fcntl is None:  # nor can folders be opened there
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(handle)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -141,10 +241,12 @@ def whole_folder(
         OSError: as the system says; nothing is left then.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(folder.parent)
     fresh = _partial_of(folder, is_shared=True)
     try:
         fresh.mkdir()
-        yield fresh
+        with _locked_folder(fresh):
+            yield fresh
         if is_replaced:
             _replace_folder(top(fresh), folder, is_current)
         else:

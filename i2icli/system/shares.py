@@ -83,8 +83,8 @@ class Process:
         return found
 
     def wait(self) -> None:
-        """Return when every process has come here."""
-        if self.count > 1:
+        """Return when every process has come here; at once where they do not reach each other."""
+        if self.is_joined:
             torch.distributed.barrier()
 
 

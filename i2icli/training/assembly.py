@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from i2icli.config.schedule import Moment
 from i2icli.data.batch import AnyBatch
@@ -22,10 +21,10 @@ from i2icli.system.waiting import look_around
 from i2icli.training.ema import MovingAverage
 from i2icli.training.graph_step import build_step, chosen_steppers
 from i2icli.training.optimizers import Stepper
+from i2icli.training.sizes import Load, check_sizes
 from i2icli.training.step import StepLosses
 from i2icli.translation.prepare import prepare
 
-Load = Callable[[Iterable[str], torch.device], Mapping[str, nn.Module]]
 Step = Callable[[AnyBatch, Moment], StepLosses]
 
 
@@ -109,11 +108,15 @@ def assemble(
     choices of the run's earlier part, see `Choices.kept`; None: it begins.
 
     Raises:
+        ConfigError: if crops are too small for the networks.
+        DataError: if pictures are, or are of several sizes in one batch.
         WeightsError: if `load` does not find a pretrained network.
     """
     if config.runtime.threads:
         torch.set_num_threads(config.runtime.threads)
-    method = build_method(config).to(device).train()
+    method = build_method(config)
+    check_sizes(method, config.data, data.domains, load=load)
+    method = method.to(device).train()
 
     def ready(kept: Kept | None) -> Choices:
         batch_size = config.data.batch_size // ranks.world

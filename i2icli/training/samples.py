@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from i2icli.errors import DataError
 from i2icli.methods.shared.base import Method
 from i2icli.pictures.images import Picture, Pixels, read_picture
 from i2icli.pictures.listing import evenly_spaced
-from i2icli.system.files import WholeFile
+from i2icli.pictures.mark import mark_png
+from i2icli.system.files import write_whole
 from i2icli.translation.pictures import mask_pixels, quiet_randomness, translate_pictures
 from i2icli.translation.scale import AS_IS, Scale
 from i2icli.viz.grid import draw_grid, lay_out, shrink
@@ -71,8 +73,9 @@ class SampleDrawer:
                 )
             )
         grid, info = _draw_rows(drawn, method.mask_names)
-        with WholeFile(path) as file:
-            grid.save(file, format="PNG", pnginfo=info)
+        file = BytesIO()
+        grid.save(file, format="PNG", pnginfo=info)
+        write_whole(path, mark_png(file.getvalue()))
         return drawn
 
 

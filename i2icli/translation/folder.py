@@ -142,7 +142,7 @@ class _FolderRun:
         )
 
     def _is_skipped(self, job: Job) -> bool:
-        is_there = self._options.skip_existing and all(path.is_file() for path in job.files)
+        is_there = self._options.skip_existing and job.is_there()
         if is_there:
             self._on_done(job, None)
         return is_there
@@ -155,15 +155,15 @@ class _FolderRun:
 
     def write(self, item: Job, picture: Picture, style: int, translation: Translation) -> None:
         made = to_translated_picture(translation, picture)
-        target = item.targets[style]
+        target, is_marked = item.targets[style], self._options.is_marked
         if made.labels is None:
             alpha, quality = picture.alpha, self._options.quality
-            write_picture(target, made.pixels, alpha=alpha, quality=quality)
+            write_picture(target, made.pixels, alpha=alpha, quality=quality, is_marked=is_marked)
         else:
-            write_labels(target, made.labels, self._method.task.colours)
+            write_labels(target, made.labels, self._method.task.colours, is_marked=is_marked)
         if item.masks:
             for name, path in zip(self._method.mask_names, item.masks[style], strict=True):
-                write_picture(path, mask_pixels(made.masks[name]))
+                write_picture(path, mask_pixels(made.masks[name]), is_marked=is_marked)
 
     def written(self, item: Job, result: None) -> None:  # noqa: ARG002 - the files are the result
         left = self._to_write.pop(item, len(item.targets)) - 1

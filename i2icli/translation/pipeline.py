@@ -54,6 +54,7 @@ class FolderOptions:
     styles_of: Callable[[Any], Tensor] | None = None  # of a job's targets, (N, style_size)
     tiles: TilesOptions = TilesOptions()  # for pictures that memory does not hold
     scale: ScaleChoice = "auto"  # at which the network works, see `Translator.translate`
+    is_marked: bool = True  # with the mark of `pictures.mark`, where the format carries it
 
 
 class Ends(Protocol[T_contra, W]):

@@ -163,6 +163,8 @@ def fingerprint(translator: Translator, options: ShardOptions) -> str:
     scale = translator.scale_for(flow.scale)
     if scale.may_rescale:
         chosen.append(scale.words())
+    if not flow.is_marked:  # shards of before there were marks are taken for marked ones
+        chosen.append("no mark")
     digest.update(json.dumps([told, chosen]).encode())
     return digest.hexdigest()[:16]
 
@@ -271,20 +273,28 @@ class _ShardRun:
 
     def write(self, item: _Item, picture: Picture, style: int, translation: Translation) -> Files:
         made = to_translated_picture(translation, picture)
+        flow = self._options.flow
         stem = item.sample.names[item.name][style]
         if made.labels is None:
             suffix = _suffix(item.name, self._options.format)
             content = encode_picture(
-                made.pixels, suffix=suffix, alpha=picture.alpha, quality=self._options.flow.quality
+                made.pixels,
+                suffix=suffix,
+                alpha=picture.alpha,
+                quality=flow.quality,
+                is_marked=flow.is_marked,
             )
         else:
             suffix = ".png"
             colours = self._method.task.colours
-            content = encode_labels(made.labels, colours, name=self._shard / item.name)
+            name = self._shard / item.name
+            content = encode_labels(made.labels, colours, name=name, is_marked=flow.is_marked)
         files = {f"{stem}{suffix}": content}
         for mask in self._masks:
             pixels = mask_pixels(made.masks[mask])
-            files[f"{stem}.{mask}.png"] = encode_picture(pixels, suffix=".png")
+            files[f"{stem}.{mask}.png"] = encode_picture(
+                pixels, suffix=".png", is_marked=flow.is_marked
+            )
         return files
 
     def written(self, item: _Item, result: Files) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from i2icli.errors import ConfigError
-from i2icli.pictures.encode import WRITABLE
+from i2icli.pictures.encode import UNWRITABLE, WRITABLE
 from i2icli.translation.sources import Source, identity_of, is_picture
 
 GRID_ROWS = 8
@@ -33,6 +33,10 @@ class Job:
     def files(self) -> tuple[Path, ...]:
         """All that is written."""
         return (*self.targets, *(path for paths in self.masks for path in paths))
+
+    def is_there(self) -> bool:
+        """Say whether all of it is written already."""
+        return all(path.is_file() for path in self.files)
 
 
 @dataclass(frozen=True)
@@ -122,8 +126,25 @@ def plan_outputs(
     return plan
 
 
+def check_folder_name(out: Path) -> None:
+    """Refuse a folder to be made that is named like a picture of a kind that is not written.
+
+    Raises:
+        ConfigError: with the kinds that are.
+    """
+    if out.suffix.lower() in UNWRITABLE and not out.is_dir():
+        raise ConfigError(
+            f"{out} would become a folder, for i2i does not write such files: name a folder, or a "
+            f"picture as {', '.join(_formats())}."
+        )
+
+
+def _formats() -> list[str]:
+    return sorted(known.removeprefix(".") for known in WRITABLE)
+
+
 def _check_naming(format: str, suffix: str) -> None:
-    formats = sorted(known.removeprefix(".") for known in WRITABLE)
+    formats = _formats()
     if format != "keep" and format not in formats:
         raise ConfigError(
             f"pictures are not written as {format!r}: use keep, {', '.join(formats)}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.methods.shared.views import AnyView
 from i2icli.pictures.images import Picture, read_picture
 from i2icli.pictures.listing import evenly_spaced
+from i2icli.pictures.mark import COMMENT, mark_png, refuse_foreign
 from i2icli.runs.paths import StepFile
 from i2icli.system.files import write_whole
 from i2icli.translation.pictures import check_direction, source_channels
@@ -26,6 +28,7 @@ from i2icli.viz.looks import Look, Moment
 from i2icli.viz.page import Part, affordable, build_page, build_part, fitting
 from i2icli.viz.strip import draw_film, draw_strip, film_bytes
 
+PAGE = "attention.html"
 PAGE_SIDE = 256  # pixels; features of larger pictures would not fit into a page
 
 Point = tuple[float, float]
@@ -44,6 +47,8 @@ class ExhibitOptions:
     direction: str = "a2b"  # one of the method's directions
     invert_mask: bool = False  # show masks the other way round
     device: str = "auto"
+    is_marked: bool = True  # with the mark of `pictures.mark`
+    may_replace: bool = False  # files that are there and do not bear it
 
 
 @dataclass
@@ -90,7 +95,8 @@ def write_exhibits(
     target without its suffix names its files; the page goes to `out`.
 
     Raises:
-        ConfigError: if the method shows nothing, or not the layers or points asked for.
+        ConfigError: if the method shows nothing, or not the layers or points asked for, or files
+            would be replaced that i2i did not make.
         DataError: if no picture can be read.
     """
     newest = checkpoints[-1]
@@ -111,16 +117,35 @@ def write_exhibits(
             translator.scale.is_told = True  # by the newest
         for number, item in enumerate(shown):
             look = _look(translator, item, options, side=options.max_side)
+            if not back and not number and not options.may_replace:
+                refuse_foreign(_targets(shown, look, out, options, films=len(checkpoints) > 1))
             if not back:
                 _write_newest(item, look, options)
             _remember(item, look, checkpoint.step, keep=len(checkpoints) > 1)
             plan.add(item, number, look, checkpoint.step, translator)
             on_done(back * len(shown) + number + 1, total)
     for item in shown:
-        _write_training(item)
+        _write_training(item, options)
     report = ExhibitReport(exhibits, [c.step for c in checkpoints])
     plan.write(report, shown, out, method=translator.name)
     return report
+
+
+def _targets(
+    shown: Sequence[_Shown], look: Look, out: Path, options: ExhibitOptions, *, films: bool
+) -> list[Path]:
+    # One picture's views have the keys of all.
+    keys = [drawer_of(view).key(view) for view in look.views]
+    endings = [".npz", *(f"-{key}.png" for key in keys)]
+    if films:
+        endings += [f"-{key}-training.{kind}" for key in keys for kind in ("png", "gif")]
+    pages = [out / PAGE] if options.with_page else []
+    return [*(_target(item, ending) for item in shown for ending in endings), *pages]
+
+
+def _target(item: _Shown, ending: str) -> Path:
+    target = item.exhibit.job.target
+    return target.with_name(f"{target.stem}{ending}")
 
 
 def _look(translator: Translator, item: _Shown, options: ExhibitOptions, *, side: int) -> Look:
@@ -154,13 +179,16 @@ def _write_newest(item: _Shown, look: Look, options: ExhibitOptions) -> None:
         key = drawer.key(view)
         queries = _choose_queries(item, look, view, options)
         item.queries[key] = queries
-        _save_figure(item, f"-{key}.png", drawer.draw(look, view, queries))
+        _save_figure(item, f"-{key}.png", drawer.draw(look, view, queries), options)
         named = drawer.arrays(look, view, queries)
         arrays |= {f"{key}_{name}": array.numpy() for name, array in named.items()}
         summary = drawer.summary(look, view, queries)
         item.exhibit.layers.append({"layer": view.layer, "kind": drawer.kind, **summary})
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)
+    if options.is_marked:
+        with zipfile.ZipFile(file, "a") as archive:
+            archive.comment = COMMENT
     _save(item, ".npz", file.getvalue())
 
 
@@ -197,7 +225,7 @@ def _remember(item: _Shown, look: Look, step: int, *, keep: bool) -> None:
             item.moments.setdefault(key, []).append(moment)
 
 
-def _write_training(item: _Shown) -> None:
+def _write_training(item: _Shown, options: ExhibitOptions) -> None:
     for view in item.look.views if item.look else ():
         key = drawer_of(view).key(view)
         if key not in item.moments:
@@ -206,9 +234,10 @@ def _write_training(item: _Shown) -> None:
         moments = item.moments[key][::-1]
         query = next(iter(item.queries[key]), None)
         strip = draw_strip(item.look, view, moments, query=query)
-        _save_figure(item, f"-{key}-training.png", strip)
+        _save_figure(item, f"-{key}-training.png", strip, options)
         film = draw_film(item.look, view, moments, query=query)
-        _save(item, f"-{key}-training.gif", film_bytes(film))
+        comment = COMMENT if options.is_marked else b""
+        _save(item, f"-{key}-training.gif", film_bytes(film, comment=comment))
 
 
 class _PagePlan:
@@ -247,7 +276,7 @@ class _PagePlan:
         if len(steps) < len(self._all):
             notes.append(f"A page holds 20 MB: {len(steps)} of {len(self._all)} checkpoints.")
         text = build_page(parts, title=self._options.title, method=method, notes=notes)
-        report.page = out / "attention.html"
+        report.page = out / PAGE
         _write(report.page, text.encode("utf-8"))
         report.page_facts = {
             "bytes": len(text.encode("utf-8")),
@@ -257,15 +286,14 @@ class _PagePlan:
         }
 
 
-def _save_figure(item: _Shown, ending: str, figure: Figure) -> None:
+def _save_figure(item: _Shown, ending: str, figure: Figure, options: ExhibitOptions) -> None:
     file = io.BytesIO()
     figure.savefig(file, format="png", metadata={"Software": None})
-    _save(item, ending, file.getvalue())
+    _save(item, ending, mark_png(file.getvalue()) if options.is_marked else file.getvalue())
 
 
 def _save(item: _Shown, ending: str, content: bytes) -> None:
-    target = item.exhibit.job.target
-    path = target.with_name(f"{target.stem}{ending}")
+    path = _target(item, ending)
     _write(path, content)
     item.exhibit.files.append(path)
 

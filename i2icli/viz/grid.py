@@ -170,6 +170,7 @@ def write_sheets(
     direction: str,
     styles: Sequence[str] = (),
     masks: Sequence[str] = (),
+    is_marked: bool = True,
 ) -> list[Path]:
     """Write contact sheets of finished jobs, `GRID_ROWS` pictures each, and return their files.
 
@@ -194,7 +195,7 @@ def write_sheets(
             column_titles=("source", *titles),
             row_titles=[job.name for job in rows],
         )
-        write_picture(grid, np.asarray(sheet))
+        write_picture(grid, np.asarray(sheet), is_marked=is_marked)
         written.append(grid)
     return written
 

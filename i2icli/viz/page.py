@@ -127,6 +127,7 @@ def build_page(parts: Sequence[Part], *, title: str, method: str, notes: Sequenc
     template = jinja2.Template(_template("attention.html.j2"), autoescape=True)
     page: str = template.render(
         title=title,
+        version=__version__,
         style=_template("attention.css"),
         scripts=[_template(name) for name in _SCRIPTS],
         # Within a script element only its end tag has a meaning.

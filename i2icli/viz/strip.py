@@ -93,8 +93,8 @@ def draw_film(
     return frames
 
 
-def film_bytes(frames: Sequence[Image.Image]) -> bytes:
-    """Return a GIF that repeats for ever and rests on its last frame."""
+def film_bytes(frames: Sequence[Image.Image], *, comment: bytes = b"") -> bytes:
+    """Return a GIF that repeats for ever and rests on its last frame, with a comment in it."""
     file = io.BytesIO()
     # One palette for all frames, so that a colour means the same throughout.
     palette = _beside(frames[0], frames[-1]).quantize(256)
@@ -106,6 +106,7 @@ def film_bytes(frames: Sequence[Image.Image]) -> bytes:
         append_images=small[1:],
         duration=[_FRAME_MS] * (len(small) - 1) + [_LAST_FRAME_MS],
         loop=0,
+        comment=comment,
     )
     return file.getvalue()
 

@@ -126,8 +126,8 @@ def test_the_command_prints_a_table_and_writes_figure_and_document(i2i, pairs, t
     assert err == f"figure: {tmp_path / 'out' / 'analysis.png'}\n"
     with Image.open(tmp_path / "out" / "analysis.png") as figure:
         assert figure.width > 1000
-    code, out, _ = i2i(pairs, "--out", tmp_path / "out", "--json", "--device", "cpu")
-    assert json.loads(out) == json.loads((tmp_path / "out" / "analysis.json").read_text())
+    code, out, _ = i2i(pairs, "--out", tmp_path / "again", "--json", "--device", "cpu")
+    assert json.loads(out) == json.loads((tmp_path / "again" / "analysis.json").read_text())
 
 
 def test_missing_weights_are_a_sentence_and_exit_code_4(i2i, pairs, tmp_path, monkeypatch):
