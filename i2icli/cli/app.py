@@ -24,12 +24,14 @@ from i2icli.cli.report import report as report_command
 from i2icli.cli.resume import resume
 from i2icli.cli.schema import schema
 from i2icli.cli.shared_run import speaks_of_errors
+from i2icli.cli.streams import usable_streams
 from i2icli.cli.train import train
 from i2icli.cli.translate import translate
 from i2icli.cli.viz_attention import viz_attention
 from i2icli.cli.weights import weights_app
 from i2icli.cli.zoo import zoo_app
 from i2icli.errors import I2IError, Interrupted
+from i2icli.system.faults import is_out_of_memory, refusal
 from i2icli.version import __version__
 
 app = typer.Typer(
@@ -126,6 +128,12 @@ app.add_typer(cache_app, name="cache")
 app.command("schema", epilog=examples("i2i schema", "i2i schema --out i2i.schema.json"))(schema)
 
 
+_NO_MEMORY = (
+    "there is not enough memory. Free some, raise its limit (ulimit -v), or ask for less: smaller "
+    "pictures or batches, fewer processes."
+)
+
+
 def _show_version(is_wanted: bool) -> None:
     if is_wanted:
         typer.echo(f"i2i {__version__}")
@@ -151,6 +159,14 @@ def main() -> None:
     log.addHandler(MESSAGES)
     log.setLevel(logging.INFO)
     try:
+        with usable_streams():
+            _run()
+    finally:
+        log.removeHandler(MESSAGES)
+
+
+def _run() -> None:
+    try:
         app()
     except I2IError as error:
         if speaks_of_errors():
@@ -158,8 +174,19 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-    finally:
-        log.removeHandler(MESSAGES)
+    except OSError as fault:
+        # What no command expected of the system: no traceback, for no line of ours is at fault.
+        report(I2IError(refusal(fault)))
+        sys.exit(I2IError.exit_code)
+    except MemoryError:
+        report(I2IError(_NO_MEMORY))
+        sys.exit(I2IError.exit_code)
+    except (RuntimeError, ImportError) as fault:
+        # torch and the loader of libraries say it in words of their own.
+        if not is_out_of_memory(fault):
+            raise
+        report(I2IError(_NO_MEMORY))
+        sys.exit(I2IError.exit_code)
 
 
 def report(error: I2IError) -> None:

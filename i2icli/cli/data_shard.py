@@ -10,7 +10,7 @@ import typer
 from i2icli.cli.options import AsJson, Processes
 from i2icli.cli.progress import progress_bar
 from i2icli.cli.show import Told, show
-from i2icli.errors import DataError, I2IError
+from i2icli.errors import DataError
 
 Source = Annotated[
     Path, typer.Argument(metavar="IN", help="A folder of pictures, in any depth of folders.")
@@ -34,10 +34,7 @@ def shard(
     if not pictures:
         raise DataError(f"no pictures in {source}.")
     with executor(nproc) as own, progress_bar("packing") as report, whole_folder(out) as fresh:
-        try:
-            shards = pack_folder(pictures, source, fresh, size=size, progress=report, executor=own)
-        except OSError as fault:
-            raise I2IError(f"{out} was not written: {fault}.") from None
+        shards = pack_folder(pictures, source, fresh, size=size, progress=report, executor=own)
     counts = {"folder": out, "pictures": len(pictures), "shards": dict(shards)}
     lines = [
         f"{out}: {len(pictures)} pictures in {len(shards)} shards",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,18 +78,20 @@ def copy_preset(
 ) -> None:
     """Copy a preset to a file of your own, which is never overwritten."""
     from i2icli.config.presets import read_preset
+    from i2icli.system.faults import advice
+    from i2icli.system.files import write_whole
 
     preset = read_preset(name)
     target = Path(".") if to is None else to
     if target.is_dir():
         target = target / f"{preset.name}.toml"
+    if os.path.lexists(target):
+        raise ConfigError(f"{target} exists and is left as it is: name another file.")
     try:
-        with target.open("x", encoding="utf-8") as file:
-            file.write(preset.text)
-    except FileExistsError:
-        raise ConfigError(f"{target} exists and is left as it is: name another file.") from None
+        write_whole(target, preset.text)
     except OSError as error:
-        raise ConfigError(f"{target} cannot be written: {error.strerror}.") from None
+        said = f"{target} cannot be written: {error.strerror}. {advice(error)}"
+        raise ConfigError(said) from None
     typer.echo(f"wrote {target}; train with it: i2i train --preset {target}")
 
 

@@ -28,6 +28,7 @@ def report(
     from i2icli.reports.build import report_run  # imports torch
     from i2icli.reports.page import render_report
     from i2icli.runs.paths import find_run, newest_run
+    from i2icli.system.faults import advice
     from i2icli.system.files import write_whole
     from i2icli.translation.targets import check_folder_name
 
@@ -45,7 +46,8 @@ def report(
         write_whole(target, text)
     except OSError as fault:
         raise ConfigError(
-            f"{target} cannot be written: {fault.strerror}. Name another file with --out."
+            f"{target} cannot be written: {fault.strerror}. "
+            + advice(fault, instead="Name another file with --out.")
         ) from None
     for line in found.missing:
         typer.echo(f"not in the report: {line}", err=True)

@@ -22,6 +22,7 @@ def schema(
     """Print the JSON schema of a run's configuration."""
     from i2icli.methods.shared.configure import run_schema
     from i2icli.pictures.mark import COMMENT, refuse_foreign
+    from i2icli.system.faults import advice
     from i2icli.system.files import write_whole
 
     document = {
@@ -38,5 +39,6 @@ def schema(
     try:
         write_whole(out, json.dumps(document, indent=2) + "\n")
     except OSError as error:
-        raise ConfigError(f"--out {out} cannot be written: {error.strerror}.") from None
+        said = f"--out {out} cannot be written: {error.strerror}. {advice(error)}"
+        raise ConfigError(said) from None
     typer.echo(f"wrote {out}", err=True)

@@ -13,6 +13,7 @@ import typer
 
 from i2icli.config.words import as_plain
 from i2icli.errors import ConfigError
+from i2icli.system.faults import advice
 
 
 class Result(Protocol):
@@ -64,7 +65,8 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
-        raise ConfigError(f"the folder {folder} cannot be made: {fault.strerror}.") from None
+        said = f"the folder {folder} cannot be made: {fault.strerror}. {advice(fault)}"
+        raise ConfigError(said) from None
 
 
 @contextmanager
@@ -114,4 +116,5 @@ def writing_to(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as fault:
-        raise ConfigError(f"{out} cannot be written to: {fault.strerror}.") from None
+        said = f"{out} cannot be written to: {fault.strerror}. {advice(fault)}"
+        raise ConfigError(said) from None

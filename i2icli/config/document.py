@@ -17,6 +17,7 @@ from i2icli.config.words import toml_like
 from i2icli.errors import ConfigError
 
 Document = dict[str, Any]
+DEEPEST = 32  # tables and lists in each other
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,33 @@ def parse_toml(text: str, *, source: str) -> Document:
         ConfigError: it is not TOML, with the line.
     """
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        document = tomllib.loads(text)
+    except ValueError as error:  # also of numbers with more digits than Python reads
         raise ConfigError(f"{source} is not valid TOML: {error}.") from None
+    except RecursionError:
+        document = {}
+        depth = DEEPEST + 1
+    else:
+        depth = _depth(document)
+    if depth > DEEPEST:
+        raise ConfigError(
+            f"{source} nests tables or lists deeper than {DEEPEST}, and no configuration does."
+        )
+    return document
+
+
+def _depth(document: Document) -> int:
+    depth = 0
+    level: list[Any] = [document]
+    while level and depth <= DEEPEST:
+        depth += 1
+        inner = (
+            each
+            for value in level
+            for each in (value.values() if isinstance(value, dict) else value)
+        )
+        level = [each for each in inner if isinstance(each, dict | list)]
+    return depth
 
 
 def read_text(path: Path) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from i2icli.config.document import Document, look_up
+from i2icli.config.document import DEEPEST, Document, look_up, parse_toml
 from i2icli.config.shape import Shape
 from i2icli.errors import ConfigError
 
@@ -35,7 +34,7 @@ def parse_overrides(typed: Sequence[str]) -> list[Override]:
     for text in typed:
         key, equals, value = text.partition("=")
         path = tuple(part.strip() for part in key.split("."))
-        if equals and all(path):
+        if equals and all(path) and len(path) <= DEEPEST:
             read.append(Override(path, _parse_value(value), value))
         else:
             wrong.append(text)
@@ -82,8 +81,8 @@ def _parse_value(text: str) -> Any:
     if text.strip() == "null":
         return None
     try:
-        document = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+        document = parse_toml(f"value = {text}", source="a value")
+    except ConfigError:
         return text  # plain text, as it is
     return document["value"] if list(document) == ["value"] else text
 

@@ -93,7 +93,12 @@ class Placer:
             size = self.resize.size(pixels.shape[1], pixels.shape[0])
             pixels = resize_pixels(pixels, size)
             alpha = None if alpha is None else resize_pixels(alpha[..., None], size)[..., 0]
-        write_picture(target, pixels, alpha=alpha)
+        try:
+            write_picture(target, pixels, alpha=alpha)
+        except I2IError as fault:
+            if isinstance(fault.__cause__, OSError):
+                raise fault.__cause__ from None  # of the data set as a whole
+            raise
         self.written += 1
 
 
@@ -159,8 +164,6 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
     except (FileNotFoundError, PermissionError) as error:
         raise DataError(f"{source} cannot be read: {error.strerror}") from error
-    except OSError as error:
-        raise I2IError(f"{target} cannot be written: {error.strerror}.") from error
 
 
 def _link(source: Path, target: Path) -> bool:

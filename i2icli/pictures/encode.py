@@ -15,6 +15,7 @@ from PIL import Image
 from i2icli.errors import DataError, I2IError
 from i2icli.pictures.decode import Pixels
 from i2icli.pictures.mark import mark_options, mark_png, png_chunk
+from i2icli.system.faults import advice
 from i2icli.system.files import write_whole
 
 # Suffix to Pillow's name of the format.
@@ -211,4 +212,5 @@ def _write_file(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content, is_shared=True)
     except OSError as error:
-        raise I2IError(f"cannot write {path}: {error.strerror or error}") from error
+        said = f"cannot write {path}: {error.strerror or error}. {advice(error)}"
+        raise I2IError(said) from error

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from i2icli.errors import ConfigError, DataError
 from i2icli.pictures.decode import SUFFIXES
-from i2icli.pictures.tar_shards import split_name
+from i2icli.pictures.tar_shards import forget_members, open_tar, split_name
 
 _MAGIC = frozenset("*?[")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -137,10 +137,12 @@ def index_shards(shards: Sequence[Path]) -> tuple[PackedPicture, ...]:
 
 def _index(shard: Path) -> Iterator[PackedPicture]:
     try:
-        with shard.open("rb") as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+        with shard.open("rb") as stream, open_tar(stream) as archive:
             last, seen, names = "", set[str](), set[str]()
             while (info := archive.next()) is not None:
-                vars(archive)["members"] = []  # else its list grows with the shard
+                forget_members(archive)
+                if info.size < 0 or archive.offset <= info.offset:
+                    raise _refused(shard, f"it is damaged at byte {info.offset}")
                 if info.isdir():
                     continue
                 if not info.isreg() or info.issparse():
@@ -165,7 +167,9 @@ def _index(shard: Path) -> Iterator[PackedPicture]:
                 raise _refused(shard, f"it is damaged or incomplete at byte {archive.offset}")
     except OSError as fault:
         raise DataError(f"cannot read {shard}: {fault.strerror or fault}") from fault
-    except tarfile.TarError as fault:
+    except DataError:
+        raise
+    except Exception as fault:  # headers that lie make tarfile raise anything
         raise _refused(shard, f"it is no tar archive, or damaged ({fault})") from fault
 
 

@@ -18,6 +18,7 @@ from typing import IO, cast
 
 from i2icli.errors import DataError
 from i2icli.pictures.decode import SUFFIXES
+from i2icli.system.capped import CappedReader
 from i2icli.system.files import WholeFile, remove_leftovers
 from i2icli.system.processes.work_queue import Emit, Executor, InProcess
 
@@ -95,31 +96,62 @@ def _read_stretch(
     shard: Path, stream: IO[bytes], note: NoteFailure
 ) -> Generator[tuple[str, bytes], None, int | None]:
     # Returns where to go on behind a damaged place, None at the end.
-    at = stream.tell()
+    at, total = stream.tell(), os.fstat(stream.fileno()).st_size
     try:
-        with tarfile.open(fileobj=stream, mode="r:") as archive:
+        with open_tar(stream) as archive:
             while (info := archive.next()) is not None:
-                _forget(archive)
+                forget_members(archive)
+                if (resumed := _lying(info, archive.offset, stream, total)) is not None:
+                    return _pass_over(info.offset, resumed, note)
                 at = archive.offset
                 content = _content(archive, info, note)
                 if content is not None:
                     yield info.name, content
             at = archive.offset
-    except tarfile.TarError as fault:
+    except OSError:
+        raise
+    except Exception as fault:  # headers that lie make tarfile raise anything
         if at == 0 and _find_header(stream, _BLOCK) is None:
             raise DataError(f"{shard} is no tar archive, or all of it is damaged.") from fault
     return _go_on(stream, at, note)
 
 
-def _forget(archive: tarfile.TarFile) -> None:
-    # The list of what was read or written would grow with the tar shard.
+def open_tar(stream: IO[bytes]) -> tarfile.TarFile:
+    """Open an uncompressed tar archive; no header of it takes more memory than a file may."""
+    return tarfile.open(
+        fileobj=cast(IO[bytes], CappedReader(stream, most=max(MOST_BYTES, _BLOCK))), mode="r:"
+    )
+
+
+def _lying(info: tarfile.TarInfo, following: int, stream: IO[bytes], total: int) -> int | None:
+    """Return where to go on where a header's size cannot be, -1: nowhere; None where it can.
+
+    A size beyond the end of the file may be true of a file that was cut off; it is taken for
+    damage where a whole header follows.
+    """
+    if info.size >= 0 and info.offset < following <= total + _BLOCK:
+        return None
+    found = _find_header(stream, info.offset_data)
+    if found is None and 0 <= info.size <= MOST_BYTES and info.offset < following:
+        return None
+    return -1 if found is None else found
+
+
+def _pass_over(at: int, found: int, note: NoteFailure) -> int | None:
+    last = "the rest is lost" if found < 0 else f"reading goes on at byte {found}"
+    note("", f"the shard is damaged at byte {at}, and {last}")
+    return None if found < 0 else found
+
+
+def forget_members(archive: tarfile.TarFile) -> None:
+    """Empty the list of what was read or written, which would grow with the tar shard."""
     vars(archive)["members"] = []
 
 
 def _content(archive: tarfile.TarFile, info: tarfile.TarInfo, note: NoteFailure) -> bytes | None:
     if info.isdir():
         return None
-    if not info.isreg():
+    if not info.isreg() or info.issparse():
         note(info.name, "it is a link or a device, and shards hold files: pack its content")
         return None
     if info.size > MOST_BYTES:
@@ -143,9 +175,7 @@ def _go_on(stream: IO[bytes], at: int, note: NoteFailure) -> int | None:
     if not any(block):
         return None
     found = _find_header(stream, at + _BLOCK)
-    last = "the rest is lost" if found is None else f"reading goes on at byte {found}"
-    note("", f"the shard is damaged at byte {at}, and {last}")
-    return found
+    return _pass_over(at, -1 if found is None else found, note)
 
 
 def _find_header(stream: IO[bytes], start: int) -> int | None:
@@ -197,7 +227,7 @@ class ShardWriter:
             info = tarfile.TarInfo(name)
             info.size, info.mode = len(content), 0o644
             self._archive.addfile(info, BytesIO(content))
-            _forget(self._archive)
+            forget_members(self._archive)
 
     def finish(self) -> WrittenShard:
         """Bring all of it to the disk and give it its name."""

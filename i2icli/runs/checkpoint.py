@@ -20,7 +20,9 @@ from torch import Tensor
 
 from i2icli.errors import CheckpointError, I2IError
 from i2icli.runs.checkpoint_fields import fault_of_fields
+from i2icli.runs.folder import RunFolder
 from i2icli.runs.zoo import MODEL, ZooEntry, is_model, read_entry
+from i2icli.system.faults import advice
 from i2icli.system.files import NO_ROOM, WholeFile, link_whole
 from i2icli.system.torch_files import DAMAGE, TorchFileError, read_torch_file
 
@@ -247,6 +249,10 @@ def _whole(path: Path) -> Iterator[BinaryIO]:
     except OSError as fault:
         reason = "the disk is full" if fault.errno in NO_ROOM else str(fault.strerror or fault)
         kept = f"the last good {path.name} is intact" if path.exists() else "nothing was written"
+        # Of a run, which has its checkpoints in a folder of that name; others can be made anew.
+        run = RunFolder(path.parent.parent)
+        is_run = path.parent == run.checkpoints and run.config.exists()
+        again = f"`{run.resume_command}`" if is_run else "type the same command again"
         raise I2IError(
-            f"{path} was not written: {reason}; {kept}. Make room, then `i2i resume` the run."
+            f"{path} was not written: {reason}; {kept}. {advice(fault, again=again)}"
         ) from None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shlex
 import sys
-import tomllib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ from typing import IO, Any
 
 import tomli_w
 
-from i2icli.errors import ConfigError
+from i2icli.config.document import parse_toml, read_text
+from i2icli.errors import ConfigError, I2IError
+from i2icli.system.faults import refusal
 from i2icli.system.files import remove_leftovers, write_whole
 
 if sys.platform == "win32":
@@ -24,7 +27,10 @@ if sys.platform == "win32":
 else:
     import fcntl
 
+log = logging.getLogger(__package__)
+
 Line = dict[str, Any]
+_YOUNG = 2.0  # seconds, which a run needs at the most from its folder to its lock
 
 
 @dataclass(frozen=True)
@@ -89,12 +95,9 @@ class RunFolder:
         """Return the configuration as a document.
 
         Raises:
-            ConfigError: if the file is no TOML.
+            ConfigError: if the file cannot be read or is no TOML.
         """
-        try:
-            return tomllib.loads(self.config.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
-            raise ConfigError(f"{self.config} is not valid TOML: {fault}.") from None
+        return parse_toml(read_text(self.config), source=str(self.config))
 
     def write_story(self, *, command: Sequence[str], environment: Mapping[str, Any]) -> None:
         """Write the command that started the run, and on what."""
@@ -136,9 +139,19 @@ class RunFolder:
         """Keep other processes from this folder; a kill releases it.
 
         Raises:
-            ConfigError: if another process is at work here.
+            ConfigError: if another process is at work here, or nothing can be written.
+            I2IError: for what the system refuses meanwhile, with the command to go on by.
         """
-        with (self.path / ".lock").open("a+") as file:
+        try:
+            file = (self.path / ".lock").open("a+")
+        except OSError as fault:
+            new = shlex.quote(f"FOLDER/{self.path.resolve().name}")
+            raise ConfigError(
+                f"{self.path} cannot be written to ({fault.strerror}), and a run goes on in its "
+                f"folder: copy it to where that can be done, `cp -r {self.path} {new}`, then "
+                f"`i2i resume {new}`."
+            ) from None
+        with file:
             if not _try_lock(file):
                 file.seek(0)
                 raise ConfigError(
@@ -148,7 +161,13 @@ class RunFolder:
             file.truncate(0)
             file.write(f"{os.getpid()}\n")
             file.flush()
-            yield
+            try:
+                yield
+            except OSError as fault:
+                again = f"`{self.resume_command}`"
+                if not self.config.exists():
+                    again = "type the same command again"
+                raise I2IError(refusal(fault, path=self.path, again=again)) from fault
 
 
 def create_folder(path: Path | None, *, preset: str, parent: Path = Path("runs")) -> RunFolder:
@@ -181,7 +200,7 @@ def check_free(path: Path) -> None:
         ConfigError: with the command to resume, or the advice to choose another folder.
     """
     if path.is_dir():
-        if not any(path.iterdir()):
+        if not any(path.iterdir()) or _is_abandoned(path):
             return
         if RunFolder(path).config.exists():
             raise ConfigError(
@@ -193,15 +212,37 @@ def check_free(path: Path) -> None:
         raise ConfigError(f"{path} is a file: name a folder with --run-dir.")
 
 
+def _is_abandoned(path: Path) -> bool:
+    """Say whether a run ended in this folder before it had written its configuration."""
+    folder = RunFolder(path)
+    names = {entry.name for entry in path.iterdir()}
+    own = {".lock", ".config.toml.partial", folder.samples.name, folder.checkpoints.name}
+    parts = [part for part in (folder.samples, folder.checkpoints) if part.is_dir()]
+    if not names <= own or any(entry for part in parts for entry in part.iterdir()):
+        return False
+    if time.time() - path.stat().st_mtime < _YOUNG:
+        return False  # another run may just have made it
+    try:
+        with folder.locked():
+            pass
+    except ConfigError:
+        return False
+    log.info(f"taking up {path}, which a run that ended before its first step left")
+    return True
+
+
 def _claim_number(parent: Path, preset: str) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
     while True:
-        taken = [
-            int(match[1])
+        taken = {
+            int(match[1]): entry
             for entry in parent.iterdir()
             if (match := re.fullmatch(rf"{re.escape(preset)}-(\d+)", entry.name))
-        ]
-        path = parent / f"{preset}-{max(taken, default=0) + 1:03d}"
+        }
+        newest = max(taken, default=0)
+        if newest and taken[newest].is_dir() and _is_abandoned(taken[newest]):
+            return taken[newest]
+        path = parent / f"{preset}-{newest + 1:03d}"
         # mkdir is atomic: of two runs that start at once, one gets the number.
         with suppress(FileExistsError):
             path.mkdir()

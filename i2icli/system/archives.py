@@ -7,23 +7,35 @@ all is left behind.
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import lzma
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO
+from typing import IO, Any, cast
 
 from i2icli.errors import ConfigError, DataError, I2IError
+from i2icli.system.capped import CappedReader
+from i2icli.system.faults import refusal
 from i2icli.system.files import whole_folder
 
 _BLOCK = 1 << 20
 _BOMB_RATIO = 200  # pictures hardly compress: an archive that grows more than this is no data set
 _BOMB_FLOOR = 1 << 28  # smaller contents are let through whatever their ratio
+_MOST_READ = 1 << 26  # bytes at once: a header that asks for more is none of ours
+_COMPRESSED: Mapping[bytes, Any] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\0": lzma.open,
+    b"\x5d\0\0": lzma.open,
+}
 _CLUTTER = ("__MACOSX", ".DS_Store", "Thumbs.db")
 
 
@@ -75,17 +87,8 @@ def _readable(archive: Path) -> Iterator[None]:
     """Turn what the archive modules raise on damaged files into one error that names the file."""
     try:
         yield
-    except (
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-        UnicodeError,
-        ValueError,
-        lzma.LZMAError,
-    ) as error:
-        raise DataError(f"{archive} is damaged or incomplete ({error}); get it again.") from error
+    except I2IError:
+        raise
     except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
         raise DataError(
             f"{archive} uses one name for a file and a folder; unpack it yourself."
@@ -95,7 +98,9 @@ def _readable(archive: Path) -> Iterator[None]:
             raise DataError(
                 f"{archive} is damaged or incomplete ({error}); get it again."
             ) from error
-        raise I2IError(f"{archive} could not be unpacked: {error.strerror}.") from error
+        raise I2IError(f"{archive} could not be unpacked: {refusal(error)}") from error
+    except Exception as error:  # what lies in its headers makes these modules raise anything
+        raise DataError(f"{archive} is damaged or incomplete ({error}); get it again.") from error
 
 
 def _write_members(archive: Path, fresh: Path, limits: Limits) -> int:
@@ -138,12 +143,8 @@ def _members(archive: Path) -> Iterator[Member]:
     # Zip first: a zip that begins with other bytes is still known by its directory at the end.
     if zipfile.is_zipfile(archive):
         yield from _zip_members(archive)
-    elif tarfile.is_tarfile(archive):
-        yield from _tar_members(archive)
     else:
-        raise DataError(
-            f"{archive} is not a .zip or .tar archive, or it is incomplete; get it again."
-        )
+        yield from _tar_members(archive)
 
 
 def _zip_members(archive: Path) -> Iterator[Member]:
@@ -152,6 +153,11 @@ def _zip_members(archive: Path) -> Iterator[Member]:
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise DataError(_refusal(archive, info.filename, "a link or a device"))
+            if not info.orig_filename:
+                raise DataError(_refusal(archive, "", "a file without a name"))
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                # Of the others Python's module unpacks a block whole, however large it becomes.
+                raise DataError(f"{archive} is packed in a rare way; unpack it yourself.")
             path = _safe_path(archive, info.orig_filename)
             if info.is_dir() or path is None:
                 continue
@@ -164,7 +170,7 @@ def _zip_members(archive: Path) -> Iterator[Member]:
 def _tar_members(archive: Path) -> Iterator[Member]:
     # Python's own filter where this Python has it (3.11.4), besides the checks here.
     check = getattr(tarfile, "data_filter", None)
-    with tarfile.open(archive) as opened:
+    with _open_tar(archive) as opened:
         for info in opened:
             if not (info.isreg() or info.isdir()):
                 raise DataError(_refusal(archive, info.name, "a link or a device"))
@@ -176,6 +182,24 @@ def _tar_members(archive: Path) -> Iterator[Member]:
             stream = opened.extractfile(info)
             assert stream is not None, "a regular file has content"
             yield Member(path, info.size, stream)
+
+
+@contextmanager
+def _open_tar(archive: Path) -> Iterator[tarfile.TarFile]:
+    with archive.open("rb") as file:
+        start = file.read(6)
+    opens = (open_it for magic, open_it in _COMPRESSED.items() if start.startswith(magic))
+    opener = cast(Callable[[Path], IO[bytes]], next(opens, None) or partial(open, mode="rb"))
+    with opener(archive) as stream:
+        capped = cast(IO[bytes], CappedReader(stream, most=_MOST_READ))
+        try:
+            opened = tarfile.open(fileobj=capped, mode="r:")  # noqa: SIM115 - below
+        except (tarfile.TarError, EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+            raise DataError(
+                f"{archive} is not a .zip or .tar archive, or it is incomplete; get it again."
+            ) from error
+        with opened:
+            yield opened
 
 
 def _safe_path(archive: Path, name: str) -> PurePosixPath | None:

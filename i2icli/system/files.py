@@ -74,15 +74,21 @@ class WholeFile:
         try:
             if kind is None:
                 self.finish()
+            elif isinstance(fault, OSError):
+                _name(fault, self._path)
         finally:
             self.discard()
 
     def finish(self) -> None:
         """Give the file its name."""
-        if self._is_synced:
-            self.stream.flush()
-            os.fsync(self.stream.fileno())
-        self.stream.close()
+        try:
+            if self._is_synced:
+                self.stream.flush()
+                os.fsync(self.stream.fileno())
+            self.stream.close()
+        except OSError as fault:
+            _name(fault, self._path)
+            raise
         install_file(self.partial, self._path, is_synced=self._is_synced)
 
     def discard(self) -> None:
@@ -91,6 +97,12 @@ class WholeFile:
             self.stream.close()
         with suppress(OSError):
             self.partial.unlink(missing_ok=True)
+
+
+def _name(fault: OSError, path: Path) -> None:
+    # The system names no file where an open one refuses more.
+    if fault.filename is None:
+        fault.filename = str(path)
 
 
 def write_whole(
@@ -253,6 +265,12 @@ def whole_folder(
             if folder.exists():
                 folder.rmdir()
             top(fresh).rename(folder)
+    except OSError as fault:
+        # The name of what is not there any more helps nobody.
+        names = (fault.filename, fault.filename2)
+        if names == (None, None) or any(str(name).startswith(str(fresh)) for name in names):
+            fault.filename, fault.filename2 = str(folder), None
+        raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 

@@ -19,6 +19,7 @@ from i2icli.errors import I2IError
 from i2icli.methods.shared.base import Method, Translation
 from i2icli.pictures.images import Picture, to_tensor
 from i2icli.system.cores import usable_cores
+from i2icli.system.faults import advice, is_out_of_memory
 from i2icli.translation.large import LargePictures, TilesOptions, Way
 from i2icli.translation.pictures import (
     CPU,
@@ -318,9 +319,9 @@ def raise_if_hopeless(fault: I2IError | OSError, target: object) -> None:
     """
     cause = fault if isinstance(fault, OSError) else fault.__cause__ or fault.__context__
     if isinstance(cause, OSError) and cause.errno in _HOPELESS:
+        again = "run the same command with --skip-existing"
         raise I2IError(
-            f"{target} was not written: {cause.strerror}. Make room, then run the same "
-            "command with --skip-existing."
+            f"{target} was not written: {cause.strerror}. {advice(cause, again=again)}"
         ) from None
 
 
@@ -337,9 +338,5 @@ def _affordable_pixels(device: torch.device) -> float:
 
 
 def _is_out_of_memory(fault: Exception) -> bool:
-    if isinstance(fault, MemoryError | torch.OutOfMemoryError):
-        return True
     # On the CPU, torch raises a plain RuntimeError.
-    return any(
-        sign in str(fault) for sign in ("out of memory", "not enough memory", "can't allocate")
-    )
+    return isinstance(fault, torch.OutOfMemoryError) or is_out_of_memory(fault)

@@ -193,3 +193,12 @@ def test_checkpoint_configuration_with_an_unknown_key_is_refused():
 )
 def test_nearest_name_forgives_case_and_hyphens(word, meant):
     assert nearest(word, ["batch_size", "crop", "resize"]) == meant
+
+
+@pytest.mark.parametrize(
+    "text", ["a = " + "[" * 500 + "]" * 500, f"[{'.'.join('a' * 500)}]\nb = 1"]
+)
+def test_nesting_that_no_configuration_has_is_refused(tmp_path, text):
+    (tmp_path / "p.toml").write_text(text)
+    with pytest.raises(ConfigError, match="deeper than 32, and no configuration does"):
+        configure_run(str(tmp_path / "p.toml"))

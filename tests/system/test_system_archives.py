@@ -1,5 +1,6 @@
 """No archive writes outside its folder, and a bad one leaves nothing behind."""
 
+import gzip
 import io
 import stat
 import tarfile
@@ -198,3 +199,40 @@ def test_a_folder_in_use_is_left_alone(tmp_path):
     with pytest.raises(ConfigError, match="is not empty"):
         unpack(made, tmp_path / "out")
     assert contents(tmp_path / "out") == {"mine": b"kept"}
+
+
+def test_a_file_without_a_name_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x", b"words")
+    content = (tmp_path / "a.zip").read_bytes()
+    content = content.replace(b"\x01\x00\x00\x00x", b"\x00\x00\x00\x00x")  # the local header
+    at = content.index(b"PK\x01\x02")
+    content = content[: at + 28] + b"\0\0" + content[at + 30 : at + 46] + content[at + 47 :]
+    end = content.index(b"PK\x05\x06")
+    size = int.from_bytes(content[end + 12 : end + 16], "little") - 1
+    content = content[: end + 12] + size.to_bytes(4, "little") + content[end + 16 :]
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(DataError, match="a file without a name"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+
+
+@pytest.mark.parametrize("way", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_that_may_swell_within_one_block_is_refused(tmp_path, way):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", way) as archive:
+        archive.writestr("x", bytes(1000))
+    with pytest.raises(DataError, match="unpack it yourself"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+
+
+def test_a_header_that_asks_for_more_than_memory_is_refused(tmp_path):
+    file = tmp_path / "a.tar.gz"
+    with tarfile.open(file, "w:gz") as archive:
+        info = tarfile.TarInfo("x" * 300)  # its name goes into a header of its own
+        archive.addfile(info)
+    data = bytearray(gzip.decompress(file.read_bytes()))
+    data[124:136] = ((1 << 95) + 2**33).to_bytes(12, "big")
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    file.write_bytes(gzip.compress(bytes(data)))
+    with pytest.raises(DataError):
+        unpack(file, tmp_path / "out")
