@@ -1,12 +1,15 @@
 """What every registered method must hold; a new paper is picked up by itself."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny import batch_for, stand_in, tiny_batch, tiny_config, tiny_method
 
 from i2icli.errors import ConfigError
-from i2icli.methods import METHODS, build_method
+from i2icli.methods import METHODS, build_method, misfit_of
 from i2icli.methods.shared.configure import run_schema
+from i2icli.runs.checkpoint import CheckpointState
 
 pytestmark = pytest.mark.parametrize("name", sorted(METHODS))
 
@@ -34,6 +37,20 @@ def test_every_trainable_weight_has_exactly_one_player(name):
     method = tiny_method(name)
     owned = [id(w) for player in method.players for w in _weights(method, player)]
     assert sorted(owned) == sorted(id(w) for w in method.parameters() if w.requires_grad)
+
+
+def test_weights_of_a_checkpoint_are_held_to_the_configuration_without_building_it(name):
+    config = tiny_config(name)
+    weights = build_method(config).state_dict()
+    state = CheckpointState(config={}, weights=weights, step=1)
+    assert misfit_of(config, state) == ""
+    first = next(iter(weights))
+    assert f"{first} is on one side only" in misfit_of(
+        config, replace(state, weights={n: w for n, w in weights.items() if n != first})
+    )
+    assert f"{first} has the type torch.int32" in misfit_of(
+        config, replace(state, weights={**weights, first: weights[first].int()})
+    )
 
 
 def test_terms_are_finite_scalars_of_declared_players_in_order(name):
