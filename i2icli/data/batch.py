@@ -30,6 +30,11 @@ class _Tensors:
         return self._with({name: value.pin_memory() for name, value in self._tensors().items()})
 
     @property
+    def bytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(value.nbytes for value in self._tensors().values())
+
+    @property
     def shapes(self) -> tuple[tuple[str, tuple[int, ...], torch.dtype], ...]:
         """The name, shape and type of every tensor."""
         return tuple((k, tuple(v.shape), v.dtype) for k, v in self._tensors().items())

@@ -24,11 +24,17 @@ from i2icli.data.training_set import AnySample, TrainingSet
 from i2icli.errors import DataError, I2IError
 from i2icli.pictures.decode import max_pixels
 from i2icli.system.cores import usable_cpus
+from i2icli.system.memory import shared_memory_free
 
 log = logging.getLogger(__package__)
 # What a loading process that has ended looks like from here: torch notices, or the connection to
 # it through which tensors are handed over breaks.
 _WORKER_GONE = (RuntimeError, OSError, EOFError)
+_MOST_RESTARTS = 3  # of loading processes, without a batch from any
+_PATIENCE = 5.0  # seconds of waiting for a batch after which a request to stop is looked for
+_AHEAD = 2  # batches that each loading process holds ready
+# Bytes of shared memory that suffice for all usual batches, so that none need be measured.
+_AMPLE = 4 * 2**30
 _MOST_WORKERS = 2  # that are started without being asked for
 # Of the time; on two computing cores a step that loads its own pictures was the faster at 0.28.
 _LARGE_SHARE = 0.33
@@ -95,6 +101,7 @@ class BatchStream(Iterator[AnyBatch]):
 
     Attributes:
         step: steps whose batches have been handed out or were done before.
+        is_stopping: whether to give up waiting for loading processes that do not answer.
     """
 
     def __init__(
@@ -114,6 +121,7 @@ class BatchStream(Iterator[AnyBatch]):
         self._pin = pin
         self._share = LoadingShare() if may_add and workers == 0 and usable_cpus() > 1 else None
         self._reported: set[str] = set()
+        self.is_stopping: Callable[[], bool] = lambda: False
         self._loaded: Iterator[_Loaded] | None = self._start()
 
     def __next__(self) -> AnyBatch:
@@ -157,25 +165,58 @@ class BatchStream(Iterator[AnyBatch]):
         self.close()
 
     def _take(self, loaded: Iterator[_Loaded]) -> _Loaded:
-        # Loading processes go when a signal to the whole group ends them, while this process still
-        # has to finish its step and save: started again, once.
-        try:
-            return next(loaded)
-        except _WORKER_GONE as error:
-            if self._workers == 0:
-                raise
-            log.debug("loading processes ended: %s", error)
-        self.close()
-        self._loaded = self._start()
-        try:
-            return next(self._loaded)
-        except _WORKER_GONE as error:
-            raise I2IError(
-                f"the processes that load pictures ended ({_first_line(error)}), perhaps for want "
-                "of memory; try `--set runtime.workers=0`"
-            ) from error
+        restarts = 0
+        while True:
+            try:
+                return next(loaded)
+            except _WORKER_GONE as error:
+                if self._workers == 0:
+                    raise
+                if _is_slow(error) and not self.is_stopping():
+                    continue
+                deaths = _deaths(loaded)
+                if self.is_stopping() or restarts == _MOST_RESTARTS:
+                    raise I2IError(_farewell(error, deaths)) from error
+            # Also a signal to the whole group ends them, while this process still has to finish its
+            # step and save.
+            restarts += 1
+            log.log(
+                logging.WARNING if deaths else logging.DEBUG,
+                "processes that load pictures were killed%s: started again",
+                deaths,
+            )
+            self.close()
+            self._loaded = loaded = self._start()
 
     def _start(self) -> Iterator[_Loaded]:
+        if self._workers and not self._has_room():
+            self._workers = 0
+        # Torch has the death of a loading process raise an error wherever this process is.
+        is_main = threading.current_thread() is threading.main_thread()
+        handler = signal.getsignal(signal.SIGCHLD) if is_main and os.name == "posix" else None
+        try:
+            return self._iterate()
+        finally:
+            if handler is not None:
+                signal.signal(signal.SIGCHLD, handler)
+
+    def _has_room(self) -> bool:
+        """Return whether the shared memory, through which batches come, holds what lies ready."""
+        free = shared_memory_free()
+        if free is None or free > _AMPLE:
+            return True
+        keys = next(self._keys.from_step(self.step))
+        batch = self._dataset.collate([self._dataset[key] for key in keys]).batch
+        needed = (_AHEAD * self._workers + 2) * (batch.bytes if batch is not None else 0)
+        if needed > free:
+            log.warning(
+                f"pictures are loaded in the step's own process: {self._workers} processes would "
+                f"need {needed / 2**20:.0f} MiB of shared memory, and {free / 2**20:.0f} MiB are "
+                "free (in Docker: --shm-size)"
+            )
+        return needed <= free
+
+    def _iterate(self) -> Iterator[_Loaded]:
         with warnings.catch_warnings():
             # Python warns of forking beside threads; the workers use nothing a thread may hold.
             warnings.filterwarnings("ignore", message=".*multi-threaded.*fork")
@@ -187,6 +228,8 @@ class BatchStream(Iterator[AnyBatch]):
                 num_workers=self._workers,
                 collate_fn=self._dataset.collate,
                 pin_memory=self._pin,
+                prefetch_factor=_AHEAD if self._workers else None,
+                timeout=_PATIENCE if self._workers else 0,
                 worker_init_fn=_prepare_worker if self._workers else None,
                 # Its own generator: starting an iterator draws a number, and the global one must
                 # not move.
@@ -309,5 +352,25 @@ def _leave(_signal: int, _frame: FrameType | None) -> None:
     os._exit(0)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _is_slow(error: BaseException) -> bool:
+    # Torch has no other sign of it.
+    return isinstance(error, RuntimeError) and "timed out" in str(error)
+
+
+def _deaths(loaded: Iterator[_Loaded]) -> str:
+    """Return the signals that loading processes died of, in brackets; empty: none did."""
+    codes = set[int | None]()
+    for worker in getattr(loaded, "_workers", ()):
+        worker.join(0.2)  # a connection breaks a little before the system tells of the end
+        codes.add(worker.exitcode)
+    names = [signal.Signals(-code).name for code in sorted(filter(None, codes)) if code < 0]
+    return f" ({', '.join(names)})" if names else ""
+
+
+def _farewell(error: Exception, deaths: str) -> str:
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return (
+        f"the processes that load pictures ended {_MOST_RESTARTS + 1} times in a row"
+        f"{deaths or f' ({first})'}, perhaps for want of memory; "
+        "`--set runtime.workers=0` begins a run without any"
+    )

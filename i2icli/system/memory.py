@@ -47,6 +47,15 @@ def in_words(count: float) -> str:
     return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{count / (1 << 20):.0f} MiB"
 
 
+def shared_memory_free() -> int | None:
+    """Return the bytes that processes can still share; None where the system does not say."""
+    try:
+        found = os.statvfs("/dev/shm")
+    except (AttributeError, OSError):  # Windows, macOS: other means
+        return None
+    return found.f_bavail * found.f_frsize
+
+
 def resident_bytes() -> int:
     """Return the memory that this process holds; where the system does not say, its peak or 0.
 

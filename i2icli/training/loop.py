@@ -16,6 +16,7 @@ from pathlib import Path
 from i2icli.config.document import config_document
 from i2icli.config.words import short_duration
 from i2icli.data.batch import AnyBatch
+from i2icli.data.loader import BatchStream
 from i2icli.errors import DivergedError, I2IError
 from i2icli.runs.checkpoint import copy_checkpoint, save_checkpoint
 from i2icli.runs.folder import Line, RunFolder
@@ -96,9 +97,10 @@ class Trainer:
         elif self.is_over and session.step < session.last_step:
             log.info(self._end_of_budget())
 
-    def _train_on(self, batches: Iterator[AnyBatch]) -> None:
+    def _train_on(self, batches: BatchStream) -> None:
         session, every = self.session, self.session.config
         is_entering = True
+        batches.is_stopping = lambda: bool(self._stop)
         while session.step < session.last_step and not (self._is_stalled or self.is_over):
             batch = self._next(batches)
             due = self._agree(batch)
@@ -143,11 +145,25 @@ class Trainer:
         try:
             with self._clock.waiting():
                 return self._send(next(batches))
-        except (RuntimeError, I2IError):
+        except (RuntimeError, I2IError) as error:
             # A scheduler's SIGTERM goes to the loader's processes as well.
             if self._stop:
                 return None
+            self._rescue(error)
             raise
+
+    def _rescue(self, error: Exception) -> None:
+        """Save what was reached before a run ends for want of a batch, and say how it goes on."""
+        session = self.session
+        if self._ranks.world > 1 or session.step == 0:
+            return
+        if self._saved_step != session.step:
+            self._save()
+        if isinstance(error, I2IError):
+            command = self._folder.resume_command
+            raise type(error)(
+                f"{error}. All up to step {session.step} is saved: go on with `{command}`."
+            ) from error
 
     def _agree(self, batch: AnyBatch | None) -> Due:
         """Return what all processes do before the next step: stop together, or what is due."""

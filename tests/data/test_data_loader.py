@@ -20,7 +20,7 @@ from i2icli.data import loader
 from i2icli.data.folders import Domains, find_domains
 from i2icli.data.loader import choose_workers, steps_per_epoch
 from i2icli.data.unpaired import UnpairedSet
-from i2icli.errors import ConfigError, DataError
+from i2icli.errors import ConfigError, DataError, I2IError
 from i2icli.pictures.images import write_picture
 from i2icli.system.messages import collect_messages
 
@@ -150,14 +150,94 @@ def test_closing_ends_the_stream_and_its_processes(pictures):
     batches.close()
 
 
-def test_workers_killed_from_outside_are_started_again(pictures):
+@pytest.mark.skipif(sys.platform == "win32", reason="kills by signals")
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (signal.SIGTERM, []),  # a scheduler's, to the whole group
+        (
+            signal.SIGKILL,
+            ["processes that load pictures were killed (SIGKILL): started again"],
+        ),
+    ],
+)
+def test_workers_killed_from_outside_are_started_again(pictures, number, said):
     expected = take(stream(pictures), 12)
-    with stream(pictures, workers=1) as batches:
+    messages = collect_messages()
+    with stream(pictures, workers=2) as batches:
         got = [next(batches)]
-        (worker,) = multiprocessing.active_children()
-        os.kill(worker.pid, signal.SIGTERM)
+        for worker in multiprocessing.active_children():
+            os.kill(worker.pid, number)
         got += [next(batches) for _ in range(11)]
     assert same(got, expected)
+    assert messages == said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills by signals")
+def test_the_death_of_a_worker_interrupts_nothing_else(pictures):
+    before = signal.getsignal(signal.SIGCHLD)
+    with stream(pictures, workers=1) as batches:
+        next(batches)
+        (worker,) = multiprocessing.active_children()
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.join()
+        assert signal.getsignal(signal.SIGCHLD) == before
+        assert sum(range(100_000)) > 0  # torch's handler would raise about here
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills by signals")
+def test_workers_that_are_killed_again_and_again_end_the_stream(pictures, monkeypatch):
+    monkeypatch.setattr(loader, "_prepare_worker", _die)
+    messages = collect_messages()
+    with (
+        stream(pictures, workers=1) as batches,
+        pytest.raises(I2IError, match=r"ended 4 times in a row \(SIGKILL\).*runtime.workers=0"),
+    ):
+        next(batches)
+    assert len(messages) == 3
+
+
+def _die(_index):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_request_to_stop_ends_the_wait_for_workers_that_do_not_answer(pictures, monkeypatch):
+    monkeypatch.setattr(loader, "_prepare_worker", _sleep)
+    monkeypatch.setattr(loader, "_PATIENCE", 0.2)
+    waits = []
+
+    def is_stopping():
+        waits.append(1)
+        return len(waits) > 3
+
+    with stream(pictures, workers=1) as batches:
+        batches.is_stopping = is_stopping
+        with pytest.raises(I2IError, match="timed out"):
+            next(batches)
+        for worker in multiprocessing.active_children():
+            worker.kill()
+    assert len(waits) >= 4
+
+
+def _sleep(_index):
+    time.sleep(3600)
+
+
+@pytest.mark.parametrize(("free", "workers"), [(20_000, 0), (200_000, 2), (None, 2)])
+def test_little_shared_memory_has_pictures_loaded_in_the_steps_own_process(
+    pictures, monkeypatch, free, workers
+):
+    expected = take(stream(pictures), 6)
+    monkeypatch.setattr(loader, "shared_memory_free", lambda: free)
+    messages = collect_messages()
+    with stream(pictures, workers=2) as batches:
+        got = [next(batches) for _ in range(6)]
+        assert len(multiprocessing.active_children()) == workers
+    assert same(got, expected)
+    # six batches of two pictures of 16 x 16 of both domains, in float32
+    need = [each for each in messages if "would need" in each]
+    assert len(need) == (free == 20_000)
+    assert all("2 processes would need 0 MiB of shared memory, and 0 MiB" in each for each in need)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import shutil
 import signal
@@ -20,10 +21,12 @@ from engine_kit import (
 )
 from plain_data import assert_same
 
-from i2icli.errors import CheckpointError, ConfigError, DataError, Interrupted
+from i2icli.data.loader import BatchStream
+from i2icli.errors import CheckpointError, ConfigError, DataError, I2IError, Interrupted
 from i2icli.runs.checkpoint import load_checkpoint, save_checkpoint
 from i2icli.runs.folder import RunFolder
 from i2icli.training.run import resume_run, start_run
+from i2icli.training.step import train_step
 from i2icli.translation.translator import load_translator
 
 pytestmark = pytest.mark.usefixtures("pair")
@@ -51,6 +54,51 @@ def through(truth_root, tmp_path_factory):
         for workers, folder in folders.items():
             start_run(dropping_out(truth_root, workers), run_dir=folder)
     return folders
+
+
+def kill_a_worker():
+    """Kill a loading process, as the out-of-memory killer does."""
+    for worker in multiprocessing.active_children()[:1]:
+        worker.kill()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills by signals")
+def test_a_run_whose_loading_processes_are_killed_ends_like_the_one_left_alone(
+    through, truth_root, tmp_path, monkeypatch
+):
+    real, killed = train_step, []
+
+    def step(*given, **named):
+        if len(killed) % 3 == 0:
+            kill_a_worker()
+        killed.append(1)
+        return real(*given, **named)
+
+    monkeypatch.setattr("i2icli.training.graph_step.train_step", step)
+    start_run(dropping_out(truth_root, 2), run_dir=tmp_path / "run")
+    assert len(killed) == 13
+    assert_same_end(through[2], tmp_path / "run")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills by signals")
+def test_a_run_that_ends_for_want_of_loading_processes_saves_what_it_reached(
+    through, truth_root, tmp_path, monkeypatch
+):
+    real = BatchStream.__next__
+
+    def taken(stream):
+        if stream.step == 5:
+            raise I2IError("the processes that load pictures ended 4 times in a row")
+        return real(stream)
+
+    monkeypatch.setattr(BatchStream, "__next__", taken)
+    folder = tmp_path / "run"
+    with pytest.raises(I2IError, match=rf"All up to step 5 is saved: .*i2i resume {folder}"):
+        start_run(dropping_out(truth_root, 2), run_dir=folder)
+    monkeypatch.undo()
+    assert load_checkpoint(folder / "checkpoints" / "last.pt").step == 5
+    resume_run(folder)
+    assert_same_end(through[2], folder)
 
 
 # Stops fall on and off the log interval and the epoch's end.
