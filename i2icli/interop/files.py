@@ -23,6 +23,8 @@ Weights = Mapping[str, Tensor]
 
 # A file that holds more than weights has them under one of these keys.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "params", "params_ema", "weights")
+# Modules that training in parallel, and compiling, put around a network.
+_PARALLEL, _COMPILED = "module.", "_orig_mod."
 _PARTS = {"a", "b"}  # MUNIT keeps the networks of both domains in one file
 _OTHERS = {
     b"\x89HDF": "an HDF5 file, as Keras writes it",
@@ -108,7 +110,8 @@ def read_weights(path: Path) -> dict[str, Weights]:
 
     Returns:
         State dicts by the part of the file they are: "" where it holds one network, "a" and "b"
-        of a file of MUNIT. A `module.` that wraps all names is taken away.
+        of a file of MUNIT. A `module.` that wraps all names is taken away, and the `_orig_mod.` of
+        compiled networks.
 
     Raises:
         CheckpointError: there is no such file, it is of another kind or damaged, or reading it
@@ -122,12 +125,16 @@ def read_weights(path: Path) -> dict[str, Weights]:
         raise CheckpointError(f"there is no file {path}.") from None
     except OSError as fault:
         raise CheckpointError(f"{path} cannot be read: {fault.strerror or fault}.") from None
-    return {
-        part: {name.removeprefix("module."): weight for name, weight in weights.items()}
-        if all(name.startswith("module.") for name in weights)  # of parallel training
-        else weights
-        for part, weights in parts.items()
-    }
+    return {part: _without_wrappers(weights) for part, weights in parts.items()}
+
+
+def _without_wrappers(weights: Weights) -> Weights:
+    # Tensors of safetensors are read when they are copied into a dictionary: only where need be.
+    if any(_COMPILED in name for name in weights):
+        weights = {name.replace(_COMPILED, ""): weight for name, weight in weights.items()}
+    while all(name.startswith(_PARALLEL) for name in weights):
+        weights = {name.removeprefix(_PARALLEL): weight for name, weight in weights.items()}
+    return weights
 
 
 def _load(path: Path) -> Mapping[str, Weights]:

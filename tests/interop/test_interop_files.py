@@ -80,10 +80,29 @@ def test_tensors_of_safetensors_are_read_when_they_are_asked_for(tmp_path, monke
     assert read == ["b"]
 
 
-def test_wrappers_are_taken_away(tmp_path):
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        "module.{}",
+        "_orig_mod.{}",
+        "module._orig_mod.{}",
+        "_orig_mod.module.{}",
+        "module.module.{}",
+    ],
+)
+def test_wrappers_are_taken_away(wrap, tmp_path):
     weights = resnet().state_dict()
-    parallel = {f"module.{name}": weight for name, weight in weights.items()}
-    torch.save({"epoch": 3, "state_dict": parallel}, tmp_path / "x.pth")
+    wrapped = {wrap.format(name): weight for name, weight in weights.items()}
+    torch.save({"epoch": 3, "state_dict": wrapped}, tmp_path / "x.pth")
+    assert _same(read_weights(tmp_path / "x.pth")[""], weights)
+    save_file(wrapped, tmp_path / "x.safetensors")
+    assert _same(read_weights(tmp_path / "x.safetensors")[""], weights)
+
+
+def test_parts_that_were_compiled_alone_are_read_as_others(tmp_path):
+    weights = resnet().state_dict()
+    inner = {name.replace("model.", "model._orig_mod."): w for name, w in weights.items()}
+    torch.save(inner, tmp_path / "x.pth")
     assert _same(read_weights(tmp_path / "x.pth")[""], weights)
 
 
