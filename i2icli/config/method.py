@@ -14,13 +14,6 @@ from i2icli.config.schedule import LinearSchedule, Schedule
 Norm = Literal["instance", "batch", "group", "none"]
 
 
-def _check_groups(norm: Norm, width: int) -> None:
-    if norm == "group" and width % 8:
-        raise ValueError(
-            f'norm = "group" has 8 groups, so width must be a multiple of 8, got {width}'
-        )
-
-
 class ResnetGeneratorConfig(StrictModel):
     """A ResNet generator (Johnson et al. 2016, as CycleGAN and CUT use it)."""
 
@@ -40,11 +33,6 @@ class ResnetGeneratorConfig(StrictModel):
         description="Add what the network makes to the picture, before the tanh: the first "
         "translation is the source. In no paper here.",
     )
-
-    @model_validator(mode="after")
-    def _groups(self) -> Self:
-        _check_groups(self.norm, self.width)
-        return self
 
     def check_channels(self, channels_a: int, channels_b: int) -> None:
         """Refuse a residual generator between domains of unequal channels.
@@ -157,11 +145,6 @@ class PatchDiscriminatorConfig(AdversaryConfig):
     layers: int = Field(3, ge=1, le=16, description="Downsampling layers; 3 sees 70x70 pixels.")
     antialias: bool = Field(True, description="Blur before each downsampling.")
     norm: Norm = Field("instance", description="Normalisation layers.")
-
-    @model_validator(mode="after")
-    def _groups(self) -> Self:
-        _check_groups(self.norm, self.width)
-        return self
 
 
 class StyleGAN2GeneratorConfig(StrictModel):
