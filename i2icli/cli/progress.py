@@ -38,6 +38,11 @@ class Messages(logging.Handler):
 MESSAGES = Messages(logging.INFO)
 
 
+def draws() -> bool:
+    """Say whether stderr is a terminal that takes escapes, as bars and colours need them."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+
+
 def time_left() -> ProgressColumn:
     """Return the column of a bar that says how long the work will take from here."""
     return _time_column(lambda task: task.time_remaining, "left")
@@ -87,7 +92,7 @@ def progress_bar(
 
     The bar appears with the first report, so work that turns out to be done shows none.
     """
-    if not sys.stderr.isatty():
+    if not draws():
         yield None
         return
     bar = _bar(*(("Download", "TransferSpeed") if is_bytes else ("MofNComplete",)))
@@ -110,7 +115,7 @@ def counting(title: str, total: int) -> Iterator[Callable[[], None]]:
 
     Of several processes only the first draws a bar.
     """
-    is_shown = sys.stderr.isatty() and os.environ.get("RANK", "0") == "0"
+    is_shown = draws() and os.environ.get("RANK", "0") == "0"
     with _bar("MofNComplete", is_shown=is_shown) as bar:
         task = bar.add_task(title, total=total)
         MESSAGES.console = bar.console

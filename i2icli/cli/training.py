@@ -15,7 +15,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from i2icli.cli.progress import MESSAGES, time_left, time_passed
+from i2icli.cli.progress import MESSAGES, draws, time_left, time_passed
 from i2icli.cli.shared_run import is_main_process
 from i2icli.cli.show import show
 from i2icli.training.reporter import Progress, Reporter
@@ -108,8 +108,7 @@ class BarView(Reporter):
 
 def open_view() -> Reporter:
     """Return a bar where stderr is a terminal, else plain lines."""
-    console = Console(stderr=True)
-    return BarView(console) if console.is_terminal else PlainView()
+    return BarView(Console(stderr=True)) if draws() else PlainView()
 
 
 def describe(line: Mapping[str, float | int | bool]) -> str:

@@ -182,7 +182,11 @@ class LabelledSet(Dataset[LabelledSample]):
         """
         skipped: list[str] = []
         picture, stored, path = read_or_next(
-            self._read, key.picture, count=len(self), corrupt=self.config.corrupt, skipped=skipped
+            self._read,
+            key.picture,
+            files=self.pictures,
+            corrupt=self.config.corrupt,
+            skipped=skipped,
         )
         ids = to_ids(stored, path, self._scheme)
         height, width = ids.shape

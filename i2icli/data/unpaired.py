@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -80,23 +81,25 @@ def stack_samples(samples: Sequence[Sample]) -> Batch:
 
 
 def read_or_next(
-    read: Callable[[int], T], index: int, *, count: int, corrupt: str, skipped: list[str]
+    read: Callable[[int], T], index: int, *, files: Sequence[Any], corrupt: str, skipped: list[str]
 ) -> T:
-    """Return `read` of an index, or by `data.corrupt` of the next of `count` that can be read.
+    """Return `read` of an index, or by `data.corrupt` of the next of `files` that can be read.
 
     Raises:
         DataError: if it cannot be read and `corrupt` is "error", or too many in a row.
     """
-    attempts = min(_MAX_UNREADABLE, count)
+    attempts = min(_MAX_UNREADABLE, len(files))
     for offset in range(attempts):
         try:
-            return read((index + offset) % count)
+            return read((index + offset) % len(files))
         except DataError as error:
             if corrupt == "error":
                 raise
             skipped.append(str(error))
+    gone = sum(not os.path.exists(file) for file in files)
+    missing = f"; {gone} of {len(files)} are not there any more" if gone else ""
     raise DataError(
-        f"{attempts} training pictures in a row cannot be read, the last: {skipped[-1]}"
+        f"{attempts} training pictures in a row cannot be read, the last: {skipped[-1]}{missing}"
     )
 
 
@@ -131,7 +134,7 @@ class UnpairedSet(Dataset[Sample]):
             source = read_or_next(
                 lambda position: self._read(side, position, key.jitter),
                 index,
-                count=len(self.files[side]),
+                files=self.files[side],
                 corrupt=self.config.corrupt,
                 skipped=skipped,
             )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -29,6 +28,7 @@ from i2icli.metrics.results import Fact
 from i2icli.pictures.label_maps import LabelScheme
 from i2icli.pictures.listing import list_pictures
 from i2icli.system.device import resolve_device
+from i2icli.system.files import filled_folder, temporary_folder
 from i2icli.system.shares import ALONE, Process, device_of_rank
 from i2icli.translation.pictures import check_styles
 from i2icli.translation.translator import Translator, load_translator
@@ -275,18 +275,13 @@ def _subject(held_out: HeldOut, request: Request) -> Subject:
 def _workplace(keep: Path | None, process: Process) -> Iterator[Path]:
     """Yield the folder for translations, the same in all processes."""
     if keep is not None:
-        if process.is_first and keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
-            raise ConfigError(f"{keep} is not empty: name a new folder with --keep.")
-        process.wait()
-        keep.mkdir(parents=True, exist_ok=True)
-        yield keep
+        with filled_folder(keep) if process.is_first else nullcontext():
+            process.wait()
+            keep.mkdir(parents=True, exist_ok=True)
+            yield keep
         return
-    made = tempfile.TemporaryDirectory(prefix="i2i-eval-") if process.is_first else None
-    try:
-        yield Path(process.agree(made.name if made else ""))
-    finally:
-        if made:
-            made.cleanup()
+    with temporary_folder("i2i-eval") if process.is_first else nullcontext(Path()) as made:
+        yield process.agree(made)
 
 
 def _count_warnings(held_out: HeldOut) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,11 +27,9 @@ from i2icli.reports.pictures import find_grids, find_rows, show_entropy, show_sa
 from i2icli.runs.checkpoint import CheckpointState, load_checkpoint
 from i2icli.runs.folder import Line, RunFolder
 from i2icli.runs.paths import find_run
+from i2icli.system.locks import is_locked
 from i2icli.translation.translator import load_translator
 from i2icli.version import __version__
-
-if sys.platform != "win32":
-    import fcntl
 
 # The entries of env.json that come first, and those that are spelled otherwise.
 _FIRST = "i2i torch torchvision python numpy pillow platform device precision threads started"
@@ -189,16 +186,11 @@ def _status(run: _Run) -> Status:
 
 def _is_busy(folder: RunFolder) -> bool:
     # Nothing is written to find out.
-    if sys.platform == "win32":
-        return False  # there, asking would take the lock
     try:
         with (folder.path / ".lock").open("r") as file:
-            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return is_locked(file)
     except FileNotFoundError:
         return False
-    except OSError:
-        return True
-    return False
 
 
 def _facts(run: _Run) -> tuple[Fact, ...]:

@@ -7,13 +7,12 @@ import logging
 import os
 import re
 import shlex
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import tomli_w
 
@@ -21,11 +20,7 @@ from i2icli.config.document import parse_toml, read_text
 from i2icli.errors import ConfigError, I2IError
 from i2icli.system.faults import refusal
 from i2icli.system.files import remove_leftovers, write_whole
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
+from i2icli.system.locks import lock_for_process
 
 log = logging.getLogger(__package__)
 
@@ -121,7 +116,8 @@ class RunFolder:
         Lines and grids of later steps go, for they will be made again; so does a line that ended
         a run between two log intervals, and what a killed write left.
         """
-        remove_leftovers(self.checkpoints)
+        for folder in (self.path, self.samples, self.checkpoints):
+            remove_leftovers(folder)
         if self.metrics.exists():
             kept = [
                 line
@@ -152,7 +148,7 @@ class RunFolder:
                 f"`i2i resume {new}`."
             ) from None
         with file:
-            if not _try_lock(file):
+            if not lock_for_process(file):
                 file.seek(0)
                 raise ConfigError(
                     f"{self.path} is in use by process {file.read().strip() or 'unknown'}: wait "
@@ -252,16 +248,3 @@ def _claim_number(parent: Path, preset: str) -> Path:
 def _step_of(grid: Path) -> int | None:
     match = re.fullmatch(r"step-(\d+)", grid.stem)
     return int(match[1]) if match else None
-
-
-def _try_lock(file: IO[str]) -> bool:
-    try:
-        if sys.platform == "win32":
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            # A record lock belongs to this process alone: loader workers that outlive a killed
-            # parent for some seconds do not hold it.
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

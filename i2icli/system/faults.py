@@ -39,7 +39,7 @@ def advice(fault: OSError, *, again: str = _SAME, instead: str = _INSTEAD) -> st
     if fault.errno == errno.EFBIG:
         return f"Raise the limit on a file's size (ulimit -f), then {again}."
     if fault.errno in NO_ROOM:
-        return f"Make room there, then {again}."
+        return f"Make room, then {again}."
     if fault.errno in (errno.EMFILE, errno.ENFILE):
         return f"Raise the limit on open files (ulimit -n), then {again}."
     if fault.errno == errno.ENOMEM:

@@ -16,7 +16,7 @@ import os
 import re
 import secrets
 import shutil
-import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -25,11 +25,7 @@ from types import TracebackType
 from typing import BinaryIO, cast
 
 from i2icli.errors import ConfigError
-
-if sys.platform == "win32":
-    fcntl = None
-else:
-    import fcntl
+from i2icli.system.locks import HAS_FOLDER_HANDLES, lock_opened
 
 log = logging.getLogger(__package__)
 
@@ -60,7 +56,7 @@ class WholeFile:
         if is_shared:
             _sweep(path.parent)
         self.stream = cast(BinaryIO, self.partial.open("xb" if is_shared else "wb"))
-        _lock(self.stream.fileno())
+        lock_opened(self.stream.fileno())
 
     def __enter__(self) -> BinaryIO:
         return self.stream
@@ -193,7 +189,7 @@ def _is_dead(partial: Path) -> bool:
     except OSError:
         return False
     try:
-        return _lock(handle)
+        return lock_opened(handle)
     finally:
         os.close(handle)
 
@@ -208,25 +204,14 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _lock(handle: int) -> bool:
-    """Lock a file or folder until it is closed; False where another has, or it cannot be locked."""
-    if fcntl is None:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
 @contextmanager
 def _locked_folder(folder: Path) -> Iterator[None]:
-    if fcntl is None:  # nor can folders be opened there
+    if not HAS_FOLDER_HANDLES:
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        _lock(handle)
+        lock_opened(handle)
         yield
     finally:
         os.close(handle)
@@ -273,6 +258,41 @@ def whole_folder(
         raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+@contextmanager
+def filled_folder(folder: Path) -> Iterator[None]:
+    """Keep a folder that is filled in place: what a killed command began to fill is emptied first.
+
+    Raises:
+        ConfigError: if it holds anything else.
+        OSError: as the system says.
+    """
+    mark = folder / ".unfinished"
+    if mark.exists() and _is_dead(mark):
+        log.info(f"emptying {folder}, which a command that was killed left unfinished")
+        shutil.rmtree(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder} is not empty: name a new folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with mark.open("xb") as file:
+        lock_opened(file.fileno())
+        yield
+    mark.unlink(missing_ok=True)
+
+
+@contextmanager
+def temporary_folder(name: str) -> Iterator[Path]:
+    """Yield a folder among the temporary ones; what killed processes left there is removed."""
+    place = Path(tempfile.gettempdir())
+    _sweep(place)
+    folder = _partial_of(place / name, is_shared=True)
+    try:
+        folder.mkdir(mode=0o700)
+        with _locked_folder(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _replace_folder(fresh: Path, folder: Path, is_current: Callable[[], bool]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from i2icli.system.files import remove_leftovers, write_whole
+from i2icli.system.locks import HAS_FOLDER_HANDLES, wait_for
 
 NAME = "manifest.jsonl"
 _OF_RANK = re.compile(r"manifest-(\d+)\.jsonl")
@@ -115,18 +116,11 @@ def _ends_whole(file: Any) -> bool:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
     """Keep other processes out; yield whether that is possible here."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: all is merged, and nothing removed
+    if not HAS_FOLDER_HANDLES:  # all is merged, and nothing removed
         yield False
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError:  # a file system without locks
-            yield False
-            return
-        yield True
+        yield wait_for(handle)
     finally:
         os.close(handle)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from i2icli.data.batch import AnyBatch
-from i2icli.errors import DivergedError
+from i2icli.errors import ConfigError, DivergedError
 from i2icli.methods.shared.base import Method
-from i2icli.methods.shared.configure import AnyRunConfig
+from i2icli.methods.shared.configure import AnyRunConfig, configure_run
 from i2icli.runs.folder import RunFolder
 from i2icli.training.step import StepLosses
 
@@ -78,6 +78,14 @@ class FiniteGuard:
         return None
 
 
+def _own_rate(config: AnyRunConfig) -> float:
+    """Return the learning rate of the preset; the run's own where there is none of that name."""
+    try:
+        return configure_run(config.preset).method.optimizer.lr
+    except ConfigError:
+        return config.method.optimizer.lr
+
+
 def diverged(
     fault: Fault, *, config: AnyRunConfig, folder: RunFolder, precision: torch.dtype
 ) -> DivergedError:
@@ -92,8 +100,9 @@ def diverged(
         remedy = "with more range in its numbers"
         command += ["--set", "runtime.precision=float32"]
     else:
-        remedy = "with half the learning rate"
-        command += ["--set", f"method.optimizer.lr={config.method.optimizer.lr / 2:g}"]
+        rate, own = config.method.optimizer.lr, _own_rate(config)
+        remedy = "with half the learning rate" if rate <= own else "with the preset's learning rate"
+        command += ["--set", f"method.optimizer.lr={min(rate / 2, own):g}"]
     return DivergedError(
         f"{fault.what} was not finite at step {fault.step}, on the pictures {pictures}; {kept}. "
         f"Train again {remedy}: `{shlex.join(command)}`."

@@ -174,3 +174,19 @@ def test_python_m_answers_like_the_console_script(tmp_path):
     assert output.returncode == 0
     assert output.stderr == ""
     assert "cut" in [preset["name"] for preset in json.loads(output.stdout)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize("no_colour", ["", "1"])
+def test_no_escapes_reach_a_terminal_that_wants_none(no_colour, tmp_path):
+    import pty
+
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "NO_COLOR": no_colour, "TERM": "xterm"}
+    words = ("data", "demo", str(tmp_path / "out"), "--size", "32", "--count", "1")
+    command = [sys.executable, "-m", "i2icli", *words]
+    subprocess.run(command, stderr=theirs, stdout=theirs, check=True, env=environment)
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert ("\x1b" in shown) == (not no_colour)

@@ -31,11 +31,11 @@ def fault(number, path=None):
 def test_a_refusal_names_path_reason_and_what_next(tmp_path):
     said = refusal(fault(FULL, tmp_path / "a.png"))
     assert said == (
-        f"{tmp_path / 'a.png'}: No space left on device. Make room there, then type the same "
+        f"{tmp_path / 'a.png'}: No space left on device. Make room, then type the same "
         "command again."
     )
     assert refusal(fault(FULL), path=Path("run"), again="`i2i resume run`").endswith(
-        "Make room there, then `i2i resume run`."
+        "Make room, then `i2i resume run`."
     )
 
 
@@ -86,7 +86,7 @@ class TestAnyCommand:
     def test_the_system_s_refusal_is_no_traceback(self, raising):
         code, _, err = raising(fault(FULL, "/x/y"))
         assert (code, err) == (
-            1, "error: /x/y: No space left on device. Make room there, then type the same command "
+            1, "error: /x/y: No space left on device. Make room, then type the same command "
             "again.\n",
         )  # fmt: skip
 
@@ -169,7 +169,7 @@ class TestDisk:
         folder = create_folder(tmp_path / "run", preset="cut")
         folder.write_config({})
         refuse(FULL)
-        with pytest.raises(I2IError, match=f"Make room there, then `i2i resume {folder.path}`"):
+        with pytest.raises(I2IError, match=f"Make room, then `i2i resume {folder.path}`"):
             save_checkpoint(folder.last, CheckpointState(config={}, weights={}, step=0, epoch=1))
 
     @pytest.mark.parametrize("words", [("data", "demo", "d", "--size", "32", "--count", "1"),
@@ -191,7 +191,7 @@ class TestDisk:
 
         monkeypatch.setattr(Path, "rename", rename)
         code, _, err = i2i(*words)
-        assert (code, "d: No space left on device. Make room there" in err) == (1, True)
+        assert (code, "d: No space left on device. Make room" in err) == (1, True)
         assert sorted(entry.name for entry in here.iterdir()) == ["a", "b"]
 
     def test_a_picture_that_is_not_written_is_named(self, monkeypatch, tmp_path):
@@ -221,7 +221,7 @@ def test_a_run_whose_first_sample_finds_no_room_says_how_to_go_on(
         "--device", "cpu", "--set=runtime.workers=0", *words,
     )  # fmt: skip
     assert code == 1
-    assert err.endswith("No space left on device. Make room there, then `i2i resume run`.\n")
+    assert err.endswith("No space left on device. Make room, then `i2i resume run`.\n")
 
 
 def test_a_run_that_cannot_be_written_is_to_be_copied(tmp_path, monkeypatch):

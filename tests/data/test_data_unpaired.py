@@ -141,3 +141,11 @@ def test_too_many_unreadable_pictures_in_a_row_are_an_error(tmp_path, count, wor
         Path(file).write_bytes(b"broken")
     with pytest.raises(DataError, match=f"{words}.* in a row cannot be read, the last: .*png"):
         dataset[SampleKey(0, 1, 0, 1, 0)]
+
+
+def test_pictures_that_went_away_are_counted(tmp_path):
+    dataset = build(tmp_path, 24, 2)
+    for file in dataset.files["a"][:12]:
+        Path(file).unlink()
+    with pytest.raises(DataError, match=r"; 12 of 24 are not there any more$"):
+        dataset[SampleKey(0, 1, 0, 0, 0)]

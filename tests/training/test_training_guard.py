@@ -1,3 +1,6 @@
+import re
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -5,8 +8,12 @@ from engine_kit import Watcher, pair_config
 from PIL import Image
 from plain_data import assert_same
 
-from i2icli.errors import DivergedError
+from i2icli.errors import DataError, DivergedError
+from i2icli.methods import configure_run
 from i2icli.runs.checkpoint import load_checkpoint
+from i2icli.runs.folder import RunFolder
+from i2icli.training.finite import Fault, diverged
+from i2icli.training.reporter import Silent
 from i2icli.training.run import start_run
 from i2icli.training.session import open_session
 
@@ -91,3 +98,36 @@ def test_moving_average_is_what_samples_are_drawn_with(picture_root, tmp_path):
     assert np.abs(averaged - start).max() < np.abs(plain - start).max() / 2
     left, right = (load_checkpoint(tmp_path / n / "checkpoints/last.pt") for n in ("plain", "slow"))
     assert_same(left.weights, right.weights)
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [
+        (50.0, "with the preset's learning rate: .*--set method.optimizer.lr=0.0002`"),
+        (2e-4, "with half the learning rate: .*--set method.optimizer.lr=0.0001`"),
+    ],
+)
+def test_a_run_that_diverges_is_advised_to_the_preset_s_rate_or_below(tmp_path, rate, words):
+    config = configure_run("cut", [f"method.optimizer.lr={rate}"])
+    fault = Fault("term 'x'", step=3, files=("a.png",))
+    folder = RunFolder(tmp_path)
+    error = diverged(fault, config=config, folder=folder, precision=torch.float32)
+    assert re.search(words, str(error))
+
+
+def test_a_run_whose_pictures_went_away_says_how_to_go_on(picture_root, tmp_path):
+    root = tmp_path / "set"
+    shutil.copytree(picture_root, root)
+
+    class Remover(Silent):
+        def stepped(self, progress):
+            for path in (root / "trainA").iterdir():
+                path.unlink()
+
+    config = pair_config(root, steps=50)
+    with pytest.raises(DataError) as caught:
+        start_run(config, run_dir=tmp_path / "run", reporter=Remover())
+    message = str(caught.value)
+    assert re.search(
+        r"are not there any more\. All up to step \d+ is saved: .*`i2i resume", message
+    )
