@@ -145,6 +145,9 @@ class PatchDiscriminatorConfig(AdversaryConfig):
     layers: int = Field(3, ge=1, le=16, description="Downsampling layers; 3 sees 70x70 pixels.")
     antialias: bool = Field(True, description="Blur before each downsampling.")
     norm: Norm = Field("instance", description="Normalisation layers.")
+    own_start: bool = Field(
+        False, description="Initial weights as PyTorch draws them, not as `method.init` says."
+    )
 
 
 class StyleGAN2GeneratorConfig(StrictModel):

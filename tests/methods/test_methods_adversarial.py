@@ -6,7 +6,6 @@ from lever_kit import BOTH, HELD, PROJECTED
 from tiny import batch_for, stand_in, tiny_batch, tiny_method
 
 from i2icli.config.method import AdversaryConfig, PatchDiscriminatorConfig
-from i2icli.config.schedule import Moment
 from i2icli.config.sections import LeversConfig
 from i2icli.errors import ConfigError
 from i2icli.losses.augment import diff_augment
@@ -14,7 +13,6 @@ from i2icli.losses.gan import discriminator_gan_loss, generator_gan_loss
 from i2icli.methods import METHODS, build_method
 from i2icli.methods.shared.adversarial import Seen
 from i2icli.methods.shared.configure import configure_run
-from i2icli.methods.shared.draws import Draws, PastImages
 from i2icli.networks.spectral import SpectralConv
 from i2icli.training.optimizers import build_steppers
 from i2icli.training.step import train_step
@@ -267,65 +265,6 @@ def test_past_pictures_of_both_domains_stand_beside_the_new_ones(name, kind):
     assert all(picture.dtype == torch.float16 for picture in kept["real_b"])
 
 
-def test_past_pictures_of_eight_bits_come_back_exactly():
-    levels = torch.arange(256).float().div(127.5).sub(1).view(1, 1, 16, 16)
-    pool = PastImages(1)
-    pool.recall(levels, Draws(0), "pool", count=1)
-    again = pool.recall(levels, Draws(0), "pool", count=1)
-    assert torch.equal(again.add(1).mul(127.5).round(), levels.add(1).mul(127.5).round())
-
-
-def test_one_in_ten_pictures_takes_the_slot_of_another():
-    pool, draws = PastImages(20, one_in=10), Draws(0)
-    for number in range(1000):
-        pool.recall(torch.full((1, 1, 1, 1), float(number)), draws, "pool", count=1)
-    numbers = sorted(float(picture) for picture in pool.state())
-    assert len(set(numbers)) == 20
-    assert numbers[0] < 900 < numbers[-1]
-    assert sum(number < 20 for number in numbers) <= 3  # of 20 slots 98 were given away
-
-
-@each_method
-def test_a_discriminator_may_learn_before_the_generator_moves(name):
-    method = build(name, {"lead_steps": 2})
-    steppers = build_steppers(method, device=CPU, precision=torch.float32)
-    moved = []
-    for number in (1, 2, 3):
-        before = {key: value.clone() for key, value in method.named_parameters()}
-        for stepper in steppers.values():
-            stepper.set_learning_rate(Moment(number, 10))
-        batch = batch_for(name)
-        train_step(method, batch, steppers, device=CPU, precision=torch.float32)
-        moved.append(
-            {
-                player
-                for player, stepper in steppers.items()
-                for key, weight in stepper.weights.items()
-                if not torch.equal(weight, before[key])
-            }
-        )
-    discriminators = {player for player in steppers if player.startswith("discriminator")}
-    assert moved[0] == moved[1] == discriminators
-    assert moved[2] > discriminators
-
-
-def test_group_norm_takes_each_picture_alone_and_eight_groups():
-    method = build("cut", {"width": 8, "norm": "group"})
-    pictures = tiny_batch().real_b
-    both = method.discriminator(torch.cat([pictures, pictures.flip(-1)]))
-    assert torch.allclose(both[: len(pictures)], method.discriminator(pictures), atol=1e-6)
-    groups = [m for m in method.discriminator.modules() if isinstance(m, torch.nn.GroupNorm)]
-    assert [(m.num_groups, m.num_channels) for m in groups] == [(8, 16), (8, 32)]
-    narrow = build("cut", {"width": 2, "norm": "group"})
-    groups = [m for m in narrow.discriminator.modules() if isinstance(m, torch.nn.GroupNorm)]
-    assert [(m.num_groups, m.num_channels) for m in groups] == [(4, 4), (8, 8)]
-
-
-def test_past_pictures_beside_the_new_ones_have_to_be_kept():
-    with pytest.raises(ConfigError, match=r"method.pool_size keeps: set that to 200"):
-        configure_run("cut", ["method.beside=2"])
-
-
 @pytest.mark.parametrize(
     ("settings", "fault"),
     [
@@ -356,7 +295,8 @@ def test_single_image_methods_refuse_by_name(preset, key):
 
 
 def test_configurations_of_patch_discriminators_build_their_networks_alone():
-    assert set(PatchDiscriminatorConfig().own()) == {"width", "layers", "antialias", "norm"}
+    own = {"width", "layers", "antialias", "norm", "own_start"}
+    assert set(PatchDiscriminatorConfig().own()) == own
 
 
 @pytest.mark.parametrize("name", ["cut", "qs-attn", "sesim", "src-hdce", "sincut"])
