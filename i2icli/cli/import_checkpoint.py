@@ -40,6 +40,12 @@ Direction = Annotated[
 Alone = Annotated[
     bool, typer.Option("--alone", help="Take FILE only, and nothing that lies beside it.")
 ]
+Network = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Of a FILE that holds several generators, the one to take: netG_A."
+    ),
+]
 
 
 def import_checkpoint(
@@ -49,6 +55,7 @@ def import_checkpoint(
     direction: Direction = None,
     set_: Overrides = None,
     alone: Alone = False,
+    network: Network = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a checkpoint of a generator that a paper's released code saved."""
@@ -64,6 +71,7 @@ def import_checkpoint(
         direction=direction,
         overrides=set_ or [],
         alone=alone,
+        network=network,
     )
     if as_json:
         show_document(imported.as_document())

@@ -23,6 +23,7 @@ Weights = Mapping[str, Tensor]
 
 # A file that holds more than weights has them under one of these keys.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "params", "params_ema", "weights")
+_DEEPEST = 3  # documents in each other
 # Modules that training in parallel, and compiling, put around a network.
 _PARALLEL, _COMPILED = "module.", "_orig_mod."
 _PARTS = {"a", "b"}  # MUNIT keeps the networks of both domains in one file
@@ -109,9 +110,9 @@ def read_weights(path: Path) -> dict[str, Weights]:
     """Read the weights of a file, on the CPU; those of safetensors when they are asked for.
 
     Returns:
-        State dicts by the part of the file they are: "" where it holds one network, "a" and "b"
-        of a file of MUNIT. A `module.` that wraps all names is taken away, and the `_orig_mod.` of
-        compiled networks.
+        State dicts by the part of the file they are: "" where it holds one, "a" and "b" of a file
+        of MUNIT, else the keys that lead to them, such as "netG". A `module.` that wraps all names
+        is taken away, and the `_orig_mod.` of compiled networks.
 
     Raises:
         CheckpointError: there is no such file, it is of another kind or damaged, or reading it
@@ -125,10 +126,11 @@ def read_weights(path: Path) -> dict[str, Weights]:
         raise CheckpointError(f"there is no file {path}.") from None
     except OSError as fault:
         raise CheckpointError(f"{path} cannot be read: {fault.strerror or fault}.") from None
-    return {part: _without_wrappers(weights) for part, weights in parts.items()}
+    return {part: without_wrappers(weights) for part, weights in parts.items()}
 
 
-def _without_wrappers(weights: Weights) -> Weights:
+def without_wrappers(weights: Weights) -> Weights:
+    """Return weights under their names without the `module.` and `_orig_mod.` around networks."""
     # Tensors of safetensors are read when they are copied into a dictionary: only where need be.
     if any(_COMPILED in name for name in weights):
         weights = {name.replace(_COMPILED, ""): weight for name, weight in weights.items()}
@@ -207,8 +209,27 @@ def _parts(path: Path, document: object) -> dict[str, Weights]:
         if _is_weights(held):
             assert isinstance(held, Mapping)
             return {"": dict(held)}
+    if several := _state_dicts(document):
+        return several
     keys = ", ".join(str(key) for key in list(document)[:5])
     raise CheckpointError(f"{path} holds no weights that are known (it has {keys}); {_WANTED}")
+
+
+def _state_dicts(value: object, depth: int = 0) -> dict[str, Weights]:
+    """Return the state dicts in a nested document, by the keys that lead to them."""
+    if _is_weights(value):
+        return {"": dict(cast(Weights, value))}
+    # Those of optimizers have numbers as keys.
+    if not isinstance(value, Mapping) or depth > _DEEPEST:
+        return {}
+    if not all(isinstance(key, str) for key in value):
+        return {}
+    found: dict[str, Weights] = {}
+    for key, held in value.items():
+        head = "" if key in _WRAPPERS else key
+        for tail, weights in _state_dicts(held, depth + 1).items():
+            found.setdefault(".".join(filter(None, (head, tail))), weights)
+    return found
 
 
 def _is_weights(value: Any) -> bool:

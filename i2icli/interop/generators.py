@@ -27,6 +27,9 @@ from i2icli.networks.stylegan2 import StyleGAN2Generator
 # Sides of training crops in the order in which they are tried, pixels.
 _CROPS = (64, 128, 256, 512, 32)
 _FIRST = "encoder.convs.1.0.weight"
+# mmgeneration: a convolution with its norm is a module, a block has two or, with dropout, three.
+_LAYER = re.compile(r"model\.(\d+)\.(conv|bn|in|norm)\.(.+)")
+_BLOCK = re.compile(r"model\.(\d+)\.block\.(\d+)\.(conv|bn|in|norm)\.(.+)")
 _SPLIT = re.compile(r"(encoder|decoder)\.model\.(\d+)\.(.+)")
 
 
@@ -37,7 +40,7 @@ def recognise_resnet(weights: Mapping[str, Tensor], *, source: str) -> Network |
         CheckpointError: for relatives that i2i has no network for.
     """
     _refuse_relatives(weights, source)
-    weights, is_split = _joined(weights, source)
+    weights, layout = _renamed(weights, source)
     first = shape_of(weights, "model.1.weight")
     numbers = sorted(
         {int(match[1]) for name in weights if (match := re.match(r"model\.(\d+)\.conv_", name))}
@@ -63,7 +66,7 @@ def recognise_resnet(weights: Mapping[str, Tensor], *, source: str) -> Network |
     return Network(
         family="resnet",
         role="generator",
-        title=_resnet_title(settings, is_split=is_split),
+        title=_resnet_title(settings, layout),
         settings=settings_of("generator", **settings),
         channels=(first[1], last[0] if last else 0),
         weights=kept,
@@ -172,7 +175,7 @@ def stylegan2_widths(
     return widths
 
 
-def _resnet_title(have: Mapping[str, object], *, is_split: bool) -> str:
+def _resnet_title(have: Mapping[str, object], layout: str) -> str:
     ways = {
         (True, True): "anti-aliased",
         (False, False): "not anti-aliased",
@@ -181,30 +184,60 @@ def _resnet_title(have: Mapping[str, object], *, is_split: bool) -> str:
     }
     way = ways[bool(have["antialias_down"]), bool(have["antialias_up"])]
     dropout = ", dropout" if have["dropout"] else ""
-    names = ", under joliGEN's names" if is_split else ""
+    names = f", under {layout}'s names" if layout else ""
     return (
         f"ResNet generator of width {have['width']}, {have['blocks']} blocks, {way}, "
         f"{have['norm']} norm{dropout}{names}"
     )
 
 
-def _joined(weights: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor], bool]:
-    """Number the layers of joliGEN's generator, split in encoder and decoder, in one row."""
+def _renamed(weights: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor], str]:
+    """Return a ResNet's weights under CycleGAN's names, and whose names they had; "" for its."""
+    if "model.0.conv.weight" in weights:
+        return _renumbered(weights), "mmgeneration"
     matches = {name: _SPLIT.fullmatch(name) for name in weights}
     encoder = [int(match[2]) for match in matches.values() if match and match[1] == "encoder"]
     if not encoder or not any(match and match[1] == "decoder" for match in matches.values()):
-        return dict(weights), False
+        return dict(weights), ""
+    return _joined(weights, matches, 1 + max(encoder), source), "joliGEN"
+
+
+def _renumbered(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Number the layers of mmgeneration's generator, one a convolution, as CycleGAN's are."""
+    blocks = len({match[1] for name in weights if (match := _BLOCK.fullmatch(name))})
+    starts = [1, 4, 7, *range(10, 10 + blocks), *(10 + blocks + more for more in (0, 3, 7))]
+    renamed = {}
+    for name, weight in weights.items():
+        new = name
+        if (match := _BLOCK.fullmatch(name)) and int(match[1]) < len(starts):
+            # A dropout layer, which has no weights, stands between the two.
+            first = {"0": 1, "1": 5, "2": 6}.get(match[2], -1)
+            number = first + (match[3] != "conv")
+            new = f"model.{starts[int(match[1])]}.conv_block.{number}.{match[4]}"
+        elif (match := _LAYER.fullmatch(name)) and int(match[1]) < len(starts):
+            new = f"model.{starts[int(match[1])] + (match[2] != 'conv')}.{match[3]}"
+        renamed[new] = weight
+    return renamed
+
+
+def _joined(
+    weights: Mapping[str, Tensor],
+    matches: Mapping[str, re.Match[str] | None],
+    in_encoder: int,
+    source: str,
+) -> dict[str, Tensor]:
+    """Number the layers of joliGEN's generator, split in encoder and decoder, in one row."""
     if "encoder.model.0.weight" in weights:
         raise CheckpointError(
             f"{source} is a generator of a joliGEN that did not pad the picture first, so that "
             "translations come out smaller: i2i has no such network."
         )
-    offsets = {"encoder": 0, "decoder": 1 + max(encoder)}
+    offsets = {"encoder": 0, "decoder": in_encoder}
     joined = {}
     for name, match in matches.items():
         new = f"model.{int(match[2]) + offsets[match[1]]}.{match[3]}" if match else name
         joined[new] = weights[name]
-    return joined, True
+    return joined
 
 
 def _refuse_relatives(weights: Mapping[str, Tensor], source: str) -> None:

@@ -14,9 +14,8 @@ from torch import nn
 from i2icli.config.base import StrictModel
 from i2icli.config.document import config_document
 from i2icli.errors import CheckpointError, ConfigError
-from i2icli.interop.files import parse_name
-from i2icli.interop.network import Filled, Network, fill, some
-from i2icli.interop.parts import Generators, Part, find_generators, read_beside
+from i2icli.interop.network import Filled, fill, some
+from i2icli.interop.parts import Generators, Part, find_generators
 from i2icli.methods import build_method, configure_run, method_of
 from i2icli.methods.shared.base import Method
 from i2icli.methods.shared.configure import AnyRunConfig
@@ -29,8 +28,7 @@ from i2icli.version import __version__
 class Taken:
     """A network of the new checkpoint that came from a file."""
 
-    file: Path
-    network: Network
+    part: Part
     filled: Filled
 
 
@@ -59,11 +57,11 @@ class Imported:
         names = [*self.taken, *self.fresh]
         width = max(len(name) for name in names)
         lines = [f"wrote {self.path}"]
-        for name, part in self.taken.items():
-            filled = part.filled
+        for name, taken in self.taken.items():
+            part, filled = taken.part, taken.filled
             constants = f", {len(filled.verified)} constants verified" if filled.verified else ""
             lines += [
-                f"  {name:{width}}  {part.file.name}: {part.network.title}",
+                f"  {name:{width}}  {part.label}: {part.network.title}",
                 f"  {'':{width}}  {len(filled.used)} tensors used{constants}",
             ]
             for reason in dict.fromkeys(filled.unused.values()):
@@ -89,13 +87,14 @@ class Imported:
             "channels": [self.config.data.channels_a, self.config.data.channels_b],
             "networks": {
                 name: {
-                    "file": str(part.file),
-                    "title": part.network.title,
-                    "used": len(part.filled.used),
-                    "verified": list(part.filled.verified),
-                    "unused": dict(part.filled.unused),
+                    "file": str(taken.part.file),
+                    **({"name": taken.part.name} if taken.part.name else {}),
+                    "title": taken.part.network.title,
+                    "used": len(taken.filled.used),
+                    "verified": list(taken.filled.verified),
+                    "unused": dict(taken.filled.unused),
                 }
-                for name, part in self.taken.items()
+                for name, taken in self.taken.items()
             },
             "fresh": dict(self.fresh),
             "notes": list(self.notes),
@@ -120,6 +119,7 @@ def import_released(
     direction: str | None = None,
     overrides: Sequence[str] = (),
     alone: bool = False,
+    network: str | None = None,
 ) -> Imported:
     """Write a checkpoint of i2i with the weights of released files.
 
@@ -130,6 +130,7 @@ def import_released(
         direction: `data.direction` of the new checkpoint; None: the preset's.
         overrides: further values of its configuration, `KEY=VALUE` as `--set` takes them.
         alone: take the generator of `file` only.
+        network: the generator to take of a file that holds several, by its name there.
 
     Raises:
         CheckpointError: if a generator cannot be read, is of an architecture that is not known,
@@ -139,7 +140,7 @@ def import_released(
     """
     if out.exists():
         raise ConfigError(f"{out} is there already, and it is not overwritten: name another OUT.")
-    generators = find_generators(file, alone=alone)
+    generators = find_generators(file, alone=alone, network=network)
     plan = _plan(generators, preset or RELEASED_PRESETS[generators.family], alone=alone)
     if direction is not None:
         plan.settings["data.direction"] = direction
@@ -163,7 +164,7 @@ def _plan(generators: Generators, preset: str, *, alone: bool) -> _Plan:
     for name, module in released.items():
         if name in parts:
             continue
-        other = "left out by --alone" if alone else read_beside(generators.file, name)
+        other = "left out by --alone" if alone else generators.other(name)
         if isinstance(other, Part):
             other = _resolve(plan, config, other, is_needed=False) or other
         if isinstance(other, Part):
@@ -176,8 +177,7 @@ def _plan(generators: Generators, preset: str, *, alone: bool) -> _Plan:
         outside = networks[1].channels[0]
     plan.settings |= {"data.channels_a": inside, "data.channels_b": outside}
     plan.settings |= _by_crop(plan, config)
-    known = parse_name(generators.file)
-    if "G" in parts and known is not None and known.network == "G_B":
+    if "G" in parts and generators.called == "G_B":
         plan.settings["data.direction"] = "b2a"
         plan.notes.append("G_B goes from b to a of its data set: data.direction is b2a")
     return plan
@@ -209,7 +209,7 @@ def _resolve(plan: _Plan, config: AnyRunConfig, part: Part, *, is_needed: bool) 
     if not all(_has(config, key) for key in wanted):
         fault = f"--preset {plan.preset} does not go with a {part.network.title}"
     elif clash := [key for key in wanted if plan.settings.get(key, wanted[key]) != wanted[key]]:
-        fault = f"{part.file.name} has another {clash[0]} than the network before"
+        fault = f"{part.label} has another {clash[0]} than the network before"
     if fault and is_needed:
         raise ConfigError(f"{fault}: leave --preset out.")
     if not fault:
@@ -247,7 +247,7 @@ def _fill_all(method: Method, plan: _Plan) -> dict[str, Taken]:
     for name, part in plan.parts.items():
         module = _module(method, name)
         if module is None:
-            plan.notes.append(f"{part.file.name} is not used: --preset {plan.preset} has none")
+            plan.notes.append(f"{part.label} is not used: --preset {plan.preset} has none")
             continue
         try:
             filled = fill(module, part.network, source=str(part.file))
@@ -256,7 +256,7 @@ def _fill_all(method: Method, plan: _Plan) -> dict[str, Taken]:
                 raise
             plan.fresh[name] = str(fault).rstrip(".")
             continue
-        taken[name] = Taken(part.file, part.network, filled)
+        taken[name] = Taken(part, filled)
     plan.fresh = {n: why for n, why in plan.fresh.items() if _module(method, n) is not None}
     assert {id(_module(method, name)) for name in taken} >= translating
     return taken
@@ -277,7 +277,7 @@ def _state(method: Method, imported: Imported) -> CheckpointState:
         memory=method.memory(),
         versions={"i2i": __version__, "torch": str(torch.__version__)},
         origin={
-            "files": {name: part.file.name for name, part in imported.taken.items()},
+            "files": {name: taken.part.label for name, taken in imported.taken.items()},
             "fresh": list(imported.fresh),
         },
     )

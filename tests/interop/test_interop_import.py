@@ -223,7 +223,7 @@ def test_joligen_names_are_put_in_one_row(tmp_path):
     imported, translator = _import(
         save(tmp_path / "latest_net_G_A.pth", in_joligen_layout(network))
     )
-    assert "under joliGEN's names" in imported.taken["generator"].network.title
+    assert "under joliGEN's names" in imported.taken["generator"].part.network.title
     assert_alike(translator, network)
 
 

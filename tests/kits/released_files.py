@@ -78,3 +78,15 @@ def in_joligen_layout(generator: ResnetGenerator) -> Weights:
         half = f"encoder.model.{place}" if place < split else f"decoder.model.{place - split}"
         renamed[f"{half}.{leaf}"] = weight
     return renamed
+
+
+def in_mmgeneration_layout(generator: ResnetGenerator) -> Weights:
+    """Return the weights of a plain generator as mmgeneration names them."""
+    renamed, modules = {}, dict[str, int]()
+    for name, weight in generator.state_dict().items():
+        _, number, *inner, leaf = name.split(".")
+        module = modules.setdefault(number, len(modules))
+        # A dropout layer stands between the two convolutions.
+        half = f"block.{'156'.index(inner[1])}." if inner else ""
+        renamed[f"model.{module}.{half}conv.{leaf}"] = weight
+    return renamed
