@@ -12,13 +12,23 @@ I2IError            1   failure at run time
 A message is one or two sentences: what is wrong, the value seen, what to type next.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
 class I2IError(Exception):
-    """A failure at run time that the user can act on."""
+    """A failure at run time that the user can act on.
+
+    Attributes:
+        meant: words of the command, or `KEY=VALUE` of its configuration, that were mistyped, each
+            with the one that was most likely meant; `KEY=` where the key itself was.
+    """
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, *words: object, meant: Mapping[str, str] | None = None) -> None:
+        super().__init__(*words)
+        self.meant = dict(meant or {})
 
 
 class ConfigError(I2IError):

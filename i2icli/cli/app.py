@@ -17,6 +17,7 @@ from i2icli.cli.data import data_app
 from i2icli.cli.doctor import doctor
 from i2icli.cli.evaluate import evaluate
 from i2icli.cli.import_checkpoint import import_checkpoint
+from i2icli.cli.mistyped import Command, Group, next_command
 from i2icli.cli.options import examples
 from i2icli.cli.presets import presets_app
 from i2icli.cli.progress import MESSAGES
@@ -36,6 +37,7 @@ from i2icli.version import __version__
 
 app = typer.Typer(
     name="i2i",
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     # Plain help: quick to print, and the same in a terminal, a file and a pipe.
@@ -120,12 +122,16 @@ app.command(
     "doctor",
     epilog=examples("i2i doctor", "i2i doctor --preset cut --data horse2zebra/"),
 )(doctor)
-app.add_typer(data_app, name="data")
-app.add_typer(presets_app, name="presets")
-app.add_typer(weights_app, name="weights")
-app.add_typer(zoo_app, name="zoo")
-app.add_typer(cache_app, name="cache")
+app.add_typer(data_app, name="data", cls=Group)
+app.add_typer(presets_app, name="presets", cls=Group)
+app.add_typer(weights_app, name="weights", cls=Group)
+app.add_typer(zoo_app, name="zoo", cls=Group)
+app.add_typer(cache_app, name="cache", cls=Group)
 app.command("schema", epilog=examples("i2i schema", "i2i schema --out i2i.schema.json"))(schema)
+for _typer in (app, *(group.typer_instance for group in app.registered_groups)):
+    assert _typer is not None, "groups are added as they are"
+    for _command in _typer.registered_commands:
+        _command.cls = Command
 
 
 _NO_MEMORY = (
@@ -195,4 +201,4 @@ def report(error: I2IError) -> None:
         typer.echo(str(error), err=True)
         return
     colour = None if os.environ.get("NO_COLOR") else typer.colors.RED
-    typer.secho(f"error: {error}", fg=colour, err=True)
+    typer.secho(f"error: {error}{next_command(error)}", fg=colour, err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import typer
 
+from i2icli.cli.mistyped import quoted
 from i2icli.cli.progress import MESSAGES, counting
 from i2icli.cli.show import make_folder, show_document
 from i2icli.errors import ConfigError, DataError
@@ -109,8 +111,19 @@ def _spare(task: Task, plan: Plan, others: Sequence[Path]) -> None:
     skips = task.options.skip_existing
     due = (path for job in plan.jobs if not (skips and job.is_there()) for path in job.files)
     if not task.may_replace:
-        refuse_foreign([*due, *plan.grids, *others])
+        refuse_foreign([*due, *plan.grids, *others], hint=_hint_at_pattern(plan))
     task.process.wait()
+
+
+def _hint_at_pattern(plan: Plan) -> str:
+    # `translate RUN *.png` where the shell finds two files.
+    if len(plan.jobs) != 1 or len(plan.jobs[0].files) != 1:
+        return ""
+    job = plan.jobs[0]
+    files = [str(job.source), str(job.target)]
+    if Path(files[0]).parent != Path(files[1]).parent or files[0] not in sys.argv:
+        return ""
+    return f"If both were one pattern, quote it, and name a folder: `{quoted(files, out='out')}`."
 
 
 def _translate_shards(task: Task, wanted: Wanted) -> dict[str, Any]:

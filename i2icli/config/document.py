@@ -71,13 +71,13 @@ def _depth(document: Document) -> int:
 
 
 def read_text(path: Path) -> str:
-    """Read a text file.
+    """Read a text file, without the byte order mark that editors on Windows put first.
 
     Raises:
         ConfigError: if it cannot be read or is not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError as error:

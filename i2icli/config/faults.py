@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -24,6 +24,7 @@ _TAG_FAULTS = ("union_tag_invalid", "union_tag_not_found", "missing")
 class _Fault:
     path: tuple[str, ...]
     message: str
+    meant: Mapping[str, str] = field(default_factory=dict)  # as of `I2IError`
 
 
 def validate(document: Mapping[str, Any], model: type[M], *, source: str) -> M:
@@ -39,12 +40,18 @@ def validate(document: Mapping[str, Any], model: type[M], *, source: str) -> M:
     try:
         return _validate(document, model)
     except ValidationError as error:
-        messages = [fault.message for fault in _collect(document, model, error)]
+        faults = _collect(document, model, error)
+    messages = [fault.message for fault in faults]
+    # A command with one of several mistakes corrected would not do.
+    corrections = [fault.meant for fault in faults]
+    meant = {wrong: right for each in corrections for wrong, right in each.items()}
+    if not all(corrections):
+        meant = {}
     if len(messages) > 1:
         lines = "".join(f"\n  {message}" for message in messages)
-        raise ConfigError(f"{source} has {len(messages)} faults:{lines}")
+        raise ConfigError(f"{source} has {len(messages)} faults:{lines}", meant=meant)
     end = "" if messages[0].endswith("?") else "."
-    raise ConfigError(f"{source}: {messages[0]}{end}")
+    raise ConfigError(f"{source}: {messages[0]}{end}", meant=meant)
 
 
 def _validate(document: Mapping[str, Any], model: type[M]) -> M:
@@ -118,7 +125,11 @@ def _choice_fault(
     message = f"{'.'.join(path)} {seen}: must be {one_of(list(dict.fromkeys(words)))}"
     texts = [choice for choice in choices if isinstance(choice, str)]
     meant = nearest(value[:_MOST_LETTERS], texts) if isinstance(value, str) else None
-    return _Fault(path, message + (f"; did you mean {_seen(meant)}?" if meant else ""))
+    if not meant:
+        return _Fault(path, message)
+    key = ".".join(path)
+    correction = {f"{key}={value}": f"{key}={meant}"}
+    return _Fault(path, f"{message}; did you mean {_seen(meant)}?", correction)
 
 
 def _unknown_key(
@@ -131,7 +142,8 @@ def _unknown_key(
     if table is not None and (reason := table.refusal(key, look_up(document, parents))):
         return _Fault(path, f"{message}: {reason}")
     if meant := nearest(key, names):
-        return _Fault(path, f"{message}; did you mean {'.'.join((*parents, meant))}?")
+        name = ".".join((*parents, meant))
+        return _Fault(path, f"{message}; did you mean {name}?", {f"{'.'.join(path)}=": f"{name}="})
     where = f"{'.'.join(parents)} has" if parents else "the keys are"
     return _Fault(path, f"{message}; {where} {', '.join(names)}")
 

@@ -90,5 +90,6 @@ def _find(name_or_path: str) -> Path:
     meant = nearest(name_or_path, preset_names())
     hint = f"; did you mean {meant!r}?" if meant else "."
     raise ConfigError(
-        f"no preset is called {name_or_path!r}{hint} `i2i presets list` shows them all."
+        f"no preset is called {name_or_path!r}{hint} `i2i presets list` shows them all.",
+        meant={name_or_path: meant} if meant else None,
     )

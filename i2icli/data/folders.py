@@ -137,7 +137,7 @@ def match_maps(pictures: Path, maps: Path) -> tuple[tuple[Path, ...], tuple[Path
 
 def _check_two_way_layout(root: Path) -> None:
     if not root.is_dir():
-        raise DataError(missing_folder(root))
+        raise missing_folder(root)
     for name in ("trainA", "trainB"):
         if not (root / name).is_dir():
             folders = folder_names(root)

@@ -122,7 +122,8 @@ def find_data_set(name: str) -> DataSet:
     if name in ("afhq", "yosemite", "summer2winter"):
         close = ["cat2dog" if name == "afhq" else "summer2winter_yosemite"]
     hint = f"did you mean {close[0]}?" if close else "see i2i data get --list"
-    raise ConfigError(f"No data set is called {name!r}; {hint}")
+    meant = {name: close[0]} if close else None
+    raise ConfigError(f"No data set is called {name!r}; {hint}", meant=meant)
 
 
 def list_lines(catalogue: Mapping[str, DataSet]) -> list[str]:

@@ -82,7 +82,8 @@ def find_protocol(name: str) -> Protocol:
         return known[name]
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]}?" if close else f"use {', '.join(known)}."
-    raise ConfigError(f"--protocol {name!r} is not known; {hint}")
+    meant = {name: close[0]} if close else None
+    raise ConfigError(f"--protocol {name!r} is not known; {hint}", meant=meant)
 
 
 def write_resized(source: Path, target: Path, protocol: Protocol) -> None:

@@ -99,7 +99,7 @@ def load_palette(name: str) -> Palette:
         return _written_colours(name)
     path = Path(name).expanduser()
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         raise ConfigError(
             f"--palette {name} is neither a known palette ({', '.join(PALETTES)}) nor a readable "

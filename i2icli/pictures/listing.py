@@ -25,6 +25,7 @@ from i2icli.pictures.decode import SUFFIXES
 from i2icli.system.files import write_whole
 
 T = TypeVar("T")
+WILDCARDS = frozenset("*?[")
 _FORMAT = 1  # raised when other names are listed
 _WORTH_KEEPING = 2000
 # The coarsest clock of a file system in use (FAT) has ticks of two seconds.
@@ -169,7 +170,7 @@ def list_pictures(folder: Path) -> list[Path]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(missing_folder(folder))
+        raise missing_folder(folder)
     return [folder / name for name in list_names(folder)]
 
 
@@ -194,14 +195,15 @@ def list_by_stem(folder: Path, *, matched: str = "pictures") -> dict[str, Path]:
     return pictures
 
 
-def missing_folder(folder: Path) -> str:
-    """Return a sentence on a folder that is not there, with the one that may have been meant."""
+def missing_folder(folder: Path) -> DataError:
+    """Return the error of a folder that is not there, with the one that may have been meant."""
     if folder.exists():
-        return f"{folder} is a file, not a folder"
+        return DataError(f"{folder} is a file, not a folder")
     parent = folder.parent
     near = nearest_folder(folder.name, parent) if parent.is_dir() else None
     hint = f"; did you mean {parent / near}?" if near else ""
-    return f"the folder {folder} does not exist{hint}"
+    meant = {str(folder): str(parent / near)} if near else None
+    return DataError(f"the folder {folder} does not exist{hint}", meant=meant)
 
 
 def nearest_folder(name: str, parent: Path) -> str | None:
@@ -215,3 +217,14 @@ def nearest_folder(name: str, parent: Path) -> str | None:
 def folder_names(parent: Path) -> list[str]:
     """Return the names of the folders in another, sorted; hidden ones left out."""
     return sorted(p.name for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def split_pattern(pattern: Path) -> tuple[Path, list[str]]:
+    """Return the folder below which a pattern searches, and its parts from there on.
+
+    A folder that is there is a name, whatever characters it has: `holiday [2020]/*.png`.
+    """
+    base, parts = Path(), list(pattern.parts)
+    while len(parts) > 1 and (not WILDCARDS & set(parts[0]) or (base / parts[0]).is_dir()):
+        base /= parts.pop(0)
+    return base, parts

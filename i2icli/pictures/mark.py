@@ -117,8 +117,12 @@ def _is_manifest(head: bytes) -> bool:
     return isinstance(entry, dict) and "finished" in entry
 
 
-def refuse_foreign(targets: Iterable[Path]) -> None:
+def refuse_foreign(targets: Iterable[Path], *, hint: str = "") -> None:
     """Refuse to replace files that i2i did not make; called before the first one is written.
+
+    Args:
+        targets: the files that would be written.
+        hint: a further sentence for the user.
 
     Raises:
         ConfigError: naming the first five, and how many there are.
@@ -132,4 +136,5 @@ def refuse_foreign(targets: Iterable[Path]) -> None:
     raise ConfigError(
         f"{files} would be replaced that i2i did not make, or not with its mark: {names}{more}. "
         "Name another output, or add --overwrite to replace what is there."
+        + (f" {hint}" if hint else "")
     )

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from i2icli.errors import ConfigError, DataError
 from i2icli.pictures.decode import SUFFIXES
+from i2icli.pictures.listing import WILDCARDS, split_pattern
 from i2icli.pictures.tar_shards import forget_members, open_tar, split_name
 
-_MAGIC = frozenset("*?[")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
@@ -22,8 +22,7 @@ def find_shards(named: str, *, out: Path | None = None) -> list[Path] | None:
     """Return the tar shards that `named` stands for, sorted by name; None where it means pictures.
 
     That is a .tar file; a folder that holds such; a pattern that ends in .tar, with `*`, `?`,
-    `[...]`
-    and `**`; or one with ranges, `shard-{000000..000099}.tar`.
+    `[...]` and `**`; or one with ranges, `shard-{000000..000099}.tar`.
 
     Raises:
         ConfigError: if a shard is missing, two have one name, a folder holds shards and
@@ -35,7 +34,7 @@ def find_shards(named: str, *, out: Path | None = None) -> list[Path] | None:
         shards = _shards_inside(path)
     elif path.suffix.lower() != ".tar":
         return None
-    elif path.is_file() or not (_MAGIC & set(named) or _RANGE.search(named)):
+    elif path.is_file() or not (WILDCARDS & set(named) or _RANGE.search(named)):
         shards = [path]
     else:
         texts = _ranged(str(path))
@@ -71,9 +70,10 @@ def _ranged(text: str) -> list[str]:
 
 
 def _globbed(text: str) -> list[str]:
-    if not _MAGIC & set(text):
+    if not WILDCARDS & set(text):
         return [text]
-    shards = glob.glob(text, recursive=True)
+    base, parts = split_pattern(Path(text))
+    shards = glob.glob(os.path.join(glob.escape(str(base)), *parts), recursive=True)
     if not shards:
         raise DataError(f"no shards match {text}.")
     return shards

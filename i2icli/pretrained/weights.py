@@ -194,7 +194,8 @@ def known_weights(name: str) -> Weights:
         return WEIGHTS[name]
     close = difflib.get_close_matches(name, WEIGHTS, n=1, cutoff=0.4)
     hint = f"did you mean {close[0]}?" if close else f"use {', '.join(WEIGHTS)}."
-    raise ConfigError(f"no weights are called {name!r}; {hint}")
+    meant = {name: close[0]} if close else None
+    raise ConfigError(f"no weights are called {name!r}; {hint}", meant=meant)
 
 
 def find_weights(name: str) -> FoundWeights:

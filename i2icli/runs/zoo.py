@@ -138,12 +138,15 @@ def find_entry_folder(name: str) -> Path:
     Raises:
         CheckpointError: if there is none, with the nearest name.
     """
-    name, folders = name.removeprefix(PREFIX), entry_folders()
+    typed, name, folders = name, name.removeprefix(PREFIX), entry_folders()
     if name in folders:
         return folders[name]
     meant = nearest(name, list(folders))
     hint = f"; did you mean {PREFIX}{meant}?" if meant else "."
-    raise CheckpointError(f"the zoo has no entry {name!r}{hint} `i2i zoo list` shows them all.")
+    raise CheckpointError(
+        f"the zoo has no entry {name!r}{hint} `i2i zoo list` shows them all.",
+        meant={typed: f"{PREFIX}{meant}"} if meant else None,
+    )
 
 
 def sample_sources(folder: Path) -> tuple[Path, ...]:

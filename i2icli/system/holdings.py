@@ -86,7 +86,10 @@ def free(names: Sequence[str]) -> tuple[int, list[Path]]:
         if name not in _BY_NAME:
             meant = nearest(name, list(_BY_NAME))
             hint = f"did you mean {meant}?" if meant else f"use {', '.join(_BY_NAME)}."
-            raise ConfigError(f"I2I_HOME holds nothing called {name!r}; {hint}")
+            raise ConfigError(
+                f"I2I_HOME holds nothing called {name!r}; {hint}",
+                meant={name: meant} if meant else None,
+            )
         if name == "zoo":
             raise ConfigError(
                 f"{home() / 'zoo'} holds what no command brings back: remove it by hand."

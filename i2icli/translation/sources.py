@@ -10,9 +10,9 @@ from pathlib import Path
 
 from i2icli.errors import ConfigError, DataError
 from i2icli.pictures.decode import SUFFIXES
-from i2icli.pictures.listing import list_pictures
+from i2icli.pictures.listing import WILDCARDS, list_pictures, split_pattern
 
-_MAGIC = frozenset("*?[")
+_BYTE_ORDER_MARK = "\ufeff"  # as standard input, which is decoded before it comes here, has it
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ def find_sources(named: str, *, lines: Sequence[str] = (), out: Path | None = No
 
     Args:
         named: a picture; a folder, searched at any depth; a pattern with `*`, `?`, `[...]` and
-            `**`; a text file (.txt) with one path a line; or `-` for `lines`.
+            `**`, whose brackets are part of a name where there is one; a text file (.txt) with one
+            path a line; or `-` for `lines`.
         lines: the lines of standard input, for `-`.
         out: a folder whose content is left out of folders and patterns: earlier results.
 
@@ -47,7 +48,7 @@ def find_sources(named: str, *, lines: Sequence[str] = (), out: Path | None = No
         sources = _relative_to(list_pictures(path), path, skipped=out)
     elif path.is_file():
         sources = _listed(_read_list(path)) if is_list(path) else [Source(path, Path(path.name))]
-    elif _MAGIC & set(named):
+    elif WILDCARDS & set(named):
         sources = _matching(path, skipped=out)
     else:
         raise ConfigError(
@@ -71,14 +72,15 @@ def is_picture(path: Path) -> bool:
 
 def _read_list(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise DataError(f"{path} is not a list of paths: it is not UTF-8 text.") from None
 
 
 def _listed(lines: Sequence[str]) -> list[Source]:
     # Relative to the deepest folder that holds them all.
-    paths = list(dict.fromkeys(Path(line.strip()).expanduser() for line in lines if line.strip()))
+    texts = [line.strip().removeprefix(_BYTE_ORDER_MARK) for line in lines]
+    paths = list(dict.fromkeys(Path(text).expanduser() for text in texts if text))
     if not paths:
         return []
     absolute = [Path(os.path.abspath(path)) for path in paths]
@@ -90,26 +92,32 @@ def _listed(lines: Sequence[str]) -> list[Source]:
 
 
 def _matching(pattern: Path, *, skipped: Path | None) -> list[Source]:
-    fixed = next(i for i, part in enumerate(pattern.parts) if _MAGIC & set(part))
-    base = Path(*pattern.parts[:fixed])
-    files = set(_expand(base, pattern.parts[fixed:])) if base.is_dir() else set()
+    base, parts = split_pattern(pattern)
+    files = set(_expand(base, parts)) if base.is_dir() else set()
     return _relative_to(sorted(files), base, skipped=skipped)
 
 
 def _expand(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
     head, rest = parts[0], parts[1:]
     if head == "**":
-        for path in list_pictures(folder):
-            if _is_match(path.relative_to(folder).parts, parts):
-                yield path
+        paths = list_pictures(folder)
+        for pattern in ([_literal(part) for part in parts], parts):
+            if found := [p for p in paths if _is_match(p.relative_to(folder).parts, pattern)]:
+                yield from found
+                break
         return
-    for child in sorted(folder.iterdir()):
-        if child.name.startswith(".") or not fnmatch.fnmatchcase(child.name, head):
-            continue
+    children = [child for child in sorted(folder.iterdir()) if not child.name.startswith(".")]
+    named = [child for child in children if fnmatch.fnmatchcase(child.name, _literal(head))]
+    for child in named or [c for c in children if fnmatch.fnmatchcase(c.name, head)]:
         if rest and child.is_dir():
             yield from _expand(child, rest)
         elif not rest and is_picture(child) and not child.is_dir():
             yield child
+
+
+def _literal(pattern: str) -> str:
+    """Return a pattern whose brackets stand for themselves."""
+    return pattern.replace("[", "[[]")
 
 
 def _is_match(parts: Sequence[str], pattern: Sequence[str]) -> bool:

@@ -105,7 +105,7 @@ def test_configuration_fault_exits_2_with_a_sentence_on_stderr():
     assert output.stdout == ""
     assert output.stderr == (
         "error: no preset is called 'cutt'; did you mean 'cut'? "
-        "`i2i presets list` shows them all.\n"
+        "`i2i presets list` shows them all. Type `i2i presets show cut`.\n"
     )
 
 

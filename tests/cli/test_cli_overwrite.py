@@ -39,6 +39,8 @@ def test_a_second_picture_of_a_pattern_is_not_the_output(translate, photos):
     assert code == 2
     assert "1 file would be replaced that i2i did not make" in err
     assert "a/1.png" in err
+    assert "quote it, and name a folder: `i2i translate " in err
+    assert "'a/*.png' out" in err
     assert bytes_of(photos / "a") == before
 
 

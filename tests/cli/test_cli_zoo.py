@@ -152,7 +152,8 @@ def test_a_wrong_name_gets_the_nearest_from_every_command(i2i, tmp_path, verb):
     code, _, err = i2i(*words_of(verb, "zoo:tinny", tmp_path))
     assert code == 2
     wanted = "the zoo has no entry 'tinny'; did you mean zoo:tiny? `i2i zoo list` shows them all."
-    assert f"error: {wanted}\n" in err
+    assert f"error: {wanted} Type `i2i " in err
+    assert "zoo:tiny" in err.rpartition("Type")[2]
 
 
 def test_a_name_without_the_prefix_is_guessed(i2i, home, tmp_path):

@@ -182,6 +182,12 @@ def test_wrong_preset_file_is_refused(tmp_path, content, start, part):
     assert part in message
 
 
+def test_a_byte_order_mark_is_passed_over(tmp_path):
+    path = tmp_path / "my.toml"
+    path.write_text('[method]\nname = "cut"\n', encoding="utf-8-sig")
+    assert configure_run(str(path)).method.name == "cut"
+
+
 def test_checkpoint_configuration_with_an_unknown_key_is_refused():
     with pytest.raises(ConfigError, match="the checkpoint's configuration: method.zebra = 1"):
         restore_config({"method": {"name": "cut", "zebra": 1}})

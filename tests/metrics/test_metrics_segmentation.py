@@ -192,6 +192,8 @@ def test_a_palette_file_has_a_line_a_class(tmp_path):
     file = tmp_path / "palette.txt"
     file.write_text("# colours\n128 64 128 road\n\n244, 35, 232\n", encoding="utf-8")
     assert load_palette(str(file)).tolist() == [[128, 64, 128], [244, 35, 232]]
+    file.write_text("128 64 128 road\n", encoding="utf-8-sig")  # as editors on Windows save it
+    assert load_palette(str(file)).tolist() == [[128, 64, 128]]
     assert load_palette("cityscapes").shape == (20, 3)
 
 

@@ -128,3 +128,28 @@ def test_a_missing_input_is_a_usage_error(tmp_path):
 def test_names_that_are_no_text_are_found(tmp_path):
     touch(tmp_path, os.fsdecode(b"bad\xff.png"))
     assert len(find_sources(str(tmp_path))) == 1
+
+
+def test_brackets_are_names_before_they_are_patterns(tmp_path):
+    touch(tmp_path, "holiday [2020]/a.png", "holiday [2020]/deep/b.png", "holiday 2/no.png")
+    touch(tmp_path, "all/x [1]/c.png", "all/x 1/no.png", "all/y [2]1.png", "all/y 2.png")
+    for pattern, found in {
+        "holiday [2020]/*.png": ["a.png"],
+        "holiday [2020]/**/*.png": ["a.png", "deep/b.png"],
+        "holiday [2020]/[a-c].png": ["a.png"],
+        "*/x [1]/*.png": ["all/x [1]/c.png"],
+        "**/x [1]/*.png": ["all/x [1]/c.png"],
+        "all/y [2]*.png": ["y [2]1.png"],
+        "holiday [[]2020]/*.png": ["holiday [2020]/a.png"],
+        "holiday [0-9]/*.png": ["holiday 2/no.png"],
+    }.items():
+        assert relative(find_sources(str(tmp_path / pattern))) == found, pattern
+
+
+def test_a_list_with_a_byte_order_mark_is_read(tmp_path):
+    touch(tmp_path, "x.png", "y.png")
+    names = tmp_path / "names.txt"
+    names.write_bytes(b"\xef\xbb\xbf" + f"{tmp_path}/x.png\r\n{tmp_path}/y.png\r\n".encode())
+    assert relative(find_sources(str(names))) == ["x.png", "y.png"]
+    lines = names.read_text(encoding="utf-8").splitlines()
+    assert relative(find_sources("-", lines=lines)) == ["x.png", "y.png"]

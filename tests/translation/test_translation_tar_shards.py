@@ -293,6 +293,9 @@ def test_shards_are_found_by_name_folder_pattern_and_range(tmp_path):
     }
     for named, wanted in found.items():
         assert [shard.name for shard in find_shards(str(tmp_path / named))] == wanted
+    (tmp_path / "set [1]").mkdir()
+    (tmp_path / "set [1]/s.tar").write_bytes(b"")
+    assert find_shards(str(tmp_path / "set [1]/[st].tar")) == [tmp_path / "set [1]/s.tar"]
     for named in ("a.png", "*.png", "list.txt", "-"):
         assert find_shards(str(tmp_path / named) if named != "-" else "-") is None
     (tmp_path / "empty").mkdir()
