@@ -12,6 +12,7 @@ from i2icli.bench import cost
 from i2icli.bench.checkup import advice_lines
 from i2icli.bench.rig import Variant
 from i2icli.config.document import Change, Document, config_document, differences, write_toml
+from i2icli.config.presets import preset_names
 from i2icli.config.schedule import Moment
 from i2icli.config.words import human_time, parse_duration
 from i2icli.data.transforms import CropPlan, plan_crop
@@ -19,6 +20,7 @@ from i2icli.methods.shared.configure import (
     AnyRunConfig,
     changes_from_paper,
     configure_run,
+    paper_defaults,
     restore_config,
 )
 from i2icli.training.data import resolve_data
@@ -137,13 +139,18 @@ class RunPlan:
 
 
 def plan_run(
-    config: AnyRunConfig, *, preset: str, device: str | None = None, command: str | None = None
+    config: AnyRunConfig,
+    *,
+    preset: str | None,
+    device: str | None = None,
+    command: str | None = None,
 ) -> RunPlan:
     """Work out a run, and take its first steps in another process to see what they cost.
 
     Args:
         config: the configuration.
-        preset: the preset it was made from, a name or a path, for the comparison.
+        preset: the preset it was made from, a name or a path, for the comparison; None: of the
+            name that it has, if there is one.
         device: overrides `runtime.device`.
         command: that would start the run, for advice; None: that of the preset alone.
 
@@ -152,7 +159,12 @@ def plan_run(
         DataError: for missing pictures.
         WeightsError: for weights to start from that are not there.
     """
-    base = config_document(configure_run(preset))
+    if preset is None:
+        known = config.preset in preset_names()
+        preset = config.preset if known else config.method.name
+        base = config_document(configure_run(preset)) if known else paper_defaults(preset)
+    else:
+        base = config_document(configure_run(preset))
     session = open_session(resolve_data(config)[0], device=device)
     start_from_pretrained(session.method, session.method.starts_from)
     return RunPlan(

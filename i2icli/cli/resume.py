@@ -19,6 +19,10 @@ def resume(
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps; none: as before.")
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The folder in which the same pictures lie now, where they moved."),
+    ] = None,
     nproc: Processes = None,
     as_json: AsJson = False,
 ) -> None:
@@ -30,6 +34,12 @@ def resume(
     from i2icli.training.run import resume_run
 
     result = resume_run(
-        run_dir, steps=steps, epochs=epochs, budget=budget, device=device, reporter=open_view()
+        run_dir,
+        steps=steps,
+        epochs=epochs,
+        budget=budget,
+        device=device,
+        data=data,
+        reporter=open_view(),
     )
     show_result(result, as_json=as_json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,10 +24,15 @@ from i2icli.cli.shared_run import Processes, share_work
 from i2icli.cli.show import show
 from i2icli.errors import ConfigError, DataError
 
+if TYPE_CHECKING:
+    from i2icli.methods.shared.configure import AnyRunConfig
+
 InitFrom = Annotated[
     Path | None,
     typer.Option(
-        metavar="CKPT", help="Begin with the weights of this checkpoint, run or zoo:NAME."
+        metavar="CKPT",
+        help="Begin with the weights of this checkpoint, run or zoo:NAME, and without --preset "
+        "with its configuration too.",
     ),
 ]
 
@@ -58,7 +63,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a translator; with no --data, on the built-in demo set."""
-    if preset is None:
+    if preset is None and init_from is None:
         raise _missing_preset(device)
     stops = stop_settings(steps=steps, epochs=epochs, budget=budget)
     overrides = [
@@ -69,16 +74,15 @@ def train(
         *setting_of(device),
     ]
     if dry_run:
-        _show_plan(preset, overrides, as_json=as_json)
+        _show_plan(_configure(preset, init_from, overrides), preset, as_json=as_json)
         return
     share_work(nproc)
 
     from i2icli.cli.training import open_view, show_result  # imports torch; keeps --help instant
-    from i2icli.methods import configure_run
     from i2icli.training.run import start_run
 
     result = start_run(
-        configure_run(preset, overrides),
+        _configure(preset, init_from, overrides),
         run_dir=run_dir,
         init_from=init_from,
         command=["i2i", *sys.argv[1:]],
@@ -98,12 +102,21 @@ def _data_overrides(data: Path | None) -> list[str]:
     return data_overrides(data)
 
 
-def _show_plan(preset: str, overrides: list[str], *, as_json: bool) -> None:
-    from i2icli.bench.plan import plan_run
+def _configure(preset: str | None, init_from: Path | None, overrides: list[str]) -> AnyRunConfig:
+    """Return the preset's configuration, without one that of the checkpoint to begin with."""
     from i2icli.methods import configure_run
+    from i2icli.training.initial import configure_as
+
+    if preset is not None or init_from is None:
+        return configure_run(preset or "", overrides)
+    return configure_as(init_from, overrides)
+
+
+def _show_plan(config: AnyRunConfig, preset: str | None, *, as_json: bool) -> None:
+    from i2icli.bench.plan import plan_run
 
     words = [word for word in sys.argv[1:] if word not in ("--dry-run", "--json")]
-    config, command = configure_run(preset, overrides), shlex.join(["i2i", *words])
+    command = shlex.join(["i2i", *words])
     show(plan_run(config, preset=preset, command=command), as_json=as_json)
 
 

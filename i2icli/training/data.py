@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +21,8 @@ from i2icli.methods.shared.configure import AnyRunConfig, restore_config
 from i2icli.pictures.images import read_size
 from i2icli.pictures.listing import evenly_spaced
 from i2icli.translation.scale import shown_size
+
+log = logging.getLogger(__package__)
 
 
 def resolve_data(config: AnyRunConfig) -> tuple[AnyRunConfig, bool]:
@@ -56,21 +59,40 @@ def resolve_data(config: AnyRunConfig) -> tuple[AnyRunConfig, bool]:
 
 
 def fingerprint(domains: Domains) -> dict[str, Any]:
-    """Return counts and names of the training pictures, by which a run that goes on knows them.
+    """Return what a run that goes on knows its training pictures by: counts, names, sizes in bytes.
 
-    The pictures may be moved together; their contents are not read. Beside these, for translation,
-    the median of some pictures' shorter sides, pixels; nothing where none can be read.
+    The pictures may be moved together; their contents are not read. Sizes are left out where one
+    is not there. Beside these, for translation, the median of some pictures' shorter sides,
+    pixels; nothing where none can be read.
     """
     found: dict[str, Any] = {}
     for domain, paths in (("a", domains.train_a), ("b", domains.train_b)):
-        found[domain] = {"count": len(paths), "names": _hash_names(paths)}
+        named = sorted(zip(_names_of(paths), paths, strict=True))
+        # File names may hold bytes that are not UTF-8.
+        names = "\0".join(name for name, _ in named).encode("utf-8", "surrogateescape")
+        digest = hashlib.sha256(names).hexdigest() if paths else ""
+        found[domain] = {"count": len(paths), "names": digest}
+        with suppress(OSError):
+            lengths = " ".join(str(os.stat(path).st_size) for _, path in named)
+            found[domain]["bytes"] = hashlib.sha256(lengths.encode()).hexdigest()
         if sizes := _some_sizes(paths):
             found[domain]["side"] = median(min(size) for size in sizes)
     return found
 
 
-def check_same_data(saved: Mapping[str, Any], now: Mapping[str, Any], *, where: str) -> None:
+def check_same_data(
+    saved: Mapping[str, Any], now: Mapping[str, Any], *, where: str, is_moved: bool, again: str
+) -> None:
     """Refuse to go on with other pictures than those the run began with.
+
+    Pictures that were edited where they lie are the user's own doing, and a note is logged.
+
+    Args:
+        saved: the fingerprint from when the run began.
+        now: the one of today.
+        where: the folder of the pictures.
+        is_moved: it is another one than when the run began.
+        again: the command that begins a run with other pictures.
 
     Raises:
         DataError: saying what changed.
@@ -81,24 +103,28 @@ def check_same_data(saved: Mapping[str, Any], now: Mapping[str, Any], *, where: 
             change = f"had {before['count']} pictures and now has {after['count']}"
         elif before["names"] != after["names"]:
             change = f"has {after['count']} pictures as before, but under other names"
+        # Runs of earlier versions began without the sizes.
+        elif before.get("bytes", "") == after.get("bytes", "") or "bytes" not in before:
+            continue
+        elif is_moved:
+            change = f"has {after['count']} pictures of the same names, but of other sizes in bytes"
         else:
+            log.warning(
+                f"note: pictures of domain {domain.upper()} were edited since this run began "
+                f"(in {where}): their names are the same, their sizes in bytes are not"
+            )
             continue
         raise DataError(
             f"the training pictures changed since this run began: domain {domain.upper()} {change} "
-            f"(in {where}). Put them back, or start a new run from these weights with "
-            "`i2i train --init-from RUN`."
+            f"(in {where}). Put them back, or start a new run from these weights with `{again}`."
         )
 
 
-def _hash_names(paths: Sequence[Path]) -> str:
-    if not paths:
-        return ""
+def _names_of(paths: Sequence[Path]) -> list[str]:
+    """Return the paths as texts below the deepest folder that holds them all."""
     texts = [str(path) for path in paths]
-    base = os.path.commonpath({os.path.dirname(text) for text in texts})
-    names = sorted(_names_below(base, texts))
-    # File names may hold bytes that are not UTF-8.
-    digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
+    base = os.path.commonpath({os.path.dirname(text) for text in texts}) if texts else ""
+    return _names_below(base, texts)
 
 
 def _names_below(base: str, texts: Sequence[str]) -> list[str]:

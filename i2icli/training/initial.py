@@ -12,6 +12,7 @@ from i2icli.config.base import StrictModel
 from i2icli.config.document import differences
 from i2icli.errors import ConfigError
 from i2icli.methods.shared.base import Method
+from i2icli.methods.shared.configure import AnyRunConfig, configure_from
 from i2icli.pretrained.networks import load_table
 from i2icli.runs.checkpoint import load_checkpoint
 from i2icli.runs.paths import find_checkpoint
@@ -118,6 +119,21 @@ def load_initial_weights(method: Method, path: Path) -> Loaded:
         is_run=not state.translates_only,
         changed=_changed_settings(method, state.config),
     )
+
+
+def configure_as(path: Path, overrides: Sequence[str] = ()) -> AnyRunConfig:
+    """Return the configuration of a checkpoint of i2i for a run that begins with its weights.
+
+    Args:
+        path: the checkpoint, its run or `zoo:NAME`.
+        overrides: `KEY=VALUE` texts as `--set` takes them.
+
+    Raises:
+        CheckpointError: if it is no checkpoint.
+        ConfigError: naming every fault.
+    """
+    file = find_checkpoint(path)
+    return configure_from(load_checkpoint(file).config, overrides, source=str(file))
 
 
 def start_from_pretrained(method: Method, names: Sequence[str]) -> None:

@@ -19,10 +19,10 @@ import PIL
 import torch
 import torchvision
 
-from i2icli.config.document import config_document, flatten
+from i2icli.config.document import config_document
 from i2icli.config.schedule import ShareSchedule
 from i2icli.config.words import parse_duration, short_duration
-from i2icli.errors import CheckpointError, ConfigError, Interrupted
+from i2icli.errors import CheckpointError, Interrupted
 from i2icli.methods.shared.configure import (
     AnyRunConfig,
     later_levers,
@@ -44,11 +44,10 @@ from i2icli.training.loop import Trainer
 from i2icli.training.reporter import Reporter, Silent
 from i2icli.training.session import Session, open_session, versions
 from i2icli.training.timing import is_used, steps_of_budget, steps_sentence, with_steps
+from i2icli.training.unchanged import check_data, check_fixed, check_folders, point_at
 
 log = logging.getLogger(__package__)
 
-# What a run cannot change on its way, for its results would belong to neither setting.
-_FIXED = ("method.", "data.", "labels.classes", "labels.ignore", "train.seed", "ema.")
 _COUNT_NOTE = (
     "note: {} process(es) saved this run and {} go on with it, so it does not go on bit for bit: "
     "image pools and dropout are each process's own, and sums are rounded anew"
@@ -184,6 +183,7 @@ def resume_run(
     epochs: int | None = None,
     budget: str | None = None,
     device: str | None = None,
+    data: Path | None = None,
     reporter: Reporter | None = None,
 ) -> RunResult:
     """Go on with a run from its last checkpoint, or from step 0 where there is none yet.
@@ -194,6 +194,7 @@ def resume_run(
         epochs: a new epoch to stop after.
         budget: a new time to stop after, such as "2h", that of the run's earlier parts in it.
         device: overrides `runtime.device` this time.
+        data: the folder in which the data set lies now; None: where it lay.
         reporter: who is told how it goes; None: nobody.
 
     Raises:
@@ -207,23 +208,21 @@ def resume_run(
     folder = find_run(path)
     with joined_ranks() as ranks, folder.locked() if ranks.is_main else nullcontext():
         reporter = (reporter or Silent()) if ranks.is_main else Silent()
-        document = ranks.alone(folder.read_config)
+        document = _read_config(folder, ranks, data)
         last = find_last(folder)
         state = None if last is None else load_checkpoint(last)
         config = _restore(document, {"steps": steps, "epochs": epochs, "budget": budget})
         seconds = 0.0
         if state is not None:
-            _check_fixed(config, state, folder)
-            if fault := misfit_of(config, state):
-                raise _damaged(folder.last, f"its weights do not fit its configuration ({fault})")
+            _check_state(config, state, folder)
             seconds = _seconds_of(state, folder)
             config = _count_steps(config, state, seconds)
+        check_folders(config, state, folder)
         earlier = None if state is None else _choices_of(state, ranks)
         session = open_session(config, device=device, ranks=ranks, earlier=earlier)
         if state is not None:
-            _take_up(state, session, folder.last)
-            is_spent = is_used(config.train.budget_seconds, seconds)
-            if is_spent or session.step >= session.last_step:
+            _take_up(state, session, folder)
+            if is_used(config.train.budget_seconds, seconds) or session.step >= session.last_step:
                 return _result(session, folder, was_finished=True)
             if 1 + len(state.others) != ranks.world:
                 log.warning(_COUNT_NOTE.format(1 + len(state.others), ranks.world))
@@ -239,13 +238,26 @@ def resume_run(
         return _train(session, folder, reporter, Clock(seconds_before=seconds))
 
 
-def _take_up(state: CheckpointState, session: Session, file: Path) -> None:
+def _read_config(folder: RunFolder, ranks: Ranks, data: Path | None) -> dict[str, Any]:
+    document = ranks.alone(folder.read_config)
+    return document if data is None else point_at(document, data)
+
+
+def _check_state(config: AnyRunConfig, state: CheckpointState, folder: RunFolder) -> None:
+    check_fixed(config, state, folder)
+    if fault := misfit_of(config, state):
+        raise _damaged(folder.last, f"its weights do not fit its configuration ({fault})")
+
+
+def _take_up(state: CheckpointState, session: Session, folder: RunFolder) -> None:
+    file = folder.last
     then = restore_config(state.config)
     schedule, per_epoch = then.method.schedule, session.data.steps_per_epoch
     is_planned = not then.train.awaits_steps(schedule)
     if is_planned and state.step > (last := then.train.last_step(schedule, per_epoch)):
         raise _damaged(file, f"its step is {state.step}, of a run of {last}")
     try:
+        check_data(session.config, state, session.pictures, folder)
         session.restore(state)
     except torch.OutOfMemoryError:
         raise
@@ -376,20 +388,3 @@ def _choices_of(state: CheckpointState, ranks: Ranks) -> Kept:
         return state.choices
     # Other processes share the cores, and the run does not go on bit for bit anyway.
     return {name: value for name, value in state.choices.items() if name != "threads"}
-
-
-def _check_fixed(config: AnyRunConfig, state: CheckpointState, folder: RunFolder) -> None:
-    """Refuse a config.toml that differs from the checkpoint in what a run cannot change."""
-    now = flatten(config_document(config))
-    then = flatten(config_document(restore_config(state.config)))
-    changed = [
-        f"{key} (was {then.get(key)!r}, now {now.get(key)!r})"
-        for key in sorted({*now, *then})
-        if key.startswith(_FIXED) and now.get(key) != then.get(key)
-    ]
-    if changed:
-        raise ConfigError(
-            f"{folder.config} no longer agrees with {folder.last}: {', '.join(changed)}. Undo the "
-            "change, or start a new run from these weights with "
-            f"`i2i train --preset {folder.config} --init-from {folder.path}`."
-        )

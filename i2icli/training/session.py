@@ -24,7 +24,7 @@ from i2icli.system.choices import Kept
 from i2icli.system.device import resolve_device
 from i2icli.system.ranks import ALONE, Ranks
 from i2icli.training.assembly import Assembly, assemble, open_data
-from i2icli.training.data import check_same_data, fingerprint
+from i2icli.training.data import fingerprint
 from i2icli.training.ema import MovingAverage
 from i2icli.training.logs import TermMeter
 from i2icli.training.samples import SampleDrawer, build_drawer
@@ -144,10 +144,7 @@ class Session(Assembly):
         Raises:
             RuntimeError: if its weights are not those of this method.
             ValueError, KeyError: if other parts of it are not.
-            DataError: if the training pictures changed.
         """
-        where = self.config.data.root or f"{self.config.data.domain_a}"
-        check_same_data(state.data, self.pictures, where=where)
         # One that began without their size goes on without: its samples stay alike.
         self.pictures = dict(state.data)
         self.method.load_state_dict(state.weights)

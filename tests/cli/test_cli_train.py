@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -145,6 +146,47 @@ def test_train_from_weights_prints_what_was_loaded(train):
     assert "generator 20 - - -" in lines
     assert "all 27 - 8 -" in lines
     assert "mismatched: projector.mlp_0.0.weight, 8 x 3 there, 4 x 3 here" in lines
+
+
+def test_a_run_with_more_pictures_begins_from_another_and_as_it_was_configured(
+    train, i2i, picture_root, tmp_path
+):
+    assert train("--steps", 1)[0] == 0
+    more = shutil.copytree(picture_root, tmp_path / "more")
+    shutil.copy(more / "trainA/00.png", more / "trainA/new.png")
+    code, _, err = i2i("resume", "runs/small-001", "--steps", 2, "--data", more)
+    assert code == 3
+    command = err.rpartition("start a new run from these weights with ")[2].strip().strip("`.")
+    assert command == f"i2i train --init-from runs/small-001 --data {more}"
+    code, _, err = i2i(*shlex.split(command)[1:], "--set", "data.crop=12")
+    assert code == 0
+    assert "weights from runs/small-001/checkpoints/last.pt (step 1)" in err
+    before, after = (
+        tomllib.loads(Path(f"runs/small-{number}/config.toml").read_text())
+        for number in ("001", "002")
+    )
+    assert after["data"] == {**before["data"], "root": str(more), "crop": 12}
+    assert {**after, "data": None} == {**before, "data": None}
+
+
+def test_a_dry_run_from_weights_needs_no_preset_either(train, i2i):
+    assert train("--steps", 1)[0] == 0
+    with near_workers():
+        code, out, _ = i2i("train", "--init-from", "runs/small-001", "--dry-run")
+    assert code == 0
+    assert "method.generator.width" in out
+
+
+def test_resume_takes_the_folder_to_which_the_data_set_moved(train, i2i, picture_root, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    shutil.copytree(picture_root, first)
+    assert train("--steps", 1, "--data", first)[0] == 0
+    first.rename(second)
+    code, _, err = i2i("resume", "runs/small-001", "--steps", 2)
+    assert code == 3
+    command = err.rpartition("same ones: ")[2].strip().strip("`.")
+    assert command == f"i2i resume runs/small-001 --data {second}"
+    assert i2i(*shlex.split(command)[1:], "--steps", 2)[0] == 0
 
 
 @pytest.mark.parametrize(

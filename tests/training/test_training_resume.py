@@ -300,6 +300,99 @@ def test_resume_refuses_a_data_set_with_other_counts_or_names(
         resume_run(tmp_path / "run", steps=4)
 
 
+@pytest.fixture
+def moved(picture_root, tmp_path):
+    """Return a run of which the data set moved, from `data` to `other`, and that folder."""
+    root = shutil.copytree(picture_root, tmp_path / "data")
+    start_run(pair_config(root, steps=3), run_dir=tmp_path / "run")
+    return tmp_path / "run", root.rename(tmp_path / "other")
+
+
+def test_a_run_whose_data_set_moved_goes_on_bit_for_bit(picture_root, moved, tmp_path):
+    run, other = moved
+    start_run(pair_config(picture_root, steps=6), run_dir=tmp_path / "through")
+    resume_run(run, steps=5, data=other)
+    assert RunFolder(run).read_config()["data"]["root"] == str(other)
+    resume_run(run, steps=6)
+    assert_same(*(state_of(tmp_path / name, "config", "data") for name in ("through", "run")))
+
+
+def test_a_run_goes_on_where_its_configuration_was_pointed_at_the_new_folder(moved):
+    run, other = moved
+    edit(run, f'root = "{other.parent / "data"}"', f'root = "{other}"')
+    assert resume_run(run, steps=4).step == 4
+
+
+def test_a_folder_that_is_gone_is_answered_with_a_command_that_works(moved, tmp_path):
+    run, other = moved
+    shutil.copytree(other, tmp_path / "dat")
+    (tmp_path / "dat/trainB/07.png").unlink()  # the nearer name has other pictures
+    with pytest.raises(DataError, match="the training pictures are gone: there is no") as fault:
+        resume_run(run, steps=4)
+    command = f"i2i resume {run} --data {other}"
+    assert f"; {other} has the same ones: `{command}`." in str(fault.value)
+    shutil.rmtree(other)
+    with pytest.raises(DataError, match=f"where they lie now: `i2i resume {run} --data NEW`"):
+        resume_run(run, steps=4)
+
+
+def test_other_pictures_in_the_new_folder_are_refused_with_a_command_that_works(moved):
+    run, other = moved
+    picture = other / "trainA/07.png"
+    content = picture.read_bytes()
+    picture.write_bytes(content + b"more")
+    begins = f"`i2i train --init-from {run} --data {other}`"
+    with pytest.raises(DataError, match=f"of the same names, but of other sizes.*{begins}"):
+        resume_run(run, steps=4, data=other)
+    picture.unlink()
+    with pytest.raises(DataError, match=f"domain A had 8 pictures and now has 7.*{begins}"):
+        resume_run(run, steps=4, data=other)
+    with pytest.raises(DataError, match="--data .*nowhere is no folder"):
+        resume_run(run, steps=4, data=other / "nowhere")
+
+
+def test_runs_of_earlier_versions_know_pictures_by_their_names_alone(moved):
+    run, other = moved
+    last = run / "checkpoints/last.pt"
+    state = load_checkpoint(last)
+    pictures = {
+        domain: {key: value for key, value in facts.items() if key != "bytes"}
+        for domain, facts in state.data.items()
+    }
+    save_checkpoint(last, replace(state, data=pictures))
+    picture = other / "trainA/07.png"
+    picture.write_bytes(picture.read_bytes() + b"more")
+    assert resume_run(run, steps=4, data=other).step == 4
+
+
+def test_a_picture_that_was_edited_where_it_lies_is_said(picture_root, tmp_path):
+    root = shutil.copytree(picture_root, tmp_path / "data")
+    start_run(pair_config(root, steps=2), run_dir=tmp_path / "run")
+    picture = root / "trainA/07.png"
+    picture.write_bytes(picture.read_bytes() + b"more")
+    watcher = Watcher()
+    resume_run(tmp_path / "run", steps=4, reporter=watcher)
+    assert any("pictures of domain A were edited" in note for note in watcher.notes)
+
+
+def test_plain_folders_are_found_below_the_new_one(picture_root, tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    shutil.copytree(picture_root / "trainA", old / "horses")
+    shutil.copytree(picture_root / "trainB", old / "zebras")
+    plain = {"root": None, "domain_a": str(old / "horses"), "domain_b": str(old / "zebras")}
+    start_run(pair_config(picture_root, steps=2, data=plain), run_dir=tmp_path / "run")
+    old.rename(new)
+    with pytest.raises(DataError, match=f"{new} has the same ones: `i2i resume .* --data {new}`"):
+        resume_run(tmp_path / "run", steps=4)
+    resume_run(tmp_path / "run", steps=3, data=new)
+    assert RunFolder(tmp_path / "run").read_config()["data"]["domain_b"] == str(new / "zebras")
+    (tmp_path / "laid out").mkdir()
+    (new / "horses").rename(tmp_path / "laid out/trainA")
+    (new / "zebras").rename(tmp_path / "laid out/trainB")
+    resume_run(tmp_path / "run", steps=4, data=tmp_path / "laid out")
+    assert "domain_a" not in RunFolder(tmp_path / "run").read_config()["data"]
+
+
 def test_resume_does_not_begin_again_when_only_last_is_gone(picture_root, tmp_path):
     config = pair_config(picture_root, steps=2, checkpoint={"keep_every_steps": 2})
     start_run(config, run_dir=tmp_path / "run")

@@ -69,6 +69,24 @@ def configure_run(preset: str, overrides: Sequence[str] = ()) -> AnyRunConfig:
     return validate(resolve(layered, typed, shape), run_schema(), source=given.label)
 
 
+def configure_from(
+    document: Mapping[str, Any], overrides: Sequence[str], *, source: str
+) -> AnyRunConfig:
+    """Return the configuration of a new run as that of an earlier one, the overrides over it.
+
+    Args:
+        document: as `config_document` wrote it into a checkpoint.
+        overrides: `KEY=VALUE` texts as `--set` takes them.
+        source: what errors call it.
+
+    Raises:
+        ConfigError: naming every fault.
+    """
+    typed, shape = parse_overrides(overrides), Shape.of(run_schema())
+    layered = merge(document, nest(typed), shape)
+    return validate(resolve(layered, typed, shape), run_schema(), source=source)
+
+
 def restore_config(document: Mapping[str, Any]) -> AnyRunConfig:
     """Return the configuration that `config_document` wrote into a checkpoint.
 
