@@ -71,7 +71,7 @@ def test_imported_release_is_complete_and_translates_as_recorded(case, tmp_path)
     kind = "cyclegan" if "lambda_A" in case.options else "contrastive"
     networks = NETWORKS[kind]
     imported, translator = _import(case, tmp_path, {name: f"init.{name}." for name in networks})
-    assert {part.file.name: module for module, part in imported.taken.items()} == {
+    assert {taken.part.file.name: module for module, taken in imported.taken.items()} == {
         f"latest_net_{name}.pth": module for name, module in networks.items()
     }
     assert imported.fresh == {}
