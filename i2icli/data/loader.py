@@ -193,12 +193,13 @@ class BatchStream(Iterator[AnyBatch]):
             self._workers = 0
         # Torch has the death of a loading process raise an error wherever this process is.
         is_main = threading.current_thread() is threading.main_thread()
-        handler = signal.getsignal(signal.SIGCHLD) if is_main and os.name == "posix" else None
+        number = getattr(signal, "SIGCHLD", None) if is_main else None  # Windows has none
+        handler = signal.getsignal(number) if number is not None else None
         try:
             return self._iterate()
         finally:
-            if handler is not None:
-                signal.signal(signal.SIGCHLD, handler)
+            if number is not None and handler is not None:
+                signal.signal(number, handler)
 
     def _has_room(self) -> bool:
         """Return whether the shared memory, through which batches come, holds what lies ready."""
