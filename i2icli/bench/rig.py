@@ -135,13 +135,11 @@ def build_rig(variant: Variant) -> Rig:
                 network = load_network(weights)
             except WeightsError:
                 network = _stand_in(weights)
-                sentence = (
+                log.warning(
                     f"{variant.name}: the weights {weights} are not here, so random ones of the "
                     "same shape stood in for them; the cost is the same, `i2i weights get "
                     f"{weights}` gets the real ones"
                 )
-                if sentence not in notes:  # sizes are tried with them before, too
-                    log.warning(sentence)
             networks[weights] = network.to(device)
         return networks
 

@@ -174,8 +174,10 @@ class BatchStream(Iterator[AnyBatch]):
                     raise
                 if _is_slow(error) and not self.is_stopping():
                     continue
+                if self.is_stopping():
+                    raise
                 deaths = _deaths(loaded)
-                if self.is_stopping() or restarts == _MOST_RESTARTS:
+                if restarts == _MOST_RESTARTS:
                     raise I2IError(_farewell(error, deaths)) from error
             # Also a signal to the whole group ends them, while this process still has to finish its
             # step and save.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from i2icli.config.schedule import Moment
 from i2icli.data.batch import AnyBatch
@@ -114,6 +115,7 @@ def assemble(
     """
     if config.runtime.threads:
         torch.set_num_threads(config.runtime.threads)
+    load = _once(load)
     method = build_method(config)
     check_sizes(method, config.data, data.domains, load=load)
     method = method.to(device).train()
@@ -143,3 +145,16 @@ def assemble(
         steppers=chosen_steppers(method, choices),
         average=MovingAverage(method, decay=config.ema.decay) if config.ema.decay else None,
     )
+
+
+def _once(load: Load) -> Load:
+    """Return `load` with a memory: trying sizes may want the networks that the run then takes."""
+    loaded: dict[torch.device, dict[str, nn.Module]] = {}
+
+    def remember(names: Iterable[str], device: torch.device) -> Mapping[str, nn.Module]:
+        names, known = tuple(names), loaded.setdefault(device, {})
+        if missing := [name for name in names if name not in known]:
+            known |= load(missing, device)
+        return {name: known[name] for name in names}
+
+    return remember

@@ -160,9 +160,9 @@ class Trainer:
         if self._saved_step != session.step:
             self._save()
         if isinstance(error, I2IError):
-            command = self._folder.resume_command
+            said, command = str(error).rstrip("."), self._folder.resume_command
             raise type(error)(
-                f"{error}. All up to step {session.step} is saved: go on with `{command}`."
+                f"{said}. All up to step {session.step} is saved: go on with `{command}`."
             ) from error
 
     def _agree(self, batch: AnyBatch | None) -> Due:

@@ -212,7 +212,7 @@ def test_a_request_to_stop_ends_the_wait_for_workers_that_do_not_answer(pictures
 
     with stream(pictures, workers=1) as batches:
         batches.is_stopping = is_stopping
-        with pytest.raises(I2IError, match="timed out"):
+        with pytest.raises(RuntimeError, match="timed out"):
             next(batches)
         for worker in multiprocessing.active_children():
             worker.kill()

@@ -37,6 +37,19 @@ def test_past_pictures_of_eight_bits_come_back_exactly():
     assert torch.equal(again.add(1).mul(127.5).round(), levels.add(1).mul(127.5).round())
 
 
+@pytest.mark.parametrize("name", ["cut", "sesim"])
+def test_past_pictures_stand_beside_those_of_their_size_alone(name):
+    method = tiny_method(name, pool_size=8, beside=2).train()
+    steppers = build_steppers(method, device=CPU, precision=torch.float32)
+    shown = []
+    method.discriminator.register_forward_pre_hook(lambda _, given: shown.append(given[0].shape))
+    for seed, size in enumerate((64, 88, 64, 88)):
+        batch = batch_for(name, count=1, size=size, seed=seed)
+        train_step(method, batch, steppers, device=CPU, precision=torch.float32)
+    assert max(shape[0] for shape in shown if shape[-1] == 88) == 4  # two new, two past
+    assert max(shape[0] for shape in shown if shape[-1] == 64) == 4
+
+
 def test_one_in_ten_pictures_takes_the_slot_of_another():
     pool, draws = PastImages(20, one_in=10), Draws(0)
     for number in range(1000):

@@ -88,12 +88,12 @@ def test_a_run_that_ends_for_want_of_loading_processes_saves_what_it_reached(
 
     def taken(stream):
         if stream.step == 5:
-            raise I2IError("the processes that load pictures ended 4 times in a row")
+            raise I2IError("the processes that load pictures ended 4 times in a row.")
         return real(stream)
 
     monkeypatch.setattr(BatchStream, "__next__", taken)
     folder = tmp_path / "run"
-    with pytest.raises(I2IError, match=rf"All up to step 5 is saved: .*i2i resume {folder}"):
+    with pytest.raises(I2IError, match=rf" row\. All up to step 5 is saved: .*i2i resume {folder}"):
         start_run(dropping_out(truth_root, 2), run_dir=folder)
     monkeypatch.undo()
     assert load_checkpoint(folder / "checkpoints" / "last.pt").step == 5

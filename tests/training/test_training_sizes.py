@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from engine_kit import pair_config
 from picture_folders import write_noise
 from tiny import batch_for, stand_in, tiny_config, tiny_method
 
@@ -14,6 +15,8 @@ from i2icli.data.sizes import crop_sizes
 from i2icli.data.unpaired import UnpairedSet
 from i2icli.errors import ConfigError, DataError
 from i2icli.methods import METHODS
+from i2icli.training.assembly import assemble, open_data
+from i2icli.training.data import resolve_data
 from i2icli.training.sizes import check_sizes
 
 UNPAIRED = sorted(name for name, method in METHODS.items() if method.data == "unpaired")
@@ -105,3 +108,15 @@ def test_the_sizes_are_those_that_the_data_set_gives(tmp_path, settings):
     samples = [data[key] for key in keys]
     assert {tuple(s.real_a.shape[:0:-1]) for s in samples} == set(of_a)
     assert {tuple(s.real_b.shape[:0:-1]) for s in samples} <= set(of_b)
+
+
+def test_networks_that_sizes_were_tried_with_are_not_loaded_again(pair, truth_root):
+    asked = []
+
+    def counted(names, device):
+        asked.extend(names)
+        return load(names, device)
+
+    config, _ = resolve_data(pair_config(truth_root, structure={"kind": "fixed"}))
+    assemble(config, open_data(config), device=torch.device("cpu"), load=counted)
+    assert asked == ["vgg16"]

@@ -179,12 +179,13 @@ class PastImages(ImagePool):
         """Return past pictures, and keep new ones, (B, C, H, W).
 
         Returns:
-            `count` past pictures for each new one, all different; fewer where there are not so
-            many: (N, C, H, W), N <= count * B, in the type of the new ones.
+            `count` past pictures for each new one, all different and of its size; fewer where there
+            are not so many: (N, C, H, W), N <= count * B, in the type of the new ones.
         """
-        total = len(self._images)
+        alike = [image for image in self._images if image.shape == images.shape[1:]]
+        total = len(alike)
         slots = draws.places(name, count=count * len(images), total=total).tolist() if total else []
-        past = [self._images[slot].to(images) for slot in slots]
+        past = [alike[slot].to(images) for slot in slots]
         for image in images.detach():
             self._keep(image.half(), draws, name)
         return torch.stack(past) if past else images[:0].detach()

@@ -141,7 +141,8 @@ class OneWay(Adversarial):
         assert isinstance(self.generator, ResnetGenerator), "only these distil"
         real_a, real_b = batch.real_a, batch.real_b
         if self.is_led:
-            fake_b = self.generator(real_a)[0].detach()
+            with torch.no_grad():
+                fake_b = self.generator(real_a)[0]
             fake, real = self.see(fake_b, "fake_b"), self.see(real_b, "real_b")
             shown = self.show(fake, fake_b, real, real_b)
             yield "discriminator", self.discriminator_terms(*shown)
